@@ -1,0 +1,269 @@
+"""The registry of lines: one spreadsheet-friendly CSV, dated, the single source for inventory, collector and dashboards."""
+
+import csv
+import datetime as dt
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from xomnet.messages import Access
+from xomnet.targets import PROVINCE_TIME, Targets
+from xomnet.topics import is_name
+
+COLUMNS = (
+    *("agent", "line", "access", "interface", "hamlet_code", "hamlet", "area"),
+    *("lat", "lon", "isp", "plan_mbps", "target_mbps", "from"),
+)
+REQUIRED = frozenset({"agent", "line", "access", "hamlet", "area", "isp", "from"})
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class LineRow:
+    """One row of the registry: a line as it is from a day on."""
+
+    agent: str
+    line: str
+    access: Access
+    hamlet: str
+    area: str
+    isp: str
+    from_: dt.date
+    interface: str | None = None
+    hamlet_code: str | None = None
+    lat: float | None = None
+    lon: float | None = None
+    plan_mbps: float | None = None
+    target_mbps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BadCell:
+    """Something a person must mend; `str()` is the whole sentence."""
+
+    file: str
+    row: int
+    column: str
+    found: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.row}, column {self.column}: found {self.found}; write {self.instead}"
+
+
+class RegistryError(Exception):
+    """A registry with at least one bad row; `problems` has them all."""
+
+    def __init__(self, problems: list[BadCell]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(p) for p in problems))
+
+
+class Registry:
+    """Rows by line and date. Every method that takes an instant takes it with its time zone."""
+
+    def __init__(self, rows: Iterable[LineRow], targets: Targets, zone: str = PROVINCE_TIME) -> None:
+        self._targets = targets
+        self._zone = ZoneInfo(zone)
+        self._rows: dict[tuple[str, str], list[LineRow]] = {}
+        self._agents: dict[str, list[tuple[str, str]]] = {}
+        for row in sorted(rows, key=lambda r: r.from_):
+            if (row.agent, row.line) not in self._rows:
+                self._agents.setdefault(row.agent, []).append((row.agent, row.line))
+            self._rows.setdefault((row.agent, row.line), []).append(row)
+
+    def at(self, agent: str, line: str, when: dt.datetime) -> LineRow | None:
+        """The row in force when something was measured; None where the line was not registered then."""
+        day = when.astimezone(self._zone).date()
+        in_force = [row for row in self._rows.get((agent, line), ()) if row.from_ <= day]
+        return in_force[-1] if in_force else None
+
+    def of_agent(self, agent: str, when: dt.datetime) -> LineRow | None:
+        """A row that says where an agent stood: that of its first line in force; None for an unknown agent."""
+        rows = (self.at(*key, when) for key in self._agents.get(agent, ()))
+        return next((row for row in rows if row is not None), None)
+
+    def knows(self, agent: str) -> bool:
+        """True where the agent has any row at all."""
+        return agent in self._agents
+
+    def current(self, when: dt.datetime) -> list[LineRow]:
+        """Every line registered at an instant, in the order of the file's dates."""
+        return [row for key in self._rows if (row := self.at(*key, when)) is not None]
+
+    def target_mbps(self, row: LineRow, when: dt.datetime) -> float:
+        """The line's own target, else that of its access type on that day."""
+        if row.target_mbps is not None:
+            return row.target_mbps
+        return self._targets.down_mbps(row.access, when.astimezone(self._zone).date())
+
+
+def load_registry(path: Path, targets: Targets) -> Registry:
+    """Reads `lines.csv`, as UTF-8 and also as Excel saves it (BOM, semicolons, 1,5 and 1/11/2026). Raises RegistryError."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        problem = BadCell(str(path), 0, "file", error.strerror or str(error), "the path of a readable CSV file")
+        raise RegistryError([problem]) from error
+    return Registry(read_rows(raw, str(path)), targets)
+
+
+def read_rows(raw: bytes, file: str) -> list[LineRow]:
+    """The rows of a registry. Raises RegistryError with every problem, not only the first."""
+    text = _text(raw, file)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header = [cell.strip().lower() for cell in next(reader, [])]
+    _check_header(header, file)
+    rows: list[LineRow] = []
+    problems: list[BadCell] = []
+    first_row: dict[tuple[str, str, dt.date], int] = {}
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        number = reader.line_num
+        if len(cells) > len(header) and any(c.strip() for c in cells[len(header) :]):
+            instead = f'{len(header)} cells, with "…" around a cell that holds a {delimiter!r}'
+            problems.append(BadCell(file, number, "after the last", f"{len(cells)} cells", instead))
+            continue
+        row, bad = _row({k: v.strip() for k, v in zip(header, cells, strict=False)}, file, number)
+        problems += bad
+        if row is None:
+            continue
+        key = (row.agent, row.line, row.from_)
+        if key in first_row:
+            found = f"{row.agent} / {row.line} from {row.from_} as on line {first_row[key]}"
+            problems.append(BadCell(file, number, "from", found, "a later date for the change, or delete one of the rows"))
+        first_row.setdefault(key, number)
+        rows.append(row)
+    if problems:
+        raise RegistryError(problems)
+    return rows
+
+
+def _text(raw: bytes, file: str) -> str:
+    try:
+        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return raw.decode("utf-16")
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = raw.count(b"\n", 0, error.start) + 1
+        instead = 'the file again with Excel\'s "CSV UTF-8 (comma delimited)"'
+        raise RegistryError([BadCell(file, row, "?", "letters that are not UTF-8", instead)]) from error
+
+
+def _check_header(header: list[str], file: str) -> None:
+    problems = [
+        BadCell(file, 1, name, "no such column", f"the header {','.join(COLUMNS)}")
+        for name in COLUMNS
+        if name in REQUIRED and name not in header
+    ]
+    problems += [
+        BadCell(file, 1, name or "(empty)", "a column that the registry does not have", f"one of {', '.join(COLUMNS)}")
+        for name in header
+        if name not in COLUMNS
+    ]
+    problems += [
+        BadCell(file, 1, name, "the column twice", "each column once") for name in set(header) if header.count(name) > 1
+    ]
+    if problems:
+        raise RegistryError(problems)
+
+
+class _BadValue(ValueError):
+    def __init__(self, instead: str) -> None:
+        self.instead = instead
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise _BadValue("lower-case letters, digits and hyphens, at most 32, such as nd-haihau-0012")
+    return text
+
+
+def _access(text: str) -> Access:
+    if text in ("fixed", "mobile"):
+        return text  # type: ignore[return-value]  # one of the two words
+    raise _BadValue("fixed or mobile")
+
+
+def _words(text: str) -> str:
+    if _CONTROL.search(text) or len(text) > 128 or text.endswith("\\"):
+        raise _BadValue("a name of at most 128 letters on one line, not ending in \\")
+    return text
+
+
+def _area(text: str) -> str:
+    parts = [part.strip() for part in text.split("/")]
+    if not all(parts):
+        raise _BadValue("a path such as Nam Định/Hải Hậu/Hải Minh")
+    return "/".join(_words(part) for part in parts)
+
+
+def _interface(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,15}", text):
+        raise _BadValue("a network interface such as eth0 or wwan0")
+    return text
+
+
+def _date(text: str) -> dt.date:
+    for form in ("%Y-%m-%d", "%d/%m/%Y"):
+        try:
+            return dt.datetime.strptime(text, form).date()  # noqa: DTZ007  # a day of the calendar, not an instant
+        except ValueError:
+            continue
+    raise _BadValue("a date such as 2026-11-01 or 1/11/2026")
+
+
+def _number(low: float, high: float, example: str) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = float(text.replace(",", "."))
+        except ValueError as error:
+            raise _BadValue(f"a number such as {example}") from error
+        if not low <= value <= high:
+            raise _BadValue(f"a number from {low:g} to {high:g}, such as {example}")
+        return value
+
+    return number
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "agent": _name,
+    "line": _name,
+    "access": _access,
+    "interface": _interface,
+    "hamlet_code": _words,
+    "hamlet": _words,
+    "area": _area,
+    "lat": _number(-90, 90, "20.25"),
+    "lon": _number(-180, 180, "106.30"),
+    "isp": _words,
+    "plan_mbps": _number(1, 100_000, "200"),
+    "target_mbps": _number(1, 100_000, "150"),
+    "from": _date,
+}
+
+
+def _row(cells: Mapping[str, str], file: str, number: int) -> tuple[LineRow | None, list[BadCell]]:
+    values: dict[str, Any] = {}
+    problems: list[BadCell] = []
+    for column, read in _PARSERS.items():
+        text = cells.get(column, "")
+        field = "from_" if column == "from" else column
+        if not text:
+            if column in REQUIRED:
+                problems.append(BadCell(file, number, column, "an empty cell", f"the line's {column}"))
+            continue
+        try:
+            values[field] = read(text)
+        except _BadValue as bad:
+            problems.append(BadCell(file, number, column, repr(text), bad.instead))
+    if ("lat" in values) != ("lon" in values) and not problems:
+        problems.append(BadCell(file, number, "lat, lon", "only one of the two", "both, or neither"))
+    return (None if problems else LineRow(**values)), problems

@@ -1,0 +1,186 @@
+"""Settings from YAML into frozen types; an error names file, line, key, what was found and what is allowed."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+from msgspec import inspect as mi
+
+T = TypeVar("T")
+
+_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"Object (?P<problem>missing required|contains unknown) field `(?P<field>[^`]+)`")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+
+Step = str | int
+
+
+class SettingsError(Exception):
+    """A settings file that can't be used; its text is meant for the person who wrote the file."""
+
+    def __init__(self, file: str, line: int | None, key: str, found: str, allowed: str) -> None:
+        self.file, self.line, self.key, self.found, self.allowed = file, line, key, found, allowed
+        where = file if line is None else f"{file}, line {line}"
+        super().__init__(f"{where}: {key}: found {found}; allowed: {allowed}")
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """Reads one YAML file as `kind`. Relative paths in it are taken from the file's folder. Raises SettingsError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(str(path), None, "file", error.strerror or str(error), "a readable YAML file") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(str(path), None, "file", "bytes that are not UTF-8", "a YAML file saved as UTF-8") from error
+    return parse(text, kind, str(path), path.parent)
+
+
+def parse(text: str, kind: type[T], file: str, base: Path) -> T:
+    """As `load`, from text; `file` and `base` serve the errors and the relative paths."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is not None:
+            _refuse_repeated_keys(root, file)
+        data = {} if root is None else loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = None if mark is None else mark.line + 1
+        raise SettingsError(file, line, "YAML", error.problem or "a syntax error", "valid YAML") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(file, None, "YAML", str(error).splitlines()[0], "valid YAML") from error
+    finally:
+        loader.dispose()
+
+    def to_path(wanted: type[Any], value: Any) -> Any:
+        if wanted is Path and isinstance(value, str):
+            return base / Path(value).expanduser()
+        raise TypeError(f"Expected a path, got `{type(value).__name__}`")
+
+    try:
+        return msgspec.convert(data, kind, dec_hook=to_path)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), kind, root, data, file) from error
+
+
+def _refuse_repeated_keys(node: yaml.Node, file: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise SettingsError(file, line, str(key.value), "the key a second time", "each key once")
+            seen.add(key.value)
+            _refuse_repeated_keys(value, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, file)
+
+
+def _explain(message: str, kind: type, root: yaml.Node | None, data: Any, file: str) -> SettingsError:
+    match = _MESSAGE.match(message)
+    what, steps = (match["what"], list(_steps(match["path"] or ""))) if match else (message, [])
+    field = _FIELD.match(what)
+    type_ = _type_at(mi.type_info(kind), steps)
+    if field:
+        name = field["field"]
+        key = _dotted([*steps, name])
+        if field["problem"] == "missing required":
+            return SettingsError(file, _line(root, steps), key, "nothing", _describe(_type_at(type_, [name])))
+        names = [f.encode_name for f in type_.fields] if isinstance(type_, mi.StructType) else []
+        close = difflib.get_close_matches(name, names, 1)
+        hint = f"{close[0]} (did you mean it?)" if close else "one of " + ", ".join(names)
+        return SettingsError(file, _line(root, [*steps, name]), key, "an unknown key", hint)
+    value = data
+    for step in steps:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            break
+    allowed = _describe(type_) if type_ is not None else what
+    return SettingsError(file, _line(root, steps), _dotted(steps) or "the whole file", _shown(value), allowed)
+
+
+def _steps(path: str) -> Iterator[Step]:
+    for name, index in _STEP.findall(path):
+        yield name if name else int(index)
+
+
+def _dotted(steps: list[Step]) -> str:
+    return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a group of keys" if isinstance(value, dict) else "a list"
+    return "nothing" if value is None else repr(value)
+
+
+def _line(node: yaml.Node | None, steps: list[Step]) -> int | None:
+    """The line of the deepest part of the path that the file has."""
+    line = None if node is None else node.start_mark.line + 1
+    for step in steps:
+        if isinstance(node, yaml.MappingNode) and isinstance(step, str):
+            found = [(k, v) for k, v in node.value if k.value == step]
+            if not found:
+                return line
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
+
+
+def _type_at(type_: mi.Type | None, steps: list[Step]) -> mi.Type | None:
+    for step in steps:
+        if isinstance(type_, mi.UnionType):
+            type_ = next((t for t in type_.types if isinstance(t, mi.StructType | mi.ListType)), None)
+        if isinstance(type_, mi.StructType) and isinstance(step, str):
+            type_ = next((f.type for f in type_.fields if f.encode_name == step), None)
+        elif isinstance(type_, mi.ListType | mi.VarTupleType | mi.SetType):
+            type_ = type_.item_type
+        else:
+            return None
+    return type_
+
+
+def _describe(type_: mi.Type | None) -> str:  # noqa: PLR0911  # one sentence for each type
+    match type_:
+        case mi.BoolType():
+            return "true or false"
+        case mi.IntType() | mi.FloatType():
+            return ("a whole number" if isinstance(type_, mi.IntType) else "a number") + _bounds(type_)
+        case mi.StrType(pattern=str(pattern)):
+            return f"a text of the form {pattern}"
+        case mi.StrType():
+            return "a text"
+        case mi.LiteralType(values=values):
+            return " or ".join(str(v) for v in values)
+        case mi.DateType():
+            return "a date such as 2026-11-01"
+        case mi.UnionType(types=types):
+            return " or ".join(_describe(t) for t in types if not isinstance(t, mi.NoneType))
+        case mi.ListType(item_type=item) | mi.VarTupleType(item_type=item):
+            return f"a list; each item: {_describe(item)}"
+        case mi.StructType(fields=fields):
+            return "a group with the keys " + ", ".join(f.encode_name for f in fields)
+        case mi.CustomType():
+            return "a path"
+        case _:
+            return "another kind of value"
+
+
+def _bounds(type_: mi.IntType | mi.FloatType) -> str:
+    words = [
+        ("at least", type_.ge),
+        ("more than", type_.gt),
+        ("at most", type_.le),
+        ("less than", type_.lt),
+    ]
+    return "".join(f", {word} {bound:g}" for word, bound in words if bound is not None)

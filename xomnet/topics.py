@@ -1,0 +1,42 @@
+"""The MQTT topics of contract version 1: `xomnet/v1/{agent}/{channel}`."""
+
+import re
+from typing import Literal, NamedTuple, get_args
+
+PREFIX = "xomnet/v1"
+
+Channel = Literal["up", "ack", "state", "cmd", "reply"]
+CHANNELS: frozenset[str] = frozenset(get_args(Channel))
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
+"""What an agent or a line may be called: it becomes a topic level, a certificate name, a tag and a path of the page."""
+
+_NAME = re.compile(NAME_PATTERN)
+
+
+class Topic(NamedTuple):
+    agent: str
+    channel: Channel
+
+
+def is_name(text: str) -> bool:
+    """True where `text` may name an agent or a line."""
+    return _NAME.fullmatch(text) is not None
+
+
+def topic(agent: str, channel: Channel) -> str:
+    """The topic of one agent's channel."""
+    return f"{PREFIX}/{agent}/{channel}"
+
+
+def every(channel: Channel) -> str:
+    """The filter that matches one channel of every agent."""
+    return f"{PREFIX}/+/{channel}"
+
+
+def parse(text: str) -> Topic | None:
+    """The agent and channel of a topic; None where it is not one of ours."""
+    parts = text.split("/")
+    if len(parts) != 4 or "/".join(parts[:2]) != PREFIX or not is_name(parts[2]) or parts[3] not in CHANNELS:
+        return None
+    return Topic(parts[2], parts[3])  # type: ignore[arg-type]  # checked on the line above
