@@ -1,4 +1,4 @@
-"""The registry of lines: one spreadsheet-friendly CSV, dated, the single source for inventory, collector and dashboards."""
+"""The registry of lines: one dated, spreadsheet-friendly CSV; the single source for all that name a line."""
 
 import csv
 import datetime as dt
@@ -104,7 +104,7 @@ class Registry:
 
 
 def load_registry(path: Path, targets: Targets) -> Registry:
-    """Reads `lines.csv`, as UTF-8 and also as Excel saves it (BOM, semicolons, 1,5 and 1/11/2026). Raises RegistryError."""
+    """Reads `lines.csv`, as UTF-8 and as Excel saves it (BOM, semicolons, 1,5, 1/11/2026). Raises RegistryError."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -138,7 +138,9 @@ def read_rows(raw: bytes, file: str) -> list[LineRow]:
         key = (row.agent, row.line, row.from_)
         if key in first_row:
             found = f"{row.agent} / {row.line} from {row.from_} as on line {first_row[key]}"
-            problems.append(BadCell(file, number, "from", found, "a later date for the change, or delete one of the rows"))
+            problems.append(
+                BadCell(file, number, "from", found, "a later date for the change, or delete one of the rows")
+            )
         first_row.setdefault(key, number)
         rows.append(row)
     if problems:

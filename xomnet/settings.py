@@ -35,7 +35,9 @@ def load(path: Path, kind: type[T]) -> T:
     except OSError as error:
         raise SettingsError(str(path), None, "file", error.strerror or str(error), "a readable YAML file") from error
     except UnicodeDecodeError as error:
-        raise SettingsError(str(path), None, "file", "bytes that are not UTF-8", "a YAML file saved as UTF-8") from error
+        raise SettingsError(
+            str(path), None, "file", "bytes that are not UTF-8", "a YAML file saved as UTF-8"
+        ) from error
     return parse(text, kind, str(path), path.parent)
 
 

@@ -1,0 +1,123 @@
+"""Every registered line, judged every minute: for the page, and as `line_state` points for Grafana and its alerts.
+
+Silent lines have a point too: an alert whose series vanishes is resolved, so silence must be a value.
+"""
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from collector.assess import Judgement, Rules, judge
+from collector.points import Point, Value, tags_of, time_ns
+from collector.store import LineId, Sample, Store, StoreUnavailable
+from xomnet.log import Log
+from xomnet.registry import LineRow, Registry
+from xomnet.states import worst_first
+
+log = Log("collector.lines")
+
+LOOK_BACK = dt.timedelta(days=35)
+"""How far back the last result of a silent line is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineStatus:
+    """A registered line, its judgement, and the tests of the window, for a small chart."""
+
+    row: LineRow
+    judgement: Judgement
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All lines as they were at an instant, worst first."""
+
+    at: dt.datetime
+    lines: tuple[LineStatus, ...]
+
+    def line(self, agent: str, line: str) -> LineStatus | None:
+        return next((s for s in self.lines if (s.row.agent, s.row.line) == (agent, line)), None)
+
+
+def take_snapshot(store: Store, registry: Registry, rules: Rules, now: dt.datetime) -> Snapshot:
+    """Judges every line registered now. Raises StoreUnavailable."""
+    samples = store.samples(now - rules.window, now)
+    last = store.last_results(now - LOOK_BACK)
+    lines = []
+    for row in registry.current(now):
+        line = LineId(row.agent, row.line)
+        own = samples.get(line, [])
+        target = registry.target_mbps(row, now)
+        judgement = judge(own, target, now, last.get(line), row.plan_mbps, rules)
+        lines.append(LineStatus(row, judgement, tuple(own)))
+    return Snapshot(now, tuple(sorted(lines, key=_worst_first)))
+
+
+def _worst_first(status: LineStatus) -> tuple[int, float, str, str]:
+    ratio = status.judgement.ratio
+    return worst_first(status.judgement.state), -1.0 if ratio is None else ratio, status.row.agent, status.row.line
+
+
+def line_state_points(snapshot: Snapshot) -> list[Point]:
+    """A point for every line, at the snapshot's time."""
+    return [_point(status, snapshot.at) for status in snapshot.lines]
+
+
+def _point(status: LineStatus, at: dt.datetime) -> Point:
+    row, judged = status.row, status.judgement
+    age = None if judged.last_result_at is None else (at - judged.last_result_at).total_seconds()
+    fields: dict[str, Value | None] = {
+        "state": judged.state,
+        "median_mbps": judged.median_mbps,
+        "low_mbps": judged.low_mbps,
+        "high_mbps": judged.high_mbps,
+        "now_mbps": judged.now_mbps,
+        "samples": judged.samples,
+        "target_mbps": float(judged.target_mbps),
+        "ratio": judged.ratio,
+        "age_s": age,
+        "lat": row.lat,
+        "lon": row.lon,
+    }
+    known = {name: value for name, value in fields.items() if value is not None}
+    return Point("line_state", tags_of(row, row.line), known, time_ns(at))
+
+
+class LineStates(threading.Thread):
+    """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Callable[[], Registry],
+        rules: Rules,
+        interval_s: float = 60.0,
+    ) -> None:
+        super().__init__(name="line-states", daemon=True)
+        self._store, self._registry, self._rules, self._interval_s = store, registry, rules, interval_s
+        self._stop = threading.Event()
+        self.latest: Snapshot | None = None
+
+    def run(self) -> None:
+        while True:
+            try:
+                self.take()
+            except StoreUnavailable as error:
+                log.warning("lines not judged", reason=str(error))
+            except Exception:  # the last line of defence: a bad value must not end the judging of all other minutes
+                log.exception("lines not judged")
+            if self._stop.wait(self._interval_s):
+                return
+
+    def take(self) -> Snapshot:
+        """One snapshot now, written to the store. Raises StoreUnavailable."""
+        snapshot = take_snapshot(self._store, self._registry(), self._rules, dt.datetime.now(dt.UTC))
+        self._store.write(line_state_points(snapshot))
+        self.latest = snapshot
+        return snapshot
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        self._stop.set()
+        self.join(timeout_s)

@@ -1,0 +1,26 @@
+"""The collector's own figures, in Prometheus text at `/metrics`."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+
+class Metrics:
+    """Counters and gauges of one collector; a registry of its own, so that tests can have several."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.received = Counter(
+            "xomnet_results_received", "Results that arrived from the broker", registry=self.registry
+        )
+        self.stored = Counter("xomnet_results_stored", "Results that the database has", registry=self.registry)
+        self.rejected = Counter("xomnet_results_rejected", "Results refused", ["code"], registry=self.registry)
+        self.write_errors = Counter("xomnet_write_errors", "Writes that failed and are retried", registry=self.registry)
+        self.queue = Gauge("xomnet_queue", "Results received and not yet acknowledged", registry=self.registry)
+        self.last_result_age = Gauge(
+            "xomnet_last_result_age_seconds", "Since a result was last stored", registry=self.registry
+        )
+        self.connected = Gauge("xomnet_broker_connected", "1 while connected to the broker", registry=self.registry)
+        self.lines = Gauge("xomnet_lines", "Registered lines by state", ["state"], registry=self.registry)
+
+    def text(self) -> bytes:
+        """The exposition format, version 0.0.4."""
+        return generate_latest(self.registry)

@@ -1,0 +1,107 @@
+"""From a result and its registry row to a database point: the one place that fixes measurement, tags, fields, time."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import inspect as mi
+
+from xomnet.messages import RESULT_TYPES, HealthResult, Result
+from xomnet.registry import LineRow
+
+Value = float | int | bool | str
+Kind = type[float] | type[int] | type[bool] | type[str]
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+TAGS = ("agent", "line", "access", "isp", "hamlet", "area")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row of the database. Its identity is measurement, tags and time; `fields` are typed by the contract."""
+
+    measurement: str
+    tags: Mapping[str, str]
+    fields: Mapping[str, Value]
+    time_ns: int
+
+
+def _kind(type_: mi.Type) -> Kind:
+    """The database type of a field: lists and structures are stored as text, everything else as itself."""
+    if isinstance(type_, mi.UnionType):
+        type_ = next(t for t in type_.types if not isinstance(t, mi.NoneType))
+    return {mi.FloatType: float, mi.IntType: int, mi.BoolType: bool}.get(type(type_), str)
+
+
+def _fields(result: type[Result]) -> dict[str, Kind]:
+    data = next(f.type for f in _struct(result).fields if f.name == "data")
+    assert isinstance(data, mi.StructType)
+    own = {field.encode_name: _kind(field.type) for field in data.fields}
+    return {**own, "spool": str, "seq": int, "clock": str, "at_error_s": float}
+
+
+def _struct(kind: type[Result]) -> mi.StructType:
+    info = mi.type_info(kind)
+    assert isinstance(info, mi.StructType)
+    return info
+
+
+SCHEMAS: dict[str, dict[str, Kind]] = {str(_struct(kind).tag): _fields(kind) for kind in RESULT_TYPES}
+"""Measurement -> field -> type, for every kind of result."""
+
+SCHEMAS["line_state"] = {
+    "state": str,
+    "median_mbps": float,
+    "low_mbps": float,
+    "high_mbps": float,
+    "now_mbps": float,
+    "samples": int,
+    "target_mbps": float,
+    "ratio": float,
+    "age_s": float,
+    "lat": float,
+    "lon": float,
+}
+
+
+def time_ns(when: dt.datetime, seq: int = 0) -> int:
+    """Nanoseconds since 1970. The contract's times are microseconds; the last three digits keep apart, by their
+    sequence numbers, two results of one line that a step of the clock put in one microsecond.
+    """
+    return ((when - EPOCH) // dt.timedelta(microseconds=1)) * 1000 + seq % 1000
+
+
+def when(time_ns: int) -> dt.datetime:
+    """The instant of a point, to the microsecond."""
+    return EPOCH + dt.timedelta(microseconds=time_ns // 1000)
+
+
+def tags_of(row: LineRow, line: str | None) -> dict[str, str]:
+    """The tags of a registry row; for a result of the unit itself (`line` None) without those of the line."""
+    place = {"agent": row.agent, "hamlet": row.hamlet, "area": row.area}
+    return place if line is None else {**place, "line": row.line, "access": row.access, "isp": row.isp}
+
+
+def point_of(result: Result, row: LineRow) -> Point:
+    """The point of a result, with the tags of the row in force when it was measured."""
+    measurement = str(result.__struct_config__.tag)
+    fields: dict[str, Value] = {"spool": str(result.spool), "seq": result.seq, "clock": result.clock}
+    if result.at_error_s is not None:
+        fields["at_error_s"] = float(result.at_error_s)
+    for name, kind in SCHEMAS[measurement].items():
+        value = getattr(result.data, name, None)
+        if value is None or value == ():
+            continue
+        fields[name] = _text(value) if kind is str else kind(value)
+    line = None if isinstance(result, HealthResult) else result.line
+    return Point(measurement, tags_of(row, line), fields, time_ns(result.at, result.seq))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    return msgspec.json.encode(value).decode()

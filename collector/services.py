@@ -1,0 +1,39 @@
+"""What the page and the REST interface read: one value, wired by `collector.run`."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from collector.dead_letters import DeadLetters
+from collector.lines import LineStates
+from collector.metrics import Metrics
+from collector.store import Store
+from xomnet.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSeen:
+    """What the broker last said of an agent: its retained state, and when it was last heard."""
+
+    agent: str
+    online: bool
+    version: str
+    since: dt.datetime
+
+
+class Agents(Protocol):
+    def agents(self) -> list[AgentSeen]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The collector as its readers see it. `registry` is called anew each time: it is reloaded while running."""
+
+    store: Store
+    registry: Callable[[], Registry]
+    lines: LineStates
+    dead_letters: DeadLetters
+    metrics: Metrics
+    agents: Agents
+    started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))

@@ -1,0 +1,133 @@
+"""Where results live. One small protocol; `sqlite` is embedded, `influx` is for a province."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from collector.points import Point
+
+
+class LineId(NamedTuple):
+    agent: str
+    line: str
+
+
+class Rejection(NamedTuple):
+    """A point that the database will never take."""
+
+    point: Point
+    reason: str
+
+
+class StoreUnavailable(Exception):
+    """Not now: refused, slow, overloaded (429, 5xx). Keep the points, come back after `retry_after_s` or a back-off."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class StoreRefused(StoreUnavailable):
+    """Not with these settings: credentials, database or path are wrong (401, 403, 404). A person must act."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRow:
+    """A download test as stored. `down_mbps` is None where it failed; then `error` says why."""
+
+    at: dt.datetime
+    engine: str
+    server: str
+    flags: tuple[str, ...] = ()
+    down_mbps: float | None = None
+    gross_mbps: float | None = None
+    trimmed_mbps: float | None = None
+    bytes: int | None = None
+    duration_s: float | None = None
+    streams: int | None = None
+    stop_reason: str | None = None
+    rtt_idle_ms: float | None = None
+    rtt_loaded_ms: float | None = None
+    error: str | None = None
+    error_detail: str | None = None
+    budget_used_bytes: int | None = None
+    budget_bytes: int | None = None
+    clock: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRow:
+    at: dt.datetime
+    method: str
+    sent: int
+    received: int
+    loss_percent: float
+    rtt_min_ms: float | None = None
+    rtt_p50_ms: float | None = None
+    rtt_p95_ms: float | None = None
+    jitter_ms: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutageRow:
+    at: dt.datetime
+    duration_s: float
+    failed_probes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRow:
+    """The last health of a unit; None where the unit did not say."""
+
+    at: dt.datetime
+    version: str
+    cpu_percent: float
+    mem_used_percent: float
+    disk_free_bytes: int
+    uptime_s: float
+    spool_depth: int
+    clock_synced: bool
+    temp_c: float | None = None
+    throttled: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What judging needs of a download test."""
+
+    at: dt.datetime
+    down_mbps: float | None
+    flags: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Store(Protocol):
+    """Times are aware; ranges are [since, until); every read raises StoreUnavailable where the database is away."""
+
+    def write(self, points: Sequence[Point]) -> list[Rejection]:
+        """Returns when every point is durable or rejected. Writing a point again changes nothing.
+
+        Raises StoreUnavailable: then nothing is promised of any of them, and all may be written again.
+        """
+
+    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]: ...
+
+    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[LatencyRow]: ...
+
+    def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]: ...
+
+    def samples(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[Sample]]:
+        """Download tests of all lines, each line's in the order of time."""
+
+    def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
+        """When each line was last measured, by download or latency."""
+
+    def health(self, since: dt.datetime) -> dict[str, HealthRow]:
+        """The last health of each agent."""
+
+    def ping(self) -> None:
+        """Raises StoreUnavailable where the database does not answer."""
+
+    def close(self) -> None: ...
