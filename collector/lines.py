@@ -96,7 +96,8 @@ class LineStates(threading.Thread):
         interval_s: float = 60.0,
     ) -> None:
         super().__init__(name="line-states", daemon=True)
-        self._store, self._registry, self._rules, self._interval_s = store, registry, rules, interval_s
+        self._store, self._registry = store, registry
+        self.rules, self.interval_s = rules, interval_s
         self._stop = threading.Event()
         self.latest: Snapshot | None = None
 
@@ -108,12 +109,12 @@ class LineStates(threading.Thread):
                 log.warning("lines not judged", reason=str(error))
             except Exception:  # the last line of defence: a bad value must not end the judging of all other minutes
                 log.exception("lines not judged")
-            if self._stop.wait(self._interval_s):
+            if self._stop.wait(self.interval_s):
                 return
 
     def take(self) -> Snapshot:
         """One snapshot now, written to the store. Raises StoreUnavailable."""
-        snapshot = take_snapshot(self._store, self._registry(), self._rules, dt.datetime.now(dt.UTC))
+        snapshot = take_snapshot(self._store, self._registry(), self.rules, dt.datetime.now(dt.UTC))
         self._store.write(line_state_points(snapshot))
         self.latest = snapshot
         return snapshot
