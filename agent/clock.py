@@ -1,0 +1,67 @@
+"""What time it is, and how far that can be trusted: a Pi has no battery clock."""
+
+import ctypes
+import datetime as dt
+import errno
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_STA_UNSYNC = 0x0040
+_TIME_ERROR = 5
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Timex(ctypes.Structure):
+    """`struct timex` of <sys/timex.h>; only its head is read."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 256),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """One instant on both clocks: `boot_ns` never steps, `wall` may."""
+
+    wall: dt.datetime
+    boot_ns: int
+    synced: bool
+    error_ms: float | None = None
+    """The kernel's bound on its error; None where the kernel does not say."""
+
+
+def boot_id() -> UUID:
+    """The kernel's id of this boot."""
+    return UUID(BOOT_ID.read_text().strip())
+
+
+def boot_ns() -> int:
+    """CLOCK_BOOTTIME: nanoseconds since boot, asleep or awake."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def read_clock(assume_synced: bool = False) -> ClockReading:
+    """Now. `assume_synced` is for machines whose clock something else keeps (a virtual machine, a container)."""
+    timex = _Timex()
+    result = _libc.adjtimex(ctypes.byref(timex))
+    if result == -1 and ctypes.get_errno() in {errno.EPERM, errno.ENOSYS}:
+        synced, error_ms = assume_synced, None  # a sandbox hides the kernel's answer
+    else:
+        synced = result != _TIME_ERROR and not timex.status & _STA_UNSYNC
+        error_ms = timex.maxerror / 1000 if synced else None
+    return ClockReading(dt.datetime.now(dt.UTC), boot_ns(), synced or assume_synced, error_ms)
+
+
+def rebase(taken_boot_ns: int, now: ClockReading) -> dt.datetime:
+    """When, by the wall clock of `now`, something of the same boot was taken."""
+    return now.wall - dt.timedelta(microseconds=(now.boot_ns - taken_boot_ns) // 1000)

@@ -1,0 +1,5 @@
+import sys
+
+from collector.run import main
+
+sys.exit(main())

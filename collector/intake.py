@@ -1,0 +1,243 @@
+"""From the broker to the store and back: receive, validate, write, acknowledge, and only then PUBACK.
+
+Every step may be repeated: the write is idempotent, an ack may be said twice. So a message is let go of only when
+its result is in the database or in the dead-letter file, and whatever dies in between only causes a resend.
+"""
+
+import datetime as dt
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from collector.dead_letters import DeadLetters, letter
+from collector.metrics import Metrics
+from collector.services import AgentSeen
+from collector.store import Store, StoreRefused, StoreUnavailable
+from collector.validate import Accepted, Refused, ResultId, validate
+from xomnet.log import Log
+from xomnet.messages import Ack, Rejected, Stored, decode_state, encode
+from xomnet.mqtt import Broker, Connection, ConnectionLost, Handler, Link, Message
+from xomnet.registry import Registry
+from xomnet.topics import every, parse, topic
+
+log = Log("collector.intake")
+
+T = TypeVar("T")
+
+RECEIVE_MAXIMUM = 1000
+"""Messages that the broker may have given us without a PUBACK: what bounds the memory while the database is away."""
+BATCH, BATCH_WAIT_S = 500, 0.1
+ACK_SEQS = 200
+MAX_AGENTS = 100_000
+
+
+class Intake(Handler):
+    """Two threads: the network's (`Link`) only queues; the worker validates, writes and answers."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        store: Store,
+        registry: Callable[[], Registry],
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+    ) -> None:
+        self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
+        self._queue: queue.Queue[Message] = queue.Queue(maxsize=4 * RECEIVE_MAXIMUM)
+        self._agents: dict[str, AgentSeen] = {}
+        self._stop = threading.Event()
+        self._last_stored_at = time.monotonic()
+        self._worker = threading.Thread(target=self._work, name="intake", daemon=True)
+        self._link = Link(
+            broker,
+            client_id,
+            handler=self,
+            subscriptions=(every("up"), every("state")),
+            persistent=True,
+            manual_ack=True,
+            receive_maximum=RECEIVE_MAXIMUM,
+        )
+        metrics.queue.set_function(self._queue.qsize)
+        metrics.connected.set_function(lambda: float(self._link.connected))
+        metrics.last_result_age.set_function(lambda: time.monotonic() - self._last_stored_at)
+
+    def start(self) -> None:
+        self._worker.start()
+        self._link.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Lets the worker finish the batch in hand, says goodbye to the broker; what is queued comes again."""
+        self._stop.set()
+        self._worker.join(timeout_s)
+        self._link.stop()
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    @property
+    def alive(self) -> bool:
+        """False where a thread has ended or the network's stands still."""
+        return self._worker.is_alive() and self._link.is_alive() and time.monotonic() - self._link.alive_at < 60
+
+    def agents(self) -> list[AgentSeen]:
+        """What the broker last said of each agent."""
+        return list(self._agents.values())
+
+    # --- network thread
+
+    def on_message(self, connection: Connection, message: Message) -> None:
+        place = parse(message.topic)
+        if place is not None and place.channel == "state":
+            self._see(place.agent, message.payload)
+            connection.ack(message.mid)
+            return
+        self._metrics.received.inc()
+        try:
+            self._queue.put_nowait(message)
+        except queue.Full:
+            raise ConnectionLost(
+                "the broker sends more than was agreed; what is not acknowledged comes again"
+            ) from None
+
+    def _see(self, agent: str, payload: bytes) -> None:
+        try:
+            state = decode_state(payload)
+        except msgspec.DecodeError as error:
+            log.warning("state not understood", agent=agent, reason=str(error))
+            return
+        if state.agent != agent or (agent not in self._agents and len(self._agents) >= MAX_AGENTS):
+            log.warning("state of another agent", topic=agent, payload=state.agent)
+            return
+        self._agents[agent] = AgentSeen(agent, state.online, state.version, state.at or dt.datetime.now(dt.UTC))
+
+    # --- worker thread
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            batch = self._batch()
+            if not batch:
+                continue
+            try:
+                self._handle(batch)
+            except Exception:  # the last line of defence: the messages stay unacknowledged and come again
+                log.exception("batch not handled", messages=len(batch))
+                self._stop.wait(1)
+
+    def _batch(self) -> list[Message]:
+        try:
+            batch = [self._queue.get(timeout=0.5)]
+        except queue.Empty:
+            return []
+        deadline = time.monotonic() + BATCH_WAIT_S
+        while len(batch) < BATCH:
+            try:
+                batch.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
+            except queue.Empty:
+                break
+        return batch
+
+    def _handle(self, batch: list[Message]) -> None:
+        registry, now = self._registry(), dt.datetime.now(dt.UTC)
+        accepted: list[Accepted] = []
+        refused: list[tuple[Message, Refused]] = []
+        by_point: dict[int, Message] = {}
+        for message in batch:
+            verdict = validate(message.topic, message.payload, registry, now)
+            if isinstance(verdict, Accepted):
+                accepted.append(verdict)
+                by_point[id(verdict.point)] = message
+            else:
+                refused.append((message, verdict))
+        ids = {id(one.point): one.id for one in accepted}
+        rejections = self._until_done(lambda: self._store.write([one.point for one in accepted])) if accepted else []
+        if rejections is None:
+            return
+        for point, reason in rejections:
+            one = ids.pop(id(point))
+            refused.append((by_point[id(point)], Refused("store", reason[:500], one.agent, one)))
+        if refused and self._until_done(lambda: self._keep(refused, now)) is None:
+            return
+        self._metrics.stored.inc(len(ids))
+        if ids:
+            self._last_stored_at = time.monotonic()
+        self._answer(batch, list(ids.values()), [verdict for _, verdict in refused])
+
+    def _keep(self, refused: list[tuple[Message, Refused]], now: dt.datetime) -> bool:
+        letters = [
+            letter(
+                message.topic,
+                message.payload,
+                verdict.code,
+                verdict.reason,
+                now,
+                agent=verdict.agent,
+                spool=None if verdict.id is None else str(verdict.id.spool),
+                seq=None if verdict.id is None else verdict.id.seq,
+            )
+            for message, verdict in refused
+        ]
+        if not self._dead.keep(letters):
+            raise StoreUnavailable("the dead-letter file can't be written; free some space")
+        for _, verdict in refused:
+            self._metrics.rejected.labels(code=verdict.code).inc()
+            log.warning("rejected", agent=verdict.agent, code=verdict.code, reason=verdict.reason)
+        return True
+
+    def _until_done(self, attempt: Callable[[], T]) -> T | None:
+        """Repeats while the store is away, with full jitter; None where the collector stops first."""
+        tries = 0
+        while True:
+            try:
+                return attempt()
+            except StoreUnavailable as error:
+                tries += 1
+                self._metrics.write_errors.inc()
+                say = log.error if isinstance(error, StoreRefused) else log.warning
+                wait_s = error.retry_after_s or random.uniform(0, min(30.0, 0.25 * 2 ** min(tries, 10)))  # noqa: S311
+                say("not stored, kept", reason=str(error), tries=tries, again_in_s=wait_s)
+                if self._stop.wait(wait_s):
+                    return None
+
+    def _answer(self, batch: list[Message], stored: list[ResultId], refused: list[Refused]) -> None:
+        """Publishes the acks, then PUBACKs, both in the network thread and in this order."""
+        acks = [(topic(ack.agent, "ack"), encode(ack)) for ack in acks_of(stored, refused, dt.datetime.now(dt.UTC))]
+
+        def answer(connection: Connection) -> None:
+            for ack_topic, payload in acks:
+                connection.publish(ack_topic, payload)
+            for message in batch:
+                if message.generation == connection.generation:  # packet ids begin anew with a connection
+                    connection.ack(message.mid)
+
+        self._link.call(answer)
+
+
+def acks_of(stored: Iterable[ResultId], refused: Iterable[Refused], now: dt.datetime) -> list[Ack]:
+    """One or more acks for each agent, of bounded size."""
+    answers: dict[str, tuple[dict[str, list[ResultId]], list[Rejected]]] = {}
+    for one in stored:
+        answers.setdefault(one.agent, ({}, []))[0].setdefault(str(one.spool), []).append(one)
+    for verdict in refused:
+        if verdict.id is not None:
+            rejected = Rejected(spool=verdict.id.spool, seq=verdict.id.seq, reason=_one_line(verdict))
+            answers.setdefault(verdict.id.agent, ({}, []))[1].append(rejected)
+    acks: list[Ack] = []
+    for agent, (by_spool, rejections) in answers.items():
+        for ids in by_spool.values():
+            for start in range(0, len(ids), ACK_SEQS):
+                seqs = tuple(sorted(one.seq for one in ids[start : start + ACK_SEQS]))
+                acks.append(Ack(agent=agent, time=now, stored=(Stored(spool=ids[0].spool, seqs=seqs),)))
+        for start in range(0, len(rejections), 20):
+            acks.append(Ack(agent=agent, time=now, rejected=tuple(rejections[start : start + 20])))
+    return acks
+
+
+def _one_line(verdict: Refused) -> str:
+    return "".join(c if c.isprintable() else " " for c in f"{verdict.code}: {verdict.reason}")[:512]

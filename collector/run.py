@@ -1,0 +1,116 @@
+"""The collector as a process: wires the parts, serves the page, ends in order."""
+
+import argparse
+import signal
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+
+from collector.assess import Rules
+from collector.dead_letters import DeadLetters
+from collector.intake import Intake
+from collector.lines import LineStates
+from collector.metrics import Metrics
+from collector.registry_file import RegistryFile
+from collector.services import Services
+from collector.settings import CollectorSettings, SqliteSettings
+from collector.store import Store, StoreUnavailable
+from collector.web import create_app
+from xomnet import __version__, sd
+from xomnet.defaults import config_file
+from xomnet.log import Log, setup
+from xomnet.mqtt import SecretError, read_secret
+from xomnet.registry import RegistryError
+from xomnet.settings import SettingsError, load
+from xomnet.targets import load_targets
+
+log = Log("collector")
+
+REGISTRY_EVERY_S = 5.0
+
+
+def open_store(settings: CollectorSettings) -> Store:
+    """The store that the settings name. Raises StoreUnavailable or SecretError."""
+    if isinstance(settings.store, SqliteSettings):
+        from collector.store.sqlite import SqliteStore  # noqa: PLC0415  # one of the two is needed
+
+        return SqliteStore(settings.store.path)
+    from collector.store.influx import InfluxStore  # noqa: PLC0415
+
+    influx = settings.store
+    return InfluxStore(influx.url, read_secret(influx.token_file), influx.bucket, influx.org, influx.timeout_s)
+
+
+def run(settings: CollectorSettings) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the registry again."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    registry = RegistryFile(settings.registry, load_targets(settings.targets or config_file("targets.yaml")))
+    store = open_store(settings)
+    dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
+    metrics = Metrics()
+    rules = Rules(
+        window=timedelta(hours=settings.assess.window_hours),
+        silent_after=timedelta(seconds=settings.assess.silent_after_s),
+    )
+    lines = LineStates(store, registry.current, rules, settings.assess.every_s)
+    intake = Intake(settings.broker, settings.client_id, store, registry.current, dead_letters, metrics)
+    services = Services(store, registry.current, lines, dead_letters, metrics, intake)
+    ended = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=registry.reload).start())
+    keeper = threading.Thread(target=_keep, args=(registry, intake, ended), name="keeper", daemon=True)
+    intake.start()
+    lines.start()
+    keeper.start()
+    web = uvicorn.Server(
+        uvicorn.Config(
+            create_app(services),
+            host=settings.web.host,
+            port=settings.web.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=3,
+        )
+    )
+    log.info("collector runs", version=__version__, page=f"http://{settings.web.host}:{settings.web.port}")
+    sd.notify("READY=1")
+    try:
+        web.run()
+    finally:
+        sd.notify("STOPPING=1")
+        ended.set()
+        intake.stop()
+        lines.stop()
+        store.close()
+    log.info("collector ended")
+    return 0
+
+
+def _keep(registry: RegistryFile, intake: Intake, ended: threading.Event) -> None:
+    """Every few seconds: a changed registry is read, and systemd hears that the threads are alive."""
+    while not ended.wait(REGISTRY_EVERY_S):
+        registry.reload(only_if_changed=True)
+        if intake.alive:
+            sd.notify("WATCHDOG=1")
+        else:
+            log.error("intake stands still")
+
+
+def main() -> int:
+    """`python -m collector --config collector.yaml`; a settings error is one sentence and exit status 2."""
+    parser = argparse.ArgumentParser(prog="xomnet collector run", description="Stores, judges and shows results.")
+    parser.add_argument("--config", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        settings = load(arguments.config, CollectorSettings)
+        setup(settings.log_level)
+        return run(settings)
+    except (SettingsError, RegistryError, SecretError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except StoreUnavailable as error:
+        print(f"the store can't be opened: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,47 @@
+"""The collector's settings: `collector.yaml`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from xomnet.mqtt import Broker
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Positive = Annotated[float, Meta(gt=0, le=1e7)]
+
+
+class SqliteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="sqlite"):
+    path: Path
+
+
+class InfluxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="influx"):
+    url: Annotated[str, Meta(pattern="^https?://")]
+    token_file: Path
+    bucket: Annotated[str, Meta(min_length=1)]
+    org: str = "-"
+    timeout_s: Positive = 10.0
+
+
+class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: Port = 8420
+
+
+class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    every_s: Positive = 60.0
+    window_hours: Positive = 24.0
+    silent_after_s: Positive = 900.0
+
+
+class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    broker: Broker
+    registry: Path
+    state_dir: Path
+    store: SqliteSettings | InfluxSettings
+    targets: Path | None = None
+    """Absent: the targets that come with xomnet."""
+    client_id: Annotated[str, Meta(min_length=1, max_length=64)] = "xomnet-collector"
+    web: WebSettings = WebSettings()
+    assess: AssessSettings = AssessSettings()
+    log_level: str = "info"

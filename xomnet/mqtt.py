@@ -1,0 +1,302 @@
+"""One MQTT connection after another, in one thread that owns the network.
+
+paho's own network thread can end without a word while `is_connected()` stays true, and its publish() from another
+thread races with it. So the loop is ours (paho's documented external event loop): whatever fails in it ends this
+connection, is logged, and the next one is made after a back-off with full jitter. Every connection is a new paho
+client: no state of the old one can leak into it.
+"""
+
+import contextlib
+import os
+import queue
+import random
+import select
+import socket
+import ssl
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import paho.mqtt.client as paho
+from msgspec import Meta, Struct
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from xomnet.log import Log
+
+log = Log("xomnet.mqtt")
+
+CONNECT_TIMEOUT_S = 10.0
+SESSION_EXPIRY_S = 7 * 86_400
+
+
+class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    ca: Path
+    cert: Path | None = None
+    key: Path | None = None
+
+
+class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the broker is and how to speak to it; `protocol: "3.1.1"` is for brokers without version 5."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8883
+    protocol: Literal["5", "3.1.1"] = "5"
+    username: str | None = None
+    password_file: Path | None = None
+    tls: Tls | None = None
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 60
+
+
+class SecretError(Exception):
+    """A secret's file that is missing or that others can read."""
+
+
+def read_secret(path: Path) -> str:
+    """The text of a secret's file. Raises SecretError where it is missing or readable for others."""
+    check_private(path)
+    return path.read_text(encoding="utf-8").strip()
+
+
+def check_private(path: Path) -> None:
+    """Raises SecretError unless the file is there and closed to others."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SecretError(f"{path}: {error.strerror}; put the secret there") from error
+    if mode & stat.S_IRWXO or not os.access(path, os.R_OK):
+        raise SecretError(f"{path}: mode {stat.S_IMODE(mode):o} is open to others; run: chmod 600 {path}")
+
+
+class Will(Struct, frozen=True):
+    topic: str
+    payload: bytes
+
+
+class ConnectionLost(Exception):
+    """This connection is over; the next one follows."""
+
+
+class Connection:
+    """One connection's life. Only the network thread touches it, but for `generation`, which never changes."""
+
+    def __init__(self, client: paho.Client, generation: int) -> None:
+        self._client = client
+        self.generation = generation
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
+        """QoS 1. Returns the packet's id; raises ConnectionLost."""
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise ConnectionLost(paho.error_string(info.rc))
+        return info.mid
+
+    def ack(self, mid: int) -> None:
+        """PUBACK of a received message; only of one that this very connection delivered."""
+        self._client.ack(mid, 1)
+
+
+class Message(Struct, frozen=True):
+    topic: str
+    payload: bytes
+    mid: int
+    generation: int
+
+
+class Handler:
+    """What a user of the connection does with it; every method runs in the network thread and must not block."""
+
+    def on_connected(self, connection: Connection) -> None: ...
+    def on_message(self, connection: Connection, message: Message) -> None: ...
+    def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
+        """A PUBACK came; `reason` is None for success, else the broker's word. It says nothing of the database."""
+
+    def on_tick(self, connection: Connection) -> None:
+        """After every turn of the loop, at least every `turn_s`."""
+
+    def on_lost(self) -> None: ...
+
+
+class Link(threading.Thread):
+    """Keeps a connection to the broker as long as it runs.
+
+    `persistent` keeps the broker's session over connections (the collector); `manual_ack` leaves PUBACKs to us.
+    `call` runs a function in the network thread, from any thread. `alive_at` moves with every turn of the loop.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        handler: Handler,
+        subscriptions: tuple[str, ...] = (),
+        will: Will | None = None,
+        persistent: bool = False,
+        manual_ack: bool = False,
+        receive_maximum: int = 100,
+        turn_s: float = 0.5,
+    ) -> None:
+        super().__init__(name=f"mqtt-{client_id}", daemon=True)
+        self._broker, self._client_id, self._handler = broker, client_id, handler
+        self._subscriptions, self._will = subscriptions, will
+        self._persistent, self._manual_ack, self._receive_maximum = persistent, manual_ack, receive_maximum
+        self._turn_s = turn_s
+        self._stop = threading.Event()
+        self._calls: queue.SimpleQueue[Callable[[Connection], None]] = queue.SimpleQueue()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._generation = 0
+        self.connected = False
+        self.alive_at = time.monotonic()
+
+    def call(self, function: Callable[[Connection], None]) -> None:
+        """Runs `function(connection)` in the network thread; dropped where there is no connection by then."""
+        self._calls.put(function)
+        self.wake()
+
+    def wake(self) -> None:
+        """Makes the loop turn now."""
+        with contextlib.suppress(BlockingIOError):  # it has not read the last wakes yet: it will turn
+            self._wake_out.send(b"\0")
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        """Says goodbye to the broker (the will is not sent) and ends the thread."""
+        self._stop.set()
+        self.wake()
+        if self.is_alive():
+            self.join(timeout_s)
+
+    def run(self) -> None:
+        attempt = 0
+        while not self._stop.is_set():
+            self._generation += 1
+            self.alive_at = time.monotonic()
+            try:
+                self._live(self._generation)
+            except Exception as error:  # noqa: BLE001  # paho raises bare ValueError, struct.error and more
+                level = log.warning if attempt == 0 or attempt % 10 == 0 else log.debug
+                level("broker away", host=self._broker.host, port=self._broker.port, reason=_named(error))
+            if self.connected:
+                attempt = 0
+                self.connected = False
+                self._handler.on_lost()
+            attempt += 1
+            self._stop.wait(random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10))))  # noqa: S311
+
+    def _live(self, generation: int) -> None:
+        client = self._client()
+        answer: list[ReasonCode] = []
+        ended: list[ReasonCode] = []
+        connection = Connection(client, generation)
+        client.on_connect = lambda _c, _u, _f, reason, _p: answer.append(reason)
+        client.on_disconnect = lambda _c, _u, _f, reason, _p: ended.append(reason)
+        client.on_message = lambda _c, _u, m: self._handler.on_message(
+            connection, Message(m.topic, bytes(m.payload), m.mid, generation)
+        )
+        client.on_publish = lambda _c, _u, mid, reason, _p: self._handler.on_published(
+            connection, mid, reason.getName() if reason.is_failure or reason.value == 0x10 else None
+        )
+        try:
+            self._connect(client)
+            deadline = time.monotonic() + CONNECT_TIMEOUT_S
+            while not answer and not self._stop.is_set():
+                self._turn(client, 0.2)
+                if time.monotonic() > deadline:
+                    raise ConnectionLost("no CONNACK in time")
+            if self._stop.is_set():
+                return
+            if answer[0].is_failure:
+                raise ConnectionLost(f"refused: {answer[0].getName()}")
+            if self._subscriptions:
+                client.subscribe([(filter_, 1) for filter_ in self._subscriptions])
+            self.connected = True
+            log.info("connected to broker", host=self._broker.host, port=self._broker.port, generation=generation)
+            self._handler.on_connected(connection)
+            while not self._stop.is_set():
+                self._turn(client, self._turn_s)
+                while not self._calls.empty():
+                    self._calls.get()(connection)
+                self._handler.on_tick(connection)
+        except ConnectionLost as error:
+            raise ConnectionLost(f"{error}: {ended[0].getName()}" if ended else str(error)) from error
+        finally:
+            while not self._calls.empty():
+                self._calls.get()
+            client.disconnect()
+            client.loop_write()
+            if (sock := client.socket()) is not None:
+                sock.close()  # type: ignore[no-untyped-call, unused-ignore]
+
+    def _turn(self, client: paho.Client, wait_s: float) -> None:
+        """One turn: waits for the network or a wake, reads, writes, keeps alive. Raises ConnectionLost."""
+        self.alive_at = time.monotonic()
+        sock = client.socket()
+        if sock is None:
+            raise ConnectionLost("closed")
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        writable = [sock] if client.want_write() else []
+        ready, to_write, _ = select.select([sock, self._wake_in], writable, [], 0 if pending else wait_s)
+        if self._wake_in in ready:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_in.recv(4096)
+        codes = [client.loop_misc()]
+        if sock in ready or pending:
+            codes.append(client.loop_read())
+        if to_write:
+            codes.append(client.loop_write())
+        for code in codes:
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                raise ConnectionLost(paho.error_string(code))
+
+    def _client(self) -> paho.Client:
+        version5 = self._broker.protocol == "5"
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=paho.MQTTv5 if version5 else paho.MQTTv311,
+            clean_session=None if version5 else not self._persistent,
+            manual_ack=self._manual_ack,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_inflight_messages_set(1000)
+        if self._broker.username is not None:
+            secret = self._broker.password_file
+            client.username_pw_set(self._broker.username, None if secret is None else read_secret(secret))
+        if (tls := self._broker.tls) is not None:
+            if tls.key is not None:
+                check_private(tls.key)
+            client.tls_set(
+                ca_certs=str(tls.ca),
+                certfile=None if tls.cert is None else str(tls.cert),
+                keyfile=None if tls.key is None else str(tls.key),
+                tls_version=ssl.PROTOCOL_TLS_CLIENT,
+            )
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
+        return client
+
+    def _connect(self, client: paho.Client) -> None:
+        if self._broker.protocol == "5":
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.ReceiveMaximum = self._receive_maximum
+            if self._persistent:
+                properties.SessionExpiryInterval = SESSION_EXPIRY_S
+            client.connect(
+                self._broker.host,
+                self._broker.port,
+                self._broker.keepalive_s,
+                clean_start=not self._persistent,
+                properties=properties,
+            )
+        else:
+            client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
+
+
+def _named(error: Exception) -> str:
+    return str(error) if isinstance(error, ConnectionLost | SecretError) else f"{type(error).__name__}: {error}"
