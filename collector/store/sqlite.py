@@ -1,0 +1,297 @@
+"""The embedded store: one SQLite file. For the demo, a pilot, one district.
+
+One table a measurement, its columns from the contract. A result is identified by agent, line, time and the contract's
+own name of it, spool and seq: a resend is byte-identical and changes nothing, and even two units cloned from one card,
+which reuse each other's numbers, lose nothing. The tags are not part of it, so a registry mended between two sends
+doubles nothing. A point of `line_state` has no such name: agent, line and time identify it, and the last one written
+holds.
+"""
+
+import datetime as dt
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from collector.points import SCHEMAS, TAGS, Kind, Point, time_ns, when
+from collector.store import (
+    HealthRow,
+    LatencyRow,
+    LineId,
+    OutageRow,
+    Rejection,
+    Sample,
+    SpeedRow,
+    StoreRefused,
+    StoreUnavailable,
+)
+from collector.store.rows import MEASUREMENT_OF, R, columns_of, row_of, rows_of, typed
+
+_TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: "TEXT"}
+_CHECK_S = 5.0
+_PRUNED_AT_LEAST = 1000
+
+
+class SqliteStore:
+    """A `Store` in one file, for any number of threads: one writes at a time, readers never wait for it.
+
+    Raises StoreRefused where the file is damaged or can't be used, StoreUnavailable where it is locked.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        keep_line_states: dt.timedelta = dt.timedelta(days=35),
+        busy_s: float = 5.0,
+    ) -> None:
+        self._path, self._keep_line_states, self._busy_s = path, keep_line_states, busy_s
+        self._writing = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+        with self._translated():
+            self._writer = self._connect()
+            try:
+                _refuse_damaged(self._writer)
+                self._writer.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute("PRAGMA synchronous = FULL")
+                self._writer.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
+                _make_tables(self._writer)
+            except BaseException:
+                self._writer.close()
+                raise
+
+    def write(self, points: Sequence[Point]) -> list[Rejection]:
+        good, rejections = typed(points)
+        if not good:
+            return rejections
+        with self._translated(), self._transaction() as connection:
+            for measurement, group in groupby(sorted(good, key=attrgetter("measurement")), attrgetter("measurement")):
+                connection.executemany(_insert(measurement), [_values(point) for point in group])
+            self._prune(connection, good)
+        return rejections
+
+    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]:
+        return self._of_line(SpeedRow, line, since, until)
+
+    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[LatencyRow]:
+        return self._of_line(LatencyRow, line, since, until)
+
+    def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]:
+        return self._of_line(OutageRow, line, since, until)
+
+    def samples(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[Sample]]:
+        columns = columns_of(Sample)
+        found = self._read(
+            f"SELECT time_ns, agent, line, {_listed(columns)} FROM speed WHERE time_ns >= ? AND time_ns < ?"  # noqa: S608
+            " ORDER BY time_ns",
+            (time_ns(since), time_ns(until)),
+        )
+        lines: dict[LineId, list[Sample]] = {}
+        for at, agent, line, *values in found:
+            sample = row_of(Sample, at, dict(zip(columns, values, strict=True)))
+            if sample is not None:
+                lines.setdefault(LineId(agent, line), []).append(sample)
+        return lines
+
+    def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
+        last: dict[LineId, int] = {}
+        for measurement in ("speed", "latency"):
+            for agent, line, at, _ in self._last(measurement, since):
+                last[LineId(agent, line)] = max(at, last.get(LineId(agent, line), 0))
+        return {line: when(at) for line, at in last.items()}
+
+    def health(self, since: dt.datetime) -> dict[str, HealthRow]:
+        columns = columns_of(HealthRow)
+        last: dict[str, HealthRow] = {}
+        for agent, _, at, rowid in self._last("health", since):
+            values = self._read(f"SELECT {_listed(columns)} FROM health WHERE rowid = ?", (rowid,))  # noqa: S608
+            row = row_of(HealthRow, at, dict(zip(columns, values[0], strict=True)))
+            if row is not None:
+                last[agent] = row
+        return last
+
+    def ping(self) -> None:
+        self._read("SELECT 1 FROM speed LIMIT 1", ())
+
+    def close(self) -> None:
+        with self._writing:
+            self._closed = True
+            for connection in [*self._idle, self._writer]:
+                connection.close()
+            self._idle.clear()
+
+    def _of_line(self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime) -> list[R]:
+        columns = columns_of(kind)
+        found = self._read(
+            f"SELECT time_ns, {_listed(columns)} FROM {MEASUREMENT_OF[kind]}"  # noqa: S608
+            " WHERE agent = ? AND line = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns",
+            (*line, time_ns(since), time_ns(until)),
+        )
+        return rows_of(kind, ((at, dict(zip(columns, values, strict=True))) for at, *values in found))
+
+    def _last(self, measurement: str, since: dt.datetime) -> list[tuple[str, str, int, int]]:
+        """Agent, line, time and rowid of the last row of every line: the index is skipped through, not read."""
+        statement = f"""
+            WITH RECURSIVE lines(agent, line) AS (
+                SELECT * FROM (SELECT agent, line FROM {measurement} ORDER BY agent, line LIMIT 1)
+                UNION ALL
+                SELECT next.agent, next.line FROM lines JOIN {measurement} AS next ON next.rowid = (
+                    SELECT rowid FROM {measurement} AS later
+                    WHERE (later.agent, later.line) > (lines.agent, lines.line)
+                    ORDER BY later.agent, later.line LIMIT 1)
+            )
+            SELECT last.agent, last.line, last.time_ns, last.rowid
+            FROM lines JOIN {measurement} AS last ON last.rowid = (
+                SELECT rowid FROM {measurement} AS own
+                WHERE own.agent = lines.agent AND own.line = lines.line
+                ORDER BY own.time_ns DESC LIMIT 1)
+            WHERE last.time_ns >= ?
+        """  # noqa: S608  # a name of the contract
+        return self._read(statement, (time_ns(since),))
+
+    def _read(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        with self._translated():
+            connection = self._borrow()
+            try:
+                rows = connection.execute(statement, parameters).fetchall()
+            except BaseException:
+                connection.close()
+                raise
+            self._give_back(connection)
+            return rows
+
+    def _borrow(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreUnavailable(f"{self._path} is closed")
+        with suppress(IndexError):
+            return self._idle.pop()
+        connection = self._connect()
+        connection.execute("PRAGMA query_only = 1")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if not self._writing.acquire(timeout=self._busy_s):
+            raise StoreUnavailable(f"{self._path}: another write has not ended within {self._busy_s:g} s")
+        try:
+            if self._closed:
+                raise StoreUnavailable(f"{self._path} is closed")
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        finally:
+            self._writing.release()
+
+    def _prune(self, connection: sqlite3.Connection, written: Sequence[Point]) -> None:
+        """Deletes a little more of the old line states than there are new ones."""
+        new = [point.time_ns for point in written if point.measurement == "line_state"]
+        if new:
+            before = max(new) - self._keep_line_states // dt.timedelta(microseconds=1) * 1000
+            connection.execute(
+                "DELETE FROM line_state WHERE (time_ns, agent, line) IN (SELECT time_ns, agent, line FROM line_state"
+                " WHERE time_ns < ? ORDER BY time_ns, agent, line LIMIT ?)",
+                (before, 2 * len(new) + _PRUNED_AT_LEAST),
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: sqlite3.Error) -> StoreUnavailable:
+        name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return StoreRefused(
+                f"{self._path} is damaged ({error}): stop the collector, keep a copy of the file, and put back the last"
+                f' backup or what `sqlite3 "{self._path}" .recover` saves; without the file the collector starts empty'
+            )
+        if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+            return StoreRefused(
+                f"{self._path} can't be written ({error}): the collector's user needs write access to the file and its"
+                " folder, which must exist"
+            )
+        return StoreUnavailable(f"{self._path}: {error} ({name})")
+
+
+def _refuse_damaged(connection: sqlite3.Connection) -> None:
+    """Looks through the file for at most a few seconds. Raises sqlite3.DatabaseError."""
+    end = time.monotonic() + _CHECK_S
+    connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    try:
+        word = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_INTERRUPT":
+            raise
+        word = "ok"  # as far as it was seen; a large file is not kept from its work
+    finally:
+        connection.set_progress_handler(None, 0)
+    if word != "ok":
+        damaged = sqlite3.DatabaseError(word)
+        damaged.sqlite_errorname = "SQLITE_CORRUPT"
+        raise damaged
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Creates what is missing: tables, and columns that the contract has gained."""
+    connection.execute("BEGIN IMMEDIATE")
+    for measurement, fields in SCHEMAS.items():
+        tags = ", ".join(f"{tag} TEXT NOT NULL DEFAULT ''" for tag in TAGS)
+        if "spool" in fields:
+            identity, kind = "UNIQUE (agent, line, time_ns, spool, seq)", "STRICT"
+            named = "spool TEXT NOT NULL, seq INTEGER NOT NULL, "
+        else:
+            identity, kind = "PRIMARY KEY (time_ns, agent, line)", "STRICT, WITHOUT ROWID"
+            named = ""
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {measurement} (time_ns INTEGER NOT NULL, {tags}, {named}{identity}) {kind}"
+        )
+        present = {row[1] for row in connection.execute(f"PRAGMA table_info({measurement})")}
+        for field, type_ in fields.items():
+            if field not in present:
+                connection.execute(f'ALTER TABLE {measurement} ADD COLUMN "{field}" {_TYPES[type_]}')
+    connection.execute(
+        "CREATE INDEX IF NOT EXISTS speed_samples ON speed (time_ns, agent, line, down_mbps, flags, error)"
+    )
+    connection.execute("COMMIT")
+
+
+def _insert(measurement: str) -> str:
+    fields = SCHEMAS[measurement]
+    columns = ["time_ns", *TAGS, *fields]
+    marks = ", ".join("?" * len(columns))
+    if "spool" in fields:
+        again = "(agent, line, time_ns, spool, seq) DO NOTHING"
+    else:
+        changed = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
+        again = f"(time_ns, agent, line) DO UPDATE SET {changed}"
+    return f"INSERT INTO {measurement} ({_listed(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
+
+
+def _values(point: Point) -> list[Any]:
+    tags = [point.tags.get(tag, "") for tag in TAGS]
+    return [point.time_ns, *tags, *(point.fields.get(field) for field in SCHEMAS[point.measurement])]
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
