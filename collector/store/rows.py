@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from collector.points import SCHEMAS, Kind, Point, Value, when
@@ -26,6 +26,8 @@ MEASUREMENT_OF: dict[type, str] = {
 """Where the rows of each kind are read from."""
 
 _LARGEST = 2**63 - 1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_REASON_LETTERS = 400
 
 
 class _BadField(ValueError):
@@ -35,15 +37,16 @@ class _BadField(ValueError):
 class _Plan(NamedTuple):
     """How the rows of a kind are made, worked out once."""
 
-    types: dict[str, Callable[[Any], Any]]
+    types: Mapping[str, Callable[[Any], Any]]
     required: frozenset[str]
 
 
-@lru_cache
 def _plan(kind: type[Any]) -> _Plan:
     schema = SCHEMAS[MEASUREMENT_OF[kind]]
     fields = [field for field in dataclasses.fields(kind) if field.name != "at"]
-    types = {field.name: _words if field.name == "flags" else schema[field.name] for field in fields}
+    types: dict[str, Callable[[Any], Any]] = {
+        field.name: _words if field.name == "flags" else schema[field.name] for field in fields
+    }
     return _Plan(types, frozenset(field.name for field in fields if field.default is dataclasses.MISSING))
 
 
@@ -51,9 +54,12 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
+_PLANS = {kind: _plan(kind) for kind in MEASUREMENT_OF}
+
+
 def columns_of(kind: type[Any]) -> list[str]:
     """The fields that make up a row of this kind, beside its time."""
-    return list(_plan(kind).types)
+    return list(_PLANS[kind].types)
 
 
 def row_of(kind: type[R], time_ns: int, values: Mapping[str, Any]) -> R | None:
@@ -61,9 +67,9 @@ def row_of(kind: type[R], time_ns: int, values: Mapping[str, Any]) -> R | None:
 
     A database may say 1 for 1.0 and for true: the types are those of the contract.
     """
-    types, required = _plan(kind)
+    types, required = _PLANS[kind]
     found = {name: type_(value) for name, type_ in types.items() if (value := values.get(name)) is not None}
-    return kind(at=when(time_ns), **found) if required <= found.keys() else None
+    return kind(**{"at": when(time_ns), **found}) if required <= found.keys() else None
 
 
 def rows_of(kind: type[R], found: Iterable[tuple[int, Mapping[str, Any]]]) -> list[R]:
@@ -79,8 +85,13 @@ def typed(points: Iterable[Point]) -> tuple[list[Point], list[Rejection]]:
         try:
             good.append(_typed(point))
         except _BadField as error:
-            bad.append(Rejection(point, str(error)))
+            bad.append(rejection(point, str(error)))
     return good, bad
+
+
+def rejection(point: Point, reason: str) -> Rejection:
+    """With a reason that fits into an ack: one line, of limited length."""
+    return Rejection(point, _CONTROL.sub(" ", reason)[:_REASON_LETTERS])
 
 
 def _typed(point: Point) -> Point:
