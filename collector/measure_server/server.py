@@ -61,7 +61,7 @@ class MeasureServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     @property
     def url(self) -> str:
         """Where it listens, without a slash at the end."""
-        host, port = self.socket.getsockname()[:2]
+        host, port = str(self.server_address[0]), self.server_address[1]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def serve_forever(self, poll_interval: float = POLL_S) -> None:
