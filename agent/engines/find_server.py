@@ -1,0 +1,22 @@
+"""Run as a process: prints speedtest-cli's best server as JSON."""
+
+import json
+import sys
+
+import speedtest
+
+
+def main() -> int:
+    try:
+        finder = speedtest.Speedtest(timeout=10)
+        finder.get_servers()
+        best = finder.get_best_server()
+    except speedtest.SpeedtestException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"url": best["url"]}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

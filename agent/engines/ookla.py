@@ -1,0 +1,34 @@
+"""Speedtest's servers, our receiver: speedtest-cli finds the nearest server, the transfer and the figure are ours."""
+
+import dataclasses
+
+import msgspec
+
+from agent.engines import Test, TestFailed
+from agent.engines.http import download
+from agent.engines.speedtest_cli import run_python
+from xomnet.messages import Speed
+
+FIND_TIMEOUT_S = 45.0
+IMAGE = "random4000x4000.jpg?x="
+
+
+def measure(test: Test) -> Speed:
+    """One download from Speedtest's best server. Raises TestFailed."""
+    return download(dataclasses.replace(test, server=best_server(test)), "ookla", IMAGE)
+
+
+def best_server(test: Test) -> str:
+    """The folder of the best server, such as `http://speedtest.example.vn:8080/speedtest`. Raises TestFailed."""
+    text = run_python(["-m", "agent.engines.find_server"], dataclasses.replace(test, interface=None), FIND_TIMEOUT_S)
+    return parse_server(text)
+
+
+def parse_server(text: bytes) -> str:
+    """The folder of the `url` in the finder's JSON. Raises TestFailed."""
+    try:
+        url: str = msgspec.json.decode(text, type=dict[str, str])["url"]
+    except (msgspec.DecodeError, KeyError) as error:
+        raise TestFailed("engine_output", f"no server found: {error}") from error
+    folder = url.rpartition("/")[0]
+    return "http://" + folder.partition("://")[2]

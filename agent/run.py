@@ -1,0 +1,125 @@
+"""The agent as a process: wires the parts, answers signals, feeds the watchdog."""
+
+import argparse
+import datetime as dt
+import fcntl
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO
+from zoneinfo import ZoneInfo
+
+from agent.budget import Ledger
+from agent.clock import boot_id
+from agent.settings import AgentSettings
+from agent.spool import Spool, SpoolError
+from agent.unit import Unit
+from agent.uplink import Uplink
+from xomnet import __version__, sd
+from xomnet.defaults import config_file
+from xomnet.log import Log, setup
+from xomnet.messages import Event
+from xomnet.settings import SettingsError, load
+from xomnet.targets import load_targets
+
+log = Log("agent")
+
+LONGEST_TEST_S = 200.0
+"""No single thing that the unit does takes longer; past it the loop hangs and the watchdog may act."""
+
+
+class AlreadyRunning(Exception):
+    """Another agent works in the same state folder."""
+
+
+def run(config: Path, settings: AgentSettings) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the settings again."""
+    stop, hup = threading.Event(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: hup.set())
+    with _only_one(settings.state_dir):
+        targets = load_targets(config_file("targets.yaml"))
+        spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6))
+        month = dt.datetime.now(ZoneInfo(settings.timezone)).strftime("%Y-%m")
+        ledger = Ledger(settings.state_dir / "ledger.json", month)
+        clock = settings.clock
+        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced)
+        unit = Unit(settings, spool, ledger, targets, stop)
+        worker = threading.Thread(target=unit.run, name="unit", daemon=True)
+        uplink.start()
+        worker.start()
+        sd.notify("READY=1")
+        log.info("agent runs", version=__version__, agent=settings.agent, lines=len(settings.lines))
+        status = _watch(config, unit, uplink, worker, stop, hup)
+        sd.notify("STOPPING=1")
+        worker.join(3)
+        uplink.stop()
+        if not worker.is_alive():
+            spool.close()
+    log.info("agent ended", status=status)
+    return status
+
+
+def _watch(
+    config: Path, unit: Unit, uplink: Uplink, worker: threading.Thread, stop: threading.Event, hup: threading.Event
+) -> int:
+    """Until the end: reloads when asked, tells systemd that the loop and the uplink are alive (offline is alive)."""
+    every_s = min(sd.watchdog_interval_s() or 5.0, 5.0)
+    while not stop.wait(every_s):
+        if hup.is_set():
+            hup.clear()
+            sd.notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.monotonic_ns() // 1000))
+            _reload(config, unit)
+            sd.notify("READY=1")
+        if not worker.is_alive():
+            log.error("the unit's loop ended; leaving so that it is started again")
+            stop.set()
+            return 1
+        if uplink.alive and time.monotonic() - unit.alive_at < LONGEST_TEST_S:
+            sd.notify("WATCHDOG=1")
+    return 0
+
+
+def _reload(config: Path, unit: Unit) -> None:
+    """New settings where they are good; broker, name and folders take effect at the next start."""
+    try:
+        unit.apply(load(config, AgentSettings))
+    except SettingsError as error:
+        log.error("settings refused, the old ones stay", reason=str(error))
+        unit.note(Event(name="settings_refused", detail=str(error)[:512]))
+    else:
+        log.info("settings read", file=str(config))
+
+
+def _only_one(state_dir: Path) -> IO[str]:
+    """A lock on the state folder, held while it is open. Raises AlreadyRunning or OSError."""
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = (state_dir / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise AlreadyRunning(
+            f"another agent works in {state_dir}; stop it, or give this one its own state_dir"
+        ) from None
+    return lock
+
+
+def main() -> int:
+    """`python -m agent --config agent.yaml`; a settings error is one sentence and exit status 2."""
+    parser = argparse.ArgumentParser(prog="xomnet agent run", description="Measures this unit's lines and reports.")
+    parser.add_argument("--config", type=Path, required=True)
+    config: Path = parser.parse_args().config
+    try:
+        settings = load(config, AgentSettings)
+        setup(settings.log_level)
+        return run(config, settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (SpoolError, AlreadyRunning, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1

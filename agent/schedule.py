@@ -1,0 +1,84 @@
+"""When a line is tested: at random within the slots of a day, the same for a unit each time it is asked. Pure."""
+
+import datetime as dt
+import random
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+PEAK_HOURS = (19, 23)
+METERED_HOURS = ((6, 12), (12, 18), (19, 21), (21, 23))
+UNMETERED_HOURS = ((0, 6), (6, 11), (11, 15), (15, 19), (19, 20), (20, 21), (21, 22), (22, 23))
+AUDIT_ONE_IN = 10
+LATEST = dt.timedelta(minutes=1)
+"""Before a slot's end: a test begun later would run into the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One test belongs in [start, end)."""
+
+    start: dt.datetime
+    end: dt.datetime
+    peak: bool
+
+
+def slots(day: dt.date, metered: bool, zone: ZoneInfo) -> list[Slot]:
+    """The slots of a day by the clock on the wall there, in the order of time."""
+
+    def at(hour: int) -> dt.datetime:
+        return dt.datetime.combine(day, dt.time(hour), zone).astimezone(dt.UTC)
+
+    hours = METERED_HOURS if metered else UNMETERED_HOURS
+    return [Slot(at(start), at(end), PEAK_HOURS[0] <= start < PEAK_HOURS[1]) for start, end in hours]
+
+
+def moment(slot: Slot, seed: str, not_before: dt.datetime | None = None) -> dt.datetime:
+    """The test's time in its slot; spread anew over what is left where the unit came up after it."""
+    chosen = _between(slot.start, slot.end - LATEST, f"{seed}/{slot.start.isoformat()}")
+    if not_before is None or chosen >= not_before:
+        return chosen
+    return _between(not_before, max(not_before, slot.end - LATEST), f"{seed}/{not_before.isoformat()}")
+
+
+def _between(first: dt.datetime, last: dt.datetime, seed: str) -> dt.datetime:
+    return first + (last - first) * random.Random(seed).random()  # noqa: S311  # spread, not secrecy
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    slot: Slot
+    at: dt.datetime
+    audit: bool
+
+
+def next_test(
+    now: dt.datetime,
+    up_since: dt.datetime,
+    done_until: dt.datetime | None,
+    metered: bool,
+    seed: str,
+    zone: ZoneInfo,
+) -> Planned:
+    """The next test of a line that the unit can run.
+
+    `done_until` is the start of the last slot that had its test, `up_since` the start of the unit.
+    """
+    today = now.astimezone(zone).date()
+    for days in range(3):
+        for slot in slots(today + dt.timedelta(days=days), metered, zone):
+            if slot.end - LATEST <= now or (done_until is not None and slot.start <= done_until):
+                continue
+            resumed = up_since if slot.start <= up_since < slot.end else None
+            audit = random.Random(f"audit/{seed}/{slot.start.isoformat()}").randrange(AUDIT_ONE_IN) == 0  # noqa: S311
+            return Planned(slot, moment(slot, seed, resumed), audit)
+    raise AssertionError("three days without a slot")
+
+
+def peak_tests_left(now: dt.datetime, metered: bool, zone: ZoneInfo) -> int:
+    """Peak tests between now and the end of the calendar month."""
+    local = now.astimezone(zone)
+    day, count = local.date(), 0
+    while day.month == local.month:
+        count += sum(1 for slot in slots(day, metered, zone) if slot.peak and slot.start > now)
+        day += dt.timedelta(days=1)
+    return count

@@ -1,0 +1,88 @@
+"""The unit's settings: `agent.yaml`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from xomnet.messages import Access, Name
+from xomnet.mqtt import Broker
+
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
+Url = Annotated[str, Meta(pattern="^http://[^/?#]+")]
+EngineName = Literal["http", "ookla", "speedtest-cli"]
+
+
+class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One access of this unit. What is absent follows from `access`: mobile lines are metered."""
+
+    line: Name
+    access: Access
+    interface: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,15}$")] | None = None
+    metered: bool | None = None
+    engine: EngineName = "http"
+    servers: tuple[Url, ...] | None = None
+    """Absent: those of the unit. The first one that is neither away nor busy measures."""
+    target_mbps: Positive | None = None
+    budget_gb: Positive | None = None
+    """Each calendar month, all bytes of the tests; absent: 5 metered, no limit unmetered."""
+    every_s: Positive | None = None
+    """Absent: random within the day's slots (METHOD). Present: at this pace, for pilots and demonstrations."""
+    streams: Annotated[int, Meta(ge=1, le=12)] = 6
+
+    @property
+    def is_metered(self) -> bool:
+        return self.access == "mobile" if self.metered is None else self.metered
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """Bytes of a month; None: without limit."""
+        gb = self.budget_gb or (5.0 if self.is_metered else None)
+        return None if gb is None else int(gb * 1e9)
+
+
+class LatencySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    every_s: Positive = 300.0
+    echoes: Annotated[int, Meta(ge=1, le=100)] = 10
+    interval_ms: Annotated[int, Meta(ge=10, le=1000)] = 200
+    timeout_ms: Annotated[int, Meta(ge=50, le=3000)] = 1000
+
+
+class HealthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    every_s: Positive = 300.0
+
+
+class ClockSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    assume_synced: bool = False
+    """True where the host keeps the clock (a virtual machine, a container) and the kernel does not know."""
+    hold_s: Positive = 600.0
+    """How long a result waits for the clock to be synchronised before it goes as `estimated`."""
+
+
+class SpoolSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    max_mb: Positive = 100.0
+
+
+class PrecheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    cpu_busy_percent: Annotated[float, Meta(gt=0, le=100)] = 60.0
+    cross_traffic_mbps: Positive | None = None
+    """Absent: 2 % of the target."""
+    defer_s: Positive = 60.0
+    defer_times: Annotated[int, Meta(ge=0, le=20)] = 5
+
+
+class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    agent: Name
+    state_dir: Path
+    broker: Broker
+    lines: Annotated[tuple[LineSettings, ...], Meta(min_length=1, max_length=8)]
+    servers: tuple[Url, ...] = ()
+    anchors: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=4)] = ()
+    """What latency is measured to: `host` by ICMP (TCP where that is not allowed), `host:port` by TCP connect."""
+    latency: LatencySettings = LatencySettings()
+    health: HealthSettings = HealthSettings()
+    clock: ClockSettings = ClockSettings()
+    spool: SpoolSettings = SpoolSettings()
+    precheck: PrecheckSettings = PrecheckSettings()
+    timezone: str = "Asia/Ho_Chi_Minh"
+    log_level: str = "info"

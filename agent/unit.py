@@ -1,0 +1,244 @@
+"""The unit at work: one loop that does whatever is due, one thing at a time, and puts every result into the spool.
+
+One at a time on purpose: a latency probe beside a download would measure the download.
+"""
+
+import datetime as dt
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from agent import schedule
+from agent.budget import WIRE_FACTOR, Ledger, LedgerError, allow
+from agent.clock import ClockReading, read_clock
+from agent.download import AllBusy, download, wanted_bytes
+from agent.health import health
+from agent.latency import Anchor, parse_anchor, probe
+from agent.outage import Watch, after_probe
+from agent.precheck import Precheck, precheck
+from agent.settings import AgentSettings, LineSettings
+from agent.spool import Spool, SpoolError
+from xomnet.log import Log
+from xomnet.messages import Data, Event, Flag, Speed
+from xomnet.targets import Targets
+
+log = Log("agent.unit")
+
+SUSPICIOUS_EVERY_S = 15.0
+BUSY_TRIES = 3
+IDLE_S = 30.0
+"""The longest sleep: the wall clock may step, and slots are in wall time."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """What the loop remembers of a line."""
+
+    settings: LineSettings
+    latency_at: float
+    speed_at: float
+    """time.monotonic(); for a line tested by slots, not before this."""
+    watch: Watch = field(default_factory=Watch)
+    deferred: int = 0
+    busy_tries: int = 0
+
+
+class Unit:
+    """Runs until `stop` is set. `alive_at` moves while it does its work."""
+
+    def __init__(
+        self, settings: AgentSettings, spool: Spool, ledger: Ledger, targets: Targets, stop: threading.Event
+    ) -> None:
+        self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
+        self._zone = ZoneInfo(settings.timezone)
+        self._anchors: tuple[Anchor, ...] = tuple(parse_anchor(text) for text in settings.anchors)
+        self._up_since = self._clock().wall
+        now = time.monotonic()
+        self._health_at = now
+        self._lines = [_Line(line, now, now + (line.every_s or 0) * random.random()) for line in settings.lines]  # noqa: S311
+        self.alive_at = now
+
+    def apply(self, settings: AgentSettings) -> None:
+        """New settings, from the next thing that is due on; a line keeps what is remembered of it."""
+        known = {line.settings.line: line for line in self._lines}
+        now = time.monotonic()
+        self._settings = settings
+        self._anchors = tuple(parse_anchor(text) for text in settings.anchors)
+        fresh = []
+        for line in settings.lines:
+            one = known.get(line.line) or _Line(line, now, now)
+            one.settings = line
+            fresh.append(one)
+        self._lines = fresh
+
+    def run(self) -> None:
+        """The loop."""
+        for name, detail in (("spool_reset", self._spool.reset_detail), ("ledger_reset", self._ledger.reset_detail)):
+            if detail is not None:
+                self._commit(Event(name=name, detail=detail[:512]), None)
+        self._commit(Event(name="started"), None)
+        while not self._stop.is_set():
+            self.alive_at = time.monotonic()
+            waits = [self._do_health()]
+            for line in self._lines:
+                waits += [self._do_latency(line), self._do_speed(line)]
+            self._stop.wait(max(0.0, min(IDLE_S, *waits)))
+
+    def _clock(self) -> ClockReading:
+        return read_clock(self._settings.clock.assume_synced)
+
+    def _month(self) -> str:
+        return self._clock().wall.astimezone(self._zone).strftime("%Y-%m")
+
+    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None) -> None:
+        """Into the spool; where the disk refuses, the unit says so and goes on measuring."""
+        try:
+            self._spool.commit(data, line, taken or self._clock())
+        except SpoolError as error:
+            log.error("result not kept", kind=type(data).__name__, line=line, reason=str(error))
+
+    def note(self, event: Event) -> None:
+        """Something an operator would want to know, as a result."""
+        self._commit(event, None)
+
+    # Each `_do_…` does its work if it is due, and returns in how many seconds it is due again.
+
+    def _do_health(self) -> float:
+        now = time.monotonic()
+        if now >= self._health_at:
+            reading = self._clock()
+            found = health(self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes())
+            self._commit(found, None, reading)
+            self._health_at = now + self._settings.health.every_s
+        return self._health_at - now
+
+    def _do_latency(self, line: _Line) -> float:
+        now = time.monotonic()
+        if not self._anchors or self._stop.is_set():
+            return IDLE_S
+        if now >= line.latency_at:
+            taken = self._clock()
+            found = probe(self._anchors, line.settings.interface, self._settings.latency)
+            self._commit(found, line.settings.line, taken)
+            line.watch, ended = after_probe(line.watch, found.received > 0, taken, found.anchors)
+            if ended is not None:
+                self._commit(ended.outage, line.settings.line, ended.began)
+            every = self._settings.latency.every_s
+            line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if line.watch.suspicious else every)
+        return line.latency_at - time.monotonic()
+
+    def _do_speed(self, line: _Line) -> float:
+        now = time.monotonic()
+        if now < line.speed_at or self._stop.is_set():
+            return line.speed_at - now
+        planned = None if line.settings.every_s is not None else self._planned(line)
+        if planned is not None:
+            wait_s = (planned.at - self._clock().wall).total_seconds()
+            if wait_s > 0:
+                return wait_s
+        defer_s = self._test(line, planned)
+        if defer_s is not None:
+            line.speed_at = time.monotonic() + defer_s
+        elif line.settings.every_s is not None:
+            line.speed_at = now + line.settings.every_s * random.uniform(0.9, 1.1)  # noqa: S311
+        return line.speed_at - time.monotonic()
+
+    def _planned(self, line: _Line) -> schedule.Planned:
+        done = self._ledger.done_until(line.settings.line)
+        return schedule.next_test(
+            self._clock().wall,
+            self._up_since,
+            None if done is None else dt.datetime.fromisoformat(done),
+            line.settings.is_metered,
+            f"{self._settings.agent}/{line.settings.line}",
+            self._zone,
+        )
+
+    def _test(self, line: _Line, planned: schedule.Planned | None) -> float | None:
+        """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
+        settings = line.settings
+        target = settings.target_mbps or self._targets.down_mbps(settings.access, dt.datetime.now(self._zone).date())
+        checks = self._settings.precheck
+        check = precheck(
+            settings.interface, target, checks.cpu_busy_percent, checks.cross_traffic_mbps or 0.02 * target
+        )
+        if check.busy is not None and line.deferred < checks.defer_times:
+            line.deferred += 1
+            log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferred)
+            return checks.defer_s
+        taken = self._clock()
+        try:
+            result = self._measure(line, planned, check)
+        except AllBusy as busy:
+            line.busy_tries += 1
+            log.info("test deferred", line=settings.line, reason=str(busy), times=line.busy_tries)
+            return busy.retry_after_s * random.uniform(1.0, 1.3)  # noqa: S311
+        if self._stop.is_set() and result.error == "cancelled":
+            return None  # a test cut off by our own stop is none; its slot stays open
+        flags: list[Flag] = list(check.flags) + ([] if taken.synced else ["clock_unsynced"])
+        budget = settings.budget_bytes
+        result = replace(
+            result,
+            flags=tuple(dict.fromkeys([*result.flags, *flags])),
+            link_mbps=result.link_mbps or check.link_mbps,
+            budget_bytes=budget,
+            budget_used_bytes=None if budget is None else min(self._ledger.used(settings.line, self._month()), 2**53),
+        )
+        self._commit(result, settings.line, taken)
+        line.deferred = line.busy_tries = 0
+        if planned is not None:
+            self._finish_slot(line, planned)
+        log.info("tested", line=settings.line, down_mbps=result.down_mbps, error=result.error, bytes=result.bytes)
+        return None
+
+    def _finish_slot(self, line: _Line, planned: schedule.Planned) -> None:
+        try:
+            self._ledger.done(line.settings.line, planned.slot.start.isoformat())
+        except LedgerError as error:
+            log.error("slot not noted", line=line.settings.line, reason=str(error))
+            line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
+
+    def _measure(self, line: _Line, planned: schedule.Planned | None, check: Precheck) -> Speed:
+        """Reserves the bytes, measures, settles. Raises AllBusy while tries are left."""
+        settings, month = line.settings, self._month()
+        servers = settings.servers or self._settings.servers
+        failed = Speed(engine=settings.engine, server=servers[0] if servers else "", bytes=0)
+        if check.broken is not None:
+            return replace(failed, error="interface_down", error_detail=check.broken)
+        wanted = wanted_bytes(settings)
+        peak_left = schedule.peak_tests_left(self._clock().wall, settings.is_metered, self._zone)
+        peak = planned is not None and planned.slot.peak
+        used = self._ledger.used(settings.line, month)
+        allowed = allow(used, settings.budget_bytes, wanted, peak, peak_left if planned else 0)
+        if allowed.reason is not None:
+            return replace(failed, error="budget", error_detail=allowed.reason, flags=("budget_skip",))
+        reserved = int(allowed.max_bytes * WIRE_FACTOR)
+        try:
+            self._ledger.charge(settings.line, month, reserved)
+        except LedgerError as error:
+            return replace(failed, error="ledger", error_detail=str(error)[:512], flags=("unit_fault",))
+        moved = 0
+        try:
+            result = download(
+                settings,
+                servers,
+                self._anchors,
+                allowed.max_bytes,
+                self._stop,
+                full=planned is not None and planned.audit,
+                last_try=line.busy_tries >= BUSY_TRIES,
+            )
+            moved = result.bytes or 0
+        finally:
+            self._settle(settings.line, month, int(moved * WIRE_FACTOR) - reserved)
+        return result
+
+    def _settle(self, line: str, month: str, difference: int) -> None:
+        try:
+            self._ledger.charge(line, month, difference)
+        except LedgerError as error:
+            log.error("bytes not settled, the reservation stays", line=line, reason=str(error))
