@@ -1,0 +1,65 @@
+"""Real services for every test that asks for one: its own where it may kill it, else one for the whole run."""
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import services
+from tests.services import Authority, Influx, InfluxV2, Mosquitto
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The certificate authority of the run: `authority.issue("nd-haihau-0012")`."""
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker for one test, anonymous and without persistence."""
+    with Mosquitto(_folder(tmp_path, "mosquitto")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def mosquitto_tls(tmp_path: Path, authority: Authority) -> Iterator[Mosquitto]:
+    """A broker for one test as in production: certificates, rules, persistence."""
+    with Mosquitto(_folder(tmp_path, "mosquitto-tls"), authority, persistence=True) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def influx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influx]:
+    """InfluxDB 1.6.7 for the run: each test creates a database of its own."""
+    with Influx(tmp_path_factory.mktemp("influx")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influx_v2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxV2]:
+    """InfluxDB with `/api/v2/write` for the run: each test creates a database of its own."""
+    with InfluxV2(tmp_path_factory.mktemp("influx-v2")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_influx_v2(tmp_path: Path) -> Iterator[InfluxV2]:
+    """InfluxDB with `/api/v2/write` that a test may kill."""
+    with InfluxV2(_folder(tmp_path, "own-influx-v2")) as server:
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failing test shows the last words of the services that run."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"{type(s).__name__} on {s.port}", s.output()) for s in services.started]
+    return report
+
+
+def _folder(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir()
+    return folder
