@@ -109,6 +109,7 @@ class Store(Protocol):
     def write(self, points: Sequence[Point]) -> list[Rejection]:
         """Returns when every point is durable or rejected. Writing a point again changes nothing.
 
+        A rejection holds the very object that was given.
         Raises StoreUnavailable: then nothing is promised of any of them, and all may be written again.
         """
 

@@ -77,13 +77,20 @@ def rows_of(kind: type[R], found: Iterable[tuple[int, Mapping[str, Any]]]) -> li
     return [row for time_ns, values in found if (row := row_of(kind, time_ns, values)) is not None]
 
 
-def typed(points: Iterable[Point]) -> tuple[list[Point], list[Rejection]]:
-    """The points with each field as the contract types it, and those that break the contract."""
-    good: list[Point] = []
+class Typed(NamedTuple):
+    """A point as it was given, and its fields as the contract types them."""
+
+    point: Point
+    fields: dict[str, Value]
+
+
+def typed(points: Iterable[Point]) -> tuple[list[Typed], list[Rejection]]:
+    """The points that may be written, and those that break the contract."""
+    good: list[Typed] = []
     bad: list[Rejection] = []
     for point in points:
         try:
-            good.append(_typed(point))
+            good.append(Typed(point, _fields(point)))
         except _BadField as error:
             bad.append(rejection(point, str(error)))
     return good, bad
@@ -94,7 +101,7 @@ def rejection(point: Point, reason: str) -> Rejection:
     return Rejection(point, _CONTROL.sub(" ", reason)[:_REASON_LETTERS])
 
 
-def _typed(point: Point) -> Point:
+def _fields(point: Point) -> dict[str, Value]:
     schema = SCHEMAS.get(point.measurement)
     if schema is None:
         raise _BadField(f"no measurement is called {point.measurement!r}")
@@ -104,12 +111,10 @@ def _typed(point: Point) -> Point:
         raise _BadField(f"a time outside 1970 to 2262: {point.time_ns} ns")
     for name, text in point.tags.items():
         _check_text(name, text)
-    fields: dict[str, Value] = {}
-    for name, value in point.fields.items():
+    for name in point.fields:
         if name not in schema:
             raise _BadField(f"{point.measurement} has no field {name!r}")
-        fields[name] = _coerced(name, schema[name], value)
-    return dataclasses.replace(point, fields=fields)
+    return {name: _coerced(name, schema[name], value) for name, value in point.fields.items()}
 
 
 def _coerced(name: str, kind: Kind, value: Value) -> Value:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from collector.store import (
     StoreRefused,
     StoreUnavailable,
 )
-from collector.store.rows import MEASUREMENT_OF, R, columns_of, row_of, rows_of, typed
+from collector.store.rows import MEASUREMENT_OF, R, Typed, columns_of, row_of, rows_of, typed
 
 _TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: "TEXT"}
 _CHECK_S = 5.0
@@ -70,9 +69,9 @@ class SqliteStore:
         if not good:
             return rejections
         with self._translated(), self._transaction() as connection:
-            for measurement, group in groupby(sorted(good, key=attrgetter("measurement")), attrgetter("measurement")):
-                connection.executemany(_insert(measurement), [_values(point) for point in group])
-            self._prune(connection, good)
+            for measurement, group in groupby(sorted(good, key=_measurement), _measurement):
+                connection.executemany(_insert(measurement), [_values(one) for one in group])
+            self._prune(connection, [one.point.time_ns for one in good if _measurement(one) == "line_state"])
         return rejections
 
     def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]:
@@ -201,9 +200,8 @@ class SqliteStore:
         finally:
             self._writing.release()
 
-    def _prune(self, connection: sqlite3.Connection, written: Sequence[Point]) -> None:
-        """Deletes a little more of the old line states than there are new ones."""
-        new = [point.time_ns for point in written if point.measurement == "line_state"]
+    def _prune(self, connection: sqlite3.Connection, new: Sequence[int]) -> None:
+        """Deletes a little more of the old line states than there are new ones, whose times are given."""
         if new:
             before = max(new) - self._keep_line_states // dt.timedelta(microseconds=1) * 1000
             connection.execute(
@@ -288,9 +286,13 @@ def _insert(measurement: str) -> str:
     return f"INSERT INTO {measurement} ({_listed(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
 
 
-def _values(point: Point) -> list[Any]:
-    tags = [point.tags.get(tag, "") for tag in TAGS]
-    return [point.time_ns, *tags, *(point.fields.get(field) for field in SCHEMAS[point.measurement])]
+def _values(one: Typed) -> list[Any]:
+    tags = [one.point.tags.get(tag, "") for tag in TAGS]
+    return [one.point.time_ns, *tags, *(one.fields.get(field) for field in SCHEMAS[_measurement(one)])]
+
+
+def _measurement(one: Typed) -> str:
+    return one.point.measurement
 
 
 def _listed(columns: Sequence[str]) -> str:
