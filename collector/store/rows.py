@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
 from collector.points import SCHEMAS, Kind, Point, Value, when
 from collector.store import HealthRow, LatencyRow, OutageRow, Rejection, Sample, SpeedRow
@@ -39,6 +39,8 @@ class _Plan(NamedTuple):
 
     types: Mapping[str, Callable[[Any], Any]]
     required: frozenset[str]
+    absent: Mapping[str, None]
+    """Fields that have no default but may be None."""
 
 
 def _plan(kind: type[Any]) -> _Plan:
@@ -47,7 +49,10 @@ def _plan(kind: type[Any]) -> _Plan:
     types: dict[str, Callable[[Any], Any]] = {
         field.name: _words if field.name == "flags" else schema[field.name] for field in fields
     }
-    return _Plan(types, frozenset(field.name for field in fields if field.default is dataclasses.MISSING))
+    hints = get_type_hints(kind)
+    bare = {field.name for field in fields if field.default is dataclasses.MISSING}
+    absent = {name for name in bare if isinstance(None, hints[name])}
+    return _Plan(types, frozenset(bare - absent), dict.fromkeys(absent))
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -67,9 +72,9 @@ def row_of(kind: type[R], time_ns: int, values: Mapping[str, Any]) -> R | None:
 
     A database may say 1 for 1.0 and for true: the types are those of the contract.
     """
-    types, required = _PLANS[kind]
+    types, required, absent = _PLANS[kind]
     found = {name: type_(value) for name, type_ in types.items() if (value := values.get(name)) is not None}
-    return kind(**{"at": when(time_ns), **found}) if required <= found.keys() else None
+    return kind(**{**absent, "at": when(time_ns), **found}) if required <= found.keys() else None
 
 
 def rows_of(kind: type[R], found: Iterable[tuple[int, Mapping[str, Any]]]) -> list[R]:

@@ -1,0 +1,273 @@
+"""Both stores do the same: the suite runs over a SQLite file and over a real influxd."""
+
+import datetime as dt
+import math
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.assess import Rules
+from collector.lines import line_state_points, take_snapshot
+from collector.points import Point, Value, time_ns
+from collector.store import LineId, Sample, Store, StoreUnavailable
+from collector.store.influx import InfluxStore
+from collector.store.sqlite import SqliteStore
+from tests.stored import AGENT, LINE, NOW, health, latency, outage, registry, speed, tagged
+
+EARLIER = NOW - dt.timedelta(days=1)
+LATER = NOW + dt.timedelta(days=1)
+
+HOSTILE = [
+    "Xóm 5, thôn Đông",
+    "two  words",
+    "a=b,c=d",
+    'a "quoted" hamlet',
+    "it's one",
+    "back\\slash",
+    "back\\",
+    "back\\,comma",
+    "🏡 xóm",
+    "' OR '1'='1",
+    "x\nspeed,agent=thief down_mbps=999",
+]
+"""Texts that end a word, a tag or a string in line protocol, InfluxQL or SQL."""
+
+
+@pytest.fixture(params=["sqlite", "influx"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened: Store
+    if request.param == "sqlite":
+        opened = SqliteStore(tmp_path / "store.db")
+    else:
+        server, bucket = request.getfixturevalue("influx_v2"), f"store-{uuid.uuid4().hex[:12]}"
+        server.create(bucket)
+        opened = InfluxStore(server.url, "any", bucket)
+    yield opened
+    opened.close()
+
+
+def test_a_result_is_read_as_it_was_written(store: Store) -> None:
+    full = speed(
+        *(NOW, 1),
+        engine="http",
+        server="http://s1.example/",
+        flags=("wifi", "audit"),
+        down_mbps=151.25,
+        gross_mbps=140.0,
+        trimmed_mbps=150.0,
+        bytes=2**40,
+        duration_s=8.5,
+        streams=4,
+        stop_reason="steady",
+        rtt_idle_ms=10.0,
+        rtt_loaded_ms=31.5,
+        budget_used_bytes=5,
+        budget_bytes=6,
+    )
+    assert store.write([full]) == []
+    (row,) = store.speed(LINE, EARLIER, LATER)
+    assert (row.at, row.flags, row.down_mbps, row.bytes) == (NOW, ("wifi", "audit"), 151.25, 2**40)
+    assert (row.gross_mbps, row.trimmed_mbps, row.duration_s, row.streams) == (140.0, 150.0, 8.5, 4)
+    assert (row.rtt_idle_ms, row.rtt_loaded_ms, row.stop_reason) == (10.0, 31.5, "steady")
+    assert (row.engine, row.server, row.clock) == ("http", "http://s1.example/", "synced")
+    assert (row.budget_used_bytes, row.budget_bytes) == (5, 6)
+
+
+def test_what_was_not_measured_stays_absent(store: Store) -> None:
+    store.write([speed(NOW, 1, down_mbps=None, error="timeout")])
+    (row,) = store.speed(LINE, EARLIER, LATER)
+    assert (row.down_mbps, row.bytes, row.rtt_idle_ms, row.flags) == (None, None, None, ())
+    assert row.error == "timeout"
+
+
+def test_a_whole_number_in_a_field_of_fractions_stays_a_fraction(store: Store) -> None:
+    store.write([speed(NOW, 1, down_mbps=100, streams=4)])
+    assert store.write([speed(NOW, 2, down_mbps=99.5, streams=3)]) == []
+    first, second = store.speed(LINE, EARLIER, LATER)
+    assert (first.down_mbps, second.down_mbps) == (100.0, 99.5)
+    assert isinstance(first.down_mbps, float)
+    assert isinstance(first.streams, int)
+
+
+def test_writing_again_changes_nothing(store: Store) -> None:
+    points = [speed(NOW, 1), latency(NOW, 2), health(NOW, 3), outage(NOW, 4)]
+    store.write(points)
+    before = (store.speed(LINE, EARLIER, LATER), store.latency(LINE, EARLIER, LATER), store.health(EARLIER))
+    for _ in range(3):
+        assert store.write([*points, *points]) == []
+    assert (store.speed(LINE, EARLIER, LATER), store.latency(LINE, EARLIER, LATER), store.health(EARLIER)) == before
+    assert len(store.outages(LINE, EARLIER, LATER)) == 1
+
+
+def test_two_results_of_one_microsecond_are_both_kept(store: Store) -> None:
+    store.write([speed(NOW, 41, down_mbps=10.0), speed(NOW, 42, down_mbps=20.0)])
+    assert [row.down_mbps for row in store.speed(LINE, EARLIER, LATER)] == [10.0, 20.0]
+
+
+def test_a_result_sent_again_after_its_hamlet_was_renamed_counts_once(store: Store) -> None:
+    first = speed(NOW, 1)
+    store.write([first])
+    store.write([tagged(first, hamlet="Xóm Năm")])
+    assert len(store.speed(LINE, EARLIER, LATER)) == 1
+    assert [len(samples) for samples in store.samples(EARLIER, LATER).values()] == [1]
+
+
+def test_lines_and_agents_are_kept_apart(store: Store) -> None:
+    other, third = LineId(AGENT, "4g"), LineId("nd-b-2", "ftth")
+    store.write(
+        [speed(NOW, 1, down_mbps=1.0), speed(NOW, 1, other, down_mbps=2.0), speed(NOW, 1, third, down_mbps=3.0)]
+    )
+    found = {line: [row.down_mbps for row in store.speed(line, EARLIER, LATER)] for line in (LINE, other, third)}
+    assert found == {LINE: [1.0], other: [2.0], third: [3.0]}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_tags_may_say_anything(store: Store, text: str) -> None:
+    odd = tagged(speed(NOW, 1), hamlet=text, area=f"A/{text}", isp=text)
+    assert store.write([odd, speed(NOW, 2)]) == []
+    assert [row.down_mbps for row in store.speed(LINE, EARLIER, LATER)] == [100.0, 100.0]
+    assert list(store.samples(EARLIER, LATER)) == [LINE]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "", "tab\there", "\r\n", '"', "\\", 'ends with a quote"', "#", "'''"])
+def test_a_text_comes_back_letter_by_letter(store: Store, text: str) -> None:
+    assert store.write([speed(NOW, 1, server=text, error_detail=text)]) == []
+    (row,) = store.speed(LINE, EARLIER, LATER)
+    assert (row.server, row.error_detail) == (text, text)
+
+
+@pytest.mark.parametrize(
+    "name", ["' OR '1'='1", "ftth' OR line='4g", '"; DROP MEASUREMENT speed', "\\", "x\\' OR 1=1 --"]
+)
+def test_asking_for_a_hostile_line_finds_nothing(store: Store, name: str) -> None:
+    store.write([speed(NOW, 1)])
+    assert store.speed(LineId(AGENT, name), EARLIER, LATER) == []
+    assert store.speed(LineId(name, "ftth"), EARLIER, LATER) == []
+    assert len(store.speed(LINE, EARLIER, LATER)) == 1
+
+
+def test_a_range_holds_its_beginning_and_not_its_end(store: Store) -> None:
+    hours = [NOW + dt.timedelta(hours=hour) for hour in range(4)]
+    store.write([speed(at, seq) for seq, at in enumerate(hours, 1)])
+    store.write([latency(at, seq) for seq, at in enumerate(hours, 11)])
+    store.write([outage(at, seq) for seq, at in enumerate(hours, 21)])
+    assert [row.at for row in store.speed(LINE, hours[1], hours[3])] == hours[1:3]
+    assert [row.at for row in store.latency(LINE, hours[1], hours[3])] == hours[1:3]
+    assert [row.at for row in store.outages(LINE, hours[1], hours[3])] == hours[1:3]
+    assert [sample.at for sample in store.samples(hours[1], hours[3])[LINE]] == hours[1:3]
+
+
+def test_rows_come_in_the_order_of_time_however_they_were_written(store: Store) -> None:
+    hours = [NOW + dt.timedelta(hours=hour) for hour in (3, 1, 2, 0)]
+    store.write([speed(at, seq) for seq, at in enumerate(hours, 1)])
+    assert [row.at for row in store.speed(LINE, EARLIER, LATER)] == sorted(hours)
+    assert [sample.at for sample in store.samples(EARLIER, LATER)[LINE]] == sorted(hours)
+
+
+def test_samples_are_what_judging_needs_of_every_line(store: Store) -> None:
+    other = LineId("nd-b-2", "4g")
+    store.write(
+        [
+            speed(NOW, 1, down_mbps=90.0),
+            speed(NOW + dt.timedelta(hours=1), 2, down_mbps=None, error="connect", flags=("link_down",)),
+            speed(NOW, 3, other, down_mbps=70.0, flags=("wifi", "audit")),
+            latency(NOW, 4, LineId("nd-c-3", "ftth")),
+        ]
+    )
+    assert store.samples(EARLIER, LATER) == {
+        LINE: [Sample(NOW, 90.0), Sample(NOW + dt.timedelta(hours=1), None, ("link_down",), "connect")],
+        other: [Sample(NOW, 70.0, ("wifi", "audit"))],
+    }
+
+
+def test_the_last_result_of_a_line_is_its_newest_of_either_kind(store: Store) -> None:
+    quiet, old = LineId("nd-b-2", "4g"), LineId("nd-c-3", "ftth")
+    minute = dt.timedelta(minutes=1)
+    store.write([speed(NOW, 1), latency(NOW + minute, 2), latency(NOW - minute, 3)])
+    store.write([speed(NOW + 2 * minute, 4, quiet, down_mbps=None, error="dns")])
+    store.write([speed(NOW - dt.timedelta(days=2), 5, old), health(NOW, 6), outage(NOW + 9 * minute, 7)])
+    assert store.last_results(EARLIER) == {LINE: NOW + minute, quiet: NOW + 2 * minute}
+
+
+def test_health_is_the_newest_of_each_unit(store: Store) -> None:
+    store.write([health(NOW + dt.timedelta(minutes=m), m + 1, cpu_percent=float(m)) for m in (0, 5, 3)])
+    store.write([health(NOW, 9, agent="nd-b-2", temp_c=61.5, throttled=5, clock_synced=False)])
+    store.write([health(NOW - dt.timedelta(days=2), 10, agent="nd-c-3")])
+    last = store.health(EARLIER)
+    assert sorted(last) == [AGENT, "nd-b-2"]
+    assert (last[AGENT].at, last[AGENT].cpu_percent) == (NOW + dt.timedelta(minutes=5), 5.0)
+    assert (last[AGENT].temp_c, last[AGENT].clock_synced) == (None, True)
+    assert (last["nd-b-2"].temp_c, last["nd-b-2"].throttled, last["nd-b-2"].clock_synced) == (61.5, 5, False)
+
+
+def test_an_empty_store_has_nothing_and_answers(store: Store) -> None:
+    store.ping()
+    assert store.speed(LINE, EARLIER, LATER) == []
+    assert (store.samples(EARLIER, LATER), store.last_results(EARLIER), store.health(EARLIER)) == ({}, {}, {})
+    assert store.write([]) == []
+
+
+def broken(name: str, value: Value) -> Point:
+    point = speed(NOW, 7)
+    return Point(point.measurement, point.tags, {**point.fields, name: value}, point.time_ns)
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        (broken("down_mbps", math.nan), "down_mbps is nan"),
+        (broken("down_mbps", math.inf), "down_mbps is inf"),
+        (broken("down_mbps", "fast"), "down_mbps is 'fast', not of type float"),
+        (broken("down_mbps", True), "down_mbps is True"),
+        (broken("bytes", 1.5), "bytes is 1.5"),
+        (broken("bytes", 2**64), "bytes is 18446744073709551616"),
+        (broken("server", 5), "server is 5, not of type str"),
+        (broken("server", "\ud800"), "server is not Unicode"),
+        (broken("beauty", 1.0), "speed has no field 'beauty'"),
+        (Point("speed", {}, {}, 1), "without fields"),
+        (Point("speed", {}, {"down_mbps": 1.0}, 1), "without spool and seq"),
+        (Point("weather", {}, {"rain": 1.0}, 1), "no measurement is called 'weather'"),
+        (Point("speed", {}, speed(NOW, 1).fields, -1), "a time outside"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_breaks_the_contract_is_rejected_and_the_rest_is_stored(store: Store, point: Point, said: str) -> None:
+    (rejection,) = store.write([speed(NOW, 1), point, speed(NOW, 2)])
+    assert rejection.point is point
+    assert said in rejection.reason
+    assert rejection.reason.isprintable()
+    assert len(store.speed(LINE, EARLIER, LATER)) == 2
+
+
+def test_a_snapshot_judges_lines_from_what_is_stored_and_is_stored_itself(store: Store) -> None:
+    now = NOW + dt.timedelta(hours=20)
+    for hour in range(20):
+        at = NOW + dt.timedelta(hours=hour)
+        store.write([speed(at, hour + 1, down_mbps=160.0), speed(at, hour + 101, LineId(AGENT, "4g"), down_mbps=30.0)])
+    store.write([latency(now - dt.timedelta(minutes=1), 200, line) for line in (LINE, LineId(AGENT, "4g"))])
+    snapshot = take_snapshot(store, registry(), Rules(), now)
+    states = {(s.row.agent, s.row.line): s.judgement.state for s in snapshot.lines}
+    assert states == {(AGENT, "ftth"): "meeting", (AGENT, "4g"): "short", ("nd-b-2", "ftth"): "silent"}
+    points = line_state_points(snapshot)
+    assert store.write(points) == []
+    assert store.write(points) == []
+
+
+def test_a_closed_store_says_so(store: Store) -> None:
+    store.write([speed(NOW, 1)])
+    if isinstance(store, SqliteStore):
+        store.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            store.speed(LINE, EARLIER, LATER)
+        with pytest.raises(StoreUnavailable, match="closed"):
+            store.write([speed(NOW, 1)])
+
+
+def test_times_keep_their_microseconds(store: Store) -> None:
+    at = NOW.replace(microsecond=123_457)
+    store.write([speed(at, 999)])
+    assert store.speed(LINE, EARLIER, LATER)[0].at == at
+    assert store.last_results(EARLIER) == {LINE: at}
+    assert time_ns(at, 999) % 1000 == 999
