@@ -11,7 +11,7 @@ install: .venv/.ready
 .venv/.ready: pyproject.toml uv.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check "uv>=$(UV_VERSION)"
-	$(BIN)/uv sync --frozen --quiet --inexact --all-extras --all-groups
+	$(BIN)/uv sync --frozen --quiet --compile-bytecode --inexact --all-extras --all-groups
 	@touch $@
 
 demo: install

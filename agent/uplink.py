@@ -40,6 +40,7 @@ class Uplink(Handler):
     def __init__(self, broker: Broker, agent: str, spool: Spool, hold_s: float, assume_synced: bool) -> None:
         self._agent, self._spool, self._hold_s, self._assume_synced = agent, spool, hold_s, assume_synced
         self._sent: dict[int, _Sent] = {}
+        self._mids: dict[int, int] = {}
         self._changed = threading.Event()
         self._look_again_at = 0.0
         self.last_ack_at: float | None = None
@@ -112,8 +113,12 @@ class Uplink(Handler):
         self._changed.set()
 
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
-        if reason is not None:
-            log.warning("broker did not deliver", reason=reason)
+        """The broker's answer decides nothing but when to try again: a refused message need not wait its full time."""
+        seq = self._mids.pop(mid, None)
+        if reason is not None and seq in self._sent:
+            log.warning("broker did not deliver", seq=seq, reason=reason)
+            sent = self._sent[seq]
+            sent.again_at = min(sent.again_at, time.monotonic() + random.uniform(2, 5) * 2 ** min(sent.attempts, 8))  # noqa: S311
 
     def on_tick(self, connection: Connection) -> None:
         now = time.monotonic()
@@ -131,8 +136,8 @@ class Uplink(Handler):
             log.error("spool not readable", reason=str(error))
             return
         for result in due:
-            connection.publish(topic(self._agent, "up"), result.payload)
             self._sent[result.seq] = self._next(result.seq, now)
+            self._mids[connection.publish(topic(self._agent, "up"), result.payload)] = result.seq
 
     def _next(self, seq: int, now: float) -> _Sent:
         attempts = self._sent[seq].attempts + 1 if seq in self._sent else 0
@@ -141,3 +146,4 @@ class Uplink(Handler):
 
     def on_lost(self) -> None:
         self._sent.clear()
+        self._mids.clear()

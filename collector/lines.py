@@ -98,7 +98,7 @@ class LineStates(threading.Thread):
         super().__init__(name="line-states", daemon=True)
         self._store, self._registry = store, registry
         self.rules, self.interval_s = rules, interval_s
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self.latest: Snapshot | None = None
 
     def run(self) -> None:
@@ -109,7 +109,7 @@ class LineStates(threading.Thread):
                 log.warning("lines not judged", reason=str(error))
             except Exception:  # the last line of defence: a bad value must not end the judging of all other minutes
                 log.exception("lines not judged")
-            if self._stop.wait(self.interval_s):
+            if self._ending.wait(self.interval_s):
                 return
 
     def take(self) -> Snapshot:
@@ -120,5 +120,5 @@ class LineStates(threading.Thread):
         return snapshot
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        self._stop.set()
+        self._ending.set()
         self.join(timeout_s)

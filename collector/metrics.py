@@ -1,6 +1,8 @@
 """The collector's own figures, in Prometheus text at `/metrics`."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:

@@ -146,7 +146,7 @@ class Link(threading.Thread):
         self._subscriptions, self._will = subscriptions, will
         self._persistent, self._manual_ack, self._receive_maximum = persistent, manual_ack, receive_maximum
         self._turn_s = turn_s
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self._calls: queue.SimpleQueue[Callable[[Connection], None]] = queue.SimpleQueue()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -167,14 +167,14 @@ class Link(threading.Thread):
 
     def stop(self, timeout_s: float = 3.0) -> None:
         """Says goodbye to the broker (the will is not sent) and ends the thread."""
-        self._stop.set()
+        self._ending.set()
         self.wake()
         if self.is_alive():
             self.join(timeout_s)
 
     def run(self) -> None:
         attempt = 0
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             self._generation += 1
             self.alive_at = time.monotonic()
             try:
@@ -187,7 +187,7 @@ class Link(threading.Thread):
                 self.connected = False
                 self._handler.on_lost()
             attempt += 1
-            self._stop.wait(random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10))))  # noqa: S311
+            self._ending.wait(random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10))))  # noqa: S311
 
     def _live(self, generation: int) -> None:
         client = self._client()
@@ -205,11 +205,11 @@ class Link(threading.Thread):
         try:
             self._connect(client)
             deadline = time.monotonic() + CONNECT_TIMEOUT_S
-            while not answer and not self._stop.is_set():
+            while not answer and not self._ending.is_set():
                 self._turn(client, 0.2)
                 if time.monotonic() > deadline:
                     raise ConnectionLost("no CONNACK in time")
-            if self._stop.is_set():
+            if self._ending.is_set():
                 return
             if answer[0].is_failure:
                 raise ConnectionLost(f"refused: {answer[0].getName()}")
@@ -218,7 +218,7 @@ class Link(threading.Thread):
             self.connected = True
             log.info("connected to broker", host=self._broker.host, port=self._broker.port, generation=generation)
             self._handler.on_connected(connection)
-            while not self._stop.is_set():
+            while not self._ending.is_set():
                 self._turn(client, self._turn_s)
                 while not self._calls.empty():
                     self._calls.get()(connection)

@@ -152,7 +152,7 @@ def _type_at(type_: mi.Type | None, steps: list[Step]) -> mi.Type | None:
     return type_
 
 
-def _describe(type_: mi.Type | None) -> str:  # noqa: PLR0911  # one sentence for each type
+def _describe(type_: mi.Type | None) -> str:  # one sentence for each type
     match type_:
         case mi.BoolType():
             return "true or false"
