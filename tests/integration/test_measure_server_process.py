@@ -20,7 +20,8 @@ def test_a_signal_ends_the_process_at_once_in_mid_transfer(number: signal.Signal
         url = process.stdout.readline()
         port = re.fullmatch(r"http://127\.0\.0\.1:(\d+)\n", url)
         assert port
-        with closing(socket.create_connection(("127.0.0.1", int(port[1])), timeout=10)) as connection:
+        address = ("127.0.0.1", int(port[1]))
+        with closing(socket.create_connection(address)), closing(socket.create_connection(address, 10)) as connection:
             connection.sendall(b"GET /garbage.php HTTP/1.1\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.1 200"
             at = time.monotonic()

@@ -33,7 +33,7 @@ def test_speedtest_cli_reads_the_pace_as_a_proxy_client_and_with_mini() -> None:
     assert [result["server"]["sponsor"] for result in results] == ["xomnet", "Speedtest Mini"]
     assert [result["client"]["ip"] for result in results] == ["127.0.0.2", "127.0.0.3"]
     for result in results:
-        assert 0.85 * RATE_MBPS < result["download"] / 1e6 < 1.02 * RATE_MBPS
+        assert 0.8 * RATE_MBPS < result["download"] / 1e6 < 1.02 * RATE_MBPS
         assert result["bytes_received"] > 0.8 * RATE_MBPS / 8 * 1e6 * TEST_S
         assert 0 < result["ping"] < 1000
         assert result["server"]["url"] == server.url + "/speedtest/upload.php"

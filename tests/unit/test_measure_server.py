@@ -122,6 +122,7 @@ def test_refused_clients_come_back_at_different_times() -> None:
         ("/garbage.php?ckSize=1024", 2**30),
         ("/garbage.php?ckSize=5000", 2**30),
         ("/speedtest/random350x350.jpg?x=1.0", 245_388),
+        ("http://127.0.0.1:80//speedtest/random500x500.jpg", 505_544),  # `--mini` of an address with a slash at its end
         ("/speedtest/random4000x4000.jpg", 31_625_365),
         ("http://anywhere.example/speedtest/random1000x1000.jpg?x=1", 1_986_284),
     ],
