@@ -1,0 +1,28 @@
+"""What goes wrong in a request, as a value that both the page and the REST interface can say."""
+
+
+class RequestError(Exception):
+    """`what` was wrong, `where` it stood, what is `allowed` instead; `status` is the HTTP status."""
+
+    def __init__(
+        self, status: int, what: str, where: str, allowed: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(f"{where}: {what}")
+        self.status, self.what, self.where, self.allowed = status, what, where, allowed
+        self.retry_after_s = retry_after_s
+
+
+def bad_parameter(name: str, found: str, allowed: str) -> RequestError:
+    """400: a query parameter that can't be used."""
+    shown = found if len(found) <= 80 else found[:79] + "…"
+    return RequestError(400, f"found {shown!r}", f"query parameter {name}", allowed)
+
+
+def unknown_line(agent: str, line: str) -> RequestError:
+    """404: no such line in the registry."""
+    return RequestError(404, f"no line {agent} / {line} in the registry", "path", "a line that /api/v1/lines lists")
+
+
+def not_judged_yet() -> RequestError:
+    """503: the first snapshot is still being taken."""
+    return RequestError(503, "the lines have not been judged yet", "snapshot", "the same request, later", 2)

@@ -1,0 +1,252 @@
+"""What `/lines/{agent}/{line}` shows, worked out of a line's stored results. Pure."""
+
+import datetime as dt
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from collector.assess import Rules, counted_mbps, judge
+from collector.lines import LineStatus
+from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
+from collector.web import chart_history as draw
+from collector.web.axis import HOURS, Axis
+from collector.web.query import Filter, levels
+from collector.web.texts import Texts
+from collector.web.views import sample_of
+from collector.web.words import access_word, remarks
+from xomnet.states import LOOKS, State
+
+MOST_TESTS = 40
+TREND_STEPS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was read: `speed` begins one window before the axis, so that the first median has its tests."""
+
+    speed: list[SpeedRow]
+    latency: list[LatencyRow]
+    outages: list[OutageRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One row of the table of recent tests."""
+
+    at: dt.datetime
+    when: str
+    validity: draw.Validity
+    figure: str | None
+    idle: str | None
+    loaded: str | None
+    size: str | None
+    duration: str | None
+    remarks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RangeChip:
+    label: str
+    href: str
+    pressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinePage:
+    state: State
+    mark: str
+    word: str
+    title: str
+    area_links: list[tuple[str, str]]
+    why: str
+    facts: list[tuple[str, str]]
+    ranges: list[RangeChip]
+    span: str
+    downloads: Markup
+    latency: Markup
+    loss: Markup
+    outages: Markup
+    tested: int
+    has_latency: bool
+    outage_sentence: str
+    median_sentence: str | None
+    tests: list[Test]
+    csv_speed: str
+    csv_latency: str
+
+
+def line_page(
+    status: LineStatus, history: History, axis: Axis, hours: int, rules: Rules, t: Texts, now: dt.datetime
+) -> LinePage:
+    """The page's content; `hours` is the range whose chip is pressed."""
+    row, judged = status.row, status.judgement
+    shown = [r for r in history.speed if r.at >= axis.since]
+    target = judged.target_mbps
+    dots = [_dot(r, axis, target, t) for r in shown]
+    trend = medians(history.speed, axis, target, rules)
+    loaded = [(axis.share(r.at), r.rtt_loaded_ms) for r in shown if r.rtt_loaded_ms is not None]
+    span = t.span(axis.span_s)
+    base = f"/api/v1/lines/{row.agent}/{row.line}"
+    csv = urlencode({"from": _rfc3339(axis.since), "to": _rfc3339(axis.until), "format": "csv"})
+    return LinePage(
+        state=judged.state,
+        mark=LOOKS[judged.state].mark,
+        word=t.state(judged.state),
+        title=row.hamlet,
+        area_links=[
+            (levels(row.area)[i], Filter(area=levels(row.area)[: i + 1]).href()) for i in range(len(levels(row.area)))
+        ],
+        why=why(status, rules, t, now),
+        facts=_facts(status, t, now),
+        ranges=[
+            RangeChip(t.text("{n} h", n=h) if h <= 24 else t.span(h * 3600), f"?hours={h}", h == hours) for h in HOURS
+        ],
+        span=span,
+        downloads=draw.downloads(
+            t, axis, dots, trend, target, _downloads_label(dots, judged.median_mbps, target, span, t)
+        ),
+        latency=draw.latency(t, axis, history.latency, loaded, t.text("Latency in ms over {span}", span=span)),
+        loss=draw.loss(t, axis, history.latency, t.text("Lost packets in percent over {span}", span=span)),
+        outages=draw.outages(t, axis, history.outages, _outages(history.outages, span, t)),
+        tested=len(shown),
+        has_latency=bool(history.latency or loaded),
+        outage_sentence=_outages(history.outages, span, t),
+        median_sentence=_median_sentence(status, rules, t),
+        tests=[_test(r, t) for r in reversed(shown[-MOST_TESTS:])],
+        csv_speed=f"{base}/speed?{csv}",
+        csv_latency=f"{base}/latency?{csv}",
+    )
+
+
+def medians(speed: Sequence[SpeedRow], axis: Axis, target: float, rules: Rules) -> list[draw.Trend]:
+    """The median of the trailing window at even steps, by the same judging as the state; none before the first test."""
+    samples = [sample_of(row) for row in speed]
+    instants = [sample.at for sample in samples]
+    trend = []
+    for step in range(TREND_STEPS + 1):
+        at = axis.since + (axis.until - axis.since) * (step / TREND_STEPS)
+        window: Sequence[Sample] = samples[bisect_left(instants, at - rules.window) : bisect_left(instants, at)]
+        if not window:
+            continue
+        judged = judge(window, target, at, window[-1].at, rules=rules)
+        if judged.median_mbps is not None:
+            trend.append(draw.Trend(step / TREND_STEPS, judged.median_mbps, judged.low_mbps, judged.high_mbps))
+    return trend
+
+
+def why(status: LineStatus, rules: Rules, t: Texts, now: dt.datetime) -> str:
+    """One sentence that says why the line is in its state."""
+    judged = status.judgement
+    target = t.target(judged.target_mbps)
+    if judged.state == "silent":
+        if judged.last_result_at is None:
+            return t.text("No result of this line has ever arrived.")
+        age = t.ago(max(0.0, (now - judged.last_result_at).total_seconds()))
+        return t.text("Nothing has arrived since {moment} ({age}).", moment=t.moment(judged.last_result_at), age=age)
+    if judged.state == "not_assessable":
+        plan = status.row.plan_mbps
+        if plan is not None and plan < judged.target_mbps:
+            return t.text("The plan of {plan} Mb/s is below the target of {target} Mb/s.",
+                          plan=t.target(plan), target=target)  # fmt: skip
+        return t.text("The unit's own port is slower than the target of {target} Mb/s.", target=target)
+    if judged.median_mbps is None or judged.ratio is None:
+        return t.text("No test counts yet: all failed or were flagged.")
+    values = {
+        "median": t.mbps(judged.median_mbps, judged.target_mbps),
+        "target": target,
+        "ratio": t.percent(judged.ratio),
+        "tests": t.plural("{n} test", "{n} tests", judged.samples),
+        "window": t.span(rules.window.total_seconds()),
+    }
+    head = t.text("Median {median} of {target} Mb/s ({ratio}) over {tests} in {window}", **values)
+    if judged.low_mbps is None or judged.high_mbps is None:
+        return head + t.text("; too few tests to decide.")
+    interval = {"low": t.mbps(judged.low_mbps), "high": t.mbps(judged.high_mbps)}
+    if judged.state == "meeting":
+        return head + t.text("; even the lower end of its interval, {low} Mb/s, reaches the target.", **interval)
+    if judged.state == "short":
+        return head + t.text("; even the upper end of its interval, {high} Mb/s, is below the target.", **interval)
+    return head + t.text("; its interval, {low} to {high} Mb/s, does not decide.", **interval)
+
+
+def _median_sentence(status: LineStatus, rules: Rules, t: Texts) -> str | None:
+    """The figures, for a state whose `why` does not carry them."""
+    judged = status.judgement
+    if judged.state not in ("silent", "not_assessable") or judged.median_mbps is None or judged.ratio is None:
+        return None
+    return t.text(
+        "Median {median} of {target} Mb/s ({ratio}) over {tests} in {window}",
+        median=t.mbps(judged.median_mbps, judged.target_mbps),
+        target=t.target(judged.target_mbps),
+        ratio=t.percent(judged.ratio),
+        tests=t.plural("{n} test", "{n} tests", judged.samples),
+        window=t.span(rules.window.total_seconds()),
+    )
+
+
+def _facts(status: LineStatus, t: Texts, now: dt.datetime) -> list[tuple[str, str]]:
+    row, judged = status.row, status.judgement
+    last = judged.last_result_at
+    facts = [
+        (t.text("Access"), f"{access_word(t, row.access)} · {row.isp}"),
+        (t.text("Plan"), t.text("{n} Mb/s", n=t.target(row.plan_mbps)) if row.plan_mbps is not None else None),
+        (t.text("Target"), t.text("{n} Mb/s", n=t.target(judged.target_mbps))),
+        (t.text("Last test"), t.text("{n} Mb/s", n=t.mbps(judged.now_mbps)) if judged.now_mbps is not None else None),
+        (t.text("Last result"), t.ago(max(0.0, (now - last).total_seconds())) if last is not None else None),
+        (t.text("Unit"), row.agent),
+        (t.text("Line"), row.line + (f" ({row.interface})" if row.interface else "")),
+        (t.text("Hamlet code"), row.hamlet_code),
+        (t.text("Registered from"), row.from_.strftime("%d/%m/%Y" if t.language == "vi" else "%Y-%m-%d")),
+    ]
+    return [(name, value) for name, value in facts if value is not None]
+
+
+def validity_of(row: SpeedRow) -> draw.Validity:
+    """How a test is drawn: failed, not counted because of a flag, or counted."""
+    if row.error is not None or row.down_mbps is None:
+        return "failed"
+    return "counted" if counted_mbps(sample_of(row)) is not None else "flagged"
+
+
+def _dot(row: SpeedRow, axis: Axis, target: float, t: Texts) -> draw.Dot:
+    said = [t.second(row.at)]
+    if row.down_mbps is not None:
+        said.append(f"{t.mbps(row.down_mbps, target)} Mb/s")
+    said += remarks(t, row.flags, row.error)
+    return draw.Dot(axis.share(row.at), row.down_mbps, validity_of(row), " · ".join(said))
+
+
+def _test(row: SpeedRow, t: Texts) -> Test:
+    return Test(
+        at=row.at,
+        when=t.second(row.at),
+        validity=validity_of(row),
+        figure=None if row.down_mbps is None else t.mbps(row.down_mbps),
+        idle=None if row.rtt_idle_ms is None else t.number(row.rtt_idle_ms, 1 if row.rtt_idle_ms < 10 else 0),
+        loaded=None if row.rtt_loaded_ms is None else t.number(row.rtt_loaded_ms, 1 if row.rtt_loaded_ms < 10 else 0),
+        size=None if row.bytes is None else t.number(row.bytes / 1e6, 1),
+        duration=None if row.duration_s is None else t.number(row.duration_s, 1),
+        remarks=remarks(t, row.flags, row.error, row.error_detail),
+    )
+
+
+def _outages(rows: Sequence[OutageRow], span: str, t: Texts) -> str:
+    if not rows:
+        return t.text("No outage in {span}", span=span)
+    total = t.span(sum(row.duration_s for row in rows))
+    return t.plural("{n} outage in {span}, {total} in all", "{n} outages in {span}, {total} in all", len(rows),
+                    span=span, total=total)  # fmt: skip
+
+
+def _downloads_label(dots: Sequence[draw.Dot], median: float | None, target: float, span: str, t: Texts) -> str:
+    tests = t.plural("{n} test", "{n} tests", len(dots))
+    label = t.text("Download speed over {span}: {tests}, target {target} Mb/s", span=span, tests=tests,
+                   target=t.target(target))  # fmt: skip
+    return label if median is None else label + t.text(", median now {median} Mb/s", median=t.mbps(median, target))
+
+
+def _rfc3339(when: dt.datetime) -> str:
+    return when.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,125 @@
+"""`/openapi.json`: OpenAPI 3.1, its schemas made from the types that `views` answers with."""
+
+from typing import Any, get_args
+
+import msgspec
+
+from collector.web import views
+from collector.web.query import MAX_RANGE
+from xomnet import __version__
+from xomnet.messages import Access
+from xomnet.states import STATES
+from xomnet.topics import NAME_PATTERN
+
+REF = "#/components/schemas/{name}"
+ANSWERS = (
+    *(views.Lines, views.Line, views.SpeedHistory, views.LatencyHistory),
+    *(views.Agents, views.Rejected, views.HealthCheck, views.Error),
+)
+
+Json = dict[str, Any]
+
+
+def document() -> Json:
+    """The whole document."""
+    _, schemas = msgspec.json.schema_components(ANSWERS, ref_template=REF)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "xomnet",
+            "version": __version__,
+            "description": "Every hamlet's lines against the provincial targets. All times are RFC 3339 in UTC; "
+            "units are in the names of the fields; what is missing is absent.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _paths(),
+        "components": {"schemas": schemas},
+    }
+
+
+def _paths() -> Json:
+    line = [_path_name("agent"), _path_name("line")]
+    return {
+        "/api/v1/lines": _get(
+            "Every registered line, worst first",
+            views.Lines,
+            [
+                _query("area", {"type": "string"}, "The first levels of the area, such as Nam Định/Hải Hậu"),
+                _query("access", _any_of(get_args(Access)), "Any of these", explode=True),
+                _query("state", _any_of(STATES), "Any of these", explode=True),
+                _query("isp", {"type": "array", "items": {"type": "string"}}, "Any of these", explode=True),
+            ],
+            ("400", "503"),
+        ),
+        "/api/v1/lines/{agent}/{line}": _get("One line", views.Line, line, ("400", "404", "503")),
+        "/api/v1/lines/{agent}/{line}/speed": _get(
+            "Download tests, oldest first", views.SpeedHistory, [*line, *_range()], ("400", "404", "503"), csv=True
+        ),
+        "/api/v1/lines/{agent}/{line}/latency": _get(
+            "Latency and loss, oldest first", views.LatencyHistory, [*line, *_range()], ("400", "404", "503"), csv=True
+        ),
+        "/api/v1/agents": _get("Every unit, registered or heard", views.Agents, [], ("400", "503")),
+        "/api/v1/rejected": _get("Refused messages, newest first", views.Rejected, [], ("400",)),
+        "/healthz": {
+            "get": {
+                "summary": "Whether the collector works, and which part does not",
+                "responses": {
+                    "200": _json("All is well", views.HealthCheck),
+                    "503": _json("Something is wrong", views.HealthCheck),
+                },
+            }
+        },
+        "/metrics": {
+            "get": {
+                "summary": "Prometheus figures",
+                "responses": {
+                    "200": {"description": "Text format 0.0.4", "content": {"text/plain": _text()}},
+                },
+            }
+        },
+    }
+
+
+def _get(
+    summary: str, answer: type[views.View], parameters: list[Json], errors: tuple[str, ...], csv: bool = False
+) -> Json:
+    found = _json("Found", answer)
+    if csv:
+        found["content"]["text/csv"] = _text()
+    words = {"400": "A parameter that can't be used", "404": "No such line", "503": "Not now; see Retry-After"}
+    responses = {"200": found, **{status: _json(words[status], views.Error) for status in errors}}
+    if "503" in responses:
+        seconds = {"description": "Seconds", "schema": {"type": "integer"}}
+        responses["503"]["headers"] = {"Retry-After": seconds}
+    return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
+
+
+def _json(description: str, answer: type[views.View]) -> Json:
+    schema = {"$ref": REF.format(name=answer.__name__)}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _text() -> Json:
+    return {"schema": {"type": "string"}}
+
+
+def _any_of(words: tuple[str, ...]) -> Json:
+    return {"type": "array", "items": {"type": "string", "enum": list(words)}}
+
+
+def _query(name: str, schema: Json, description: str, explode: bool = False) -> Json:
+    form = {"style": "form", "explode": True} if explode else {}
+    return {"name": name, "in": "query", "description": description, "schema": schema, **form}
+
+
+def _path_name(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": NAME_PATTERN}}
+
+
+def _range() -> list[Json]:
+    instant = {"type": "string", "format": "date-time"}
+    return [
+        _query("from", instant, f"Included. By default 24 hours before `to`, at most {MAX_RANGE.days} days"),
+        _query("to", instant, "Not included. By default now"),
+        _query("format", {"type": "string", "enum": ["json", "csv"], "default": "json"}, "JSON or CSV"),
+    ]

@@ -1,0 +1,257 @@
+"""What `/` shows, worked out of a snapshot: sentence, chips, rows, map. Pure; nothing here reads the store."""
+
+import datetime as dt
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from collector.assess import Judgement
+from collector.lines import LineStatus, Snapshot
+from collector.web import chart_map, charts
+from collector.web.query import Filter, levels
+from collector.web.texts import Texts
+from collector.web.words import access_word
+from xomnet.messages import Access
+from xomnet.states import LOOKS, STATES, State
+
+MOST_ROWS = 500
+"""More rows wait behind a link: a page of thousands helps nobody who has to act."""
+
+ACCESSES: tuple[Access, ...] = ("mobile", "fixed")
+
+SHORTEST_SPARK = dt.timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A link that narrows or widens what is shown. `state` gives it that state's look."""
+
+    label: str
+    count: int
+    href: str
+    pressed: bool
+    state: State | None = None
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessShare:
+    """How many lines of one access type meet their target."""
+
+    word: str
+    meeting: int
+    total: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; every figure already written in the reader's language."""
+
+    href: str
+    state: State
+    mark: str
+    word: str
+    hamlet: str
+    area: str
+    net: str
+    name: str
+    target: str
+    median: str | None
+    samples: str
+    failed: str | None
+    bar: Markup
+    spark: Markup
+    age: str | None
+    last_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    sentence: str
+    shares: list[AccessShare]
+    states: list[Chip]
+    accesses: list[Chip]
+    isps: list[Chip]
+    trail: list[Chip]
+    """The chosen area, level by level; each link goes back to that level."""
+    areas: list[Chip]
+    """The next level below the chosen area."""
+    rows: list[Row]
+    hidden: int
+    scope: int
+    """Lines that the filters leave, the state's aside."""
+    total: int
+    filtered: bool
+    narrowed: bool
+    """True where another filter than the state is set."""
+    never_heard: bool
+    spark_span: str
+    map: Markup | None
+
+
+def overview(snapshot: Snapshot, asked: Filter, t: Texts, now: dt.datetime, show_all: bool = False) -> Overview:
+    """The page's content. `now` is for the ages."""
+    scope = [s for s in snapshot.lines if asked.matches(s, ignoring="state")]
+    shown = [s for s in scope if asked.matches(s)]
+    since = _spark_since(snapshot)
+    rows = shown if show_all else shown[:MOST_ROWS]
+    return Overview(
+        sentence=_sentence(scope, t),
+        shares=_shares(scope, t),
+        states=_state_chips(scope, asked, t),
+        accesses=_access_chips(snapshot, asked, t),
+        isps=_isp_chips(snapshot, asked),
+        trail=_trail(asked, t),
+        areas=_area_chips(snapshot, asked),
+        rows=[_row(status, t, since, snapshot.at, now) for status in rows],
+        hidden=len(shown) - len(rows),
+        scope=len(scope),
+        total=len(snapshot.lines),
+        filtered=asked != Filter(),
+        narrowed=replace(asked, state=()) != Filter(),
+        never_heard=bool(snapshot.lines) and all(s.judgement.last_result_at is None for s in snapshot.lines),
+        spark_span=t.span((snapshot.at - since).total_seconds()),
+        map=_map(shown, t),
+    )
+
+
+def _sentence(scope: Sequence[LineStatus], t: Texts) -> str:
+    counts = Counter(s.judgement.state for s in scope)
+    total = t.number(len(scope), 0)
+    parts = [t.plural("{n} of {total} line meets the target", "{n} of {total} lines meet the target",
+                      counts["meeting"], total=total)]  # fmt: skip
+    rest: dict[State, str] = {
+        "short": "{n} short",
+        "silent": "{n} silent",
+        "uncertain": "{n} uncertain",
+        "not_assessable": "{n} not assessable",
+    }
+    others = [t.text(rest[s], n=t.number(counts[s], 0)) for s in STATES if s in rest and counts[s]]
+    return "; ".join([*parts, ", ".join(others)] if others else parts)
+
+
+def _shares(scope: Sequence[LineStatus], t: Texts) -> list[AccessShare]:
+    shares = []
+    for access in ACCESSES:
+        lines = [s.judgement for s in scope if s.row.access == access]
+        if lines:
+            meeting = sum(judged.state == "meeting" for judged in lines)
+            ends = sorted({judged.target_mbps for judged in lines})
+            target = "–".join(t.target(end) for end in (ends if len(ends) < 3 else [ends[0], ends[-1]]))
+            shares.append(AccessShare(access_word(t, access), meeting, len(lines), target))
+    return shares
+
+
+def _state_chips(scope: Sequence[LineStatus], asked: Filter, t: Texts) -> list[Chip]:
+    counts = Counter(s.judgement.state for s in scope)
+    return [
+        Chip(t.state(s), counts[s], asked.toggled("state", s).href(), s in asked.state, s, LOOKS[s].mark)
+        for s in STATES
+        if counts[s] or s in asked.state
+    ]
+
+
+def _access_chips(snapshot: Snapshot, asked: Filter, t: Texts) -> list[Chip]:
+    counts = Counter(s.row.access for s in snapshot.lines if asked.matches(s, ignoring="access"))
+    return [
+        Chip(access_word(t, access), counts[access], asked.toggled("access", access).href(), access in asked.access)
+        for access in ACCESSES
+        if counts[access] or access in asked.access
+    ]
+
+
+def _isp_chips(snapshot: Snapshot, asked: Filter) -> list[Chip]:
+    counts = Counter(
+        unicodedata.normalize("NFC", s.row.isp) for s in snapshot.lines if asked.matches(s, ignoring="isp")
+    )
+    return [
+        Chip(isp, counts[isp], asked.toggled("isp", isp).href(), isp in asked.isp)
+        for isp in sorted({*counts, *asked.isp})
+    ]
+
+
+def _trail(asked: Filter, t: Texts) -> list[Chip]:
+    if not asked.area:
+        return []
+    steps = [Chip(t.text("all areas"), 0, replace(asked, area=()).href(), False)]
+    for depth in range(1, len(asked.area) + 1):
+        area = asked.area[:depth]
+        steps.append(Chip(area[-1], 0, replace(asked, area=area).href(), depth == len(asked.area)))
+    return steps
+
+
+def _area_chips(snapshot: Snapshot, asked: Filter) -> list[Chip]:
+    """The next level below the chosen area; levels that all lines share are stepped over."""
+    lines = [s for s in snapshot.lines if asked.matches(s)]
+    start = asked.area
+    while True:
+        counts = Counter(area[: len(start) + 1] for s in lines if len(area := levels(s.row.area)) > len(start))
+        if len(counts) != 1:
+            break
+        start = next(iter(counts))
+    return [Chip(area[-1], n, replace(asked, area=area).href(), False) for area, n in sorted(counts.items())]
+
+
+def _spark_since(snapshot: Snapshot) -> dt.datetime:
+    """The left end of every sparkline: a day before, or the first test where all began later."""
+    first = min((s.samples[0].at for s in snapshot.lines if s.samples), default=snapshot.at)
+    return max(snapshot.at - dt.timedelta(hours=24), min(first, snapshot.at - SHORTEST_SPARK))
+
+
+def bar_label(judged: Judgement, t: Texts) -> str:
+    """A bar in words."""
+    if judged.median_mbps is None or judged.ratio is None:
+        return t.text("no median; target {target} Mb/s", target=t.target(judged.target_mbps))
+    return t.text(
+        "median {median} of {target} Mb/s ({ratio})",
+        median=t.mbps(judged.median_mbps, judged.target_mbps),
+        target=t.target(judged.target_mbps),
+        ratio=t.percent(judged.ratio),
+    )
+
+
+def _row(status: LineStatus, t: Texts, since: dt.datetime, at: dt.datetime, now: dt.datetime) -> Row:
+    row, judged = status.row, status.judgement
+    failed = sum(s.error is not None for s in status.samples)
+    median = None if judged.median_mbps is None else t.mbps(judged.median_mbps, judged.target_mbps)
+    last = judged.last_result_at
+    spark_label = t.text("tests of the last {span}", span=t.span((at - since).total_seconds()))
+    return Row(
+        href=f"/lines/{row.agent}/{row.line}",
+        state=judged.state,
+        mark=LOOKS[judged.state].mark,
+        word=t.state(judged.state),
+        hamlet=row.hamlet,
+        area=", ".join(reversed(levels(row.area)[1:] or levels(row.area))),
+        net=f"{access_word(t, row.access)} · {row.isp}",
+        name=f"{row.agent} / {row.line}",
+        target=t.target(judged.target_mbps),
+        median=median,
+        samples=t.number(judged.samples, 0),
+        failed=t.plural("{n} failed", "{n} failed", failed) if failed else None,
+        bar=charts.bar(judged, bar_label(judged, t)),
+        spark=charts.sparkline(status.samples, judged.target_mbps, since, at, judged.state, spark_label),
+        age=None if last is None else t.span(max(0.0, (now - last).total_seconds())),
+        last_at=last,
+    )
+
+
+def _map(shown: Sequence[LineStatus], t: Texts) -> Markup | None:
+    places = [
+        chart_map.Place(
+            lat=s.row.lat,
+            lon=s.row.lon,
+            state=s.judgement.state,
+            href=f"/lines/{s.row.agent}/{s.row.line}",
+            label=f"{LOOKS[s.judgement.state].mark} {t.state(s.judgement.state)} · {s.row.hamlet} · "
+            f"{access_word(t, s.row.access)} {s.row.isp} · {bar_label(s.judgement, t)}",
+            zone=levels(s.row.area)[-2] if len(levels(s.row.area)) > 1 else s.row.area,
+        )
+        for s in shown
+        if s.row.lat is not None and s.row.lon is not None
+    ]
+    return chart_map.draw(places, t.text("Map of the lines"))

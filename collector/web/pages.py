@@ -1,0 +1,158 @@
+"""The pages for people. They read the snapshot; only the page of a line reads the store."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any, cast
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from collector.lines import LineStatus
+from collector.services import Services
+from collector.store import LineId, Store
+from collector.web import query
+from collector.web.api import old_after_s
+from collector.web.axis import HOURS, Axis, chosen_hours, fitted
+from collector.web.errors import RequestError, not_judged_yet, unknown_line
+from collector.web.line_page import History, line_page
+from collector.web.overview import overview
+from collector.web.reads import StoreReads
+from collector.web.texts import LANGUAGES, Language, Texts
+from xomnet import __version__
+from xomnet.states import LOOKS
+
+TEMPLATES = Path(__file__).parent / "templates"
+COOKIE = "lang"
+COOKIE_S = 365 * 86_400
+MONTH = dt.timedelta(hours=HOURS[-1])
+
+environment = Environment(
+    loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+
+
+class Pages:
+    """The HTML endpoints."""
+
+    def __init__(self, services: Services, reads: StoreReads) -> None:
+        self._services, self._reads = services, reads
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/", self.overview),
+            Route("/lines/{agent}/{line}", self.line),
+            Route("/states.css", self.state_colours),
+        ]
+
+    def overview(self, request: Request) -> Response:
+        t, now = texts_of(request), dt.datetime.now(dt.UTC)
+        asked = query.filter_of(request.query_params)
+        snapshot = self._services.lines.latest
+        if snapshot is None:
+            return _page(request, "loading.html", t, 200, refresh_s=2)
+        content = overview(snapshot, asked, t, now, show_all=query.choice(request.query_params, "all", ("1",)) == "1")
+        age_s = (now - snapshot.at).total_seconds()
+        return _page(
+            request,
+            "overview.html",
+            t,
+            refresh_s=5 if len(content.rows) <= 200 else 30,
+            page=content,
+            computed=t.moment(snapshot.at),
+            computed_at=snapshot.at,
+            computed_ago=t.ago(max(0.0, age_s)),
+            old=age_s > old_after_s(self._services),
+            rejected=sum(self._services.dead_letters.counts().values()),
+        )
+
+    async def line(self, request: Request) -> Response:
+        t, now = texts_of(request), dt.datetime.now(dt.UTC)
+        asked = query.choice(request.query_params, "hours", [str(hours) for hours in HOURS])
+        status = self._status(LineId(request.path_params["agent"], request.path_params["line"]), now)
+        line = LineId(status.row.agent, status.row.line)
+        rules = self._services.lines.rules
+
+        def read(store: Store) -> tuple[History, Axis, int]:
+            speed = store.speed(line, now - MONTH - rules.window, now)
+            in_month = [row.at for row in speed if row.at >= now - MONTH]
+            if asked is None:
+                hours = chosen_hours(in_month[0] if in_month else None, now)
+                axis = fitted(in_month, hours, now)
+            else:
+                hours = int(asked)
+                axis = Axis(now - dt.timedelta(hours=hours), now)
+            speed = [row for row in speed if row.at >= axis.since - rules.window]
+            # An outage belongs to the axis by its end, and may have begun before it.
+            outages = store.outages(line, axis.since - dt.timedelta(days=1), now)
+            outages = [row for row in outages if row.at + dt.timedelta(seconds=row.duration_s) > axis.since]
+            return History(speed, store.latency(line, axis.since, now), outages), axis, hours
+
+        history, axis, hours = await self._reads.read(read)
+        content = line_page(status, history, axis, hours, rules, t, now)
+        return _page(request, "line.html", t, refresh_s=10 if hours <= 24 else 60, page=content)
+
+    def _status(self, line: LineId, now: dt.datetime) -> LineStatus:
+        snapshot = self._services.lines.latest
+        status = snapshot.line(*line) if snapshot else None
+        if status is None:
+            known = self._services.registry().at(*line, now) is not None
+            raise not_judged_yet() if known else unknown_line(*line)
+        return status
+
+    def problem(self, request: Request, error: RequestError) -> Response:
+        """An error for a person: what, where, what is allowed; never a trace."""
+        try:
+            t = texts_of(request)
+        except RequestError:
+            t = Texts(LANGUAGES[0])
+        headings = {
+            400: t.text("This address asks for something that does not exist"),
+            404: t.text("There is no such page"),
+            503: t.text("The figures can't be read just now"),
+        }
+        return _page(
+            request,
+            "problem.html",
+            t,
+            error.status,
+            refresh_s=5 if error.status == 503 else 0,
+            heading=headings.get(error.status, t.text("Something went wrong in the program")),
+            error=error,
+        )
+
+    async def state_colours(self, _: Request) -> Response:
+        """The colours of the states as CSS variables, from their one definition."""
+        rules = "".join(f"--{state.replace('_', '-')}:{look.colour};" for state, look in LOOKS.items())
+        classes = "".join(f".{state}{{--state:var(--{state.replace('_', '-')})}}" for state in LOOKS)
+        return Response(f":root{{{rules}}}{classes}", headers={"Cache-Control": "no-cache"}, media_type="text/css")
+
+
+def texts_of(request: Request) -> Texts:
+    """The language asked for, else the one kept in the cookie, else Vietnamese. Raises RequestError."""
+    asked = query.choice(request.query_params, "lang", LANGUAGES)
+    kept = request.cookies.get(COOKIE)
+    language = asked or (kept if kept in LANGUAGES else LANGUAGES[0])
+    return Texts(cast(Language, language))
+
+
+def _page(request: Request, template: str, t: Texts, status: int = 200, refresh_s: int = 0, **content: Any) -> Response:
+    other: Language = "en" if t.language == "vi" else "vi"
+    html = environment.get_template(template).render(
+        _=t.text,
+        n_=t.plural,
+        t=t,
+        other=other,
+        other_href=str(request.url.include_query_params(lang=other).replace(scheme="", netloc="")),
+        refresh_s=refresh_s,
+        version=__version__,
+        **content,
+    )
+    answer = HTMLResponse(html, status, {"Cache-Control": "no-store", "Content-Language": t.language})
+    answer.headers["Vary"] = "Cookie"
+    if status == 503:
+        answer.headers["Retry-After"] = "5"
+    if request.query_params.get("lang") == t.language and request.cookies.get(COOKIE) != t.language:
+        answer.set_cookie(COOKIE, t.language, max_age=COOKIE_S, httponly=True, samesite="lax")
+    return answer
