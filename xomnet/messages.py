@@ -6,19 +6,21 @@ older collector understand each other.
 """
 
 import datetime as dt
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 from uuid import UUID
 
-from msgspec import Meta, Struct, json
+from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
 from xomnet.topics import NAME_PATTERN
+
+T = TypeVar("T")
 
 VERSION = 1
 MAX_PAYLOAD_BYTES = 16_384
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Text = Annotated[str, Meta(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Word = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,47}$")]
+Text = Annotated[str, Meta(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
+Word = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,47}$(?!\n)")]
 Words = Annotated[tuple[Word, ...], Meta(max_length=32)]
 Instant = Annotated[dt.datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -270,14 +272,28 @@ def encode(message: Struct) -> bytes:
 
 def decode_result(payload: bytes) -> Result:
     """A result. Raises msgspec.DecodeError or its child msgspec.ValidationError, which names the field."""
-    return _results.decode(payload)
+    result = _decoded(_results, payload)
+    try:
+        result.at.astimezone(dt.UTC)
+    except OverflowError as error:
+        raise ValidationError("A time before the year 1 or after 9999 - at `$.at`") from error
+    return result
 
 
 def decode_ack(payload: bytes) -> Ack:
     """An ack. Raises msgspec.DecodeError."""
-    return _acks.decode(payload)
+    return _decoded(_acks, payload)
 
 
 def decode_state(payload: bytes) -> AgentState:
     """An agent's state. Raises msgspec.DecodeError."""
-    return _states.decode(payload)
+    return _decoded(_states, payload)
+
+
+def _decoded(decoder: json.Decoder[T], payload: bytes) -> T:
+    try:
+        return decoder.decode(payload)
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"Not UTF-8: {error}") from error
+    except RecursionError as error:
+        raise DecodeError("Nested too deeply") from error

@@ -8,8 +8,11 @@ PREFIX = "xomnet/v1"
 Channel = Literal["up", "ack", "state", "cmd", "reply"]
 CHANNELS: frozenset[str] = frozenset(get_args(Channel))
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
-"""What an agent or a line may be called: it becomes a topic level, a certificate name, a tag and a path of the page."""
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$(?!\n)"
+"""What an agent or a line may be called: it becomes a topic level, a certificate name, a tag and a path of the page.
+
+Python's `$` also matches before a line feed at the end; `(?!\\n)` forbids that, in the JSON Schemas too.
+"""
 
 _NAME = re.compile(NAME_PATTERN)
 

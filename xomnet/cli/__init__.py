@@ -1,0 +1,68 @@
+"""The `xomnet` command. The daemons are started in its place (`execv`), so that they carry none of this with them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xomnet import __version__
+from xomnet.cli.demo import demo
+from xomnet.cli.measure import measure
+from xomnet.cli.measure_server import measure_server
+from xomnet.cli.registry import check
+
+app = typer.Typer(
+    help="Measures every hamlet's Internet lines against the provincial targets, and loses no result on the way.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+agent = typer.Typer(help="The unit in the hamlet.", no_args_is_help=True)
+collector = typer.Typer(help="The server's side.", no_args_is_help=True)
+registry = typer.Typer(help="The registry of lines.", no_args_is_help=True)
+
+app.command()(demo)
+app.command()(measure)
+app.command("measure-server")(measure_server)
+app.add_typer(agent, name="agent")
+app.add_typer(collector, name="collector")
+app.add_typer(registry, name="registry")
+registry.command("check")(check)
+
+Config = Annotated[Path, typer.Option(help="The settings file (YAML).", exists=True, dir_okay=False, resolve_path=True)]
+
+
+@agent.command("run")
+def run_agent(config: Config = Path("/etc/xomnet/agent.yaml")) -> None:
+    """Measures this unit's lines and reports them, until it is stopped.
+
+    Example: xomnet agent run --config /etc/xomnet/agent.yaml
+    """
+    _become("agent", "--config", str(config))
+
+
+@collector.command("run")
+def run_collector(config: Config = Path("/etc/xomnet/collector.yaml")) -> None:
+    """Takes results in, stores, acknowledges, judges and shows them, until it is stopped.
+
+    Example: xomnet collector run --config /etc/xomnet/collector.yaml
+    """
+    _become("collector", "--config", str(config))
+
+
+def _become(module: str, *arguments: str) -> None:
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,1 @@
+"""The demonstration: what a province looks like, on one machine."""
