@@ -276,7 +276,7 @@ def decode_result(payload: bytes) -> Result:
     try:
         result.at.astimezone(dt.UTC)
     except OverflowError as error:
-        raise ValidationError("A time before the year 1 or after 9999 - at `$.at`") from error
+        raise ValidationError("A time before the year 1 - at `$.at`") from error
     return result
 
 
