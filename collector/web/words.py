@@ -27,20 +27,27 @@ FLAGS: dict[str, str] = {
 }
 
 ERRORS: dict[str, str] = {
+    "cancelled": "the unit was stopping",
+    "connect_timeout": "no answer in time",
     "timeout": "no answer in time",
-    "connect": "could not connect to the server",
-    "refused": "the server refused the connection",
+    "dns_failure": "the server's name was not found",
+    "connect_refused": "the server refused the connection",
     "reset": "the connection was cut",
-    "dns": "the server's name was not found",
-    "stall": "the transfer stood still",
-    "http": "the server gave an error",
-    "http_status": "the server gave an error",
-    "busy": "the measurement server was busy",
+    "unreachable": "the server could not be reached",
+    "network_error": "an error of the network",
+    "stalled": "the transfer stood still",
     "server_busy": "the measurement server was busy",
     "portal": "a sign-in page answered instead of the server",
+    "payload_mismatch": "something changed the data on the way",
     "link_down": "the line was down",
+    "interface_down": "the unit's network port was down",
+    "interface_missing": "the unit's network port was not found",
     "budget": "skipped: the month's data ran short",
-    "too_slow": "too slow to measure",
+    "ledger": "a fault of the unit, not of the line",
+    "memory": "a fault of the unit, not of the line",
+    "settings": "wrong settings of the unit",
+    "engine": "the measuring program failed",
+    "engine_output": "the measuring program failed",
 }
 
 
@@ -48,12 +55,17 @@ def access_word(t: Texts, access: Access) -> str:
     return t.text(ACCESS[access])
 
 
+def _http_status(t: Texts, error: str) -> str:
+    status = error.removeprefix("http_")
+    return t.text("the server answered HTTP {status}", status=status) if status.isdigit() else error
+
+
 def remarks(t: Texts, flags: tuple[str, ...], error: str | None, detail: str | None = None) -> list[str]:
     """What a reader should know of a test: why it failed first, then its flags."""
-    said = []
+    said, told = [], set()
     if error is not None:
-        why = t.text(ERRORS[error]) if error in ERRORS else error
+        why = t.text(ERRORS[error]) if error in ERRORS else _http_status(t, error)
+        told.add(why)
         said.append(t.text("failed: {why}", why=why) + (f" ({detail})" if detail else ""))
-    told = {error, ERRORS.get(error or "")}
-    more = [flag for flag in flags if flag not in told and FLAGS.get(flag) not in told]
-    return [*said, *(t.text(FLAGS[flag]) if flag in FLAGS else flag for flag in more)]
+    plain = (t.text(FLAGS[flag]) if flag in FLAGS else flag for flag in flags)
+    return [*said, *(words for words in plain if words not in told)]
