@@ -4,7 +4,7 @@ import csv
 import datetime as dt
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,15 +118,16 @@ def read_rows(raw: bytes, file: str) -> list[LineRow]:
     text = _text(raw, file)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = [cell.strip().lower() for cell in next(reader, [])]
+    problems: list[BadCell] = []
+    records = _numbered(reader, file, problems)
+    _, first = next(records, (1, []))
+    header = [cell.strip().lower() for cell in first]
     _check_header(header, file)
     rows: list[LineRow] = []
-    problems: list[BadCell] = []
     first_row: dict[tuple[str, str, dt.date], int] = {}
-    for cells in reader:
+    for number, cells in records:
         if not any(cell.strip() for cell in cells):
             continue
-        number = reader.line_num
         if len(cells) > len(header) and any(c.strip() for c in cells[len(header) :]):
             instead = f'{len(header)} cells, with "…" around a cell that holds a {delimiter!r}'
             problems.append(BadCell(file, number, "after the last", f"{len(cells)} cells", instead))
@@ -146,6 +147,19 @@ def read_rows(raw: bytes, file: str) -> list[LineRow]:
     if problems:
         raise RegistryError(problems)
     return rows
+
+
+def _numbered(reader: Any, file: str, problems: list[BadCell]) -> Iterator[tuple[int, list[str]]]:
+    """Each record with the line it begins on; a cell may hold line feeds. A record that can't be read is the last."""
+    while True:
+        number = reader.line_num + 1
+        try:
+            yield number, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problems.append(BadCell(file, number, "?", str(error), 'the row again, each " closed by another'))
+            return
 
 
 def _text(raw: bytes, file: str) -> str:

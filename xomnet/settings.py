@@ -43,20 +43,16 @@ def load(path: Path, kind: type[T]) -> T:
 
 def parse(text: str, kind: type[T], file: str, base: Path) -> T:
     """As `load`, from text; `file` and `base` serve the errors and the relative paths."""
-    loader = yaml.SafeLoader(text)
     try:
-        root = loader.get_single_node()
-        if root is not None:
-            _refuse_repeated_keys(root, file)
-        data = {} if root is None else loader.construct_document(root)
+        root, data = _read(text, file)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = None if mark is None else mark.line + 1
         raise SettingsError(file, line, "YAML", error.problem or "a syntax error", "valid YAML") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(file, None, "YAML", str(error).splitlines()[0], "valid YAML") from error
-    finally:
-        loader.dispose()
+    except RecursionError as error:
+        raise SettingsError(file, None, "YAML", "groups in groups without end", "a few levels") from error
 
     def to_path(wanted: type[Any], value: Any) -> Any:
         if wanted is Path and isinstance(value, str):
@@ -69,18 +65,41 @@ def parse(text: str, kind: type[T], file: str, base: Path) -> T:
         raise _explain(str(error), kind, root, data, file) from error
 
 
-def _refuse_repeated_keys(node: yaml.Node, file: str) -> None:
+class _Loader(yaml.SafeLoader):
+    """Dates stay texts: they are read with their type, which says where a 30 February stands."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # as its parent has it
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _read(text: str, file: str) -> tuple[yaml.Node | None, Any]:
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None, {}
+        _check_keys(root, file)
+        return root, loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _check_keys(node: yaml.Node, file: str) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise SettingsError(file, line, "a key", "a group or a list", "a word")
             if key.value in seen:
-                line = key.start_mark.line + 1
                 raise SettingsError(file, line, str(key.value), "the key a second time", "each key once")
             seen.add(key.value)
-            _refuse_repeated_keys(value, file)
+            _check_keys(value, file)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(item, file)
+            _check_keys(item, file)
 
 
 def _explain(message: str, kind: type, root: yaml.Node | None, data: Any, file: str) -> SettingsError:

@@ -1,0 +1,218 @@
+"""Judging: what a test counts for, when a line meets its target, and how sure the interval is."""
+
+import datetime as dt
+import random
+from statistics import median
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.assess import EXCLUDED_FLAGS, Judgement, Rules, counted_mbps, judge, median_interval
+from collector.store import Sample
+from xomnet.states import State
+
+NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
+TARGET = 150.0
+
+
+def hourly(figures: list[float]) -> list[Sample]:
+    """Good tests, an hour apart, the last of them five minutes ago."""
+    last = NOW - dt.timedelta(minutes=5)
+    hours = range(len(figures) - 1, -1, -1)
+    return [Sample(last - dt.timedelta(hours=n), figure) for n, figure in zip(hours, figures, strict=True)]
+
+
+def judged(samples: list[Sample], target: float = TARGET, plan: float | None = None) -> Judgement:
+    return judge(samples, target, NOW, NOW - dt.timedelta(minutes=5), plan)
+
+
+# --- what a test counts for
+
+
+@pytest.mark.parametrize(
+    ("sample", "counts"),
+    [
+        (Sample(NOW, 99.0), 99.0),
+        (Sample(NOW, 0.0), 0.0),
+        (Sample(NOW, 99.0, ("weak_radio",)), 99.0),
+        (Sample(NOW, 99.0, ("a_flag_of_next_year",)), 99.0),
+        (Sample(NOW, None, (), "timeout"), None),
+        (Sample(NOW, None, ("link_down",), "connect"), 0.0),
+        (Sample(NOW, None, ("link_down", "unit_fault"), "connect"), None),
+        (Sample(NOW, None), None),
+    ],
+)
+def test_what_a_test_counts_for(sample: Sample, counts: float | None) -> None:
+    assert counted_mbps(sample) == counts
+
+
+@pytest.mark.parametrize("flag", sorted(EXCLUDED_FLAGS))
+def test_a_test_that_says_something_of_the_unit_does_not_count(flag: str) -> None:
+    assert counted_mbps(Sample(NOW, 99.0, (flag,))) is None
+
+
+# --- the interval of the median
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high"),
+    [(6, 1, 6), (8, 1, 8), (9, 2, 8), (12, 3, 10), (15, 4, 12), (20, 6, 15), (25, 8, 18), (30, 10, 21), (120, 49, 72)],
+)
+def test_the_ends_of_the_interval_are_those_of_the_tables(n: int, low: int, high: int) -> None:
+    assert median_interval([float(value) for value in range(1, n + 1)]) == (low, high)
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_fewer_than_six_tests_give_no_interval(n: int) -> None:
+    assert median_interval([1.0] * n) is None
+
+
+@pytest.mark.parametrize("n", [6, 8, 9, 20, 30, 120])
+def test_the_interval_holds_the_true_median_as_often_as_it_says(n: int) -> None:
+    draw = random.Random(n)
+    trials = 4000
+    held = 0
+    for _ in range(trials):
+        found = median_interval([draw.lognormvariate(4.6, 0.5) for _ in range(n)])
+        assert found is not None
+        held += found[0] <= 99.484316 <= found[1]
+    assert held / trials >= 0.95 - 3 * (0.95 * 0.05 / trials) ** 0.5
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=6, max_size=400), st.sampled_from([0.8, 0.9, 0.95]))
+def test_the_interval_holds_the_median_and_lies_within_the_tests(values: list[float], confidence: float) -> None:
+    found = median_interval(values, confidence)
+    assert found is not None
+    low, high = found
+    assert min(values) <= low <= median(values) <= high <= max(values)
+    assert low in values
+    assert high in values
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=8, max_size=200), st.randoms())
+def test_the_order_of_the_tests_does_not_matter(values: list[float], shuffle: random.Random) -> None:
+    mixed = list(values)
+    shuffle.shuffle(mixed)
+    assert median_interval(mixed) == median_interval(values)
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=10, max_size=200))
+def test_more_confidence_makes_it_no_narrower(values: list[float]) -> None:
+    wide, narrow = median_interval(values, 0.99), median_interval(values, 0.8)
+    assert wide is not None
+    assert narrow is not None
+    assert wide[0] <= narrow[0] <= narrow[1] <= wide[1]
+
+
+# --- the state of a line
+
+
+@pytest.mark.parametrize(
+    ("figures", "state"),
+    [
+        ([160.0] * 8, "meeting"),
+        ([150.0] * 8, "meeting"),
+        ([149.9] * 8, "short"),
+        ([100.0] * 8, "short"),
+        ([160.0] * 5, "uncertain"),
+        ([100.0] * 5, "uncertain"),
+        ([], "uncertain"),
+        ([160.0] * 7 + [100.0], "uncertain"),
+        ([160.0] * 19 + [100.0], "meeting"),
+        ([100.0] * 19 + [160.0], "short"),
+        ([140.0, 160.0] * 10, "uncertain"),
+    ],
+)
+def test_the_state_follows_the_interval(figures: list[float], state: State) -> None:
+    assert judged(hourly(figures)).state == state
+
+
+def test_one_bad_test_never_makes_a_line_short() -> None:
+    assert judged(hourly([200.0] * 19 + [0.0])).state == "meeting"
+
+
+@pytest.mark.parametrize(
+    ("ago", "state"),
+    [(dt.timedelta(minutes=15), "meeting"), (dt.timedelta(minutes=15, seconds=1), "silent"), (None, "silent")],
+)
+def test_a_line_without_a_result_for_a_quarter_of_an_hour_is_silent(ago: dt.timedelta | None, state: State) -> None:
+    last = None if ago is None else NOW - ago
+    assert judge(hourly([160.0] * 8), TARGET, NOW, last).state == state
+
+
+def test_a_silent_line_keeps_its_figures() -> None:
+    found = judge(hourly([160.0] * 8), TARGET, NOW, None)
+    assert (found.median_mbps, found.samples) == (160.0, 8)
+
+
+def test_a_plan_below_the_target_can_not_be_assessed() -> None:
+    assert judged(hourly([90.0] * 8), plan=100.0).state == "not_assessable"
+    assert judged(hourly([100.0] * 8), plan=150.0).state == "short"
+
+
+def test_a_unit_whose_own_port_is_too_slow_can_not_assess() -> None:
+    slow = [Sample(s.at, s.down_mbps, ("link_below_target",)) for s in hourly([94.0] * 8)]
+    assert judged(slow).state == "not_assessable"
+    assert judged([*slow, Sample(NOW - dt.timedelta(minutes=1), 94.0)]).state == "short"
+
+
+def test_what_lies_outside_the_window_is_left_out() -> None:
+    old = [Sample(NOW - dt.timedelta(hours=24, seconds=n + 1), 10.0) for n in range(10, 0, -1)]
+    ahead = [Sample(NOW + dt.timedelta(seconds=1), 10.0)]
+    found = judged([*old, *hourly([160.0] * 8), *ahead])
+    assert (found.state, found.samples, found.now_mbps) == ("meeting", 8, 160.0)
+
+
+def test_a_shorter_window_is_a_rule() -> None:
+    rules = Rules(window=dt.timedelta(hours=3))
+    assert judge(hourly([160.0] * 8), TARGET, NOW, NOW, None, rules).samples == 3
+
+
+def test_failures_of_the_line_count_as_nothing_received() -> None:
+    down = [Sample(NOW - dt.timedelta(minutes=n), None, ("link_down",), "connect") for n in range(9, 0, -1)]
+    found = judged(down)
+    assert (found.state, found.median_mbps, found.ratio, found.samples) == ("short", 0.0, 0.0, 9)
+
+
+def test_failures_of_the_unit_do_not_count() -> None:
+    faulty = [Sample(NOW - dt.timedelta(minutes=n), None, ("unit_fault",), "dns") for n in range(9, 0, -1)]
+    found = judged(faulty)
+    assert (found.state, found.median_mbps, found.ratio, found.samples) == ("uncertain", None, None, 0)
+
+
+def test_the_ratio_is_that_of_median_and_target() -> None:
+    assert judged(hourly([75.0] * 8)).ratio == 0.5
+
+
+def test_the_figure_of_now_is_that_of_the_last_test() -> None:
+    assert judged(hourly([100.0, 120.0])).now_mbps == 120.0
+    assert judged([*hourly([100.0]), Sample(NOW, None, (), "timeout")]).now_mbps is None
+    assert judged([]).now_mbps is None
+
+
+FIGURES = st.lists(st.floats(0, 1000), max_size=24)
+RANK: dict[State, int] = {"short": 0, "uncertain": 1, "meeting": 2}
+
+
+@given(FIGURES, st.floats(0, 500))
+def test_a_faster_line_is_never_judged_worse(figures: list[float], more: float) -> None:
+    before, after = judged(hourly(figures)), judged(hourly([figure + more for figure in figures]))
+    assert RANK[after.state] >= RANK[before.state]
+
+
+@given(FIGURES, st.floats(1, 500), st.floats(0, 500))
+def test_a_higher_target_is_never_easier_to_meet(figures: list[float], target: float, more: float) -> None:
+    samples = hourly(figures)
+    assert RANK[judged(samples, target + more).state] <= RANK[judged(samples, target).state]
+
+
+@given(FIGURES)
+def test_meeting_and_short_are_borne_out_by_the_median(figures: list[float]) -> None:
+    found = judged(hourly(figures))
+    if found.state == "meeting":
+        assert found.ratio is not None
+        assert found.ratio >= 1
+    if found.state == "short":
+        assert found.ratio is not None
+        assert found.ratio < 1

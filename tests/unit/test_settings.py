@@ -1,0 +1,190 @@
+"""Settings: a good file becomes typed values; a bad one names file, line, key, what was found and what is allowed."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta, Struct
+
+from xomnet.settings import SettingsError, load, parse
+from xomnet.targets import load_targets
+
+
+class Broker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    host: str
+    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    key: Path | None = None
+
+
+class Line(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: Annotated[str, Meta(pattern="^[a-z]+$")]
+    access: Literal["fixed", "mobile"]
+    budget_gb: Annotated[float, Meta(gt=0)] | None = None
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    broker: Broker
+    lines: list[Line]
+    spool: Path
+    audit: bool = False
+    start: dt.date | None = None
+
+
+GOOD = """\
+broker:
+  host: broker.example
+  key: keys/unit.key
+lines:
+  - name: ftth
+    access: fixed
+  - name: mobile
+    access: mobile
+    budget_gb: 2.5
+spool: spool.db
+start: 2026-11-01
+"""
+
+
+def read(text: str) -> Settings:
+    return parse(text, Settings, "agent.yaml", Path("/etc/xomnet"))
+
+
+def refused(text: str) -> SettingsError:
+    with pytest.raises(SettingsError) as raised:
+        read(text)
+    return raised.value
+
+
+def test_a_good_file_becomes_typed_values() -> None:
+    settings = read(GOOD)
+    assert settings.broker == Broker(host="broker.example", port=1883, key=Path("/etc/xomnet/keys/unit.key"))
+    assert settings.lines[1] == Line(name="mobile", access="mobile", budget_gb=2.5)
+    assert (settings.start, settings.audit) == (dt.date(2026, 11, 1), False)
+
+
+def test_a_path_is_taken_from_the_folder_of_the_file_or_from_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/unit")
+    assert read(GOOD).spool == Path("/etc/xomnet/spool.db")
+    assert read(GOOD.replace("spool.db", "/var/lib/spool.db")).spool == Path("/var/lib/spool.db")
+    assert read(GOOD.replace("spool.db", "~/spool.db")).spool == Path("/home/unit/spool.db")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "found", "allowed"),
+    [
+        ("key: keys", "prot: keys", 3, "broker.prot", "an unknown key", "port (did you mean it?)"),
+        ("key: keys", "zzz: keys", 3, "broker.zzz", "an unknown key", "one of host, port, key"),
+        ("  host: broker.example\n", "", 1, "broker.host", "nothing", "a text"),
+        ("spool: spool.db\n", "", 1, "spool", "nothing", "a path"),
+        ("key: keys/unit.key", "port: 99999", 3, "broker.port", "99999", "a whole number, at least 1, at most 65535"),
+        ("key: keys/unit.key", "port: '1883'", 3, "broker.port", "'1883'", "a whole number"),
+        ("key: keys/unit.key", "port: 18.5", 3, "broker.port", "18.5", "a whole number"),
+        ("host: broker.example", "host: 5", 2, "broker.host", "5", "a text"),
+        ("host: broker.example", "host:", 2, "broker.host", "nothing", "a text"),
+        ("name: ftth", "name: FTTH", 5, "lines[0].name", "'FTTH'", "a text of the form ^[a-z]+$"),
+        ("access: mobile", "access: cable", 8, "lines[1].access", "'cable'", "fixed or mobile"),
+        ("budget_gb: 2.5", "budget_gb: 0", 9, "lines[1].budget_gb", "0", "a number, more than 0"),
+        ("spool: spool.db", "spool: 7", 10, "spool", "7", "a path"),
+        ("spool: spool.db", "spool: [a]", 10, "spool", "a list", "a path"),
+        ("start: 2026-11-01", "audit: maybe", 11, "audit", "'maybe'", "true or false"),
+        ("start: 2026-11-01", "start: 2026-02-30", 11, "start", "'2026-02-30'", "a date such as 2026-11-01"),
+        ("start: 2026-11-01", "? [a]\n: 1", 11, "a key", "a group or a list", "a word"),
+        ("start: 2026-11-01", "start: soon", 11, "start", "'soon'", "a date such as 2026-11-01"),
+        ("start: 2026-11-01", "start: 2026-11-01\nspool: x", 12, "spool", "the key a second time", "each key once"),
+    ],
+)
+def test_an_error_names_line_key_what_was_found_and_what_is_allowed(
+    old: str, new: str, line: int, key: str, found: str, allowed: str
+) -> None:
+    assert old in GOOD
+    error = refused(GOOD.replace(old, new, 1))
+    assert (error.file, error.line, error.key, error.found) == ("agent.yaml", line, key, found)
+    assert allowed in error.allowed
+    assert str(error) == f"agent.yaml, line {line}: {key}: found {found}; allowed: {error.allowed}"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "nothing"),
+        ("# only a remark\n", "nothing"),
+        ("- a\n- b\n", "a list"),
+        ("just words", "'just words'"),
+        ("lines: 5\nbroker: {host: a}\nspool: s\n", "5"),
+        ("broker: words\nlines: []\nspool: s\n", "'words'"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(text: str, found: str) -> None:
+    assert refused(text).found == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [1",
+        "a: b: c",
+        "\tkey: 1",
+        "a: *nobody",
+        "a: !!python/object:os.system x",
+        "a: b\n---\nc: d\n",
+        "a: \x00",
+        "a: !!int many",
+        "<<: 1\n",
+        "a: &x [*x]\n",
+        "&x {a: *x}",
+        "a: " + "[" * 3000,
+        "a: " + "[" * 3000 + "]" * 3000,
+    ],
+)
+def test_what_is_not_yaml_is_refused(text: str) -> None:
+    error = refused(text)
+    assert error.file == "agent.yaml"
+    assert error.key == "YAML"
+
+
+def test_a_missing_file_and_one_that_is_not_utf_8_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml.*readable YAML"):
+        load(tmp_path / "nowhere.yaml", Settings)
+    old = tmp_path / "old.yaml"
+    old.write_bytes(b"host: \xff\xfe\n")
+    with pytest.raises(SettingsError, match="UTF-8"):
+        load(old, Settings)
+
+
+def test_a_file_is_read_with_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "agent.yaml").write_text(GOOD, encoding="utf-8")
+    assert load(tmp_path / "agent.yaml", Settings).spool == tmp_path / "spool.db"
+
+
+@given(st.text(max_size=120))
+def test_no_text_makes_it_stumble(text: str) -> None:
+    with pytest.raises(SettingsError):
+        read(text)
+
+
+yaml_like = st.lists(
+    st.sampled_from(["a", ": ", "\n", "- ", "  ", "[", "]", "{", "}", "'", '"', "&x", "*x", "<<", "? ", "1"])
+)
+
+
+@given(yaml_like.map("".join))
+def test_nothing_like_yaml_makes_it_stumble(text: str) -> None:
+    with pytest.raises(SettingsError):
+        read(text)
+
+
+def test_targets_need_a_row_of_each_access(tmp_path: Path) -> None:
+    path = tmp_path / "targets.yaml"
+    path.write_text("targets:\n  - {access: mobile, from: 2024-10-08, down_mbps: 70}\n")
+    with pytest.raises(SettingsError, match="access: fixed"):
+        load_targets(path)
+
+
+def test_a_target_is_in_force_from_its_day() -> None:
+    targets = load_targets(Path(__file__).parents[2] / "config" / "targets.yaml")
+    assert targets.down_mbps("mobile", dt.date(2026, 11, 1)) == 70
+    assert targets.down_mbps("fixed", dt.date(2026, 11, 1)) == 150
+    assert targets.down_mbps("fixed", dt.date(2020, 1, 1)) == 150
