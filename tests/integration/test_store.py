@@ -150,9 +150,9 @@ def test_asking_for_a_hostile_line_finds_nothing(store: Store, name: str) -> Non
 
 def test_a_range_holds_its_beginning_and_not_its_end(store: Store) -> None:
     hours = [NOW + dt.timedelta(hours=hour) for hour in range(4)]
-    store.write([speed(at, seq) for seq, at in enumerate(hours, 1)])
-    store.write([latency(at, seq) for seq, at in enumerate(hours, 11)])
-    store.write([outage(at, seq) for seq, at in enumerate(hours, 21)])
+    for n, at in enumerate(hours, 1):
+        # every thousandth result stands on its microsecond exactly
+        store.write([speed(at, n * 1000), latency(at, n * 1000), outage(at, n * 1000)])
     assert [row.at for row in store.speed(LINE, hours[1], hours[3])] == hours[1:3]
     assert [row.at for row in store.latency(LINE, hours[1], hours[3])] == hours[1:3]
     assert [row.at for row in store.outages(LINE, hours[1], hours[3])] == hours[1:3]
