@@ -82,6 +82,8 @@ class Overview:
     """The next level below the chosen area."""
     rows: list[Row]
     hidden: int
+    """Lines behind the link `all_href`."""
+    all_href: str
     scope: int
     """Lines that the filters leave, the state's aside."""
     total: int
@@ -109,6 +111,7 @@ def overview(snapshot: Snapshot, asked: Filter, t: Texts, now: dt.datetime, show
         areas=_area_chips(snapshot, asked),
         rows=[_row(status, t, since, snapshot.at, now) for status in rows],
         hidden=len(shown) - len(rows),
+        all_href=asked.href() + ("?" if asked == Filter() else "&") + "all=1",
         scope=len(scope),
         total=len(snapshot.lines),
         filtered=asked != Filter(),
@@ -198,8 +201,9 @@ def _area_chips(snapshot: Snapshot, asked: Filter) -> list[Chip]:
 
 def _spark_since(snapshot: Snapshot) -> dt.datetime:
     """The left end of every sparkline: a day before, or the first test where all began later."""
-    first = min((s.samples[0].at for s in snapshot.lines if s.samples), default=snapshot.at)
-    return max(snapshot.at - dt.timedelta(hours=24), min(first, snapshot.at - SHORTEST_SPARK))
+    day = snapshot.at - dt.timedelta(hours=24)
+    first = min((s.samples[0].at for s in snapshot.lines if s.samples), default=day)
+    return max(day, min(first, snapshot.at - SHORTEST_SPARK))
 
 
 def bar_label(judged: Judgement, t: Texts) -> str:

@@ -22,6 +22,7 @@ from collector.web.reads import StoreReads
 from collector.web.texts import LANGUAGES, Language, Texts
 from xomnet import __version__
 from xomnet.states import LOOKS
+from xomnet.targets import PROVINCE_TIME
 
 TEMPLATES = Path(__file__).parent / "templates"
 COOKIE = "lang"
@@ -146,6 +147,7 @@ def _page(request: Request, template: str, t: Texts, status: int = 200, refresh_
         other=other,
         other_href=str(request.url.include_query_params(lang=other).replace(scheme="", netloc="")),
         refresh_s=refresh_s,
+        zone=PROVINCE_TIME,
         version=__version__,
         **content,
     )

@@ -6,7 +6,8 @@ translator's change needs no build. Placeholders are named: `{n} of {total}`.
 
 import datetime as dt
 from dataclasses import dataclass
-from functools import cache
+from decimal import Decimal
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
@@ -64,12 +65,12 @@ class Texts:
 
     def number(self, value: float, digits: int = 1) -> str:
         """1.234,5 in Vietnamese, 1,234.5 in English."""
-        return str(format_decimal(value, f"#,##0.{'0' * digits}" if digits else "#,##0", locale=self.locale))
+        return _number(value, digits, self.language)
 
     def mbps(self, value: float, target: float | None = None) -> str:
         """One decimal, or as many as it takes not to round a figure across its target: 69,97, not 70,0, of 70."""
         digits = 1
-        while target is not None and digits < 4 and (value < target) != (round(value, digits) < target):
+        while target is not None and digits < 4 and (value < target) != (rounded(value, digits) < target):
             digits += 1
         return self.number(value, digits)
 
@@ -80,7 +81,7 @@ class Texts:
     def percent(self, ratio: float) -> str:
         """A share such as 60 %; as `mbps`, never rounded across 100 %."""
         value, digits = ratio * 100, 0
-        while digits < 3 and (value < 100) != (round(value, digits) < 100):
+        while digits < 3 and (value < 100) != (rounded(value, digits) < 100):
             digits += 1
         return f"{self.number(value, digits)} %"
 
@@ -121,6 +122,17 @@ class Texts:
 
     def _format(self, when: dt.datetime, pattern: str) -> str:
         return str(format_datetime(when, pattern, tzinfo=LOCAL, locale=self.locale))
+
+
+def rounded(value: float, digits: int) -> Decimal:
+    """The one rounding: Babel's own would take 149.95 for 150.0 where Python's takes it for 149.9."""
+    return Decimal(f"{value:.{digits}f}")
+
+
+@lru_cache(maxsize=20_000)
+def _number(value: float, digits: int, language: Language) -> str:
+    pattern = f"#,##0.{'0' * digits}" if digits else "#,##0"
+    return str(format_decimal(rounded(value, digits), pattern, locale=_locale(language)))
 
 
 @cache

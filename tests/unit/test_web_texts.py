@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import nodes
 
 from collector.web import words
@@ -67,6 +69,7 @@ def test_a_translation_has_the_placeholders_of_its_original() -> None:
         (1234.56, None, "1.234,6", "1,234.6"),
         (169.8, 150, "169,8", "169.8"),
         (69.97, 70, "69,97", "69.97"),
+        (149.95, 150, "149,9", "149.9"),
         (70.0, 70, "70,0", "70.0"),
         (69.9999999, 70, "70,0000", "70.0000"),
         (0.0, 70, "0,0", "0.0"),
@@ -75,6 +78,12 @@ def test_a_translation_has_the_placeholders_of_its_original() -> None:
 def test_a_speed_is_never_rounded_across_its_target(value: float, target: float | None, vi: str, en: str) -> None:
     assert VI.mbps(value, target) == vi
     assert EN.mbps(value, target) == en
+
+
+@given(st.floats(0, 2000), st.sampled_from([70.0, 150.0, 37.5]))
+def test_what_is_read_is_on_the_same_side_of_the_target_as_what_was_measured(value: float, target: float) -> None:
+    read = float(EN.mbps(value, target).replace(",", ""))
+    assert (read < target) == (value < target) or abs(value - target) < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@
         lost.hidden = true;
         body.classList.remove("old");
       } catch {
-        const time = lastGood.toLocaleTimeString(document.documentElement.lang, { hour12: false });
+        const time = lastGood.toLocaleTimeString(document.documentElement.lang, { hour12: false, timeZone: body.dataset.zone });
         const sentence = body.dataset.lost.replace("%", time);
         if (lost.hidden || lost.textContent !== sentence) lost.textContent = sentence;
         lost.hidden = false;
