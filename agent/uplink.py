@@ -95,7 +95,7 @@ class Uplink(Handler):
         try:
             ack = decode_ack(message.payload)
         except msgspec.DecodeError as error:
-            log.warning("ack not understood", reason=str(error))
+            log.warning("ack not understood", topic=message.topic, reason=str(error))
             return
         seqs = [seq for stored in ack.stored if stored.spool == self._spool.id for seq in stored.seqs]
         for rejected in ack.rejected:

@@ -1,0 +1,181 @@
+"""What the collector accepts, what it refuses, and that it says so."""
+
+import datetime as dt
+import json
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.deployment import Collector, made, plain, until
+from tests.services import Mosquitto
+
+ROWS = [
+    "nd-a,ftth,fixed,Xóm 5,Nam Định/Hải Hậu/Hải Minh,VNPT,2026-01-01",
+    "nd-b,ftth,fixed,Xóm 2,Nam Định/Giao Thủy/Giao Thiện,FPT,2026-01-01",
+]
+SPOOL = str(uuid.UUID(int=7))
+
+
+class Sender:
+    """A client that is no xomnet agent: it publishes what it likes and keeps the acks."""
+
+    def __init__(self, port: int) -> None:
+        self.acks: list[tuple[str, dict[str, Any]]] = []
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"test-{os.getpid()}", protocol=paho.MQTTv5)
+        subscribed = threading.Event()
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_message = lambda _c, _u, m: self.acks.append((m.topic, json.loads(m.payload)))
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        self._client.subscribe("xomnet/v1/+/ack", qos=1)
+        assert subscribed.wait(10)
+
+    def send(self, payload: bytes | dict[str, Any], topic: str = "xomnet/v1/nd-a/up") -> None:
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        self._client.publish(topic, body, qos=1).wait_for_publish(10)
+
+    def stored(self) -> set[int]:
+        return {seq for _, ack in self.acks for stored in ack.get("stored", []) for seq in stored["seqs"]}
+
+    def rejected(self) -> dict[int, str]:
+        return {one["seq"]: one["reason"] for _, ack in self.acks for one in ack.get("rejected", [])}
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def result(seq: int, **changes: Any) -> dict[str, Any]:
+    """A good latency result of nd-a / ftth."""
+    data = {"method": "icmp", "anchors": ["192.0.2.1"], "sent": 10, "received": 10, "loss_percent": 0, "rtt_p50_ms": 4}
+    return {
+        "v": 1,
+        "agent": "nd-a",
+        "spool": SPOOL,
+        "seq": seq,
+        "boot": str(uuid.UUID(int=1)),
+        "line": "ftth",
+        "kind": "latency",
+        "at": dt.datetime.now(dt.UTC).isoformat(),
+        "clock": "synced",
+        "data": data,
+        **changes,
+    }
+
+
+@pytest.fixture
+def collector(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Collector]:
+    with Collector(made(tmp_path, "collector"), plain(mosquitto), ROWS) as collector:
+        until(lambda: collector.get("/healthz")["broker"] == "ok", "the collector is connected")
+        yield collector
+
+
+@pytest.fixture
+def sender(mosquitto: Mosquitto, collector: Collector) -> Iterator[Sender]:
+    one = Sender(mosquitto.port)
+    yield one
+    one.close()
+
+
+BAD: list[tuple[str, dict[str, Any]]] = [
+    ("foreign_agent", {"agent": "nd-b"}),
+    ("unknown_line", {"line": "4g"}),
+    ("unknown_line", {"at": "2025-12-31T00:00:00Z"}),
+    ("future", {"at": "2099-01-01T00:00:00Z"}),
+    ("malformed", {"kind": "gossip"}),
+    ("malformed", {"data": {"method": "icmp"}}),
+    ("malformed", {"at": "yesterday"}),
+    ("malformed", {"line": "FTTH\n"}),
+    ("malformed", {"v": 2}),
+]
+
+
+def test_each_wrong_payload_is_rejected_with_its_reason_and_the_rest_goes_on(
+    sender: Sender, collector: Collector
+) -> None:
+    for seq, (_, changes) in enumerate(BAD, start=1):
+        sender.send(result(seq, **changes))
+    sender.send(result(100))
+    until(lambda: 100 in sender.stored() and len(sender.rejected()) == len(BAD), "all are answered")
+    for seq, (code, _) in enumerate(BAD, start=1):
+        assert sender.rejected()[seq].startswith(f"{code}: "), sender.rejected()[seq]
+    shown = collector.get("/api/v1/rejected")
+    assert {letter["seq"] for letter in shown["rejected"]} == set(range(1, len(BAD) + 1))
+    assert sum(shown["counts"].values()) == len(BAD) == collector.metric("xomnet_results_rejected_total")
+    assert all(json.loads(letter["payload"])["spool"] == SPOOL for letter in shown["rejected"])
+
+
+def test_an_unknown_agent_is_told_so(sender: Sender) -> None:
+    sender.send(result(1, agent="nd-z"), topic="xomnet/v1/nd-z/up")
+    until(sender.rejected, "it is answered")
+    assert "nd-z" in sender.rejected()[1]
+    assert sender.acks[0][0] == "xomnet/v1/nd-z/ack"
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b"\xff\xfe\x00", b"[" * 10_000, b'{"v":1}', b"x" * 20_000, b"null", b'{"seq":1e400}']
+)
+def test_what_is_no_result_at_all_is_kept_and_counted(sender: Sender, collector: Collector, payload: bytes) -> None:
+    sender.send(payload)
+    sender.send(result(5))
+    until(lambda: 5 in sender.stored(), "the good one behind it is stored")
+    letters = collector.get("/api/v1/rejected")["rejected"]
+    assert len(letters) == 1
+    assert letters[0]["code"] in {"malformed", "oversize"}
+    assert letters[0]["agent"] == "nd-a"
+
+
+def test_a_result_sent_twice_is_acknowledged_twice_and_stored_once(sender: Sender, collector: Collector) -> None:
+    again = result(9)
+    for _ in range(2):
+        sender.send(again)
+        until(lambda: 9 in sender.stored(), "it is acknowledged")
+        sender.acks.clear()
+    answer = collector.get("/api/v1/lines/nd-a/ftth/latency")
+    assert len(answer["results"]) == 1
+
+
+def test_rejections_survive_a_restart_of_the_collector(sender: Sender, collector: Collector) -> None:
+    sender.send(b"not json")
+    until(lambda: collector.get("/api/v1/rejected")["rejected"], "it is kept")
+    collector.kill()
+    collector.start()
+    assert collector.get("/api/v1/rejected")["counts"] == {"malformed": 1}
+
+
+def test_nothing_is_acknowledged_while_the_dead_letter_file_cannot_be_written(
+    sender: Sender, collector: Collector
+) -> None:
+    letters = collector.folder / "state/dead-letters.jsonl"
+    letters.mkdir()
+    sender.send(result(1, line="4g"))
+    sender.send(result(2))
+    until(lambda: collector.metric("xomnet_write_errors_total") >= 1, "it tries")
+    assert not sender.rejected()
+    letters.rmdir()
+    until(lambda: sender.rejected() and 2 in sender.stored(), "both are answered in the end", 60)
+
+
+def test_a_broken_registry_leaves_the_last_good_one_in_force(sender: Sender, collector: Collector) -> None:
+    registry = collector.folder / "lines.csv"
+    good = registry.read_text()
+    registry.write_text(good + "nd-c,ftth,fiksed,Xóm 1,Nam Định,VNPT,2026-01-01\n")
+    until(lambda: "registry refused" in collector.output(), "it is noticed")
+    assert "line 4, column access: found 'fiksed'; write fixed or mobile" in collector.output()
+    sender.send(result(1))
+    until(lambda: 1 in sender.stored(), "results still come in")
+    registry.write_text(good + "nd-c,ftth,fixed,Xóm 1,Nam Định,VNPT,2026-01-01\n")
+    until(lambda: len(collector.get("/api/v1/lines")["lines"]) == 3, "the mended one is in force")
+
+
+def test_every_registered_line_has_a_state_from_the_first_minute_on(collector: Collector) -> None:
+    until(lambda: collector.get("/api/v1/lines")["lines"], "lines are judged")
+    states = {(line["agent"], line["line"]): line["state"] for line in collector.get("/api/v1/lines")["lines"]}
+    assert states == {("nd-a", "ftth"): "silent", ("nd-b", "ftth"): "silent"}
