@@ -92,10 +92,12 @@ class Uplink(Handler):
         self._look_again_at = time.monotonic() + random.uniform(0, 1)  # noqa: S311  # many units reconnect together
 
     def on_message(self, connection: Connection, message: Message) -> None:
+        if message.topic != topic(self._agent, "ack"):
+            return  # some brokers deliver more than was asked for
         try:
             ack = decode_ack(message.payload)
         except msgspec.DecodeError as error:
-            log.warning("ack not understood", topic=message.topic, reason=str(error))
+            log.warning("ack not understood", reason=str(error))
             return
         seqs = [seq for stored in ack.stored if stored.spool == self._spool.id for seq in stored.seqs]
         for rejected in ack.rejected:
