@@ -70,7 +70,9 @@ class LinePage:
     loss: Markup
     outages: Markup
     tested: int
-    has_latency: bool
+    echoes: str
+    """How many measurements latency and loss rest on, or that there are none: an empty chart is not "no loss"."""
+    empty: bool
     outage_sentence: str
     median_sentence: str | None
     tests: list[Test]
@@ -89,6 +91,8 @@ def line_page(
     trend = medians(history.speed, axis, target, rules)
     loaded = [(axis.share(r.at), r.rtt_loaded_ms) for r in shown if r.rtt_loaded_ms is not None]
     span = t.span(axis.span_s)
+    watched = bool(history.outages or history.latency)
+    outage_sentence = _outages(history.outages, span, t) if watched else t.text("not measured in this time")
     base = f"/api/v1/lines/{row.agent}/{row.line}"
     csv = urlencode({"from": _rfc3339(axis.since), "to": _rfc3339(axis.until), "format": "csv"})
     return LinePage(
@@ -110,10 +114,13 @@ def line_page(
         ),
         latency=draw.latency(t, axis, history.latency, loaded, t.text("Latency in ms over {span}", span=span)),
         loss=draw.loss(t, axis, history.latency, t.text("Lost packets in percent over {span}", span=span)),
-        outages=draw.outages(t, axis, history.outages, _outages(history.outages, span, t)),
+        outages=draw.outages(t, axis, history.outages, outage_sentence),
         tested=len(shown),
-        has_latency=bool(history.latency or loaded),
-        outage_sentence=_outages(history.outages, span, t),
+        echoes=t.plural("{n} measurement", "{n} measurements", len(history.latency))
+        if history.latency
+        else t.text("not measured in this time"),
+        empty=not shown and not history.latency,
+        outage_sentence=outage_sentence,
         median_sentence=_median_sentence(status, rules, t),
         tests=[_test(r, t) for r in reversed(shown[-MOST_TESTS:])],
         csv_speed=f"{base}/speed?{csv}",

@@ -29,7 +29,9 @@ DESKTOP = (1440, 900)
 ROWS = """[...document.querySelectorAll("tbody tr[data-line]")].map(row => {
   const seen = e => e && e.checkVisibility();
   const text = name => { const e = row.querySelector(name); return seen(e) ? e.innerText.trim() : null; };
-  return {line: row.dataset.line, mark: text(".pill .sign"), word: text(".pill .word"), median: text(".median"),
+  return {line: row.dataset.line,
+          stateHeight: row.querySelector(".pill").getBoundingClientRect().height,
+          mark: text(".pill .sign"), word: text(".pill .word"), median: text(".median"),
           target: text(".goal"), n: text(".n"), hamlet: text(".place a"),
           bar: row.querySelector("svg.bar").getAttribute("aria-label"),
           barWidth: row.querySelector("svg.bar").getBoundingClientRect().width,
@@ -125,6 +127,7 @@ def test_every_row_is_what_the_interface_says(
     rows_are_the_lines(rows, lines, language)
     assert len({round(row["targetAt"], 1) for row in rows}) == 1, "the target is one line through all rows"
     assert all(row["barWidth"] > 100 for row in rows)
+    assert all(row["stateHeight"] < 60 for row in rows), "a state's word was broken into letters"
     meeting = sum(line["state"] == "meeting" for line in lines)
     heading = browser.run("document.querySelector('h1').innerText")
     assert heading.startswith(f"{meeting} trong {len(lines)} " if language == "vi" else f"{meeting} of {len(lines)} ")

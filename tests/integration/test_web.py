@@ -424,3 +424,12 @@ def test_minutes_of_data_are_drawn_as_minutes(tmp_path: Path) -> None:
     assert 'href="?hours=1" aria-current="true"' in text
     assert "60 phút qua" in client.get("/lines/nd-demo-0001/ftth?hours=1").text
     assert "5 phút qua" in client.get("/").text
+
+
+def test_a_chart_without_measurements_does_not_claim_that_nothing_was_lost(tmp_path: Path) -> None:
+    never = services(tmp_path, SEEDS[:3])
+    never.lines.take()
+    text = TestClient(create_app(never)).get("/lines/nd-haihau-0012/ftth").text
+    assert text.count("chưa đo trong khoảng này") == 3
+    assert "không gián đoạn trong" not in text.partition("<figcaption><b>Gián đoạn")[2].partition("</figcaption>")[0]
+    assert "Chưa từng nhận được kết quả nào" in text
