@@ -61,8 +61,11 @@ def next_test(
 ) -> Planned:
     """The next test of a line that the unit can run.
 
-    `done_until` is the start of the last slot that had its test, `up_since` the start of the unit.
+    `done_until` is the start of the last slot that had its test, `up_since` the start of the unit. A slot that was done
+    in the future was done by a clock that has been set right since: it counts for nothing.
     """
+    if done_until is not None and done_until > now:
+        done_until = None
     today = now.astimezone(zone).date()
     for days in range(3):
         for slot in slots(today + dt.timedelta(days=days), metered, zone):
