@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from xomnet.log import Log
 
@@ -19,7 +20,7 @@ class LedgerError(Exception):
     """The ledger can't be written: a test that can't be counted must not run."""
 
 
-class _File(msgspec.Struct):
+class _File(msgspec.Struct, frozen=True):
     months: dict[str, dict[str, int]] = {}
     """`2026-11` -> line -> bytes."""
     done: dict[str, str] = {}
@@ -53,7 +54,10 @@ def allow(used: int, budget: int | None, wanted: int, peak: bool, peak_left: int
 
 
 class Ledger:
-    """A small JSON file, replaced whole at each change. A damaged one is set aside and its month counts as spent."""
+    """A small JSON file, replaced whole at each change; what could not be written does not count.
+
+    A damaged one is set aside and its month counts as spent. Raises LedgerError where that can't be written down.
+    """
 
     def __init__(self, path: Path, month: str) -> None:
         self._path = path
@@ -70,7 +74,9 @@ class Ledger:
             os.replace(self._path, aside)
             self.reset_detail = f"{error}; set aside as {aside.name}"
             log.error("damaged ledger set aside; no budgeted test until next month", reason=self.reset_detail)
-            return _File(spent=[month])
+            fresh = _File(spent=[month])
+            self._write(fresh)  # a restart must not find an empty ledger and a month to spend
+            return fresh
 
     def used(self, line: str, month: str) -> int:
         """Bytes of a month so far, with what is reserved. A month whose count was lost has no end of them."""
@@ -80,26 +86,27 @@ class Ledger:
 
     def charge(self, line: str, month: str, bytes_: int) -> None:
         """Adds bytes; a negative number gives back what a reservation did not need. Raises LedgerError."""
-        lines = self._file.months.setdefault(month, {})
-        lines[line] = max(0, lines.get(line, 0) + bytes_)
-        for old in sorted(self._file.months)[:-MONTHS_KEPT]:
-            del self._file.months[old]
-        self._write()
+        used = max(0, self._file.months.get(month, {}).get(line, 0) + bytes_)
+        months = {**self._file.months, month: {**self._file.months.get(month, {}), line: used}}
+        self._keep(replace(self._file, months={name: months[name] for name in sorted(months)[-MONTHS_KEPT:]}))
 
     def done_until(self, line: str) -> str | None:
         return self._file.done.get(line)
 
     def done(self, line: str, slot_start: str) -> None:
         """This slot had its test. Raises LedgerError."""
-        self._file.done[line] = slot_start
-        self._write()
+        self._keep(replace(self._file, done={**self._file.done, line: slot_start}))
 
-    def _write(self) -> None:
+    def _keep(self, file: _File) -> None:
+        self._write(file)
+        self._file = file
+
+    def _write(self, ledger: _File) -> None:
         new = self._path.with_name(self._path.name + ".new")
         try:
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(self._file))
+                file.write(msgspec.json.encode(ledger))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, self._path)
