@@ -33,6 +33,8 @@ def failure(error: OSError, what: str) -> TestFailed:
 
 def resolve(host: str, port: int, timeout_s: float = 10.0) -> Address:
     """The first address of a name, IPv4 before IPv6. Raises TestFailed `dns_failure`; never waits longer than asked."""
+    if not 0 < port < 65536:  # getaddrinfo takes 99999 for 34463
+        raise TestFailed("settings", f"{host}: port {port} is not one of 1 to 65535", ("unit_fault",))
     answer: queue.SimpleQueue[list[Address] | OSError] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -41,6 +43,8 @@ def resolve(host: str, port: int, timeout_s: float = 10.0) -> Address:
             answer.put([(family, address) for family, _, _, _, address in found])  # type: ignore[misc]
         except OSError as error:
             answer.put(error)
+        except UnicodeError:  # what IDNA says of an empty label or one of over 63 letters
+            answer.put(OSError("not a host's name"))
 
     threading.Thread(target=ask, name="resolve", daemon=True).start()
     try:
@@ -54,7 +58,10 @@ def resolve(host: str, port: int, timeout_s: float = 10.0) -> Address:
 
 def open_socket(family: socket.AddressFamily, interface: str | None, type_: int = socket.SOCK_STREAM) -> socket.socket:
     """A non-blocking socket that leaves by `interface` whatever the routes say. Raises TestFailed."""
-    sock = socket.socket(family, type_ | socket.SOCK_CLOEXEC)
+    try:
+        sock = socket.socket(family, type_ | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        raise failure(error, "no socket") from error
     try:
         sock.setblocking(False)
         pin(sock, interface)
