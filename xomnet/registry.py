@@ -18,6 +18,7 @@ COLUMNS = (
     *("agent", "line", "access", "interface", "hamlet_code", "hamlet", "area"),
     *("lat", "lon", "isp", "plan_mbps", "target_mbps", "from"),
 )
+BROKER_NAME_OF_COLLECTOR = "collector"
 REQUIRED = frozenset({"agent", "line", "access", "hamlet", "area", "isp", "from"})
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -249,8 +250,16 @@ def _number(low: float, high: float, example: str) -> Callable[[str], float]:
     return number
 
 
+def _agent(text: str) -> str:
+    if text == BROKER_NAME_OF_COLLECTOR:
+        raise _BadValue(
+            "another name: the collector goes by this one at the broker, and would lend the unit its rights"
+        )
+    return _name(text)
+
+
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
-    "agent": _name,
+    "agent": _agent,
     "line": _name,
     "access": _access,
     "interface": _interface,

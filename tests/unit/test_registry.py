@@ -110,6 +110,7 @@ def test_a_file_as_excel_saves_it_is_read(raw: bytes) -> None:
         ("agent", "+", "lower-case letters"),
         ("agent", "a" * 33, "at most 32"),
         ("agent", "", "the line's agent"),
+        ("agent", "collector", "another name"),
         ("line", "#", "lower-case letters"),
         ("access", "wifi", "fixed or mobile"),
         ("access", "Fixed", "fixed or mobile"),

@@ -2,6 +2,7 @@
 
 import csv
 import datetime as dt
+import getpass
 import json
 import shutil
 import signal
