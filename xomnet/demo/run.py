@@ -173,9 +173,9 @@ class Demo:
             self._children.python("broker", "-m", "xomnet.demo.broker", str(self._broker_port))
         else:
             config = self.folder / "mosquitto.conf"
-            config.write_text(
-                f"listener {self._broker_port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 1000\n"
-            )
+            rules = [f"listener {self._broker_port} 127.0.0.1", "allow_anonymous true", "max_inflight_messages 1000"]
+            # As root, Mosquitto would become another user, and so forget to end with its parent.
+            config.write_text("\n".join([*rules, f"user {getpass.getuser()}"]) + "\n")
             self._children.start("broker", [program, "-c", str(config)])
         wait_for(lambda: listens(self._broker_port), "the broker", self._children)
 
