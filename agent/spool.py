@@ -67,8 +67,11 @@ class Spool:
         self._lock = threading.RLock()
         self._on_commit: list[Callable[[], None]] = []
         self._db, reset = _open(path)
-        with self._db:
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('spool', ?)", (str(uuid4()),))
+        try:
+            with self._db:
+                self._db.execute("INSERT OR IGNORE INTO meta VALUES ('spool', ?)", (str(uuid4()),))
+        except sqlite3.Error as error:
+            raise SpoolError(f"{path}: {error}; free some space or mend the card") from error
         self.id = UUID(self._db.execute("SELECT value FROM meta WHERE key='spool'").fetchone()[0])
         self._bytes: int = self._db.execute(
             "SELECT coalesce(sum(length(data) + ?), 0) FROM results", (ROW_OVERHEAD_BYTES,)
@@ -86,8 +89,13 @@ class Spool:
         if len(body) > MAX_PAYLOAD_BYTES - ENVELOPE_BYTES:
             raise SpoolError(f"a {KIND_OF[type(data)]} result of {len(body)} bytes is over the contract's bound")
         with self._lock:
-            self._make_room(len(body) + ROW_OVERHEAD_BYTES, taken)
-            seq = self._insert(data, body, line, taken)
+            try:
+                with self._db:  # an eviction, its note and what it made room for: together or not at all
+                    freed = self._make_room(len(body) + ROW_OVERHEAD_BYTES, taken)
+                    seq = self._insert(data, body, line, taken)
+            except sqlite3.Error as error:
+                raise SpoolError(f"{self._path}: {error}; free some space or mend the card") from error
+            self._bytes += len(body) + ROW_OVERHEAD_BYTES - freed
         for call in self._on_commit:
             call()
         return seq
@@ -103,39 +111,33 @@ class Spool:
             "synced" if taken.synced else None,
             body,
         )
-        try:
-            with self._db:
-                cursor = self._db.execute(
-                    "INSERT INTO results (kind, line, boot, boot_ns, wall_us, clock, data) VALUES (?,?,?,?,?,?,?)", row
-                )
-        except sqlite3.Error as error:
-            raise SpoolError(f"{self._path}: {error}; free some space or mend the card") from error
-        self._bytes += len(body) + ROW_OVERHEAD_BYTES
+        cursor = self._db.execute(
+            "INSERT INTO results (kind, line, boot, boot_ns, wall_us, clock, data) VALUES (?,?,?,?,?,?,?)", row
+        )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _make_room(self, needed: int, taken: ClockReading) -> None:
+    def _make_room(self, needed: int, taken: ClockReading) -> int:
+        """Evicts the oldest where `needed` bytes do not fit, and notes which; returns by how much that shrinks."""
         if self._bytes + needed <= self._max_bytes:
-            return
-        rows = self._db.execute("SELECT seq, length(data) + ? FROM results ORDER BY seq", (ROW_OVERHEAD_BYTES,))
-        freed, gone = 0, []
-        for seq, size in rows:
+            return 0
+        rows = self._db.execute("SELECT seq, kind, data FROM results ORDER BY seq")
+        freed, gone, first = 0, [], 2**53
+        for seq, kind, data in rows:
             if self._bytes + needed - freed <= self._max_bytes * 0.9:
                 break
-            freed += size
+            freed += len(data) + ROW_OVERHEAD_BYTES
             gone.append(seq)
+            first = min(first, _first_evicted(seq, kind, data))
         rows.close()
         if not gone:
-            return
-        event = Event(name="evicted", detail=f"{len(gone)} results, spool full", first_seq=gone[0], last_seq=gone[-1])
-        try:
-            with self._db:
-                self._db.execute("DELETE FROM results WHERE seq BETWEEN ? AND ?", (gone[0], gone[-1]))
-        except sqlite3.Error as error:
-            raise SpoolError(f"{self._path}: {error}") from error
-        self._bytes -= freed
-        self._insert(event, msgspec.json.encode(event), None, taken)
-        log.warning("spool full, oldest evicted", first_seq=gone[0], last_seq=gone[-1], results=len(gone))
+            return 0
+        event = Event(name="evicted", detail=f"{len(gone)} results, spool full", first_seq=first, last_seq=gone[-1])
+        body = msgspec.json.encode(event)
+        self._db.execute("DELETE FROM results WHERE seq <= ?", (gone[-1],))
+        self._insert(event, body, None, taken)
+        log.warning("spool full, oldest evicted", first_seq=first, last_seq=gone[-1], results=len(gone))
+        return freed - len(body) - ROW_OVERHEAD_BYTES
 
     def pending(self, limit: int, now: ClockReading, hold_s: float, skip: Iterable[int] = ()) -> list[Pending]:
         """The oldest results that can be published now, but for those in `skip`.
@@ -193,14 +195,16 @@ class Spool:
     def forget(self, seqs: Iterable[int]) -> None:
         """Takes out what the collector has answered for. Raises SpoolError; then they stay and go again."""
         gone = 0
-        try:
-            with self._lock, self._db:
-                for seq in seqs:
-                    size = self._db.execute("DELETE FROM results WHERE seq=? RETURNING length(data)", (seq,)).fetchone()
-                    gone += 0 if size is None else size[0] + ROW_OVERHEAD_BYTES
-        except sqlite3.Error as error:
-            raise SpoolError(f"{self._path}: {error}") from error
-        self._bytes -= gone
+        with self._lock:
+            try:
+                with self._db:
+                    for seq in seqs:
+                        one = self._db.execute("DELETE FROM results WHERE seq=? RETURNING length(data)", (seq,))
+                        size = one.fetchone()
+                        gone += 0 if size is None else size[0] + ROW_OVERHEAD_BYTES
+            except sqlite3.Error as error:
+                raise SpoolError(f"{self._path}: {error}") from error
+            self._bytes -= gone
 
     def depth(self) -> int:
         """How many results wait."""
@@ -217,6 +221,14 @@ class Spool:
             self._db.close()
 
 
+def _first_evicted(seq: int, kind: str, data: bytes) -> int:
+    """The first result that goes with a row: its own, or those that it says were evicted before."""
+    if kind != "event":
+        return seq
+    event = msgspec.json.decode(data, type=Event)
+    return min(seq, event.first_seq or seq) if event.name == "evicted" else seq
+
+
 def _open(path: Path) -> tuple[sqlite3.Connection, str | None]:
     """The spool's database, and where a damaged one was set aside. Raises SpoolError where none can be made."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +242,10 @@ def _open(path: Path) -> tuple[sqlite3.Connection, str | None]:
             if (old := Path(f"{path}{suffix}")).exists():
                 os.replace(old, f"{aside}{suffix}")
         log.error("damaged spool set aside", spool=str(path), aside=str(aside), reason=str(damage))
-        return _connect(path), f"{damage}; set aside as {aside.name}"
+        try:
+            return _connect(path), f"{damage}; set aside as {aside.name}"
+        except sqlite3.Error as error:
+            raise SpoolError(f"{path}: {error}; free some space, or see that the folder is writable") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
