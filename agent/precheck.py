@@ -6,10 +6,13 @@ from pathlib import Path
 
 import psutil
 
+from agent.health import THROTTLED, throttled
 from agent.interface import SYS, read_interface
 from xomnet.messages import Flag
 
 LOOK_S = 1.0
+_THROTTLED_NOW = 0b1111
+"""Of `get_throttled`: under-voltage, frequency capped, throttled, soft temperature limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,9 @@ def precheck(
     cpu_busy_percent: float,
     cross_traffic_mbps: float,
     sys: Path = SYS,
+    throttled_file: Path = THROTTLED,
 ) -> Precheck:
-    """Looks at CPU and interface for a second."""
+    """Looks at CPU, power and interface for a second."""
     psutil.cpu_percent()
     before = None if interface is None else read_interface(interface, sys)
     start = time.monotonic()
@@ -41,6 +45,8 @@ def precheck(
     if cpu > cpu_busy_percent:
         flags.append("cpu_bound")
         busy = f"CPU {cpu:.0f} % busy"
+    if (throttled(throttled_file) or 0) & _THROTTLED_NOW:
+        flags.append("throttled")
     if interface is None:
         return Precheck(tuple(flags), busy)
     if before is None or after is None:
