@@ -9,11 +9,10 @@ import threading
 import time
 from pathlib import Path
 from typing import IO
-from zoneinfo import ZoneInfo
 
-from agent.budget import Ledger
+from agent.budget import Ledger, LedgerError
 from agent.clock import boot_id
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, read
 from agent.spool import Spool, SpoolError
 from agent.unit import Unit
 from agent.uplink import Uplink
@@ -21,7 +20,7 @@ from xomnet import __version__, sd
 from xomnet.defaults import config_file
 from xomnet.log import Log, setup
 from xomnet.messages import Event
-from xomnet.settings import SettingsError, load
+from xomnet.settings import SettingsError
 from xomnet.targets import load_targets
 
 log = Log("agent")
@@ -43,7 +42,7 @@ def run(config: Path, settings: AgentSettings) -> int:
     with _only_one(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
         spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6))
-        month = dt.datetime.now(ZoneInfo(settings.timezone)).strftime("%Y-%m")
+        month = dt.datetime.now(settings.timezone).strftime("%Y-%m")
         ledger = Ledger(settings.state_dir / "ledger.json", month)
         clock = settings.clock
         uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced)
@@ -86,7 +85,7 @@ def _watch(
 def _reload(config: Path, unit: Unit) -> None:
     """New settings where they are good; broker, name and folders take effect at the next start."""
     try:
-        unit.apply(load(config, AgentSettings))
+        unit.apply(read(config))
     except SettingsError as error:
         log.error("settings refused, the old ones stay", reason=str(error))
         unit.note(Event(name="settings_refused", detail=str(error)[:512]))
@@ -114,12 +113,12 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     config: Path = parser.parse_args().config
     try:
-        settings = load(config, AgentSettings)
+        settings = read(config)
         setup(settings.log_level)
         return run(config, settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    except (SpoolError, AlreadyRunning, OSError) as error:
+    except (SpoolError, LedgerError, AlreadyRunning, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
 from xomnet.messages import Access, Name
 from xomnet.mqtt import Broker
+from xomnet.settings import SettingsError, load
+from xomnet.targets import PROVINCE_TIME
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Url = Annotated[str, Meta(pattern="^http://[^/?#]+")]
@@ -84,5 +87,15 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     clock: ClockSettings = ClockSettings()
     spool: SpoolSettings = SpoolSettings()
     precheck: PrecheckSettings = PrecheckSettings()
-    timezone: str = "Asia/Ho_Chi_Minh"
-    log_level: str = "info"
+    timezone: ZoneInfo = ZoneInfo(PROVINCE_TIME)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def read(path: Path) -> AgentSettings:
+    """The settings of a file. Raises SettingsError, also where two lines have one name: they would share a ledger."""
+    settings = load(path, AgentSettings)
+    names = [line.line for line in settings.lines]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise SettingsError(str(path), None, f"lines[{number}].line", repr(name), "a name of its own for each line")
+    return settings

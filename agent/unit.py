@@ -8,13 +8,12 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
-from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
 from agent import schedule
 from agent.budget import WIRE_FACTOR, Ledger, LedgerError, allow
-from agent.clock import ClockReading, read_clock
+from agent.clock import ClockReading, read_clock, rebase
 from agent.download import AllBusy, download, wanted_bytes
 from agent.health import health
 from agent.latency import Anchor, parse_anchor, probe
@@ -54,9 +53,9 @@ class Unit:
         self, settings: AgentSettings, spool: Spool, ledger: Ledger, targets: Targets, stop: threading.Event
     ) -> None:
         self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
-        self._zone = ZoneInfo(settings.timezone)
+        self._zone = settings.timezone
         self._anchors: tuple[Anchor, ...] = tuple(parse_anchor(text) for text in settings.anchors)
-        self._up_since = self._clock().wall
+        self._up_since = self._clock()
         now = time.monotonic()
         self._health_at = now
         self._lines = [_Line(line, now, now + (line.every_s or 0) * random.random()) for line in settings.lines]  # noqa: S311
@@ -66,14 +65,18 @@ class Unit:
         """New settings, from the next thing that is due on; a line keeps what is remembered of it."""
         known = {line.settings.line: line for line in self._lines}
         now = time.monotonic()
-        self._settings = settings
+        self._settings, self._zone = settings, settings.timezone
         self._anchors = tuple(parse_anchor(text) for text in settings.anchors)
         fresh = []
         for line in settings.lines:
             one = known.get(line.line) or _Line(line, now, now)
+            one.latency_at = min(one.latency_at, now + settings.latency.every_s)
+            if line.every_s != one.settings.every_s:
+                one.speed_at = min(one.speed_at, now + (line.every_s or 0) * random.random())  # noqa: S311
             one.settings = line
             fresh.append(one)
         self._lines = fresh
+        self._health_at = min(self._health_at, now + settings.health.every_s)
 
     def run(self) -> None:
         """The loop."""
@@ -85,7 +88,9 @@ class Unit:
             self.alive_at = time.monotonic()
             waits = [self._do_health()]
             for line in self._lines:
-                waits += [self._do_latency(line), self._do_speed(line)]
+                for do in (self._do_latency, self._do_speed):
+                    waits.append(do(line))
+                    self.alive_at = time.monotonic()
             self._stop.wait(max(0.0, min(IDLE_S, *waits)))
 
     def _clock(self) -> ClockReading:
@@ -149,9 +154,10 @@ class Unit:
 
     def _planned(self, line: _Line) -> schedule.Planned:
         done = self._ledger.done_until(line.settings.line)
+        now = self._clock()
         return schedule.next_test(
-            self._clock().wall,
-            self._up_since,
+            now.wall,
+            rebase(self._up_since.boot_ns, now),  # after a power cut the clock is set long after the unit came up
             None if done is None else dt.datetime.fromisoformat(done),
             line.settings.is_metered,
             f"{self._settings.agent}/{line.settings.line}",

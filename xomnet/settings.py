@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 import yaml
@@ -54,13 +55,18 @@ def parse(text: str, kind: type[T], file: str, base: Path) -> T:
     except RecursionError as error:
         raise SettingsError(file, None, "YAML", "groups in groups without end", "a few levels") from error
 
-    def to_path(wanted: type[Any], value: Any) -> Any:
+    def from_text(wanted: type[Any], value: Any) -> Any:
         if wanted is Path and isinstance(value, str):
             return base / Path(value).expanduser()
-        raise TypeError(f"Expected a path, got `{type(value).__name__}`")
+        if wanted is ZoneInfo and isinstance(value, str):
+            try:
+                return ZoneInfo(value)
+            except (KeyError, ValueError, OSError):
+                raise ValueError(f"No time zone {value!r}") from None
+        raise TypeError(f"Expected a text, got `{type(value).__name__}`")
 
     try:
-        return msgspec.convert(data, kind, dec_hook=to_path)
+        return msgspec.convert(data, kind, dec_hook=from_text)
     except msgspec.ValidationError as error:
         raise _explain(str(error), kind, root, data, file) from error
 
@@ -191,8 +197,8 @@ def _describe(type_: mi.Type | None) -> str:  # one sentence for each type
             return f"a list; each item: {_describe(item)}"
         case mi.StructType(fields=fields):
             return "a group with the keys " + ", ".join(f.encode_name for f in fields)
-        case mi.CustomType():
-            return "a path"
+        case mi.CustomType(cls=cls):
+            return "a time zone such as Asia/Ho_Chi_Minh" if cls is ZoneInfo else "a path"
         case _:
             return "another kind of value"
 
