@@ -119,6 +119,9 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    except (SpoolError, LedgerError, AlreadyRunning, OSError) as error:
+    except (SpoolError, LedgerError, AlreadyRunning) as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"state_dir: {error.filename}: {error.strerror}; name a folder that can be made", file=sys.stderr)
         return 1

@@ -1,10 +1,13 @@
 """The collector as a process: wires the parts, serves the page, ends in order."""
 
 import argparse
+import os
 import signal
+import socket
 import sys
 import threading
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -16,7 +19,7 @@ from collector.lines import LineStates
 from collector.metrics import Metrics
 from collector.registry_file import RegistryFile
 from collector.services import Services
-from collector.settings import CollectorSettings, SqliteSettings
+from collector.settings import CollectorSettings, SqliteSettings, WebSettings
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
 from xomnet import __version__, sd
@@ -25,11 +28,16 @@ from xomnet.log import Log, setup
 from xomnet.mqtt import SecretError, read_secret
 from xomnet.registry import RegistryError
 from xomnet.settings import SettingsError, load
+from xomnet.states import STATES, State
 from xomnet.targets import load_targets
 
 log = Log("collector")
 
 REGISTRY_EVERY_S = 5.0
+
+
+class Unusable(Exception):
+    """Something that the settings name can't be used on this machine."""
 
 
 def open_store(settings: CollectorSettings) -> Store:
@@ -46,7 +54,10 @@ def open_store(settings: CollectorSettings) -> Store:
 
 def run(settings: CollectorSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the registry again."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unusable(f"state_dir: {settings.state_dir}: {error.strerror}; name a folder that can be made") from error
     registry = RegistryFile(settings.registry, load_targets(settings.targets or config_file("targets.yaml")))
     store = open_store(settings)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
@@ -59,16 +70,19 @@ def run(settings: CollectorSettings) -> int:
     intake = Intake(settings.broker, settings.client_id, store, registry.current, dead_letters, metrics)
     services = Services(store, registry.current, lines, dead_letters, metrics, intake)
     ended = threading.Event()
+    for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends on them, then raises them anew to whom it may concern
+        signal.signal(ending, lambda *_: None)
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=registry.reload).start())
     keeper = threading.Thread(target=_keep, args=(registry, intake, ended), name="keeper", daemon=True)
+    for state in STATES:
+        metrics.lines.labels(state=state).set_function(partial(_count, lines, state))
+    page = _listen(settings.web)
     intake.start()
     lines.start()
     keeper.start()
     web = uvicorn.Server(
         uvicorn.Config(
             create_app(services),
-            host=settings.web.host,
-            port=settings.web.port,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -78,7 +92,7 @@ def run(settings: CollectorSettings) -> int:
     log.info("collector runs", version=__version__, page=f"http://{settings.web.host}:{settings.web.port}")
     sd.notify("READY=1")
     try:
-        web.run()
+        web.run(sockets=[page])
     finally:
         sd.notify("STOPPING=1")
         ended.set()
@@ -87,6 +101,21 @@ def run(settings: CollectorSettings) -> int:
         store.close()
     log.info("collector ended")
     return 0
+
+
+def _listen(web: WebSettings) -> socket.socket:
+    """The page's socket. Raises Unusable."""
+    family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
+    try:
+        return socket.create_server((web.host, web.port), family=family)
+    except OSError as error:
+        raise Unusable(
+            f"web: {web.host} port {web.port}: {os.strerror(error.errno or 0)}; choose another web.host or web.port"
+        ) from error
+
+
+def _count(lines: LineStates, state: State) -> float:
+    return float(sum(one.judgement.state == state for one in lines.latest.lines)) if lines.latest else 0.0
 
 
 def _keep(registry: RegistryFile, intake: Intake, ended: threading.Event) -> None:
@@ -111,6 +140,9 @@ def main() -> int:
     except (SettingsError, RegistryError, SecretError) as error:
         print(error, file=sys.stderr)
         return 2
+    except Unusable as error:
+        print(error, file=sys.stderr)
+        return 1
     except StoreUnavailable as error:
         print(f"the store can't be opened: {error}", file=sys.stderr)
         return 1

@@ -79,6 +79,16 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def status(self) -> int | None:
+        """How it ended; None while it runs or before it ran."""
+        return None if self._process is None else self._process.poll()
+
+    def send(self, what: signal.Signals) -> None:
+        """A signal that it is to survive."""
+        assert self._process is not None
+        self._process.send_signal(what)
+
     def kill(self) -> None:
         """SIGKILL, as a power cut would, but for the page cache."""
         self._end(signal.SIGKILL)

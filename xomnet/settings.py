@@ -11,6 +11,8 @@ import msgspec
 import yaml
 from msgspec import inspect as mi
 
+from xomnet import topics
+
 T = TypeVar("T")
 
 _MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -183,6 +185,8 @@ def _describe(type_: mi.Type | None) -> str:  # one sentence for each type
             return "true or false"
         case mi.IntType() | mi.FloatType():
             return ("a whole number" if isinstance(type_, mi.IntType) else "a number") + _bounds(type_)
+        case mi.StrType(pattern=topics.NAME_PATTERN):
+            return "lower-case letters, digits and hyphens, at most 32, such as nd-haihau-0012"
         case mi.StrType(pattern=str(pattern)):
             return f"a text of the form {pattern}"
         case mi.StrType():

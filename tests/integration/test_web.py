@@ -315,7 +315,7 @@ def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> N
         notice = text[text.index("<ol>") : text.index("</ol>")]
         assert notice.count("<li>") == 3
     assert "2 messages were refused" in en
-    assert "xomnet agent check" in vi
+    assert "xomnet agent run" in vi
 
 
 def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
