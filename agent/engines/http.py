@@ -4,6 +4,7 @@ The order of METHOD.md: connect times while idle, streams 50 ms apart, warm-up d
 at stability, round trips beside the transfer from sockets of their own.
 """
 
+import errno
 import secrets
 import selectors
 import socket
@@ -23,7 +24,9 @@ IDLE_PROBES, IDLE_TIMEOUT_S = 5, 5.0
 PROBE_EVERY_S = 0.2
 FIRST_BYTE_S = 8.0
 MIN_BYTES = 65_536
-
+BYTES_A_STREAM = 1_000_000
+"""What a stream must have brought on average where many had to be opened again."""
+_ANSWERS = frozenset({0, errno.ECONNREFUSED})
 
 GARBAGE = f"garbage.php?ckSize={CHUNK_MIB}&r="
 
@@ -41,13 +44,15 @@ def download(test: Test, engine: str, path: str) -> Speed:
     transfer = _Transfer(test, source)
     try:
         transfer.run()
+        found = estimate.figures(transfer.counts, transfer.measured_from)
+        if found.down_mbps == 0:
+            raise TestFailed("stalled", f"{transfer.bytes()} bytes, then none for {found.measured_s:.0f} s")
         reordered = [count for s in transfer.streams if (count := s.reordered_packets()) is not None]
     except TestFailed as failed:
         failed.bytes = transfer.bytes()
         raise
     finally:
         transfer.close()
-    found = estimate.figures(transfer.counts, transfer.measured_from)
     loaded = transfer.probes.rtts_ms
     return Speed(
         engine=engine,
@@ -72,12 +77,12 @@ def download(test: Test, engine: str, path: str) -> Speed:
 
 
 def _source(test: Test, path: str) -> Source:
-    url = urlsplit(test.server)
     try:
+        url = urlsplit(test.server)
         host, port = url.hostname, url.port or 80
     except ValueError:
         host = None
-    if host is None or url.scheme != "http":
+    if not host or url.scheme != "http":
         raise TestFailed(
             "settings", f"{test.server!r} is no measurement server; write http://HOST:PORT/", ("unit_fault",)
         )
@@ -126,8 +131,9 @@ class _Probes:
             self.ready()
 
     def ready(self) -> None:
-        """The connection stands: its time is a round trip."""
-        self.rtts_ms.append((time.monotonic_ns() - self._started_ns) / 1e6)
+        """The host has answered, with a connection or a refusal: that time is a round trip."""
+        if self._sock is not None and self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in _ANSWERS:
+            self.rtts_ms.append((time.monotonic_ns() - self._started_ns) / 1e6)
         self._end()
 
     def _end(self) -> None:
@@ -193,11 +199,12 @@ class _Transfer:
             self._replace(stream)
 
     def _replace(self, stream: Stream) -> None:
-        """A stream that the server ended early is opened again, not for ever."""
+        """A stream that the server ended is opened again, unless it does so after next to nothing again and again."""
         self._reopened += 1
-        if self._reopened > 2 * self._test.streams:
-            raise TestFailed("reset", f"{self._source.url.netloc} keeps ending its answers early")
         self._gone_bytes += stream.received
+        if self._reopened > 2 * self._test.streams and self._gone_bytes < self._reopened * BYTES_A_STREAM:
+            stream.received = 0
+            raise TestFailed("reset", f"{self._source.url.netloc} keeps ending its answers early")
         self._selector.unregister(stream.sock)
         stream.close()
         self.streams.remove(stream)

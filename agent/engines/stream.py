@@ -4,6 +4,7 @@ import http.client
 import io
 import mmap
 import os
+import re
 import secrets
 import socket
 import struct
@@ -20,6 +21,8 @@ CHUNK_MIB = 1024
 HEAD_LIMIT = 32_768
 CHECKED_BYTES = 65_536
 LOW_WATER_BYTES = 131_072
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |$)")
+_WHOLE_NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 _RCV_OOOPACK = struct.Struct("<I")
 _RCV_OOOPACK_AT = 224
 _SINK = mmap.mmap(-1, 1 << 20)
@@ -63,11 +66,14 @@ class Stream:
         self.connected = False
         self.closed = False
         """The server ended it; nothing more will come."""
+        self._answered = False
+        """An answer began on this connection, so that its end between two answers is the server's right."""
         self._head = bytearray()
         self._checked = bytearray()
         self._check_done = False
         self._left = 0
         self._keep_alive = True
+        self._wakes_at = 1
         try:
             self.sock.connect(source.address[1])
         except BlockingIOError:
@@ -116,10 +122,10 @@ class Stream:
         self._left -= got
         if self._left == 0:
             if self._keep_alive:
-                self._low_water(1)
                 self._send_request()
             else:
                 self.closed = True
+        self._low_water()
 
     def _send_request(self) -> None:
         error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -127,12 +133,24 @@ class Stream:
             raise OSError(error, os.strerror(error))
         self.connected = True
         request = self._source.request()
-        if self.sock.send(request) != len(request):
+        try:
+            sent = self.sock.send(request)
+        except BlockingIOError:
+            sent = 0
+        except (BrokenPipeError, ConnectionResetError):
+            if not self._answered:
+                raise
+            self.closed = True
+            return
+        if sent != len(request):
             raise TestFailed("network_error", "the request did not fit the send buffer")
 
     def _read_head(self) -> None:
-        block = self.sock.recv(CHECKED_BYTES)
+        block = self._first_bytes()
         if not block:
+            if self._answered and not self._head:
+                self.closed = True
+                return
             raise TestFailed("reset", f"{self._source.url.netloc} closed before an answer")
         self._head += block
         end = self._head.find(b"\r\n\r\n")
@@ -143,18 +161,32 @@ class Stream:
         body = bytes(self._head[end + 4 :])
         length, self._keep_alive = parse_head(bytes(self._head[: end + 4]))
         self._head.clear()
+        self._answered = True
         self._left = CHUNK_MIB << 20 if length is None else length
-        self.received += len(body)
-        self._left -= len(body)
-        if not self._check_done:
-            self._checked += body
-            self._finish_check()
+        if len(body) > self._left:
+            raise TestFailed("payload_mismatch", f"more than the {length} bytes announced", ("payload_mismatch",))
+        if body:
+            self._take(body)
+        self._low_water()
+
+    def _first_bytes(self) -> bytes:
+        try:
+            return self.sock.recv(CHECKED_BYTES)
+        except ConnectionResetError:
+            if self._answered and not self._head:
+                return b""
+            raise
 
     def _read_checked(self) -> None:
-        block = self.sock.recv(min(CHECKED_BYTES - len(self._checked), self._left))
-        self._checked += block
+        self._take(self.sock.recv(min(CHECKED_BYTES - len(self._checked), self._left)))
+
+    def _take(self, block: bytes) -> None:
+        """Counts what was read; the first 64 KiB, or the first answer where it is shorter, are kept for the check."""
+        if not self._check_done:
+            self._checked += block
         self._count(len(block))
-        self._finish_check()
+        if not self._check_done:
+            self._finish_check()
 
     def _finish_check(self) -> None:
         if len(self._checked) < CHECKED_BYTES and self._left > 0 and not self.closed:
@@ -162,11 +194,14 @@ class Stream:
         check_payload(bytes(self._checked))
         self._checked.clear()
         self._check_done = True
-        self._low_water(LOW_WATER_BYTES)
+        self._low_water()
 
-    def _low_water(self, bytes_: int) -> None:
-        """Wakes us not for each packet but for each `bytes_`; the loop drains at every tick all the same."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, bytes_)
+    def _low_water(self) -> None:
+        """While discarding, wakes us not for each packet; the loop drains at every tick all the same."""
+        wanted = min(LOW_WATER_BYTES, self._left) if self.discarding else 1
+        if wanted != self._wakes_at and not self.closed:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+            self._wakes_at = wanted
 
     def reordered_packets(self) -> int | None:
         """Packets that arrived out of order (TCP_INFO); None where the kernel does not count them."""
@@ -182,11 +217,14 @@ class Stream:
 def parse_head(head: bytes) -> tuple[int | None, bool]:
     """Length of the body (None: until enough) and whether the connection may be used again. Raises TestFailed."""
     first, _, rest = head.partition(b"\r\n")
-    words = first.split(None, 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+    found = _STATUS.match(first)
+    if found is None:
         raise TestFailed("portal", f"not an HTTP answer: {first[:60]!r}", ("portal",))
-    status = int(words[1])
-    headers = http.client.parse_headers(io.BytesIO(rest))
+    version, status = found[1], int(found[2])
+    try:
+        headers = http.client.parse_headers(io.BytesIO(rest))
+    except http.client.HTTPException as error:
+        raise TestFailed("portal", f"not the head of an HTTP answer: {error}", ("portal",)) from error
     if status in {429, 503}:
         raise TestFailed("server_busy", f"HTTP {status}", ("server_busy",), retry_after_s=_retry_after(headers))
     if 300 <= status < 400:
@@ -195,17 +233,18 @@ def parse_head(head: bytes) -> tuple[int | None, bool]:
         raise TestFailed(f"http_{status}", f"the server answered {status}; is its URL right?")
     if headers.get_content_maintype() == "text" and headers.get("Content-Type"):
         raise TestFailed("portal", f"{headers.get_content_type()} instead of test data", ("portal",))
-    length = headers.get("Content-Length", "")
-    if not length.isdigit():
+    length = headers.get("Content-Length", "").strip()
+    if not _WHOLE_NUMBER.fullmatch(length) or "Transfer-Encoding" in headers:
         return None, False
     if int(length) == 0:
         raise TestFailed("payload_mismatch", "an empty answer", ("payload_mismatch",))
-    return int(length), headers.get("Connection", "").lower() != "close"
+    connection = headers.get("Connection", "").strip().lower()
+    return int(length), connection == "keep-alive" if version == b"0" else connection != "close"
 
 
 def _retry_after(headers: http.client.HTTPMessage) -> float | None:
     text = headers.get("Retry-After", "").strip()
-    return min(float(text), 3600.0) if text.isdigit() else None
+    return min(float(text), 3600.0) if _WHOLE_NUMBER.fullmatch(text) else None
 
 
 def check_payload(block: bytes) -> None:
