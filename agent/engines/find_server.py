@@ -5,10 +5,12 @@ import sys
 
 import speedtest
 
+from agent.engines.speedtest_cli import over_https
+
 
 def main() -> int:
     try:
-        finder = speedtest.Speedtest(timeout=10)
+        finder = speedtest.Speedtest(timeout=10, secure=over_https())
         finder.get_servers()
         best = finder.get_best_server()
     except speedtest.SpeedtestException as error:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+import urllib.request
 from typing import Annotated
 
 import msgspec
@@ -15,6 +16,9 @@ TIMEOUT_S = 90.0
 MEMORY_BYTES = 400_000_000
 BUSY_S = 3600.0
 """What Speedtest's servers want after HTTP 429: users report blocks of 15 minutes to two hours."""
+
+
+_UNREACHABLE = ("Unable to connect", "Cannot retrieve", "RetrievalError", "URLError")
 
 
 class _Server(Struct):
@@ -33,7 +37,7 @@ class _Report(Struct):
 
 def measure(test: Test) -> Speed:
     """One download by speedtest-cli, its figure as it gives it. Raises TestFailed."""
-    arguments = ["--json", "--no-upload", "--secure"]
+    arguments = ["--json", "--no-upload", *(["--secure"] if over_https() else [])]
     if test.server:
         arguments += ["--mini", test.server]
     start = time.monotonic()
@@ -49,6 +53,12 @@ def measure(test: Test) -> Speed:
         stop_reason="engine",
         rtt_idle_ms=report.ping,
     )
+
+
+def over_https() -> bool:
+    """As speedtest.net wants to be asked, unless there is a proxy for plain HTTP alone: then that one is asked."""
+    proxies = urllib.request.getproxies()
+    return "http" not in proxies or "https" in proxies
 
 
 def parse_report(text: bytes) -> _Report:
@@ -70,7 +80,11 @@ def run_python(arguments: list[str], test: Test, timeout_s: float) -> bytes:
         "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
     )
     command = [sys.executable, "-c", limited, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    try:
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise TestFailed("memory", f"no process for it: {error.strerror}", ("unit_fault",)) from error
+    with started as process:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -92,12 +106,12 @@ def explain(complaint: str) -> TestFailed:
     """What speedtest-cli's error text means."""
     lines = complaint.strip().splitlines()
     last = lines[-1][:300] if lines else "no word"
-    if "429" in complaint:
+    if "HTTP Error 429" in complaint:
         return TestFailed("server_busy", last, ("server_busy",), retry_after_s=BUSY_S)
-    if "403" in complaint:
+    if "HTTP Error 403" in complaint:
         return TestFailed("http_403", last)
     if "MemoryError" in complaint:
         return TestFailed("memory", last, ("unit_fault",))
-    if "Unable to connect" in complaint or "Cannot retrieve" in complaint or "URLError" in complaint:
+    if any(words in complaint for words in _UNREACHABLE):
         return TestFailed("unreachable", last)
     return TestFailed("engine", last)
