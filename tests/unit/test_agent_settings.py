@@ -28,8 +28,8 @@ lines:
 """
 
 CHANGES = [
-    ("agent: nd-haihau-0012", "agent: Hải Hậu", 1, "agent", "'Hải Hậu'", "a text of the form"),
-    ("agent: nd-haihau-0012\n", "", 1, "agent", "nothing", "a text of the form"),
+    ("agent: nd-haihau-0012", "agent: Hải Hậu", 1, "agent", "'Hải Hậu'", "lower-case letters, digits and hyphens"),
+    ("agent: nd-haihau-0012\n", "", 1, "agent", "nothing", "lower-case letters, digits and hyphens"),
     ("state_dir: state", "state_dir: 7", 2, "state_dir", "7", "a path"),
     ("state_dir: state", "state-dir: state", None, "state-dir", "an unknown key", "state_dir (did you mean it?)"),
     ("  host: do.example.vn", "  host: 5", 4, "broker.host", "5", "a text"),
@@ -42,7 +42,7 @@ CHANGES = [
     ('["http://do.example.vn:8080/"]', '["https://do.example.vn"]', 6, "servers[0]", "https", "^http://"),
     ("[1.1.1.1,", '["",', 7, "anchors[0]", "''", "a text"),
     ('[1.1.1.1, "8.8.8.8:53"]', "[a, b, c, d, e]", 7, "anchors", "a list", "a list"),
-    ("  - line: ftth", "  - line: FTTH", 9, "lines[0].line", "'FTTH'", "a text of the form"),
+    ("  - line: ftth", "  - line: FTTH", 9, "lines[0].line", "'FTTH'", "lower-case letters, digits and hyphens"),
     ("    access: fixed", "    access: fibre", 10, "lines[0].access", "'fibre'", "fixed or mobile"),
     ("    access: fixed\n", "", 9, "lines[0].access", "nothing", "fixed or mobile"),
     ("    interface: eth0", "    interface: a/b", 11, "lines[0].interface", "'a/b'", "a text of the form"),

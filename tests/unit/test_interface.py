@@ -15,6 +15,7 @@ from agent.clock import read_clock
 from agent.health import health, temperature, throttled
 from agent.interface import InterfaceState, read_interface
 from agent.precheck import precheck
+from tests.unit.test_latency import NOON, UUID_
 from xomnet.messages import HealthResult, decode_result, encode
 
 ETH0 = {"operstate": "up\n", "speed": "1000\n", "statistics/rx_bytes": "123456789\n", "statistics/tx_bytes": "5\n"}
@@ -182,8 +183,6 @@ def test_a_units_health_fits_the_contract(tmp_path: Path, monkeypatch: pytest.Mo
     assert found.disk_free_bytes > 0
     assert 5_000_000 < found.rss_bytes < 1_000_000_000
     assert "lo" not in {interface.name for interface in found.interfaces}
-    from tests.unit.test_latency import NOON, UUID_
-
     message = HealthResult(v=1, agent="a", spool=UUID_, seq=1, boot=UUID_, at=NOON, clock="synced", data=found)
     assert decode_result(encode(message)) == message
 
