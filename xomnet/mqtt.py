@@ -212,7 +212,7 @@ class Link(threading.Thread):
             if self._ending.is_set():
                 return
             if answer[0].is_failure:
-                raise ConnectionLost(f"refused: {answer[0].getName()}")
+                raise ConnectionLost("refused")
             if self._subscriptions:
                 client.subscribe([(filter_, 1) for filter_ in self._subscriptions])
             self.connected = True
@@ -224,6 +224,8 @@ class Link(threading.Thread):
                     self._calls.get()(connection)
                 self._handler.on_tick(connection)
         except ConnectionLost as error:
+            if answer and answer[0].is_failure:
+                raise ConnectionLost(f"refused: {answer[0].getName()}") from error
             raise ConnectionLost(f"{error}: {ended[0].getName()}" if ended else str(error)) from error
         finally:
             while not self._calls.empty():

@@ -1,0 +1,155 @@
+"""The link to the broker: logins, what it says when it is refused, and that nothing ends its thread."""
+
+import logging
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import made, until
+from tests.services import Authority, Mosquitto
+from xomnet.mqtt import Broker, Connection, Handler, Link, Message, Tls
+
+
+def say(link: Link, payload: bytes) -> None:
+    def publish(connection: Connection) -> None:
+        connection.publish("talk", payload)
+
+    link.call(publish)
+
+
+class Listener(Handler):
+    """Counts connections, keeps messages; `fail` makes it break in the network thread."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.messages: list[Message] = []
+        self.fail = False
+
+    def on_connected(self, connection: Connection) -> None:
+        self.connections += 1
+
+    def on_message(self, connection: Connection, message: Message) -> None:
+        if self.fail:
+            self.fail = False
+            raise ValueError("a defect of ours")
+        self.messages.append(message)
+        connection.ack(message.mid)
+
+
+@pytest.fixture
+def link() -> Iterator[Callable[..., tuple[Link, Listener]]]:
+    links: list[Link] = []
+
+    def make(broker: Broker, **options: object) -> tuple[Link, Listener]:
+        listener = Listener()
+        one = Link(broker, "tester", listener, subscriptions=("talk",), manual_ack=True, **options)  # type: ignore[arg-type]
+        links.append(one)
+        one.start()
+        return one, listener
+
+    yield make
+    for one in links:
+        one.stop()
+
+
+@pytest.fixture
+def with_password(tmp_path: Path) -> Iterator[tuple[Mosquitto, Path]]:
+    """A broker that wants a password, and the file that holds it."""
+    users = tmp_path / "users"
+    subprocess.run(["mosquitto_passwd", "-c", "-b", str(users), "tester", "right"], check=True, timeout=10)
+    secret = tmp_path / "secret"
+    secret.write_text("right\n")
+    secret.chmod(0o600)
+    more = f"password_file {users}\n"
+    with Mosquitto(made(tmp_path, "broker"), more=more) as broker:
+        config = broker.folder / "mosquitto.conf"
+        config.write_text(config.read_text().replace("allow_anonymous true", "allow_anonymous false"))
+        broker.restart()
+        yield broker, secret
+
+
+def test_a_name_and_a_password_from_a_file_let_it_in(
+    link: Callable[..., tuple[Link, Listener]], with_password: tuple[Mosquitto, Path]
+) -> None:
+    broker, secret = with_password
+    one, _ = link(Broker(port=broker.port, username="tester", password_file=secret))
+    until(lambda: one.connected, "it is let in")
+
+
+def test_a_wrong_password_is_said_and_tried_again(
+    link: Callable[..., tuple[Link, Listener]],
+    with_password: tuple[Mosquitto, Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker, secret = with_password
+    secret.write_text("wrong")
+    with caplog.at_level(logging.WARNING):
+        one, _ = link(Broker(port=broker.port, username="tester", password_file=secret))
+        until(lambda: any("Not authorized" in str(vars(record)) for record in caplog.records), "it is said")
+    secret.write_text("right")
+    until(lambda: one.connected, "the mended secret is read at the next try", 60)
+
+
+def test_a_secret_that_others_can_read_is_not_used(
+    link: Callable[..., tuple[Link, Listener]],
+    with_password: tuple[Mosquitto, Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker, secret = with_password
+    secret.chmod(0o644)
+    with caplog.at_level(logging.WARNING):
+        one, _ = link(Broker(port=broker.port, username="tester", password_file=secret))
+        until(lambda: any("chmod 600" in str(vars(record)) for record in caplog.records), "the remedy is said")
+    assert not one.connected
+
+
+def test_a_broker_of_another_authority_is_not_trusted(
+    link: Callable[..., tuple[Link, Listener]],
+    mosquitto_tls: Mosquitto,
+    authority: Authority,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stranger = Authority(made(tmp_path, "stranger"))
+    mine = authority.issue("tester")
+    tls = Tls(ca=stranger.issue("x").ca, cert=mine.certificate, key=mine.key)
+    with caplog.at_level(logging.WARNING):
+        one, _ = link(Broker(host="localhost", port=mosquitto_tls.port, tls=tls))
+        until(lambda: any("CERTIFICATE_VERIFY_FAILED" in str(vars(r)) for r in caplog.records), "it is refused")
+    assert not one.connected
+
+
+def test_a_defect_in_a_callback_costs_a_connection_not_the_thread(
+    link: Callable[..., tuple[Link, Listener]], mosquitto: Mosquitto
+) -> None:
+    one, listener = link(Broker(port=mosquitto.port), persistent=True)
+    until(lambda: one.connected, "it is connected")
+    listener.fail = True
+    say(one, b"1")
+    until(lambda: listener.connections >= 2, "it has connected again")
+    until(lambda: [message.payload for message in listener.messages] == [b"1"], "the message came again, once")
+    assert one.is_alive()
+
+
+def test_an_oversize_message_does_not_end_the_uplink(
+    link: Callable[..., tuple[Link, Listener]], mosquitto: Mosquitto
+) -> None:
+    one, listener = link(Broker(port=mosquitto.port))
+    until(lambda: one.connected, "it is connected")
+    say(one, b"x" * 100_000)
+    until(lambda: listener.connections == 2, "the broker's unheard-of answer cost the connection", 40)
+    say(one, b"after")
+    until(lambda: b"after" in [message.payload for message in listener.messages], "it speaks again", 40)
+
+
+def test_it_comes_back_after_the_broker_was_killed(
+    link: Callable[..., tuple[Link, Listener]], mosquitto: Mosquitto
+) -> None:
+    one, listener = link(Broker(port=mosquitto.port))
+    until(lambda: one.connected, "it is connected")
+    mosquitto.kill()
+    until(lambda: not one.connected, "it has noticed")
+    mosquitto.start()
+    until(lambda: listener.connections == 2, "it is back", 40)
