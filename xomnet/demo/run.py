@@ -28,7 +28,7 @@ from xomnet.registry import COLUMNS
 from xomnet.states import LOOKS
 
 MARKER = ".xomnet-demo"
-TEST_EVERY_S, LATENCY_EVERY_S, ASSESS_EVERY_S, SILENT_AFTER_S = 8, 5, 1, 15
+TEST_EVERY_S, LATENCY_EVERY_S, ASSESS_EVERY_S, SILENT_AFTER_S = 6, 5, 1, 15
 LEAVES_AFTER_S: dict[Fate, float] = {"goes silent": 75.0, "comes back": 40.0}
 RETURNS_AFTER_S = 70.0
 
