@@ -32,6 +32,7 @@ from xomnet.log import Log
 log = Log("xomnet.mqtt")
 
 CONNECT_TIMEOUT_S = 10.0
+LEAVE_S = 0.5
 SESSION_EXPIRY_S = 7 * 86_400
 
 
@@ -230,10 +231,7 @@ class Link(threading.Thread):
         finally:
             while not self._calls.empty():
                 self._calls.get()
-            client.disconnect()
-            client.loop_write()
-            if (sock := client.socket()) is not None:
-                sock.close()  # type: ignore[no-untyped-call, unused-ignore]
+            _leave(client, wait_s=LEAVE_S if self._ending.is_set() else 0)
 
     def _turn(self, client: paho.Client, wait_s: float) -> None:
         """One turn: waits for the network or a wake, reads, writes, keeps alive. Raises ConnectionLost."""
@@ -298,6 +296,29 @@ class Link(threading.Thread):
             )
         else:
             client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
+
+
+def _leave(client: paho.Client, wait_s: float) -> None:
+    """Says goodbye and closes, when the broker has, or after `wait_s`.
+
+    paho closes as soon as its DISCONNECT is written. With a message not yet read that resets the connection, and the
+    broker, which may not have read the goodbye either, sends the will. A second descriptor keeps it open.
+    """
+    held = None
+    with contextlib.suppress(OSError):
+        if wait_s > 0 and (sock := client.socket()) is not None:
+            held = socket.socket(fileno=os.dup(sock.fileno()))
+    client.disconnect()
+    client.loop_write()
+    if (sock := client.socket()) is not None:
+        sock.close()  # type: ignore[no-untyped-call, unused-ignore]
+    if held is not None:
+        with held, contextlib.suppress(OSError):
+            held.settimeout(wait_s)
+            held.shutdown(socket.SHUT_WR)
+            until = time.monotonic() + wait_s
+            while time.monotonic() < until and held.recv(65_536):
+                pass
 
 
 def _named(error: Exception) -> str:

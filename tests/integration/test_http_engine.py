@@ -1,6 +1,6 @@
 """The http engine against our measurement server, and against servers that are broken or lie."""
 
-import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -386,7 +386,7 @@ def side_road(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
     Wants root, as the tests' container has it.
     """
-    name = f"xt{os.getpid() % 1_000_000}"
+    name = f"xt{secrets.token_hex(4)}"
     near, far = f"{name}n", f"{name}f"
     ip = program("ip")
 
@@ -411,6 +411,7 @@ def side_road(tmp_path: Path) -> Iterator[tuple[str, str]]:
             yield near, url
             process.terminate()
     finally:
+        subprocess.run([ip, "link", "del", near], check=False)  # the namespace's own end takes its time
         do("netns", "del", name)
 
 
