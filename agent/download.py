@@ -14,6 +14,8 @@ from xomnet.messages import Flag, Speed
 
 METERED_MEASURED_S, UNMETERED_MEASURED_S = 6.0, 10.0
 METERED_BYTES, UNMETERED_BYTES = 40_000_000, 200_000_000
+SPEEDTEST_CLI_BYTES = 450_000_000
+"""Four of each of its ten files."""
 LINE_ERRORS = frozenset(
     {"dns_failure", "connect_timeout", "unreachable", "interface_down", "stalled", "reset", "network_error", "timeout"}
 )
@@ -31,7 +33,9 @@ class AllBusy(Exception):
 
 
 def wanted_bytes(line: LineSettings) -> int:
-    """The byte cap of a test of this line."""
+    """The byte cap of a test of this line; for speedtest-cli, which knows no cap, all that it may come to."""
+    if line.engine == "speedtest-cli":
+        return SPEEDTEST_CLI_BYTES
     return METERED_BYTES if line.is_metered else UNMETERED_BYTES
 
 

@@ -17,11 +17,13 @@ _THROTTLED_NOW = 0b1111
 
 @dataclass(frozen=True, slots=True)
 class Precheck:
-    """`flags` go with the result. `busy` says why it would be better to wait; `broken` why it can't run at all."""
+    """`flags` go with the result. `busy` says why it would be better to wait, `broken` (a code and a detail) why it
+    can't run at all.
+    """
 
     flags: tuple[Flag, ...] = ()
     busy: str | None = None
-    broken: str | None = None
+    broken: tuple[str, str] | None = None
     link_mbps: float | None = None
 
 
@@ -50,9 +52,9 @@ def precheck(
     if interface is None:
         return Precheck(tuple(flags), busy)
     if before is None or after is None:
-        return Precheck((*flags, "unit_fault"), busy, f"there is no interface {interface}")
+        return Precheck((*flags, "unit_fault"), busy, ("interface_missing", f"there is no interface {interface}"))
     if not after.up:
-        return Precheck((*flags, "link_down"), busy, f"{interface} is down")
+        return Precheck((*flags, "link_down"), busy, ("interface_down", f"{interface} is down"))
     others = (after.rx_bytes - before.rx_bytes) * 8e-6 / (time.monotonic() - start)
     if others > cross_traffic_mbps:
         flags.append("cross_traffic")

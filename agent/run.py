@@ -3,6 +3,7 @@
 import argparse
 import datetime as dt
 import fcntl
+import os
 import signal
 import sys
 import threading
@@ -39,6 +40,7 @@ def run(config: Path, settings: AgentSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: hup.set())
+    os.umask(0o077)
     with _only_one(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
         spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6))

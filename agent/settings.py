@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
+from xomnet.log import Level
 from xomnet.messages import Access, Name
 from xomnet.mqtt import Broker
 from xomnet.settings import SettingsError, load
@@ -88,7 +89,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spool: SpoolSettings = SpoolSettings()
     precheck: PrecheckSettings = PrecheckSettings()
     timezone: ZoneInfo = ZoneInfo(PROVINCE_TIME)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Level = "info"
 
 
 def read(path: Path) -> AgentSettings:

@@ -7,7 +7,9 @@ import datetime as dt
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -56,6 +58,7 @@ class Unit:
         self._zone = settings.timezone
         self._anchors: tuple[Anchor, ...] = tuple(parse_anchor(text) for text in settings.anchors)
         self._up_since = self._clock()
+        self._clock_synced = True
         now = time.monotonic()
         self._health_at = now
         self._lines = [_Line(line, now, now + (line.every_s or 0) * random.random()) for line in settings.lines]  # noqa: S311
@@ -80,6 +83,9 @@ class Unit:
 
     def run(self) -> None:
         """The loop."""
+        for line in self._lines:
+            if line.settings.interface is None:
+                log.warning("no interface named: port, Wi-Fi and other traffic go unchecked", line=line.settings.line)
         for name, detail in (("spool_reset", self._spool.reset_detail), ("ledger_reset", self._ledger.reset_detail)):
             if detail is not None:
                 self._commit(Event(name=name, detail=detail[:512]), None)
@@ -101,8 +107,13 @@ class Unit:
 
     def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None) -> None:
         """Into the spool; where the disk refuses, the unit says so and goes on measuring."""
+        taken = taken or self._clock()
+        if taken.synced != self._clock_synced:
+            self._clock_synced = taken.synced
+            say = log.info if taken.synced else log.warning
+            say("clock", synced=taken.synced, results="go out" if taken.synced else "wait until it is set")
         try:
-            self._spool.commit(data, line, taken or self._clock())
+            self._spool.commit(data, line, taken)
         except SpoolError as error:
             log.error("result not kept", kind=type(data).__name__, line=line, reason=str(error))
 
@@ -123,11 +134,12 @@ class Unit:
 
     def _do_latency(self, line: _Line) -> float:
         now = time.monotonic()
-        if not self._anchors or self._stop.is_set():
+        anchors = self._anchors or server_anchors(line.settings.servers or self._settings.servers)
+        if not anchors or self._stop.is_set():
             return IDLE_S
         if now >= line.latency_at:
             taken = self._clock()
-            found = probe(self._anchors, line.settings.interface, self._settings.latency)
+            found = probe(anchors, line.settings.interface, self._settings.latency)
             self._commit(found, line.settings.line, taken)
             line.watch, ended = after_probe(line.watch, found.received > 0, taken, found.anchors)
             if ended is not None:
@@ -214,7 +226,10 @@ class Unit:
         servers = settings.servers or self._settings.servers
         failed = Speed(engine=settings.engine, server=servers[0] if servers else "", bytes=0)
         if check.broken is not None:
-            return replace(failed, error="interface_down", error_detail=check.broken)
+            error, detail = check.broken
+            # A dark Ethernet port is a cable or a box without power on our side; a modem's is the network's as well.
+            ours: tuple[Flag, ...] = ("unit_fault",) if settings.access == "fixed" else ()
+            return replace(failed, error=error, error_detail=detail, flags=ours)
         wanted = wanted_bytes(settings)
         peak_left = schedule.peak_tests_left(self._clock().wall, settings.is_metered, self._zone)
         peak = planned is not None and planned.slot.peak
@@ -248,3 +263,11 @@ class Unit:
             self._ledger.charge(line, month, difference)
         except LedgerError as error:
             log.error("bytes not settled, the reservation stays", line=line, reason=str(error))
+
+
+def server_anchors(servers: Sequence[str]) -> tuple[Anchor, ...]:
+    """Measurement servers as anchors of latency, for a unit that names no others. They can't tell whose fault it is
+    that a test fails, so they are not asked then.
+    """
+    found = [urlsplit(server) for server in servers[:2]]
+    return tuple(Anchor(url.hostname, url.port or 80) for url in found if url.hostname)

@@ -111,6 +111,10 @@ class Uplink(Handler):
             return
         for seq in seqs:
             self._sent.pop(seq, None)
+        if ack.stored:
+            log.info(
+                "acknowledged", results=sum(len(stored.seqs) for stored in ack.stored), waiting=self._spool.depth()
+            )
         self.last_ack_at = time.monotonic()
         self._changed.set()
 

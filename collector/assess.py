@@ -23,7 +23,7 @@ EXCLUDED_FLAGS = frozenset(
 class Rules:
     """`window` back from now is judged; a line is silent after `silent_after` without any result of it."""
 
-    window: dt.timedelta = dt.timedelta(hours=24)
+    window: dt.timedelta = dt.timedelta(hours=72)
     silent_after: dt.timedelta = dt.timedelta(minutes=15)
     confidence: float = 0.95
 

@@ -54,6 +54,7 @@ def open_store(settings: CollectorSettings) -> Store:
 
 def run(settings: CollectorSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the registry again."""
+    os.umask(0o077)
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from xomnet.log import Level
 from xomnet.mqtt import Broker
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -30,7 +31,8 @@ class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     every_s: Positive = 60.0
-    window_hours: Positive = 24.0
+    window_hours: Positive = 72.0
+    """A metered line has four tests a day, an interval needs six."""
     silent_after_s: Positive = 900.0
 
 
@@ -44,4 +46,4 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     client_id: Annotated[str, Meta(min_length=1, max_length=64)] = "xomnet-collector"
     web: WebSettings = WebSettings()
     assess: AssessSettings = AssessSettings()
-    log_level: str = "info"
+    log_level: Level = "info"

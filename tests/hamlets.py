@@ -38,7 +38,7 @@ TARGETS = Targets(
         Target(access="fixed", from_=dt.date(2024, 10, 8), down_mbps=150),
     ]
 )
-RULES = Rules(silent_after=dt.timedelta(hours=4))
+RULES = Rules(window=dt.timedelta(hours=24), silent_after=dt.timedelta(hours=4))
 
 
 @dataclass(frozen=True)

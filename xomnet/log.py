@@ -4,12 +4,14 @@ import json
 import logging
 import re
 import sys
-from typing import Any
+from typing import Any, Literal
+
+Level = Literal["debug", "info", "warning", "error"]
 
 _PLAIN = re.compile(r"^[^\s\"=]+$")
 
 
-def setup(level: str = "info") -> None:
+def setup(level: Level = "info") -> None:
     """Sends every log line to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())

@@ -70,7 +70,9 @@ def check_private(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}; put the secret there") from error
-    if mode & stat.S_IRWXO or not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK):
+        raise SecretError(f"{path}: this user can't read it; give it to the service's user with chown")
+    if mode & stat.S_IRWXO:
         raise SecretError(f"{path}: mode {stat.S_IMODE(mode):o} is open to others; run: chmod 600 {path}")
 
 

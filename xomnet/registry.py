@@ -289,6 +289,6 @@ def _row(cells: Mapping[str, str], file: str, number: int) -> tuple[LineRow | No
             values[field] = read(text)
         except _BadValue as bad:
             problems.append(BadCell(file, number, column, repr(text), bad.instead))
-    if ("lat" in values) != ("lon" in values) and not problems:
+    if bool(cells.get("lat")) != bool(cells.get("lon")):
         problems.append(BadCell(file, number, "lat, lon", "only one of the two", "both, or neither"))
     return (None if problems else LineRow(**values)), problems

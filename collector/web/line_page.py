@@ -160,6 +160,8 @@ def why(status: LineStatus, rules: Rules, t: Texts, now: dt.datetime) -> str:
                           plan=t.target(plan), target=target)  # fmt: skip
         return t.text("The unit's own port is slower than the target of {target} Mb/s.", target=target)
     if judged.median_mbps is None or judged.ratio is None:
+        if not status.samples:
+            return t.text("Not tested yet; latency has arrived.")
         return t.text("No test counts yet: all failed or were flagged.")
     values = {
         "median": t.mbps(judged.median_mbps, judged.target_mbps),

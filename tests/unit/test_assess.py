@@ -158,7 +158,7 @@ def test_a_unit_whose_own_port_is_too_slow_can_not_assess() -> None:
 
 
 def test_what_lies_outside_the_window_is_left_out() -> None:
-    old = [Sample(NOW - dt.timedelta(hours=24, seconds=n + 1), 10.0) for n in range(10, 0, -1)]
+    old = [Sample(NOW - dt.timedelta(hours=72, seconds=n + 1), 10.0) for n in range(10, 0, -1)]
     ahead = [Sample(NOW + dt.timedelta(seconds=1), 10.0)]
     found = judged([*old, *hourly([160.0] * 8), *ahead])
     assert (found.state, found.samples, found.now_mbps) == ("meeting", 8, 160.0)

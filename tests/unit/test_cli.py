@@ -102,7 +102,11 @@ def test_a_failed_measurement_exits_1_with_its_reason_and_no_figure(answer: byte
         (["http://[::1"], "settings", "write http://HOST:PORT/"),
         (["http://no-such-host.invalid/"], "dns_failure", "no-such-host.invalid"),
         (["http://127.0.0.1:1/"], "connect_refused", "Connection refused"),
-        (["http://127.0.0.1:1/", "--interface", "no-such-if0"], "interface_down", "there is no interface no-such-if0"),
+        (
+            ["http://127.0.0.1:1/", "--interface", "no-such-if0"],
+            "interface_missing",
+            "there is no interface no-such-if0",
+        ),
     ],
 )
 def test_what_can_not_be_measured_is_said_in_a_document_too(arguments: list[str], error: str, detail: str) -> None:

@@ -80,12 +80,16 @@ def test_wireless_is_flagged(tmp_path: Path) -> None:
 
 def test_an_interface_that_is_not_there_is_the_units_fault(tmp_path: Path) -> None:
     found = precheck("eth9", 150, 100, 1e9, tmp_path)
-    assert (found.flags, found.broken, found.busy) == (("unit_fault",), "there is no interface eth9", None)
+    assert (found.flags, found.broken, found.busy) == (
+        ("unit_fault",),
+        ("interface_missing", "there is no interface eth9"),
+        None,
+    )
 
 
 def test_an_interface_that_is_down_is_the_lines_fault(tmp_path: Path) -> None:
     found = precheck("eth0", 150, 100, 1e9, record(tmp_path, "eth0", {**ETH0, "operstate": "down\n"}))
-    assert (found.flags, found.broken) == (("link_down",), "eth0 is down")
+    assert (found.flags, found.broken) == (("link_down",), ("interface_down", "eth0 is down"))
 
 
 def test_a_line_without_an_interface_is_not_judged_by_one() -> None:

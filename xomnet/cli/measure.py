@@ -79,7 +79,8 @@ def _measure(
     line = LineSettings(line="once", access=access.value, interface=interface, engine=engine.value)
     check = precheck(interface, target, PrecheckSettings().cpu_busy_percent, 0.02 * target)
     if check.broken is not None:
-        return Speed(engine=engine, server=url, flags=check.flags, error="interface_down", error_detail=check.broken)
+        error, detail = check.broken
+        return Speed(engine=engine, server=url, flags=check.flags, error=error, error_detail=detail)
     result = download(line, [url], [], wanted_bytes(line), cancelled, full=full, progress=progress)
     flags = tuple(dict.fromkeys([*result.flags, *check.flags]))
     return msgspec.structs.replace(result, flags=flags, link_mbps=result.link_mbps or check.link_mbps)

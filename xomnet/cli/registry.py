@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sized
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,10 @@ def check(
         print("\n".join(str(problem) for problem in problems), file=sys.stderr)
         print(f"{len(problems)} to mend", file=sys.stderr)
     else:
-        print(f"{file}: good; {len(lines)} lines of {len(agents)} units in {len(rows)} rows")
+        print(f"{file}: good; {_counted(lines, 'line')} of {_counted(agents, 'unit')} in {_counted(rows, 'row')}")
     if problems:
         raise typer.Exit(1)
+
+
+def _counted(things: Sized, word: str) -> str:
+    return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")
