@@ -26,6 +26,8 @@ from xomnet.targets import load_targets
 
 log = Log("agent")
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Waited for, not handled: a handler that sets the event on which it interrupts the wait may never come back."""
 LONGEST_TEST_S = 200.0
 """No single thing that the unit does takes longer; past it the loop hangs and the watchdog may act."""
 
@@ -36,10 +38,8 @@ class AlreadyRunning(Exception):
 
 def run(config: Path, settings: AgentSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the settings again."""
-    stop, hup = threading.Event(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: hup.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    stop = threading.Event()
     os.umask(0o077)
     with _only_one(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
@@ -54,7 +54,8 @@ def run(config: Path, settings: AgentSettings) -> int:
         worker.start()
         sd.notify("READY=1")
         log.info("agent runs", version=__version__, agent=settings.agent, lines=len(settings.lines))
-        status = _watch(config, unit, uplink, worker, stop, hup)
+        status = _watch(config, unit, uplink, worker)
+        stop.set()
         sd.notify("STOPPING=1")
         worker.join(3)
         uplink.stop()
@@ -64,24 +65,22 @@ def run(config: Path, settings: AgentSettings) -> int:
     return status
 
 
-def _watch(
-    config: Path, unit: Unit, uplink: Uplink, worker: threading.Thread, stop: threading.Event, hup: threading.Event
-) -> int:
+def _watch(config: Path, unit: Unit, uplink: Uplink, worker: threading.Thread) -> int:
     """Until the end: reloads when asked, tells systemd that the loop and the uplink are alive (offline is alive)."""
     every_s = min(sd.watchdog_interval_s() or 5.0, 5.0)
-    while not stop.wait(every_s):
-        if hup.is_set():
-            hup.clear()
+    while True:
+        taken = signal.sigtimedwait(SIGNALS, every_s)
+        if taken is not None and taken.si_signo != signal.SIGHUP:
+            return 0
+        if taken is not None:
             sd.notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.monotonic_ns() // 1000))
             _reload(config, unit)
             sd.notify("READY=1")
         if not worker.is_alive():
             log.error("the unit's loop ended; leaving so that it is started again")
-            stop.set()
             return 1
         if uplink.alive and time.monotonic() - unit.alive_at < LONGEST_TEST_S:
             sd.notify("WATCHDOG=1")
-    return 0
 
 
 def _reload(config: Path, unit: Unit) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from collector.measure_server import MeasureServer
 from tests.services import Mosquitto
+from xomnet.broker import Broker
 from xomnet.messages import (
     Ack,
     AgentState,
@@ -32,7 +33,7 @@ from xomnet.messages import (
     decode_state,
     encode,
 )
-from xomnet.mqtt import Broker, Connection, Handler, Link, Message
+from xomnet.mqtt import Connection, Handler, Link, Message
 
 AGENT = "nd-a-1"
 
@@ -216,6 +217,17 @@ def test_a_signal_ends_it_within_five_seconds_in_mid_test_and_the_test_is_none(
     assert province.speeds() == []
     assert 'event="agent ended" status=0' in unit.said()
     assert "Traceback" not in unit.said()
+
+
+def test_signals_in_heaps_leave_it_able_to_end(new_unit: NewUnit, province: Province) -> None:
+    """Each interrupts the main loop somewhere else; a handler that takes a lock would meet its own sooner or later."""
+    process = new_unit().start(WATCHDOG_USEC="200")
+    wait_until(lambda: province.states)
+    for _ in range(200):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)
+    process.terminate()
+    assert process.wait(5) == 0
 
 
 def test_a_probe_that_waits_for_an_answer_does_not_hold_up_the_end(new_unit: NewUnit, province: Province) -> None:
