@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
+from xomnet.broker import Broker
 from xomnet.log import Level
 from xomnet.messages import Access, Name
-from xomnet.mqtt import Broker
 from xomnet.settings import SettingsError, load
 from xomnet.targets import PROVINCE_TIME
 

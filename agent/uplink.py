@@ -11,9 +11,10 @@ import msgspec
 from agent.clock import read_clock
 from agent.spool import Spool, SpoolError
 from xomnet import __version__
+from xomnet.broker import Broker
 from xomnet.log import Log
 from xomnet.messages import AgentState, decode_ack, encode
-from xomnet.mqtt import Broker, Connection, Handler, Link, Message, Will
+from xomnet.mqtt import Connection, Handler, Link, Message, Will
 from xomnet.topics import topic
 
 log = Log("agent.uplink")

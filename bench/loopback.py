@@ -106,7 +106,7 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     found = {tool: [asdict(run) for run in of_tool] for tool, of_tool in runs.items()}
     (RESULTS / "loopback.json").write_text(json.dumps({"rate_mbps": RATE_MBPS, "runs": found}, indent=1) + "\n")
-    head = f"Loopback, {RATE_MBPS:g} Mb/s, medians of {ROUNDS} runs in turn (`make bench`). CPU includes Python's start."
+    head = f"Loopback, {RATE_MBPS:g} Mb/s, medians of {ROUNDS} runs in turn (`make bench`). CPU with Python's start."
     (RESULTS / "loopback.md").write_text(f"{head}\n\n{table(runs)}")
     print(table(runs))
     return 0

@@ -19,9 +19,10 @@ from collector.metrics import Metrics
 from collector.services import AgentSeen
 from collector.store import Store, StoreRefused, StoreUnavailable
 from collector.validate import Accepted, Refused, ResultId, validate
+from xomnet.broker import Broker
 from xomnet.log import Log
 from xomnet.messages import Ack, Rejected, Stored, decode_state, encode
-from xomnet.mqtt import Broker, Connection, ConnectionLost, Handler, Link, Message
+from xomnet.mqtt import Connection, ConnectionLost, Handler, Link, Message
 from xomnet.registry import Registry
 from xomnet.topics import every, parse, topic
 

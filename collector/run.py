@@ -23,9 +23,9 @@ from collector.settings import CollectorSettings, SqliteSettings, WebSettings
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
 from xomnet import __version__, sd
+from xomnet.broker import SecretError, read_secret
 from xomnet.defaults import config_file
 from xomnet.log import Log, setup
-from xomnet.mqtt import SecretError, read_secret
 from xomnet.registry import RegistryError
 from xomnet.settings import SettingsError, load
 from xomnet.states import STATES, State

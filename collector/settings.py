@@ -5,8 +5,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from xomnet.broker import Broker
 from xomnet.log import Level
-from xomnet.mqtt import Broker
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0, le=1e7)]

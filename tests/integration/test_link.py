@@ -9,7 +9,8 @@ import pytest
 
 from tests.deployment import made, until
 from tests.services import Authority, Mosquitto
-from xomnet.mqtt import Broker, Connection, Handler, Link, Message, Tls
+from xomnet.broker import Broker, Tls
+from xomnet.mqtt import Connection, Handler, Link, Message
 
 
 def say(link: Link, payload: bytes) -> None:

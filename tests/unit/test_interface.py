@@ -87,7 +87,7 @@ def test_an_interface_that_is_not_there_is_the_units_fault(tmp_path: Path) -> No
     )
 
 
-def test_an_interface_that_is_down_is_the_lines_fault(tmp_path: Path) -> None:
+def test_an_interface_that_is_down_can_not_be_measured(tmp_path: Path) -> None:
     found = precheck("eth0", 150, 100, 1e9, record(tmp_path, "eth0", {**ETH0, "operstate": "down\n"}))
     assert (found.flags, found.broken) == (("link_down",), ("interface_down", "eth0 is down"))
 

@@ -15,9 +15,9 @@ from agent.spool import Spool
 from agent.unit import Unit, server_anchors
 from collector.assess import counted_mbps
 from collector.store import Sample
+from xomnet.broker import Broker
 from xomnet.defaults import config_file
 from xomnet.messages import Access, SpeedResult, decode_result
-from xomnet.mqtt import Broker
 from xomnet.targets import load_targets
 
 

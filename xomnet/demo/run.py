@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -42,9 +41,9 @@ class InfluxTarget:
 
 def run(folder: Path, port: int, lines: int, for_s: float | None, influx: InfluxTarget | None) -> int:
     """Runs until Ctrl-C, SIGTERM or `for_s`; returns the exit status."""
-    stop = threading.Event()
+    stop = Asked()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stop.ask())
     console = Console()
     try:
         demo = Demo(_fresh(folder), port, LINES[:lines], influx)
@@ -64,6 +63,23 @@ def run(folder: Path, port: int, lines: int, for_s: float | None, influx: Influx
     return 0
 
 
+class Asked:
+    """Whether somebody asked for the end. A plain flag: a handler that set an event could wait for itself."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def ask(self) -> None:
+        self._asked = True
+
+    def wait(self, seconds: float) -> bool:
+        """True as soon as the end was asked for, False after so many seconds."""
+        until = time.monotonic() + seconds
+        while not self._asked and time.monotonic() < until:
+            time.sleep(0.05)
+        return self._asked
+
+
 def _fresh(folder: Path) -> Path:
     """An empty folder of ours. Raises DemoFailed rather than touch somebody else's."""
     folder = folder.resolve()
@@ -76,7 +92,7 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _show(demo: "Demo", console: Console, stop: threading.Event, until: float | None) -> None:
+def _show(demo: "Demo", console: Console, stop: "Asked", until: float | None) -> None:
     """The table, every second, until the end; without a terminal, each change as a line."""
     alerts = Alerts()
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
