@@ -1,5 +1,7 @@
 """Real services for every test that asks for one: its own where it may kill it, else one for the whole run."""
 
+import os
+import subprocess
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -63,3 +65,22 @@ def _folder(parent: Path, name: str) -> Path:
     folder = parent / name
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def root() -> None:
+    """For what only root may do: namespaces, small file systems. Who is not root is told so; in CI that is a failure."""
+    if os.geteuid() != 0:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("wants root: sudo make test")
+
+
+@pytest.fixture
+def small_disk(root: None, tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB, to fill up."""
+    folder = _folder(tmp_path, "small-disk")
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "xomnet-test", str(folder)]
+    subprocess.run(command, check=True, timeout=10)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=10)

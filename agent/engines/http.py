@@ -26,6 +26,7 @@ FIRST_BYTE_S = 8.0
 MIN_BYTES = 65_536
 BYTES_A_STREAM = 1_000_000
 """What a stream must have brought on average where many had to be opened again."""
+LEARN_BYTES = 16_384
 _ANSWERS = frozenset({0, errno.ECONNREFUSED})
 
 GARBAGE = f"garbage.php?ckSize={CHUNK_MIB}&r="
@@ -147,6 +148,28 @@ class _Probes:
         self._end()
 
 
+class _Overtook:
+    """Bytes that have arrived ahead of a lost packet: on the wire they are delivered, to us they are not yet readable.
+
+    Counted only when the hole is filled, they would make a window read above the rate of the line (by 3 to 16 % at
+    150 and 300 Mb/s and 100 ms). The kernel says how much memory it holds for them; what it holds for a byte is learnt
+    from what is read.
+    """
+
+    def __init__(self) -> None:
+        self._memory, self._bytes = 0, 0
+
+    def learn(self, memory: int, bytes_: int) -> None:
+        """So much memory was given back for so many bytes read."""
+        if memory > 0 and bytes_ >= LEARN_BYTES:
+            self._memory += memory
+            self._bytes += bytes_
+
+    def bytes_of(self, memory: int) -> int:
+        """The payload in so much memory; 0 as long as nothing was learnt."""
+        return memory * self._bytes // self._memory if self._memory else 0
+
+
 class _Transfer:
     """The streams and their counts, until a stop rule fires."""
 
@@ -159,6 +182,7 @@ class _Transfer:
         self.measured_from = 0.0
         self.stop_reason: str | None = None
         self.flags: list[Flag] = []
+        self._overtook = _Overtook()
         self._gone_bytes = 0
         self._reopened = 0
         self._start = 0.0
@@ -211,20 +235,27 @@ class _Transfer:
         self._open()
 
     def _tick(self) -> None:
-        for stream in list(self.streams):
-            if stream.discarding:
-                try:
-                    stream.drain()
-                except OSError as error:
-                    raise failure(error, self._source.url.netloc) from error
-                if stream.closed:
-                    self._replace(stream)
+        waiting = sum(self._drain(stream) for stream in list(self.streams) if stream.discarding)
         t = time.monotonic() - self._start
-        self.counts.append((t, self.bytes()))
+        self.counts.append((t, self.bytes() + self._overtook.bytes_of(waiting)))
         self.probes.tick(t)
         self._follow(t)
         mbps = estimate.rate_mbps(self.counts, max(0.0, t - 0.5), t)
         self._test.progress(Progress(t, mbps, self.bytes(), self.measured_from > 0))
+
+    def _drain(self, stream: Stream) -> int:
+        """Reads all that is in order; returns the memory held by what is not."""
+        readable, before = stream.readable(), stream.held()
+        try:
+            stream.drain()
+        except OSError as error:
+            raise failure(error, self._source.url.netloc) from error
+        if stream.closed:
+            self._replace(stream)
+            return 0
+        after = stream.held()
+        self._overtook.learn(before - after, readable)
+        return after
 
     def _follow(self, t: float) -> None:
         """The stop rules, after each count."""

@@ -1,5 +1,6 @@
 """One HTTP download whose payload the kernel discards."""
 
+import fcntl
 import http.client
 import io
 import mmap
@@ -8,6 +9,8 @@ import re
 import secrets
 import socket
 import struct
+import sys
+import termios
 import zlib
 from dataclasses import dataclass
 from urllib.parse import SplitResult
@@ -23,6 +26,7 @@ CHECKED_BYTES = 65_536
 LOW_WATER_BYTES = 131_072
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |$)")
 _WHOLE_NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
+SO_MEMINFO = 55
 _RCV_OOOPACK = struct.Struct("<I")
 _RCV_OOOPACK_AT = 224
 _SINK = mmap.mmap(-1, 1 << 20)
@@ -202,6 +206,18 @@ class Stream:
         if wanted != self._wakes_at and not self.closed:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
             self._wakes_at = wanted
+
+    def readable(self) -> int:
+        """Bytes that have arrived in order and wait to be read."""
+        return int.from_bytes(fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    def held(self) -> int:
+        """Memory that the kernel holds for what has arrived, in order or not; 0 where it does not say."""
+        try:
+            info = self.sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 64)
+        except OSError:
+            return 0
+        return int.from_bytes(info[:4], sys.byteorder)
 
     def reordered_packets(self) -> int | None:
         """Packets that arrived out of order (TCP_INFO); None where the kernel does not count them."""

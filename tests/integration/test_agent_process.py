@@ -347,18 +347,6 @@ def test_settings_that_are_not_there_end_it_with_one_sentence(new_unit: NewUnit)
     assert unit.said() == f"{unit.config}: file: found No such file or directory; allowed: a readable YAML file\n"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte. Wants root, as the tests' container has it."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "xomnet-test", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def fill(folder: Path) -> Path:
     """Takes what is left, to the last byte."""
     filler = folder / "filler"

@@ -381,11 +381,8 @@ def test_a_server_that_answers_nonsense_never_means_that_the_line_is_down() -> N
 
 
 @pytest.fixture
-def side_road(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """An interface that leads to a measurement server in a namespace of its own: `(interface, the server's URL)`.
-
-    Wants root, as the tests' container has it.
-    """
+def side_road(root: None, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """An interface that leads to a measurement server in a namespace of its own: `(interface, the server's URL)`."""
     name = f"xt{secrets.token_hex(4)}"
     near, far = f"{name}n", f"{name}f"
     ip = program("ip")

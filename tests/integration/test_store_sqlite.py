@@ -1,7 +1,6 @@
 """What only a file can do to the collector: fill the disk, be damaged, be locked, be older than the contract."""
 
 import datetime as dt
-import os
 import sqlite3
 import subprocess
 import sys
@@ -82,16 +81,6 @@ def test_a_stored_result_is_never_altered(store: SqliteStore) -> None:
 # --- the disk
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB, which only root may make."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=True, timeout=10)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True, timeout=10)
-
-
 def fill(store: SqliteStore) -> int:
     """Writes until the disk is full; returns how many points were confirmed."""
     for n in range(1, 10_000):
@@ -128,7 +117,6 @@ def test_a_file_that_may_not_grow_is_unavailable_and_keeps_what_it_has(path: Pat
     subprocess.run([sys.executable, "-c", LIMITED, str(path)], check=True, timeout=60, cwd=Path(__file__).parents[2])
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk; a file limit tests the same above")
 def test_a_full_disk_is_unavailable_and_loses_nothing(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 500_000)
