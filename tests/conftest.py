@@ -69,7 +69,7 @@ def _folder(parent: Path, name: str) -> Path:
 
 @pytest.fixture
 def root() -> None:
-    """For what only root may do: namespaces, small file systems. Who is not root is told so; in CI that is a failure."""
+    """For what only root may do: namespaces, small file systems. In CI it is a failure not to be root."""
     if os.geteuid() != 0:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("wants root: sudo make test")
 
