@@ -116,8 +116,7 @@ class Api:
     def rejected(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())
         letters = self._services.dead_letters
-        recent = [views.Rejection.of(letter) for letter in letters.recent()]
-        return json(views.Rejected(counts=letters.counts(), rejected=recent))
+        return json(views.Rejected(counts=letters.counts(), rejected=letters.recent()))
 
     async def openapi(self, _: Request) -> Response:
         return json(self._openapi)

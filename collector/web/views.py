@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from msgspec import Struct
 
 from collector.assess import counted_mbps
+from collector.dead_letters import DeadLetter
 from collector.lines import LineStatus
 from collector.services import AgentSeen
 from collector.store import HealthRow, LatencyRow, Sample, SpeedRow
@@ -153,24 +154,10 @@ class Agents(View, frozen=True, kw_only=True):
     agents: list[Agent]
 
 
-class Rejection(View, frozen=True, kw_only=True, omit_defaults=True):
-    """A refused message; `payload_base64` instead of `payload` where it was no text."""
-
-    at: dt.datetime
-    topic: str
-    code: str
-    reason: str
-    agent: str | None = None
-    spool: str | None = None
-    seq: int | None = None
-    payload: str | None = None
-    payload_base64: str | None = None
-
-
 class Rejected(View, frozen=True, kw_only=True):
     counts: dict[str, int]
     """Over all that the file holds; `rejected` has the newest of them."""
-    rejected: list[Rejection]
+    rejected: list[DeadLetter]
 
 
 class HealthCheck(View, frozen=True, kw_only=True, omit_defaults=True):
