@@ -160,11 +160,15 @@ class Spool:
             if frozen is None:
                 return None
             wall_us, clock, error_s = frozen
-            with self._db:
-                self._db.execute(
-                    "UPDATE results SET wall_us=?, clock=?, at_error_s=? WHERE seq=?",
-                    (wall_us, clock, error_s, row["seq"]),
-                )
+            try:
+                with self._db:
+                    self._db.execute(
+                        "UPDATE results SET wall_us=?, clock=?, at_error_s=? WHERE seq=?",
+                        (wall_us, clock, error_s, row["seq"]),
+                    )
+            except sqlite3.Error as error:  # a full disk: those behind it need no writing, and make room
+                log.error("time not frozen, the result waits", seq=row["seq"], reason=str(error))
+                return None
         at = EPOCH + dt.timedelta(microseconds=wall_us)
         return msgspec.json.encode(
             {

@@ -195,6 +195,18 @@ def test_a_held_result_does_not_hold_those_behind_it(spool: Spool) -> None:
 ROOM = 5_000
 
 
+def test_a_result_whose_time_can_not_be_frozen_does_not_hold_those_behind_it(path: Path, spool: Spool) -> None:
+    held = spool.commit(speed(1), "ftth", at(1, synced=False))
+    good = spool.commit(speed(2), "ftth", at(2))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # as a full disk does, it lets reads pass and no write
+    spool._db.execute("PRAGMA busy_timeout=10")
+    assert [one.seq for one in everything(spool, at(3))] == [good]
+    other.execute("ROLLBACK")
+    other.close()
+    assert [one.seq for one in everything(spool, at(4))] == [held, good]
+
+
 def test_past_its_bound_the_oldest_go_and_are_named(path: Path) -> None:
     spool = Spool(path, "nd-a-1", BOOT, max_bytes=ROOM)
     seqs = [spool.commit(speed(n, error_detail="x" * 100), "ftth", at(n)) for n in range(60)]
