@@ -68,7 +68,7 @@ class Watched:
 def delay(rtt_ms: float) -> list[Finding]:
     with laboratory(Link(rate_mbps=100, rtt_ms=rtt_ms), late_share=LATE) as lab:
         found = probes.median_ms(lab, 60)
-    return [Finding(f"idle round trip of {rtt_ms:g} ms, median", "ms", found, rtt_ms - 0.1, rtt_ms + 1)]
+    return [Finding(f"idle round trip of {rtt_ms:g} ms, median", "ms", found, rtt_ms - 1, rtt_ms + 1)]
 
 
 def udp(rate_mbps: float, seconds: float) -> list[Finding]:
@@ -180,7 +180,7 @@ def jitter() -> list[Finding]:
         with laboratory(Link(rate_mbps=100, rtt_ms=60, jitter_ms=10, jitter_reorders=reorders), late_share=LATE) as lab:
             deciles = statistics.quantiles(probes.round_trips_ms(lab, 300, 0.01), n=10)
         name = f"jitter of ±10 ms at 60 ms, {'re' if reorders else 'in '}order{'ing' if reorders else ''}"
-        found.append(Finding(f"{name}: median", "ms", deciles[4], 58, 62.5))
+        found.append(Finding(f"{name}: median", "ms", deciles[4], 57.5, 63.5))
         found.append(Finding("and between its first and last decile", "ms", deciles[-1] - deciles[0], low, high))
     return found
 

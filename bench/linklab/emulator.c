@@ -29,6 +29,10 @@ enum { BATCH = 64 };
 static const double BIN = 1e8, LATE = 2e6;
 static const double QUANTUM = 1e5; /* under load: rest this long between two rounds, as a network card coalesces */
 
+static const double EARLY = 2e5; /* a packet is read and goes out about 0.1 ms late each: the time that waking up takes */
+
+static const double QUIET = 3e6, AWAKE = 4e5; /* after so long a rest a machine wakes up late: so wake up earlier */
+
 static struct direction down = {.name = "down"}, up = {.name = "up"};
 static struct timespec started;
 static volatile sig_atomic_t ending, asked, rearmed;
@@ -78,7 +82,7 @@ static void record(struct direction *d, const struct packet *p, double at, doubl
 
 static int deliver(struct direction *d) {
     int count = 0;
-    for (double at = now(); count < BATCH && d->heap_size && d->heap[0].at <= at; count++, at = now()) {
+    for (double at = now(); count < BATCH && d->heap_size && d->heap[0].at <= at + EARLY; count++, at = now()) {
         uint32_t slot = d->heap[0].slot;
         struct packet *p = &d->packets[slot];
         if (write(d->to, p->data, p->length) == p->length) record(d, p, at, at - d->heap[0].at);
@@ -212,6 +216,7 @@ int main(int count, char **arguments) {
     printf("ready\n");
     fflush(stdout);
 
+    double vigil = -1;
     struct pollfd places[] = {{.fd = STDIN_FILENO}, {down.from, POLLIN, 0}, {up.from, POLLIN, 0}};
     while (!ending && !(places[0].revents & (POLLHUP | POLLERR))) {
         rounds++;
@@ -223,8 +228,10 @@ int main(int count, char **arguments) {
         if (in == BATCH || back == BATCH || out == BATCH || home == BATCH) rest(places, 1, at, &open_mask);
         else if (in || back || out || home) rest(places, 1, at + QUANTUM, &open_mask);
         else {
-            if (down.heap_size && down.heap[0].at < until) until = down.heap[0].at;
-            if (up.heap_size && up.heap[0].at < until) until = up.heap[0].at;
+            if (down.heap_size && down.heap[0].at - EARLY < until) until = down.heap[0].at - EARLY;
+            if (up.heap_size && up.heap[0].at - EARLY < until) until = up.heap[0].at - EARLY;
+            if (until - at > QUIET) vigil = until, until -= AWAKE;
+            else if (until == vigil) until = at; /* the packet that we woke up early for: spin */
             rest(places, 3, until, &open_mask);
         }
     }
