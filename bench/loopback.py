@@ -1,76 +1,21 @@
 """Ours beside speedtest-cli on loopback, against our measurement server at a known rate, in turn.
 
-It shows what each costs and that the pace is read right where there is no delay; what delay and loss do to the figure
-is the laboratory's subject. CPU and memory are those of the whole process, by the operating system's account.
+It shows what each costs and that the pace is read right where there is no delay; what delay does to the figure is the
+subject of `bench.accuracy`.
 """
 
 import json
-import os
-import re
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from agent.engines.speedtest_cli import parse_report
+from bench.tools import Run, speedtest_cli, xomnet
 
 RESULTS = Path(__file__).parent / "results"
 RATE_MBPS, ROUNDS = 150.0, 5
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One measurement by one tool: what it said, and what it cost."""
-
-    down_mbps: float
-    bytes: int
-    seconds: float
-    cpu_s: float
-    peak_mb: float
-
-    @property
-    def error_percent(self) -> float:
-        return 100 * (self.down_mbps / RATE_MBPS - 1)
-
-    @property
-    def cpu_s_per_gigabit(self) -> float:
-        return self.cpu_s / (self.bytes * 8e-9)
-
-
-def accounted(command: Sequence[str], environment: dict[str, str]) -> tuple[bytes, float, float, float]:
-    """Standard output, seconds, CPU-seconds and peak MB of a process. Raises CalledProcessError."""
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, output)
-    return output, time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-def ours(url: str) -> Run:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, "-m", "bench.once", url]
-    output, seconds, cpu_s, peak_mb = accounted(command, environment)
-    said = json.loads(output)
-    return Run(said["down_mbps"], said["bytes"], seconds, cpu_s, peak_mb)
-
-
-def speedtest_cli(url: str) -> Run:
-    """As it is, without the upload; the proxy setting leads it to our server."""
-    environment = {**os.environ, "http_proxy": url.rstrip("/"), "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, "-m", "speedtest", "--json", "--no-upload", "--mini", url]
-    output, seconds, cpu_s, peak_mb = accounted(command, environment)
-    report = parse_report(output)
-    return Run(report.download / 1e6, report.bytes_received, seconds, cpu_s, peak_mb)
-
-
-TOOLS = {"xomnet": ours, "speedtest-cli": speedtest_cli}
+TOOLS = {"xomnet": xomnet, "speedtest-cli": speedtest_cli}
 
 
 def table(runs: dict[str, list[Run]]) -> str:
@@ -78,7 +23,7 @@ def table(runs: dict[str, list[Run]]) -> str:
     lines = ["| tool | error % | MB | seconds | CPU-s a gigabit | peak MB |", "|---|---|---|---|---|---|"]
     for tool, found in runs.items():
         cells = [
-            f"{statistics.median(run.error_percent for run in found):+.2f}",
+            f"{100 * (statistics.median(run.down_mbps for run in found) / RATE_MBPS - 1):+.2f}",
             f"{statistics.median(run.bytes for run in found) / 1e6:.0f}",
             f"{statistics.median(run.seconds for run in found):.1f}",
             f"{statistics.median(run.cpu_s_per_gigabit for run in found):.3f}",
@@ -91,14 +36,14 @@ def table(runs: dict[str, list[Run]]) -> str:
 def main() -> int:
     """Runs the tools in turn and writes `loopback.json` and `loopback.md`."""
     command = [sys.executable, "-m", "collector.measure_server", "--port", "0", "--rate", str(RATE_MBPS)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     runs: dict[str, list[Run]] = {tool: [] for tool in TOOLS}
     try:
         assert server.stdout is not None
-        url = re.sub(r"\s+", "", server.stdout.readline()) + "/"
+        url = server.stdout.readline().strip() + "/"
         for number in range(ROUNDS):
             for tool, measure in TOOLS.items():
-                runs[tool].append(measure(url))
+                runs[tool].append(measure(url, lambda command: command))
                 print(f"round {number + 1}: {tool}: {runs[tool][-1].down_mbps:.2f} Mb/s", file=sys.stderr)
     finally:
         server.terminate()

@@ -26,7 +26,8 @@ FIRST_BYTE_S = 8.0
 MIN_BYTES = 65_536
 BYTES_A_STREAM = 1_000_000
 """What a stream must have brought on average where many had to be opened again."""
-LEARN_BYTES = 16_384
+LEARN_BYTES = 2_896
+"""Two packets: fewer teach little."""
 _ANSWERS = frozenset({0, errno.ECONNREFUSED})
 
 GARBAGE = f"garbage.php?ckSize={CHUNK_MIB}&r="
