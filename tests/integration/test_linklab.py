@@ -59,7 +59,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.parametrize("check", [pytest.param(check, id=check.name) for check in CHECKS if check.quick])
 def test_the_laboratory_keeps_its_promise_or_knows_that_it_could_not(check: Check) -> None:
-    """On a machine whose processors others take away, a promise of milliseconds can fail; what may not, is unnoticed."""
+    """Where others take the processors away, a promise of milliseconds can fail, but not unnoticed."""
     outcome = selfcheck.carry_out(check)
     held_up = not outcome.findings or outcome.stolen_share > NOTICED_SHARE
     assert outcome.holds or held_up, (outcome.findings, outcome.earlier)
