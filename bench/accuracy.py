@@ -82,8 +82,8 @@ def report(cells: list[dict[str, object]]) -> str:
         f"Error against the ideal, in percent; medians of {ROUNDS} runs in turn (`python -m bench accuracy`).",
         "Cubic, 80 ms of buffer.",
         "",
-        "| line | tool | error % | MB | seconds | CPU-s a gigabit | peak MB |",
-        "|---|---|---|---|---|---|---|",
+        "| line | tool | error % | MB | seconds | CPU-s a gigabit |",
+        "|---|---|---|---|---|---|",
     ]
     grid = ["", "Ours over the grid: median error in percent, and the worst of the runs.", ""]
     grid += ["| Mb/s | round trip | median | worst | MB | seconds |", "|---|---|---|---|---|---|"]
@@ -96,13 +96,13 @@ def report(cells: list[dict[str, object]]) -> str:
             errors = [100 * (run.down_mbps / ideal - 1) for run in runs]
             middle = {
                 key: statistics.median(getattr(run, key) for run in runs)
-                for key in ("bytes", "seconds", "cpu_s_per_gigabit", "peak_mb")
+                for key in ("bytes", "seconds", "cpu_s_per_gigabit")
             }
             if len(found) > 1:
                 compared.append(
                     f"| {cell['rate_mbps']} Mb/s, {cell['rtt_ms']} ms | {name} | {statistics.median(errors):+.1f} "
                     f"| {middle['bytes'] / 1e6:.0f} | {middle['seconds']:.1f} "
-                    f"| {middle['cpu_s_per_gigabit']:.3f} | {middle['peak_mb']:.0f} |"
+                    f"| {middle['cpu_s_per_gigabit']:.3f} |"
                 )
             if name == "xomnet":
                 grid.append(

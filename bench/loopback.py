@@ -20,14 +20,13 @@ TOOLS = {"xomnet": xomnet, "speedtest-cli": speedtest_cli}
 
 def table(runs: dict[str, list[Run]]) -> str:
     """Medians as Markdown."""
-    lines = ["| tool | error % | MB | seconds | CPU-s a gigabit | peak MB |", "|---|---|---|---|---|---|"]
+    lines = ["| tool | error % | MB | seconds | CPU-s a gigabit |", "|---|---|---|---|---|"]
     for tool, found in runs.items():
         cells = [
             f"{100 * (statistics.median(run.down_mbps for run in found) / RATE_MBPS - 1):+.2f}",
             f"{statistics.median(run.bytes for run in found) / 1e6:.0f}",
             f"{statistics.median(run.seconds for run in found):.1f}",
             f"{statistics.median(run.cpu_s_per_gigabit for run in found):.3f}",
-            f"{statistics.median(run.peak_mb for run in found):.0f}",
         ]
         lines.append(f"| {tool} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

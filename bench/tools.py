@@ -26,15 +26,14 @@ class Run:
     bytes: int
     seconds: float
     cpu_s: float
-    peak_mb: float
 
     @property
     def cpu_s_per_gigabit(self) -> float:
         return self.cpu_s / (self.bytes * 8e-9)
 
 
-def accounted(command: Sequence[str], **environment: str) -> tuple[bytes, float, float, float]:
-    """Standard output, seconds, CPU-seconds and peak MB of a process. Raises CalledProcessError."""
+def accounted(command: Sequence[str], **environment: str) -> tuple[bytes, float, float]:
+    """Standard output, seconds and CPU-seconds of a process. Raises CalledProcessError."""
     start = time.monotonic()
     given = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=given)
@@ -44,7 +43,7 @@ def accounted(command: Sequence[str], **environment: str) -> tuple[bytes, float,
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output)
-    return output, time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return output, time.monotonic() - start, usage.ru_utime + usage.ru_stime
 
 
 def xomnet(url: str, inside: Inside) -> Run:
