@@ -44,8 +44,6 @@ class Uplink(Handler):
         self._mids: dict[int, int] = {}
         self._changed = threading.Event()
         self._look_again_at = 0.0
-        self.last_ack_at: float | None = None
-        """time.monotonic() of the last answer."""
         offline = encode(AgentState(agent=agent, online=False, version=__version__))
         self._link = Link(
             broker,
@@ -55,10 +53,6 @@ class Uplink(Handler):
             will=Will(topic(agent, "state"), offline),
         )
         spool.on_commit(self._committed)
-
-    @property
-    def connected(self) -> bool:
-        return self._link.connected
 
     @property
     def alive(self) -> bool:
@@ -116,7 +110,6 @@ class Uplink(Handler):
             log.info(
                 "acknowledged", results=sum(len(stored.seqs) for stored in ack.stored), waiting=self._spool.depth()
             )
-        self.last_ack_at = time.monotonic()
         self._changed.set()
 
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:

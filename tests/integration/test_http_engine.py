@@ -20,6 +20,7 @@ from agent.engines import Progress, http, speedtest_cli
 from agent.engines import Test as Wanted
 from agent.engines import TestFailed as Failed
 from agent.engines.http import measure
+from agent.engines.stream import Stream
 from agent.latency import Anchor
 from agent.settings import LatencySettings, LineSettings
 from collector.measure_server import Limits, MeasureServer
@@ -171,6 +172,24 @@ def test_where_the_first_server_is_busy_the_second_measures_and_that_is_flagged(
         found = run(busy.url, free.url, last_try=False)
     assert (found.server, found.flags) == (free.url, ("server_fallback",))
     assert found.down_mbps == pytest.approx(RATE_MBPS, rel=0.05)
+
+
+@pytest.mark.usefixtures("short")
+def test_what_waits_behind_a_lost_packet_counts_from_its_arrival_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernel holds when all was read is what overtook a loss: here a megabyte for each stream."""
+    truly = Stream.held
+    monkeypatch.setattr(Stream, "held", lambda stream: truly(stream) + 1_000_000)
+    transfer = http._Transfer(
+        Wanted(server=(server := start()).url, max_measured_s=0.5),
+        http._source(Wanted(server=server.url), http.GARBAGE),
+    )
+    try:
+        transfer.run()
+        assert transfer.counts[-1][1] > transfer.bytes() + 500_000
+    finally:
+        transfer.close()
 
 
 @pytest.mark.usefixtures("short")
