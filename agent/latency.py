@@ -10,9 +10,10 @@ from statistics import fmean, median, quantiles
 
 import icmplib
 
+from agent.dns import resolve
 from agent.engines import TestFailed
 from agent.settings import LatencySettings
-from agent.sockets import connect_ms, pin, resolve
+from agent.sockets import connect_ms, pin
 from xomnet.messages import Latency
 
 TCP_PORT = 443
@@ -106,7 +107,7 @@ def _echo(anchor: Anchor, interface: str | None, timeout_s: float) -> tuple[Call
     """How this anchor is asked, and the method's name; a text where it can't be asked at all."""
     method = "icmp" if anchor.port is None else "tcp"
     try:
-        address = resolve(anchor.host, anchor.port or TCP_PORT)
+        address = resolve(anchor.host, anchor.port or TCP_PORT, interface)
         if (
             anchor.port is None
             and address[0] == socket.AF_INET

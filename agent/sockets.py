@@ -2,9 +2,7 @@
 
 import contextlib
 import errno
-import queue
 import socket
-import threading
 import time
 
 from agent.engines import TestFailed
@@ -29,31 +27,6 @@ def failure(error: OSError, what: str) -> TestFailed:
     """A socket's error in our words."""
     code = "connect_timeout" if isinstance(error, TimeoutError) else _CODES.get(error.errno or 0, "network_error")
     return TestFailed(code, f"{what}: {error.strerror or error}")
-
-
-def resolve(host: str, port: int, timeout_s: float = 10.0) -> Address:
-    """The first address of a name, IPv4 before IPv6. Raises TestFailed `dns_failure`; never waits longer than asked."""
-    if not 0 < port < 65536:  # getaddrinfo takes 99999 for 34463
-        raise TestFailed("settings", f"{host}: port {port} is not one of 1 to 65535", ("unit_fault",))
-    answer: queue.SimpleQueue[list[Address] | OSError] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            answer.put([(family, address) for family, _, _, _, address in found])  # type: ignore[misc]
-        except OSError as error:
-            answer.put(error)
-        except UnicodeError:  # what IDNA says of an empty label or one of over 63 letters
-            answer.put(OSError("not a host's name"))
-
-    threading.Thread(target=ask, name="resolve", daemon=True).start()
-    try:
-        found = answer.get(timeout=timeout_s)
-    except queue.Empty:
-        raise TestFailed("dns_failure", f"{host}: no answer within {timeout_s:g} s") from None
-    if isinstance(found, OSError):
-        raise TestFailed("dns_failure", f"{host}: {found.strerror or found}") from found
-    return min(found, key=lambda one: one[0] != socket.AF_INET)
 
 
 def open_socket(family: socket.AddressFamily, interface: str | None, type_: int = socket.SOCK_STREAM) -> socket.socket:

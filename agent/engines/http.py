@@ -13,9 +13,10 @@ from statistics import median, quantiles
 from urllib.parse import urlsplit
 
 from agent import estimate
+from agent.dns import resolve
 from agent.engines import Progress, Test, TestFailed
 from agent.engines.stream import CHUNK_MIB, Source, Stream
-from agent.sockets import Address, connect_ms, failure, open_socket, resolve
+from agent.sockets import Address, connect_ms, failure, open_socket
 from xomnet.messages import Flag, Speed
 
 TICK_S = 0.05
@@ -88,7 +89,7 @@ def _source(test: Test, path: str) -> Source:
         raise TestFailed(
             "settings", f"{test.server!r} is no measurement server; write http://HOST:PORT/", ("unit_fault",)
         )
-    return Source(url, resolve(host, port), test.interface, secrets.token_hex(8), path)
+    return Source(url, resolve(host, port, test.interface), test.interface, secrets.token_hex(8), path)
 
 
 def _idle_ms(address: Address, interface: str | None, host: str) -> list[float]:

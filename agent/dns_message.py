@@ -1,0 +1,84 @@
+"""The few messages of DNS that a name's addresses take (RFC 1035, section 4). Pure."""
+
+import socket
+import struct
+from dataclasses import dataclass
+
+A, AAAA = 1, 28
+"""Types of record: an IPv4 address, an IPv6 address."""
+NO_ERROR, NO_SUCH_NAME = 0, 3
+RCODES = {1: "FORMERR", 2: "SERVFAIL", NO_SUCH_NAME: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+MOST_NAME_BYTES = 253
+
+_HEADER = struct.Struct("!HHHHHH")
+_RECORD = struct.Struct("!HHIH")
+_INTERNET = 1
+_IS_ANSWER, _TRUNCATED, _RECURSION_DESIRED, _RCODE = 0x8000, 0x0200, 0x0100, 0x000F
+_FAMILIES = {A: socket.AF_INET, AAAA: socket.AF_INET6}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`truncated`: the whole of it wants TCP. `addresses` as text, in the server's order."""
+
+    rcode: int
+    truncated: bool = False
+    addresses: tuple[str, ...] = ()
+
+
+def name_of(host: str) -> bytes:
+    """A host's name as it is asked for. Raises ValueError where it can be none."""
+    name = host.rstrip(".").encode("idna").lower()
+    if not 0 < len(name) <= MOST_NAME_BYTES:
+        raise ValueError(f"a name has 1 to {MOST_NAME_BYTES} letters")
+    return name
+
+
+def question(number: int, name: bytes, kind: int) -> bytes:
+    """The query with this id for a name's records of one type."""
+    labels = b"".join(bytes([len(label)]) + label for label in name.split(b"."))
+    header = _HEADER.pack(number, _RECURSION_DESIRED, 1, 0, 0, 0)
+    return header + labels + b"\0" + struct.pack("!HH", kind, _INTERNET)
+
+
+def parse(message: bytes, asked: bytes) -> Answer | None:
+    """The answer to the question `asked`; None where the message is something else, or damaged."""
+    try:
+        return _parse(message, asked)
+    except (struct.error, IndexError):
+        return None
+
+
+def _parse(message: bytes, asked: bytes) -> Answer | None:
+    _, flags, questions, records, _, _ = _HEADER.unpack_from(message)
+    rcode = flags & _RCODE
+    if not flags & _IS_ANSWER or message[:2] != asked[:2]:
+        return None
+    if questions == 0 and rcode != NO_ERROR:  # a server that could not read the question need not repeat it
+        return Answer(rcode)
+    if message[_HEADER.size : len(asked)].lower() != asked[_HEADER.size :].lower():
+        return None
+    if flags & _TRUNCATED:
+        return Answer(rcode, truncated=True)
+    (wanted,) = struct.unpack("!H", asked[-4:-2])
+    addresses: list[str] = []
+    at = len(asked)
+    for _ in range(records):
+        at = _after_name(message, at)
+        kind, class_, _, length = _RECORD.unpack_from(message, at)
+        at += _RECORD.size + length
+        data = message[at - length : at]
+        if len(data) < length:
+            return None
+        if (kind, class_, length) == (wanted, _INTERNET, 4 if wanted == A else 16):
+            addresses.append(socket.inet_ntop(_FAMILIES[wanted], data))
+    return Answer(rcode, addresses=tuple(addresses))
+
+
+def _after_name(message: bytes, at: int) -> int:
+    """Where a name ends; what it is does not matter here."""
+    while (length := message[at]) != 0:
+        if length >= 0xC0:  # a pointer to the rest of the name
+            return at + 2
+        at += 1 + length
+    return at + 1
