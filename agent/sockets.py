@@ -48,8 +48,10 @@ def pin(sock: socket.socket, interface: str | None) -> None:
     """Binds a socket to an interface. Raises TestFailed where there is none of that name or the system forbids it."""
     if interface is None:
         return
+    name = interface.encode() + b"\0"
     try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, interface.encode() + b"\0")
+        if sock.getsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, 16) != name:  # a second time takes a privilege
+            sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, name)
     except OSError as error:
         raise failure(error, f"interface {interface}") from error
 

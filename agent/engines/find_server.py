@@ -7,6 +7,9 @@ import speedtest
 
 from agent.engines.speedtest_cli import over_https
 
+NO_ANSWER_MS = 1_800_000
+"""What speedtest-cli makes of three echoes without an answer."""
+
 
 def main() -> int:
     try:
@@ -15,6 +18,9 @@ def main() -> int:
         best = finder.get_best_server()
     except speedtest.SpeedtestException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    if best["latency"] >= NO_ANSWER_MS:
+        print("no server answers, the nearest is", best["url"], file=sys.stderr)
         return 1
     print(json.dumps({"url": best["url"]}))
     return 0

@@ -6,7 +6,7 @@ import msgspec
 
 from agent.engines import Test, TestFailed
 from agent.engines.http import download
-from agent.engines.speedtest_cli import run_python
+from agent.engines.speedtest_cli import counting_bytes, run_python
 from xomnet.messages import Speed
 
 FIND_TIMEOUT_S = 45.0
@@ -20,8 +20,8 @@ def measure(test: Test) -> Speed:
 
 def best_server(test: Test) -> str:
     """The folder of the best server, such as `http://speedtest.example.vn:8080/speedtest`. Raises TestFailed."""
-    text = run_python(["-m", "agent.engines.find_server"], dataclasses.replace(test, interface=None), FIND_TIMEOUT_S)
-    return parse_server(text)
+    with counting_bytes(test.interface):
+        return parse_server(run_python("agent.engines.find_server", [], test, FIND_TIMEOUT_S)[0])
 
 
 def parse_server(text: bytes) -> str:

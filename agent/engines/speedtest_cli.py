@@ -1,24 +1,49 @@
 """speedtest-cli as it is, for comparison: a process of its own, so that its memory and its waits have a limit."""
 
+import re
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import msgspec
+import psutil
 from msgspec import Meta, Struct
 
 from agent.engines import Test, TestFailed
+from agent.sockets import open_socket
 from xomnet.messages import Speed
 
 TIMEOUT_S = 90.0
 MEMORY_BYTES = 400_000_000
 BUSY_S = 3600.0
 """What Speedtest's servers want after HTTP 429: users report blocks of 15 minutes to two hours."""
+ABSURD_MS = 10_000.0
+"""speedtest-cli writes half an hour into the round trip where a server did not answer."""
 
-
-_UNREACHABLE = ("Unable to connect", "Cannot retrieve", "RetrievalError", "URLError")
+_STATUS = re.compile(r"HTTP Error (\d{3})")
+_BUSY = {"429", "503"}
+_RETRY_AFTER = re.compile(r"Retry-After: (\d{1,6})\b")
+_NO_NAME = ("dns_failure", "[Errno -2]", "[Errno -3]", "[Errno -5]")
+_UNREACHABLE = (
+    "urlopen error",
+    "Cannot retrieve",
+    "RetrievalError",
+    "Failed to connect",
+    "timed out",
+    "Connection re",
+    "closed connection",
+    "no server answers",
+)
+_UNREADABLE = ("Malformed", "Unknown location", "Traceback")
+_NO_SERVERS = "Unable to connect to servers to test latency"
+"""What speedtest-cli says where it has no servers to try: the list is empty, or none of its four places gave one."""
+_HIDING = (_NO_SERVERS, "Failed to connect")
+"""Words after which the cause is only in what was told of the requests."""
 
 
 class _Server(Struct):
@@ -29,7 +54,7 @@ class _Server(Struct):
 class _Report(Struct):
     """What `speedtest-cli --json` prints; bits per second and milliseconds."""
 
-    download: Annotated[float, Meta(gt=0)]
+    download: Annotated[float, Meta(ge=0)]
     ping: float
     bytes_received: int
     server: _Server
@@ -41,7 +66,8 @@ def measure(test: Test) -> Speed:
     if test.server:
         arguments += ["--mini", test.server]
     start = time.monotonic()
-    report = parse_report(run_python(["-m", "speedtest", *arguments], test, TIMEOUT_S))
+    with counting_bytes(test.interface):
+        report = _figure(*run_python("speedtest", arguments, test, TIMEOUT_S))
     mbps = report.download / 1e6
     return Speed(
         engine="speedtest-cli",
@@ -51,8 +77,19 @@ def measure(test: Test) -> Speed:
         bytes=report.bytes_received,
         duration_s=time.monotonic() - start,
         stop_reason="engine",
-        rtt_idle_ms=report.ping,
+        rtt_idle_ms=report.ping if report.ping < ABSURD_MS else None,
     )
+
+
+def _figure(out: bytes, told: str) -> _Report:
+    """The report, where all its files were given: a part refused would be read as a slow line. Raises TestFailed."""
+    files = [line for line in told.splitlines() if "/random" in line]
+    if refused := [line for line in files if _STATUS.search(line)]:
+        raise explain("\n".join(refused))
+    report = parse_report(out)
+    if report.download == 0:
+        raise explain(files[-1]) if files else TestFailed("stalled", f"{report.server.url}: not a byte came")
+    return report
 
 
 def over_https() -> bool:
@@ -69,19 +106,33 @@ def parse_report(text: bytes) -> _Report:
         raise TestFailed("engine_output", f"speedtest-cli said something else: {error}") from error
 
 
-def run_python(arguments: list[str], test: Test, timeout_s: float) -> bytes:
-    """Standard output of a Python process with limits on time and memory. Raises TestFailed with its complaint."""
-    if test.interface is not None:
-        raise TestFailed("settings", "this engine can't be pinned to an interface; use engine: http", ("unit_fault",))
-    limited = (
-        "import resource, runpy, sys\n"
-        f"resource.setrlimit(resource.RLIMIT_AS, ({MEMORY_BYTES}, {MEMORY_BYTES}))\n"
-        "sys.argv = sys.argv[2:]\n"
-        "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
-    )
-    command = [sys.executable, "-c", limited, *arguments]
+@contextmanager
+def counting_bytes(interface: str | None) -> Iterator[None]:
+    """A failed test has cost all that was received meanwhile: a program of others does not say how much it moved."""
+    before = _received_bytes(interface)
     try:
-        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        yield
+    except TestFailed as failed:
+        failed.bytes = max(0, _received_bytes(interface) - before)
+        raise
+
+
+def _received_bytes(interface: str | None) -> int:
+    counters = psutil.net_io_counters(pernic=True)
+    return sum(one.bytes_recv for name, one in counters.items() if (name == interface if interface else name != "lo"))
+
+
+def run_python(module: str, arguments: list[str], test: Test, timeout_s: float) -> tuple[bytes, str]:
+    """Runs a module as a process with limits on time and memory, pinned to the test's interface.
+
+    Gives its standard output and what it told of failed requests. Raises TestFailed with its complaint.
+    """
+    open_socket(socket.AF_INET, test.interface).close()  # no such interface: said here, in our words
+    confined = ["-m", "agent.engines.confined", str(MEMORY_BYTES), test.interface or "", module]
+    try:
+        started = subprocess.Popen(
+            [sys.executable, *confined, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
     except OSError as error:
         raise TestFailed("memory", f"no process for it: {error.strerror}", ("unit_fault",)) from error
     with started as process:
@@ -97,21 +148,33 @@ def run_python(arguments: list[str], test: Test, timeout_s: float) -> bytes:
                     if test.cancelled.is_set():
                         raise TestFailed("cancelled", "the unit is stopping", ("unit_fault",)) from None
                     raise TestFailed("timeout", f"no result within {timeout_s:g} s") from None
+    told = err.decode(errors="replace")
     if process.returncode != 0:
-        raise explain(err.decode(errors="replace"))
-    return out
+        raise explain(told)
+    return out, told
 
 
 def explain(complaint: str) -> TestFailed:
-    """What speedtest-cli's error text means."""
+    """What the error text of speedtest-cli, and what was told of its requests, mean."""
     lines = complaint.strip().splitlines()
     last = lines[-1][:300] if lines else "no word"
-    if "HTTP Error 429" in complaint:
-        return TestFailed("server_busy", last, ("server_busy",), retry_after_s=BUSY_S)
-    if "HTTP Error 403" in complaint:
-        return TestFailed("http_403", last)
     if "MemoryError" in complaint:
-        return TestFailed("memory", last, ("unit_fault",))
-    if any(words in complaint for words in _UNREACHABLE):
+        detail = f"{last}: it wanted over {MEMORY_BYTES / 1e6:.0f} MB, as for an answer without end"
+        return TestFailed("memory", detail, ("unit_fault",))
+    hidden = any(words in last for words in _HIDING)
+    cause = "\n".join(lines if hidden else lines[-2:])
+    statuses = _STATUS.findall(cause if hidden else last)
+    if _BUSY & set(statuses):
+        waits = [float(wait) for wait in _RETRY_AFTER.findall(complaint)]
+        return TestFailed("server_busy", last, ("server_busy",), retry_after_s=min(max(waits, default=BUSY_S), BUSY_S))
+    if statuses:
+        return TestFailed(f"http_{statuses[0]}", last)
+    if any(words in complaint for words in _UNREADABLE):
+        return TestFailed("engine", f"speedtest-cli can't read what it was given; has a page changed? {last}")
+    if any(words in cause for words in _NO_NAME):
+        return TestFailed("dns_failure", last)
+    if any(words in cause for words in _UNREACHABLE):
         return TestFailed("unreachable", last)
+    if _NO_SERVERS in last:
+        return TestFailed("engine", f"the list of servers is empty, or not the one that it knows: {last}")
     return TestFailed("engine", last)
