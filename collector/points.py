@@ -1,7 +1,7 @@
 """From a result and its registry row to a database point: the one place that fixes measurement, tags, fields, time."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Point:
 
 
 def _kind(type_: mi.Type) -> Kind:
-    """The database type of a field: lists and structures are stored as text, everything else as itself."""
+    """The database type of a field: lists are stored as text, everything else as itself."""
     if isinstance(type_, mi.UnionType):
         type_ = next(t for t in type_.types if not isinstance(t, mi.NoneType))
     return {mi.FloatType: float, mi.IntType: int, mi.BoolType: bool}.get(type(type_), str)
@@ -38,8 +38,32 @@ def _kind(type_: mi.Type) -> Kind:
 def _fields(result: type[Result]) -> dict[str, Kind]:
     data = next(f.type for f in _struct(result).fields if f.name == "data")
     assert isinstance(data, mi.StructType)
-    own = {field.encode_name: _kind(field.type) for field in data.fields}
-    return {**own, "spool": str, "seq": int, "clock": str, "at_error_s": float}
+    return {**dict(_columns(data)), "spool": str, "seq": int, "clock": str, "at_error_s": float}
+
+
+def _columns(data: mi.StructType, prefix: str = "") -> Iterator[tuple[str, Kind]]:
+    """The fields of a structure within it stand on their own, so that a database can compare them: `radio_rsrp_dbm`."""
+    for field in data.fields:
+        inner = _structure(field.type)
+        if inner is None:
+            yield prefix + field.encode_name, _kind(field.type)
+        else:
+            yield from _columns(inner, f"{prefix}{field.encode_name}_")
+
+
+def _structure(type_: mi.Type) -> mi.StructType | None:
+    types = type_.types if isinstance(type_, mi.UnionType) else (type_,)
+    return next((one for one in types if isinstance(one, mi.StructType)), None)
+
+
+def _values(data: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What is not absent, named as in _columns."""
+    for name in data.__struct_fields__:
+        value = getattr(data, name)
+        if isinstance(value, msgspec.Struct):
+            yield from _values(value, f"{prefix}{name}_")
+        elif value is not None and value != ():
+            yield prefix + name, value
 
 
 def _struct(kind: type[Result]) -> mi.StructType:
@@ -90,10 +114,8 @@ def point_of(result: Result, row: LineRow) -> Point:
     fields: dict[str, Value] = {"spool": str(result.spool), "seq": result.seq, "clock": result.clock}
     if result.at_error_s is not None:
         fields["at_error_s"] = float(result.at_error_s)
-    for name, kind in SCHEMAS[measurement].items():
-        value = getattr(result.data, name, None)
-        if value is None or value == ():
-            continue
+    for name, value in _values(result.data):
+        kind = SCHEMAS[measurement][name]
         fields[name] = _text(value) if kind is str else kind(value)
     line = None if isinstance(result, HealthResult) else result.line
     return Point(measurement, tags_of(row, line), fields, time_ns(result.at, result.seq))

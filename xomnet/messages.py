@@ -11,23 +11,13 @@ from uuid import UUID
 
 from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
-from xomnet.topics import NAME_PATTERN
+from xomnet.radio import Radio
+from xomnet.values import Count, Instant, Mbps, Ms, Name, Percent, Seconds, Text, Word, Words
 
 T = TypeVar("T")
 
 VERSION = 1
 MAX_PAYLOAD_BYTES = 16_384
-
-Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Text = Annotated[str, Meta(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
-Word = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,47}$(?!\n)")]
-Words = Annotated[tuple[Word, ...], Meta(max_length=32)]
-Instant = Annotated[dt.datetime, Meta(tz=True)]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
-Mbps = Annotated[float, Meta(ge=0, le=1e6)]
-Ms = Annotated[float, Meta(ge=0, le=1e7)]
-Seconds = Annotated[float, Meta(ge=0, le=1e10)]
-Percent = Annotated[float, Meta(ge=0, le=100)]
 
 Access = Literal["fixed", "mobile"]
 ClockState = Literal["synced", "rebased", "estimated"]
@@ -68,6 +58,8 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     server: Text
     down_mbps: Mbps | None = None
     """Steady goodput: TCP payload over the measured window. The headline."""
+    early_mbps: Mbps | None = None
+    """Of an audit, which runs its full length: what `down_mbps` would have been, had it stopped early."""
     gross_mbps: Mbps | None = None
     """All bytes over all the time from the first request, ramp included."""
     trimmed_mbps: Mbps | None = None
@@ -85,10 +77,13 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     error: Word | None = None
     error_detail: Text | None = None
     cpu_s: Seconds | None = None
+    cpu_wait_s: Seconds | None = None
+    """The receiver was ready to run and had no processor."""
     other_bytes: Count | None = None
-    """Bytes that the interface received beside the test's own."""
+    """Bytes that the interface received beside the test's payload and its headers."""
     reordered_packets: Count | None = None
     link_mbps: Mbps | None = None
+    radio: Radio | None = None
     budget_used_bytes: Count | None = None
     budget_bytes: Count | None = None
     series_mbps: Annotated[tuple[Mbps, ...], Meta(max_length=400)] = ()

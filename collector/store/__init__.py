@@ -51,6 +51,16 @@ class SpeedRow:
     rtt_loaded_ms: float | None = None
     error: str | None = None
     error_detail: str | None = None
+    link_mbps: float | None = None
+    other_bytes: int | None = None
+    cpu_wait_s: float | None = None
+    radio_technologies: tuple[str, ...] = ()
+    radio_bands: tuple[str, ...] = ()
+    radio_rsrp_dbm: float | None = None
+    radio_rsrq_db: float | None = None
+    radio_sinr_db: float | None = None
+    radio_operator: str | None = None
+    radio_cell: str | None = None
     budget_used_bytes: int | None = None
     budget_bytes: int | None = None
     clock: str | None = None

@@ -46,10 +46,10 @@ class _Plan(NamedTuple):
 def _plan(kind: type[Any]) -> _Plan:
     schema = SCHEMAS[MEASUREMENT_OF[kind]]
     fields = [field for field in dataclasses.fields(kind) if field.name != "at"]
-    types: dict[str, Callable[[Any], Any]] = {
-        field.name: _words if field.name == "flags" else schema[field.name] for field in fields
-    }
     hints = get_type_hints(kind)
+    types: dict[str, Callable[[Any], Any]] = {
+        field.name: _words if hints[field.name] == tuple[str, ...] else schema[field.name] for field in fields
+    }
     bare = {field.name for field in fields if field.default is dataclasses.MISSING}
     absent = {name for name in bare if isinstance(None, hints[name])}
     return _Plan(types, frozenset(bare - absent), dict.fromkeys(absent))

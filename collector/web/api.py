@@ -156,7 +156,7 @@ def old_after_s(services: Services) -> float:
 
 
 def _csv(view: type[msgspec.Struct], results: Sequence[msgspec.Struct], name: str) -> Response:
-    """One row a result, absent as empty; flags are parted by spaces. The byte-order mark is for Excel."""
+    """One row a result, absent as empty; words are parted by spaces. The byte-order mark is for Excel."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(view.__struct_fields__)

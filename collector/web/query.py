@@ -13,8 +13,9 @@ from starlette.datastructures import QueryParams
 
 from collector.lines import LineStatus
 from collector.web.errors import bad_parameter
-from xomnet.messages import Access, Instant
+from xomnet.messages import Access
 from xomnet.states import STATES, State
+from xomnet.values import Instant
 
 MAX_RANGE = dt.timedelta(days=31)
 DEFAULT_RANGE = dt.timedelta(hours=24)

@@ -15,6 +15,7 @@ from collector.store import LineId, Sample, Store, StoreUnavailable
 from collector.store.influx import InfluxStore
 from collector.store.sqlite import SqliteStore
 from tests.stored import AGENT, LINE, NOW, health, latency, outage, registry, speed, tagged
+from xomnet.radio import Radio
 
 EARLIER = NOW - dt.timedelta(days=1)
 LATER = NOW + dt.timedelta(days=1)
@@ -48,6 +49,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
+RADIO = Radio(
+    technologies=("lte", "5gnr"),
+    bands=("eutran-3", "ngran-78"),
+    rsrp_dbm=-104,
+    rsrq_db=-14.5,
+    sinr_db=2,
+    operator="Viettel",
+    cell="0197763E",
+)
+
+
 def test_a_result_is_read_as_it_was_written(store: Store) -> None:
     full = speed(
         *(NOW, 1),
@@ -63,6 +75,10 @@ def test_a_result_is_read_as_it_was_written(store: Store) -> None:
         stop_reason="steady",
         rtt_idle_ms=10.0,
         rtt_loaded_ms=31.5,
+        link_mbps=1000,
+        other_bytes=1234,
+        cpu_wait_s=0.25,
+        radio=RADIO,
         budget_used_bytes=5,
         budget_bytes=6,
     )
@@ -71,6 +87,10 @@ def test_a_result_is_read_as_it_was_written(store: Store) -> None:
     assert (row.at, row.flags, row.down_mbps, row.bytes) == (NOW, ("wifi", "audit"), 151.25, 2**40)
     assert (row.gross_mbps, row.trimmed_mbps, row.duration_s, row.streams) == (140.0, 150.0, 8.5, 4)
     assert (row.rtt_idle_ms, row.rtt_loaded_ms, row.stop_reason) == (10.0, 31.5, "steady")
+    assert (row.link_mbps, row.other_bytes, row.cpu_wait_s) == (1000, 1234, 0.25)
+    assert (row.radio_technologies, row.radio_bands) == (RADIO.technologies, RADIO.bands)
+    assert (row.radio_rsrp_dbm, row.radio_rsrq_db, row.radio_sinr_db) == (-104, -14.5, 2)
+    assert (row.radio_operator, row.radio_cell) == ("Viettel", "0197763E")
     assert (row.engine, row.server, row.clock) == ("http", "http://s1.example/", "synced")
     assert (row.budget_used_bytes, row.budget_bytes) == (5, 6)
 

@@ -20,6 +20,7 @@ from xomnet.messages import (
     Speed,
     SpeedResult,
 )
+from xomnet.radio import Radio
 from xomnet.registry import LineRow
 
 ID = UUID("6f1c1b9e-6b0c-4c52-9d0c-0a1f6d2f3b11")
@@ -63,6 +64,21 @@ def test_a_speed_result_becomes_a_point() -> None:
         },
         1793518200123456007,
     )
+
+
+def test_what_the_modem_said_stands_in_fields_of_its_own() -> None:
+    """A chart of the signal needs numbers, not JSON."""
+    radio = Radio(technologies=("lte", "5gnr"), bands=("eutran-3",), rsrp_dbm=-104, operator="Viettel", cell="0197763E")
+    fields = speed(Speed(engine="http", server="s", radio=radio)).fields
+    assert {name: value for name, value in fields.items() if name.startswith("radio")} == {
+        "radio_technologies": "lte,5gnr",
+        "radio_bands": "eutran-3",
+        "radio_rsrp_dbm": -104.0,
+        "radio_operator": "Viettel",
+        "radio_cell": "0197763E",
+    }
+    assert isinstance(fields["radio_rsrp_dbm"], float)
+    assert SCHEMAS["speed"]["radio_sinr_db"] is float
 
 
 def test_the_type_is_that_of_the_contract_and_not_of_the_number() -> None:
