@@ -1,6 +1,10 @@
-"""From byte counts over time to figures: warm-up, when to stop, goodput. Pure.
+"""From byte counts over time to figures: where the steady part begins, when to stop, goodput. Pure.
 
-Counts are `(seconds since the first request, payload bytes so far)`, in the order of time; rates are Mb/s.
+Counts are `(seconds since the first request, payload bytes so far)`, in the order of time; rates are Mb/s. The rates of
+bins of a quarter of a second, from the first request on, are what the two rules look at:
+
+- the measured window begins where leaving out more would make the mean less certain (`steady_bin`);
+- the test may end when that window agrees with itself and the line, not the sender, set the pace (`agrees`, `drained`).
 """
 
 from collections.abc import Sequence
@@ -9,10 +13,12 @@ from statistics import fmean, median, quantiles
 
 Counts = Sequence[tuple[float, int]]
 
-WARM_UP_MIN_S, WARM_UP_MAX_S = 1.0, 3.0
-WARM_UP_WINDOW_S, WARM_UP_WINDOWS, WARM_UP_AGREE = 0.25, 3, 0.10
-MEASURED_MIN_S = 2.0
-STABLE_BIN_S, STABLE_SPREAD = 0.2, 0.10
+BIN_S = 0.25
+WARM_UP_MIN_S = 1.0
+MEASURED_MIN_S, DRAINED_MIN_S = 2.0, 5.0
+HALVES_AGREE, TENTHS_AGREE = 0.02, 0.10
+QUEUE_MS = 5.0
+LAST_PROBES = 3
 SERIES_S = 0.1
 SLICES, SLOWEST, FASTEST = 20, 6, 2
 """Of 20 slices the slowest 30 % and the fastest 10 % are dropped, as Speedtest's classic rule does."""
@@ -51,33 +57,65 @@ def rate_mbps(counts: Counts, since: float, until: float) -> float:
     return (bytes_at(counts, until) - bytes_at(counts, since)) * 8e-6 / (until - since)
 
 
-def bins_mbps(counts: Counts, since: float, until: float, width_s: float) -> list[float]:
-    """Rates of the whole bins of a width that end at `until`, first to last."""
-    number = int((until - since) / width_s + 1e-9)
-    return [rate_mbps(counts, until - (i + 1) * width_s, until - i * width_s) for i in reversed(range(number))]
+def more_bins(bins: list[float], counts: Counts) -> bool:
+    """Adds the bins that are whole by the last count to those before; whether there were any."""
+    before = len(bins)
+    while (len(bins) + 1) * BIN_S <= counts[-1][0]:
+        bins.append(rate_mbps(counts, len(bins) * BIN_S, (len(bins) + 1) * BIN_S))
+    return len(bins) > before
 
 
-def warmed_up(counts: Counts) -> bool:
-    """Whether the ramp is over at the last count: three windows of 250 ms agree within 10 %, not before 1 s."""
-    now = counts[-1][0]
-    if now < WARM_UP_MIN_S:
-        return False
-    rates = bins_mbps(counts, now - WARM_UP_WINDOW_S * WARM_UP_WINDOWS, now, WARM_UP_WINDOW_S)
-    return max(rates) > 0 and (max(rates) - min(rates)) / max(rates) <= WARM_UP_AGREE
+def steady_bin(bins: Sequence[float]) -> int:
+    """The first bin of the steady part, by the marginal standard error rule (MSER; White, 1997).
 
-
-def stable(counts: Counts, since: float) -> bool:
-    """Whether the measured window may end: at least 2 s, and the last 2 s agree.
-
-    They do when P10 and P90 of their 200 ms bins are within 10 % of the median of each other.
+    Of all starts, the one that makes the standard error of the mean of the rest smallest: a ramp, or the surplus that
+    a sender puts into the line before its first losses, is left out as far as it makes the mean less certain, and no
+    further. The rest is at least half of the test, and does not begin before the first second of a longer one.
     """
-    now = counts[-1][0]
-    if now - since < MEASURED_MIN_S - 1e-9:
+    number = len(bins)
+    first = min(int(WARM_UP_MIN_S / BIN_S), number // 2)
+    best, least = first, float("inf")
+    total = squares = 0.0
+    for start in range(number - 1, first - 1, -1):
+        total += bins[start]
+        squares += bins[start] ** 2
+        kept = number - start
+        error = max(0.0, squares - total * total / kept) / kept**2
+        if kept * 2 >= number and error <= least:
+            best, least = start, error
+    return best
+
+
+def agrees(window: Sequence[float]) -> bool:
+    """Whether a window is steady: its halves within 2 % of the mean of each other, its P10 and P90 within 10 %."""
+    if len(window) < int(MEASURED_MIN_S / BIN_S):
         return False
-    rates = bins_mbps(counts, now - MEASURED_MIN_S, now, STABLE_BIN_S)
-    middle = median(rates)
-    tenths = quantiles(rates, n=10, method="inclusive")
-    return middle > 0 and (tenths[-1] - tenths[0]) / middle <= STABLE_SPREAD
+    mean, half = fmean(window), len(window) // 2
+    tenths = quantiles(window, n=10, method="inclusive")
+    return (
+        mean > 0
+        and abs(fmean(window[:half]) - fmean(window[-half:])) <= HALVES_AGREE * mean
+        and tenths[-1] - tenths[0] <= TENTHS_AGREE * mean
+    )
+
+
+def drained(idle_ms: Sequence[float], loaded_ms: Sequence[float]) -> bool:
+    """Whether the transfer had filled the queue of the line, and the queue is empty now.
+
+    As long as a queue stands, the line sets the pace, and two seconds tell it. A queue that came and went says that
+    the sender is slowing down: after random losses the full rate of the first seconds may not last.
+    """
+    if not idle_ms or not loaded_ms:
+        return False
+    bound = median(idle_ms) + QUEUE_MS
+    return max(loaded_ms) > bound >= min(loaded_ms[-LAST_PROBES:])
+
+
+def may_stop(bins: Sequence[float], idle_ms: Sequence[float], loaded_ms: Sequence[float]) -> bool:
+    """Whether more of the transfer would not change the figure: the rule of stopping early."""
+    window = bins[steady_bin(bins) :]
+    enough_s = DRAINED_MIN_S if drained(idle_ms, loaded_ms) else MEASURED_MIN_S
+    return len(window) * BIN_S >= enough_s and agrees(window)
 
 
 def figures(counts: Counts, since: float) -> Figures:

@@ -1,35 +1,34 @@
 """Our engine: several plain-HTTP streams from a LibreSpeed-compatible server, in one thread.
 
-The order of METHOD.md: connect times while idle, streams 50 ms apart, warm-up discarded, an early stop that looks only
-at stability, round trips beside the transfer from sockets of their own.
+In this order: round trips while idle, streams 50 ms apart, round trips beside them, until a stop rule fires; then the
+figures, from the counts of bytes alone.
 """
 
-import errno
 import secrets
 import selectors
-import socket
 import time
-from statistics import median, quantiles
+from collections.abc import Sequence
+from statistics import median
 from urllib.parse import urlsplit
 
 from agent import estimate
 from agent.dns import resolve
 from agent.engines import Progress, Test, TestFailed
+from agent.engines.round_trips import Loaded, idle_ms
 from agent.engines.stream import CHUNK_MIB, Source, Stream
-from agent.sockets import Address, connect_ms, failure, open_socket
+from agent.sockets import failure
 from xomnet.messages import Flag, Speed
 
 TICK_S = 0.05
+LAST_S = 0.5
+"""What "now" means to who watches."""
 STAGGER_S = 0.05
-IDLE_PROBES, IDLE_TIMEOUT_S = 5, 5.0
-PROBE_EVERY_S = 0.2
 FIRST_BYTE_S = 8.0
 MIN_BYTES = 65_536
 BYTES_A_STREAM = 1_000_000
 """What a stream must have brought on average where many had to be opened again."""
 LEARN_BYTES = 2_896
 """Two packets: fewer teach little."""
-_ANSWERS = frozenset({0, errno.ECONNREFUSED})
 
 GARBAGE = f"garbage.php?ckSize={CHUNK_MIB}&r="
 
@@ -43,8 +42,8 @@ def download(test: Test, engine: str, path: str) -> Speed:
     """One download test of `path` under the test's server; a random text is put after it. Raises TestFailed."""
     cpu = time.thread_time()
     source = _source(test, path)
-    idle = _idle_ms(source.address, test.interface, source.url.netloc)
-    transfer = _Transfer(test, source)
+    idle = idle_ms(source.address, test.interface, source.url.netloc)
+    transfer = _Transfer(test, source, idle)
     try:
         transfer.run()
         found = estimate.figures(transfer.counts, transfer.measured_from)
@@ -56,11 +55,12 @@ def download(test: Test, engine: str, path: str) -> Speed:
         raise
     finally:
         transfer.close()
-    loaded = transfer.probes.rtts_ms
+    loaded, loaded_p95 = transfer.loaded.median_and_p95(transfer.measured_from)
     return Speed(
         engine=engine,
         server=test.server,
         down_mbps=found.down_mbps,
+        early_mbps=transfer.early_mbps,
         gross_mbps=found.gross_mbps,
         trimmed_mbps=found.trimmed_mbps,
         bytes=transfer.bytes(),
@@ -70,9 +70,9 @@ def download(test: Test, engine: str, path: str) -> Speed:
         stop_reason=transfer.stop_reason,
         connect_ms=idle[0],
         rtt_idle_ms=median(idle),
-        rtt_loaded_ms=median(loaded) if loaded else None,
-        rtt_loaded_p95_ms=quantiles(loaded, n=20, method="inclusive")[-1] if len(loaded) > 1 else None,
-        flags=tuple(transfer.flags) + (("audit",) if test.full else ()),
+        rtt_loaded_ms=loaded,
+        rtt_loaded_p95_ms=loaded_p95,
+        flags=transfer.flags(),
         cpu_s=time.thread_time() - cpu,
         reordered_packets=sum(reordered) if reordered else None,
         series_mbps=found.series_mbps,
@@ -90,64 +90,6 @@ def _source(test: Test, path: str) -> Source:
             "settings", f"{test.server!r} is no measurement server; write http://HOST:PORT/", ("unit_fault",)
         )
     return Source(url, resolve(host, port, test.interface), test.interface, secrets.token_hex(8), path)
-
-
-def _idle_ms(address: Address, interface: str | None, host: str) -> list[float]:
-    times = []
-    for _ in range(IDLE_PROBES):
-        try:
-            times.append(connect_ms(address, interface, IDLE_TIMEOUT_S))
-        except OSError as error:
-            if not times:
-                raise failure(error, host) from error
-    return times
-
-
-class _Probes:
-    """Round trips under load: TCP connects, one after the other, from sockets of their own."""
-
-    def __init__(self, address: Address, interface: str | None, selector: selectors.BaseSelector) -> None:
-        self._address, self._interface, self._selector = address, interface, selector
-        self._sock: socket.socket | None = None
-        self._started_ns = 0
-        self._next_at = 0.0
-        self.rtts_ms: list[float] = []
-
-    def tick(self, now: float) -> None:
-        """Starts a probe where one is due; gives up on one that has had three seconds."""
-        if self._sock is not None:
-            if (time.monotonic_ns() - self._started_ns) > 3e9:
-                self._end()
-            return
-        if now < self._next_at:
-            return
-        self._next_at = now + PROBE_EVERY_S
-        self._sock = open_socket(self._address[0], self._interface)
-        self._started_ns = time.monotonic_ns()
-        try:
-            self._sock.connect(self._address[1])
-        except BlockingIOError:
-            self._selector.register(self._sock, selectors.EVENT_WRITE, self)
-        except OSError:
-            self._end()
-        else:
-            self.ready()
-
-    def ready(self) -> None:
-        """The host has answered, with a connection or a refusal: that time is a round trip."""
-        if self._sock is not None and self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in _ANSWERS:
-            self.rtts_ms.append((time.monotonic_ns() - self._started_ns) / 1e6)
-        self._end()
-
-    def _end(self) -> None:
-        if self._sock is not None:
-            if self._sock in self._selector.get_map():
-                self._selector.unregister(self._sock)
-            self._sock.close()
-            self._sock = None
-
-    def close(self) -> None:
-        self._end()
 
 
 class _Overtook:
@@ -175,15 +117,16 @@ class _Overtook:
 class _Transfer:
     """The streams and their counts, until a stop rule fires."""
 
-    def __init__(self, test: Test, source: Source) -> None:
-        self._test, self._source = test, source
+    def __init__(self, test: Test, source: Source, idle: Sequence[float]) -> None:
+        self._test, self._source, self._idle = test, source, idle
         self._selector = selectors.DefaultSelector()
-        self.probes = _Probes(source.address, test.interface, self._selector)
+        self.loaded = Loaded(source.address, test.interface, self._selector)
         self.streams: list[Stream] = []
         self.counts: list[tuple[float, int]] = [(0.0, 0)]
-        self.measured_from = 0.0
         self.stop_reason: str | None = None
-        self.flags: list[Flag] = []
+        self.early_mbps: float | None = None
+        """Of an audit: what the test would have said, had it been allowed to stop early."""
+        self._bins: list[float] = []
         self._overtook = _Overtook()
         self._gone_bytes = 0
         self._reopened = 0
@@ -240,10 +183,10 @@ class _Transfer:
         waiting = sum(self._drain(stream) for stream in list(self.streams) if stream.discarding)
         t = time.monotonic() - self._start
         self.counts.append((t, self.bytes() + self._overtook.bytes_of(waiting)))
-        self.probes.tick(t)
-        self._follow(t)
-        mbps = estimate.rate_mbps(self.counts, max(0.0, t - 0.5), t)
-        self._test.progress(Progress(t, mbps, self.bytes(), self.measured_from > 0))
+        self.loaded.tick(t)
+        mbps = estimate.rate_mbps(self.counts, max(0.0, t - LAST_S), t)
+        self._follow(t, mbps)
+        self._test.progress(Progress(t, mbps, self.bytes(), t >= estimate.WARM_UP_MIN_S))
 
     def _drain(self, stream: Stream) -> int:
         """Reads all that is in order; returns the memory held by what is not."""
@@ -259,40 +202,49 @@ class _Transfer:
         self._overtook.learn(before - after, readable)
         return after
 
-    def _follow(self, t: float) -> None:
+    def _follow(self, t: float, mbps: float) -> None:
         """The stop rules, after each count."""
         total = self.counts[-1][1]
         if self._test.cancelled.is_set():
             raise TestFailed("cancelled", "the unit is stopping", ("unit_fault",))
         if total < MIN_BYTES and t > FIRST_BYTE_S:
             raise TestFailed("stalled", f"{total} bytes in {t:.0f} s")
-        if self.measured_from == 0.0:
-            if estimate.warmed_up(self.counts):
-                self.measured_from = t
-            elif t >= estimate.WARM_UP_MAX_S:
-                self.measured_from = t
-                self.flags.append("no_steady_state")
-        measured = t - self.measured_from if self.measured_from else 0.0
-        if self.measured_from and not self._test.full and estimate.stable(self.counts, self.measured_from):
-            self.stop_reason = "stable"
-        elif measured >= self._test.max_measured_s:
+        if estimate.more_bins(self._bins, self.counts) and estimate.may_stop(self._bins, self._idle, self.loaded.ms):
+            if not self._test.full:
+                self.stop_reason = "stable"
+                return
+            if self.early_mbps is None:
+                self.early_mbps = estimate.rate_mbps(self.counts, self.measured_from, t)
+        if total + self._under_way(mbps) >= self._test.max_bytes:
+            self.stop_reason = "byte_cap"
+        elif t - self.measured_from >= self._test.max_measured_s:
             self.stop_reason = "time_cap"
-        elif total >= self._test.max_bytes:
-            self._stop_at_byte_cap(measured)
         elif t >= self._test.max_total_s:
             self.stop_reason = "total_cap"
 
-    def _stop_at_byte_cap(self, measured: float) -> None:
-        """A line too fast for its byte cap is judged by the second half of what was moved, and says so."""
-        self.stop_reason = "byte_cap"
-        self.flags.append("capped_bytes")
-        if measured < 1.0:
-            self.measured_from = self.counts[-1][0] / 2
-            if "no_steady_state" not in self.flags:
-                self.flags.append("no_steady_state")
+    def _under_way(self, mbps: float) -> float:
+        """Bytes that will still arrive when the test stops now: those of a tick, and of a round trip and the queue."""
+        last_ms = [*self._idle, *self.loaded.ms][-1]
+        return mbps * 125_000 * (TICK_S + last_ms / 1000)
+
+    @property
+    def measured_from(self) -> float:
+        """Where the steady part begins, in seconds, by what is known so far."""
+        if not self._bins:
+            return self.counts[-1][0] / 2
+        return estimate.steady_bin(self._bins) * estimate.BIN_S
+
+    def flags(self) -> tuple[Flag, ...]:
+        """What the figure is worth, once the transfer has ended."""
+        found: list[Flag] = []
+        if self.stop_reason == "byte_cap":
+            found.append("capped_bytes")
+        if not estimate.agrees(self._bins[estimate.steady_bin(self._bins) :]):
+            found.append("no_steady_state")
+        return (*found, "audit") if self._test.full else tuple(found)
 
     def close(self) -> None:
-        self.probes.close()
+        self.loaded.close()
         for stream in self.streams:
             stream.close()
         self._selector.close()

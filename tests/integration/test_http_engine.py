@@ -102,6 +102,8 @@ def test_an_audit_runs_its_full_length(start: Start, monkeypatch: pytest.MonkeyP
     assert (found.stop_reason, found.flags) == ("time_cap", ("audit",))
     assert found.measured_s == pytest.approx(3.0, abs=0.3)
     assert found.down_mbps == pytest.approx(RATE_MBPS, rel=0.05)
+    assert found.early_mbps == pytest.approx(found.down_mbps, rel=0.05)
+    assert run(start().url).early_mbps is None
 
 
 def test_the_byte_cap_ends_a_test_and_is_flagged(start: Start) -> None:
@@ -114,10 +116,10 @@ def test_the_byte_cap_ends_a_test_and_is_flagged(start: Start) -> None:
     assert found.down_mbps > 0
 
 
-def test_the_byte_cap_is_kept_to_a_tick(start: Start) -> None:
+def test_the_byte_cap_is_kept(start: Start) -> None:
     found = run(start(rate_mbps=100).url, max_bytes=8_000_000)
     assert found.bytes is not None
-    assert 8_000_000 <= found.bytes < 9_500_000
+    assert 6_500_000 <= found.bytes <= 8_000_000
 
 
 def test_the_progress_is_told_as_it_goes(start: Start) -> None:
@@ -451,7 +453,7 @@ def test_pinned_to_another_interface_the_same_server_is_out_of_reach(side_road: 
 @pytest.mark.usefixtures("short")
 def test_a_line_that_is_cut_in_mid_transfer_is_down(side_road: tuple[str, str]) -> None:
     name, url = side_road
-    cut = threading.Timer(0.5, lambda: subprocess.run([program("ip"), "link", "set", name, "down"], check=True))
+    cut = threading.Timer(0.3, lambda: subprocess.run([program("ip"), "link", "set", name, "down"], check=True))
     cut.start()
     found = run(url, interface=name, anchors=(Anchor("198.51.100.2", 443),), full=True)
     cut.join()
