@@ -100,15 +100,15 @@ def agrees(window: Sequence[float]) -> bool:
 
 
 def drained(idle_ms: Sequence[float], loaded_ms: Sequence[float]) -> bool:
-    """Whether the transfer had filled the queue of the line, and the queue is empty now.
+    """Whether the queue that the transfer had built up has gone to less than half.
 
-    As long as a queue stands, the line sets the pace, and two seconds tell it. A queue that came and went says that
-    the sender is slowing down: after random losses the full rate of the first seconds may not last.
+    As long as a queue stands, the line sets the pace, and two seconds tell it. One that shrinks says that the sender is
+    slowing down: after random losses the full rate of the first seconds does not last.
     """
     if not idle_ms or not loaded_ms:
         return False
-    bound = median(idle_ms) + QUEUE_MS
-    return max(loaded_ms) > bound >= min(loaded_ms[-LAST_PROBES:])
+    most = max(loaded_ms) - median(idle_ms)
+    return most > QUEUE_MS and median(loaded_ms[-LAST_PROBES:]) - median(idle_ms) < most / 2
 
 
 def may_stop(bins: Sequence[float], idle_ms: Sequence[float], loaded_ms: Sequence[float]) -> bool:
