@@ -83,11 +83,11 @@ def _pinned(host: str, port: int, interface: str, timeout_s: float) -> list[Addr
                 f"{host}: no name server is known for {interface}; look at nmcli device show and /etc/resolv.conf",
                 ("unit_fault",),
             )
-        texts = ask(name, servers, interface, deadline - time.monotonic())
+        texts = ask(name, servers, interface, deadline - time.monotonic(), DNS_PORT)
     return [address for text in texts for address in _numeric(text, port)]
 
 
-def ask(name: bytes, servers: Sequence[str], interface: str, timeout_s: float, port: int = DNS_PORT) -> tuple[str, ...]:
+def ask(name: bytes, servers: Sequence[str], interface: str, timeout_s: float, port: int) -> tuple[str, ...]:
     """A name's IPv4 addresses, or where it has none, its IPv6 ones, as text. Raises TestFailed `dns_failure`."""
     deadline = time.monotonic() + timeout_s
     for kind in (A, AAAA):
