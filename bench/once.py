@@ -1,4 +1,6 @@
-"""One test by our engine as a process: `python -m bench.once URL` prints its result as JSON."""
+"""One test by our engine as a process: `python -m bench.once URL` prints its result as JSON. Without URL it starts and
+ends, which tells what the start costs.
+"""
 
 import sys
 
@@ -7,4 +9,6 @@ import msgspec
 from agent.engines import Test, engine
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(engine("http")(Test(server=sys.argv[1]))))
+    measure = engine("http")
+    for url in sys.argv[1:]:
+        sys.stdout.buffer.write(msgspec.json.encode(measure(Test(server=url))))
