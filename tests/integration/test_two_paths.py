@@ -1,0 +1,155 @@
+"""Two uplinks: what a line's interface says holds for transfer, names, round trips and the programs of others.
+
+A client with two emulated links to one server: 10 Mb/s and 10 ms by the default route, 30 Mb/s and 60 ms only for who
+pins the second one. The name server writes down over which of them each query came.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.linklab import Lab, Link, two_paths
+
+FIRST, SECOND = Link(rate_mbps=10, rtt_ms=10), Link(rate_mbps=30, rtt_ms=60)
+HOST, PORT = "do1.example.vn", 8080
+URL = f"http://{HOST}:{PORT}/"
+XOMNET = str(Path(sys.executable).with_name("xomnet"))
+QUIET_BYTES = 20_000
+"""More than nothing: a kernel says this and that on a new link."""
+SERVER = f"""
+from collector.measure_server import Limits, MeasureServer
+server = MeasureServer("{Lab.server_address}", {PORT}, limits=Limits(speedtest_s=2))
+print("ready", flush=True)
+server.serve_forever()
+"""
+PROBE = """
+import msgspec, sys
+from agent.latency import parse_anchor, probe
+from agent.settings import LatencySettings
+found = probe([parse_anchor(sys.argv[2])], sys.argv[1] or None, LatencySettings(echoes=3, interval_ms=20))
+print(msgspec.json.encode(found).decode())
+"""
+LATE = 1.0
+"""Rates and round trips that differ by a factor of three and six may be measured on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The client's side of it."""
+
+    lab: Lab
+    queries: Path
+
+    def asked_from(self) -> set[str]:
+        """The addresses from which names were asked since the last time."""
+        clients = {line.split()[0] for line in self.queries.read_text().splitlines() if line != "ready"}
+        os.truncate(self.queries, 0)
+        return clients
+
+    def bytes_over(self, number: int) -> int:
+        """What the client has sent and received over one of the links."""
+        folder = f"/sys/class/net/line{number}/statistics"
+        command = ["cat", f"{folder}/rx_bytes", f"{folder}/tx_bytes"]
+        return sum(map(int, self.lab.run("client", command).stdout.split()))
+
+    def run(self, argv: list[str], **environment: str) -> Any:
+        """The JSON that a program prints in the client's namespace."""
+        clean = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+        done = self.lab.run("client", argv, check=False, timeout=60, env=clean | environment)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    def measure(self, *options: str, **environment: str) -> Any:
+        """`xomnet measure`, as a person runs it."""
+        return self.run([XOMNET, "measure", URL, "--json", *options], **environment)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
+    if os.geteuid() != 0:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("wants root: sudo make test")
+    queries = tmp_path_factory.mktemp("names") / "queries"
+    with two_paths(FIRST, SECOND, late_share=LATE) as lab:
+        etc = Path("/etc/netns") / lab.client_ns  # what `ip netns exec` shows as /etc
+        etc.mkdir(parents=True)
+        try:
+            (etc / "resolv.conf").write_text(f"nameserver {lab.server_address}\n")
+            with queries.open("ab") as file:
+                names = [f"{HOST}={lab.server_address}", f"www.speedtest.net={lab.server_address}"]
+                lab.popen(
+                    "server", [sys.executable, "-m", "tests.name_server", lab.server_address, *names], stdout=file
+                )
+            server = lab.popen("server", [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            while "ready" not in queries.read_text():
+                assert server.poll() is None
+            yield Paths(lab, queries)
+        finally:
+            shutil.rmtree(etc)
+
+
+def test_without_an_interface_the_default_route_is_measured(paths: Paths) -> None:
+    found = paths.measure()
+    assert found["down_mbps"] == pytest.approx(FIRST.ideal_mbps, rel=0.25)
+    assert paths.asked_from() == {paths.lab.ways[0].client_address}
+
+
+def test_with_an_interface_that_line_is_measured_and_no_other_one_hears_of_it(paths: Paths) -> None:
+    before = paths.bytes_over(0)
+    found = paths.measure("--interface", "line1")
+    assert found["down_mbps"] == pytest.approx(SECOND.ideal_mbps, rel=0.25)
+    assert found["rtt_idle_ms"] == pytest.approx(SECOND.rtt_ms, rel=0.5)
+    assert paths.asked_from() == {paths.lab.ways[1].client_address}
+    assert paths.bytes_over(0) - before < QUIET_BYTES
+
+
+@pytest.mark.parametrize(("anchor", "method"), [(HOST, "icmp"), (f"{HOST}:{PORT}", "tcp"), (f"{HOST}:9", "tcp")])
+@pytest.mark.parametrize(("interface", "number"), [("", 0), ("line1", 1)])
+def test_round_trips_are_those_of_the_interface(
+    paths: Paths, anchor: str, method: str, interface: str, number: int
+) -> None:
+    other = paths.bytes_over(1 - number)
+    found = paths.run([sys.executable, "-c", PROBE, interface, anchor])
+    assert (found["method"], found["received"]) == (method, 3)
+    assert found["rtt_p50_ms"] == pytest.approx((FIRST, SECOND)[number].rtt_ms, rel=0.5)
+    assert paths.asked_from() == {paths.lab.ways[number].client_address}
+    assert paths.bytes_over(1 - number) - other < 1000
+
+
+def test_speedtest_cli_is_held_to_the_interface(paths: Paths) -> None:
+    before = paths.bytes_over(0)
+    found = paths.measure("--engine", "speedtest-cli", "--interface", "line1", http_proxy=URL)
+    assert found["engine"] == "speedtest-cli"
+    assert 1.3 * FIRST.ideal_mbps < found["down_mbps"] < 1.1 * SECOND.ideal_mbps
+    assert paths.asked_from() == {paths.lab.ways[1].client_address}
+    assert paths.bytes_over(0) - before < QUIET_BYTES
+
+
+def test_speedtest_cli_without_an_interface_takes_the_default_route(paths: Paths) -> None:
+    found = paths.measure("--engine", "speedtest-cli", http_proxy=URL)
+    assert found["down_mbps"] < 1.1 * FIRST.ideal_mbps
+    assert paths.asked_from() == {paths.lab.ways[0].client_address}
+
+
+def test_ookla_finds_its_server_and_measures_over_the_interface(paths: Paths) -> None:
+    before = paths.bytes_over(0)
+    found = paths.measure("--engine", "ookla", "--interface", "line1", http_proxy=URL)
+    assert found["engine"] == "ookla"
+    assert found["down_mbps"] == pytest.approx(SECOND.ideal_mbps, rel=0.25)
+    assert paths.asked_from() == {paths.lab.ways[1].client_address}
+    assert paths.bytes_over(0) - before < QUIET_BYTES
+
+
+def test_a_name_that_the_lines_server_does_not_know_is_a_result_that_says_so(paths: Paths) -> None:
+    found = paths.run([XOMNET, "measure", "http://no.example.vn/", "--json", "--interface", "line1"])
+    assert (found["error"], "asked over line1, knows no address" in found["error_detail"]) == ("dns_failure", True)
+    assert paths.asked_from() == {paths.lab.ways[1].client_address}
