@@ -22,8 +22,8 @@ FIRST, SECOND = Link(rate_mbps=10, rtt_ms=10), Link(rate_mbps=30, rtt_ms=60)
 HOST, PORT = "do1.example.vn", 8080
 URL = f"http://{HOST}:{PORT}/"
 XOMNET = str(Path(sys.executable).with_name("xomnet"))
-QUIET_BYTES = 20_000
-"""More than nothing: a kernel says this and that on a new link."""
+QUIET_BYTES = 1500
+"""A late packet of the test before; a single request of speedtest-cli takes as much."""
 SERVER = f"""
 from collector.measure_server import Limits, MeasureServer
 server = MeasureServer("{Lab.server_address}", {PORT}, limits=Limits(speedtest_s=2))
@@ -122,7 +122,7 @@ def test_round_trips_are_those_of_the_interface(
     assert (found["method"], found["received"]) == (method, 3)
     assert found["rtt_p50_ms"] == pytest.approx((FIRST, SECOND)[number].rtt_ms, rel=0.5)
     assert paths.asked_from() == {paths.lab.ways[number].client_address}
-    assert paths.bytes_over(1 - number) - other < 1000
+    assert paths.bytes_over(1 - number) - other < QUIET_BYTES
 
 
 def test_speedtest_cli_is_held_to_the_interface(paths: Paths) -> None:
