@@ -8,9 +8,10 @@ from msgspec import Meta, Struct
 
 from xomnet.broker import Broker
 from xomnet.log import Level
-from xomnet.messages import Access, Name
+from xomnet.messages import Access
 from xomnet.settings import SettingsError, load
 from xomnet.targets import PROVINCE_TIME
+from xomnet.values import Name
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Url = Annotated[str, Meta(pattern="^http://[^/?#]+")]
@@ -23,6 +24,8 @@ class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     line: Name
     access: Access
     interface: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,15}$")] | None = None
+    modem: Annotated[str, Meta(pattern=r"^[A-Za-z0-9/][A-Za-z0-9/_.:-]{0,127}$")] | None = None
+    """As `mmcli -m` takes it: a number, a path, an identity. Absent: a mobile line has the modem of its interface."""
     metered: bool | None = None
     engine: EngineName = "http"
     servers: tuple[Url, ...] | None = None

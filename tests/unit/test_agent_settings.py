@@ -46,6 +46,7 @@ CHANGES = [
     ("    access: fixed", "    access: fibre", 10, "lines[0].access", "'fibre'", "fixed or mobile"),
     ("    access: fixed\n", "", 9, "lines[0].access", "nothing", "fixed or mobile"),
     ("    interface: eth0", "    interface: a/b", 11, "lines[0].interface", "'a/b'", "a text of the form"),
+    ("    interface: eth0", "    modem: --reset", 11, "lines[0].modem", "'--reset'", "a text of the form"),
     ("    interface: eth0", "    metered: 1", 11, "lines[0].metered", "1", "true or false"),
     ("    interface: eth0", "    engine: iperf", 11, "lines[0].engine", "'iperf'", "http or ookla or speedtest-cli"),
     ("    interface: eth0", "    servers: [x]", 11, "lines[0].servers[0]", "'x'", "^http://"),
