@@ -65,3 +65,8 @@ def read_clock(assume_synced: bool = False) -> ClockReading:
 def rebase(taken_boot_ns: int, now: ClockReading) -> dt.datetime:
     """When, by the wall clock of `now`, something of the same boot was taken."""
     return now.wall - dt.timedelta(microseconds=(now.boot_ns - taken_boot_ns) // 1000)
+
+
+def stepped_s(before: ClockReading, after: ClockReading) -> float:
+    """By how many seconds the wall clock was set between two readings of one boot; back is negative."""
+    return (after.wall - rebase(after.boot_ns, before)).total_seconds()

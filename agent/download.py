@@ -1,5 +1,6 @@
 """One download test of a line: which server, what its failure means, what it cost."""
 
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
@@ -7,9 +8,9 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from agent.engines import Engine, Progress, Test, TestFailed, engine
-from agent.interface import read_interface
 from agent.latency import Anchor, probe
 from agent.settings import LatencySettings, LineSettings
+from agent.witness import Witness
 from xomnet.messages import Flag, Speed
 
 METERED_MEASURED_S, UNMETERED_MEASURED_S = 6.0, 10.0
@@ -48,8 +49,17 @@ def download(
     full: bool = False,
     progress: Callable[[Progress], None] = NO_PROGRESS,
     last_try: bool = True,
+    cross_traffic_mbps: float | None = None,
 ) -> Speed:
-    """A result in any case; a failed one says why. Raises AllBusy unless this is the `last_try`."""
+    """A result in any case, with what was seen beside it; a failed one says why. Raises AllBusy unless this is the
+    `last_try`. Others may receive `cross_traffic_mbps`; None: 2 % of the figure.
+    """
+    witness = Witness(line)
+
+    def told(now: Progress) -> None:
+        witness.progress(now)
+        progress(now)
+
     test = Test(
         server="",
         interface=line.interface,
@@ -58,15 +68,11 @@ def download(
         max_measured_s=METERED_MEASURED_S if line.is_metered else UNMETERED_MEASURED_S,
         full=full,
         cancelled=cancelled,
-        progress=progress,
+        progress=told,
     )
-    before = None if line.interface is None else read_interface(line.interface)
-    result = _first_that_answers(engine(line.engine), line.engine, test, servers, anchors, last_try)
-    after = None if line.interface is None else read_interface(line.interface)
-    if before is None or after is None or result.bytes is None:
-        return result
-    others = after.rx_bytes - before.rx_bytes - result.bytes
-    return replace(result, other_bytes=max(0, others), link_mbps=after.link_mbps)
+    with contextlib.closing(witness):
+        result = _first_that_answers(engine(line.engine), line.engine, test, servers, anchors, last_try)
+        return witness.tell(result, cross_traffic_mbps)
 
 
 def _first_that_answers(

@@ -1,5 +1,7 @@
 """The unit itself: CPU, memory, disk, temperature, power, interfaces, clock, spool."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -9,8 +11,12 @@ from agent.interface import read_interface
 from xomnet import __version__
 from xomnet.messages import Health, Interface
 
-THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
-"""Raspberry Pi kernels give here what `vcgencmd get_throttled` prints, readable for all."""
+PLATFORM = Path("/sys/devices/platform")
+THROTTLED = next(PLATFORM.glob("soc*/soc*:firmware/get_throttled"), PLATFORM / "soc/soc:firmware/get_throttled")
+"""Raspberry Pi kernels give here what `vcgencmd get_throttled` prints, readable for all; a Pi 5 under another name, and
+newer kernels no more: then the program is asked, which wants the group `video`.
+"""
+VCGENCMD_S = 2.0
 THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 MAX_INTERFACES = 8
 
@@ -48,9 +54,34 @@ def temperature(path: Path) -> float | None:
 def throttled(path: Path) -> int | None:
     """The bits of `get_throttled`; None on a machine that is no Raspberry Pi."""
     try:
-        return int(path.read_text().strip().removeprefix("0x"), 16)
-    except (OSError, ValueError):
+        return int((_text(path) or _vcgencmd()).strip().removeprefix("throttled="), 16)
+    except ValueError:
         return None
+
+
+def throttled_between(before: int | None, after: int | None) -> bool:
+    """True where one of the two readings shows it (bits 0 to 3), or a bit of what has occurred (16 to 19) is new."""
+    now = (before or 0) | (after or 0)
+    occurred = ((after or 0) & ~(before or 0)) >> 16 if before is not None else 0
+    return bool((now | occurred) & 0b1111)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _vcgencmd() -> str:
+    program = shutil.which("vcgencmd")
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run([program, "get_throttled"], capture_output=True, timeout=VCGENCMD_S, check=False)
+    except (subprocess.TimeoutExpired, OSError):
+        return ""
+    return done.stdout.decode(errors="replace")
 
 
 def interfaces() -> tuple[Interface, ...]:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import psutil
 
-from agent.health import THROTTLED, throttled
+from agent.health import THROTTLED, throttled, throttled_between
 from agent.interface import SYS, read_interface
 from xomnet.messages import Flag
 
 LOOK_S = 1.0
-_THROTTLED_NOW = 0b1111
-"""Of `get_throttled`: under-voltage, frequency capped, throttled, soft temperature limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def precheck(
     if cpu > cpu_busy_percent:
         flags.append("cpu_bound")
         busy = f"CPU {cpu:.0f} % busy"
-    if (throttled(throttled_file) or 0) & _THROTTLED_NOW:
+    if throttled_between(None, throttled(throttled_file)):
         flags.append("throttled")
     if interface is None:
         return Precheck(tuple(flags), busy)
