@@ -1,13 +1,24 @@
-"""`python -m bench [loopback|accuracy]`: benchmarks, with their results written down in `bench/results/`."""
+"""`python -m bench [KIND …]`: benchmarks, with their results written down in `bench/results/`.
+
+`loopback` needs nothing; the others need root, for the laboratory. Without a kind: all of them, the long one (`grid`,
+over three hours, but it goes on where it was) last.
+"""
 
 import sys
 
-from bench import accuracy, loopback
+from bench import accuracy, grid, loopback, sides, variations
 
-KINDS = {"loopback": loopback.main, "accuracy": accuracy.main}
+KINDS = {
+    "loopback": loopback.main,
+    "sides": sides.main,
+    "variations": variations.main,
+    "accuracy": accuracy.main,
+    "grid": grid.main,
+}
 
 if __name__ == "__main__":
-    kind = sys.argv[1] if len(sys.argv) > 1 else "loopback"
-    if kind not in KINDS:
-        sys.exit(f"found {kind!r}; allowed: {' or '.join(KINDS)}")
-    sys.exit(KINDS[kind]())
+    options = [word for word in sys.argv[1:] if word.startswith("--")]
+    wanted = [word for word in sys.argv[1:] if word not in options] or [*KINDS]
+    if unknown := [word for word in wanted if word not in KINDS] + [word for word in options if word != "--anew"]:
+        sys.exit(f"found {unknown[0]!r}; allowed: {', '.join(KINDS)}, --anew")
+    sys.exit(max(KINDS[kind](*options) for kind in wanted))

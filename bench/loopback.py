@@ -18,7 +18,7 @@ RATE_MBPS, ROUNDS = 150.0, 5
 LIBRESPEED = "librespeed-cli"
 
 
-def main() -> int:
+def main(*_: str) -> int:
     """Runs the tools in turn and writes `loopback.json` and `loopback.md`."""
     theirs = rivals.available(LIBRESPEED)
     tools: dict[str, Tool] = {"xomnet": xomnet, "speedtest-cli": speedtest_cli, **theirs}

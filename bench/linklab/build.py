@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -17,8 +18,16 @@ class BuildError(RuntimeError):
     """A program of the laboratory could not be compiled: why, and what to do."""
 
 
+_one_at_a_time = threading.Lock()
+
+
 def built(name: str) -> Path:
     """The compiled program of this name. Raises BuildError."""
+    with _one_at_a_time:
+        return _built(name)
+
+
+def _built(name: str) -> Path:
     content = b"".join(file.read_bytes() for file in sorted(HERE.glob("*.[ch]"))) + " ".join(FLAGS).encode()
     program = BUILT / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}"
     if program.exists():
