@@ -1,7 +1,6 @@
 """The agent as a process: wires the parts, answers signals, feeds the watchdog."""
 
 import argparse
-import datetime as dt
 import fcntl
 import os
 import signal
@@ -44,8 +43,7 @@ def run(config: Path, settings: AgentSettings) -> int:
     with _only_one(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
         spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6))
-        month = dt.datetime.now(settings.timezone).strftime("%Y-%m")
-        ledger = Ledger(settings.state_dir / "ledger.json", month)
+        ledger = Ledger(settings.state_dir / "ledger.json")
         clock = settings.clock
         uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced)
         unit = Unit(settings, spool, ledger, targets, stop)

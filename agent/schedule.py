@@ -3,12 +3,14 @@
 import datetime as dt
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 PEAK_HOURS = (19, 23)
 METERED_HOURS = ((6, 12), (12, 18), (19, 21), (21, 23))
 UNMETERED_HOURS = ((0, 6), (6, 11), (11, 15), (15, 19), (19, 20), (20, 21), (21, 22), (22, 23))
 AUDIT_ONE_IN = 10
+LONGEST_MONTH_DAYS = 31
 LATEST = dt.timedelta(minutes=1)
 """Before a slot's end: a test begun later would run into the next one."""
 
@@ -22,14 +24,15 @@ class Slot:
     peak: bool
 
 
-def slots(day: dt.date, metered: bool, zone: ZoneInfo) -> list[Slot]:
+@lru_cache(maxsize=64)
+def slots(day: dt.date, metered: bool, zone: ZoneInfo) -> tuple[Slot, ...]:
     """The slots of a day by the clock on the wall there, in the order of time."""
 
     def at(hour: int) -> dt.datetime:
         return dt.datetime.combine(day, dt.time(hour), zone).astimezone(dt.UTC)
 
     hours = METERED_HOURS if metered else UNMETERED_HOURS
-    return [Slot(at(start), at(end), PEAK_HOURS[0] <= start < PEAK_HOURS[1]) for start, end in hours]
+    return tuple(Slot(at(start), at(end), PEAK_HOURS[0] <= start < PEAK_HOURS[1]) for start, end in hours)
 
 
 def moment(slot: Slot, seed: str, not_before: dt.datetime | None = None) -> dt.datetime:
@@ -77,11 +80,23 @@ def next_test(
     raise AssertionError("three days without a slot")
 
 
-def peak_tests_left(now: dt.datetime, metered: bool, zone: ZoneInfo) -> int:
-    """Peak tests between now and the end of the calendar month."""
+def peak_tests_left(now: dt.datetime | None, metered: bool, zone: ZoneInfo) -> int:
+    """Peak tests between now and the end of the calendar month; None, a clock not to be trusted: of a whole one."""
+    if now is None:
+        return LONGEST_MONTH_DAYS * sum(slot.peak for slot in slots(dt.date(2000, 1, 1), metered, zone))
     local = now.astimezone(zone)
     day, count = local.date(), 0
     while day.month == local.month:
         count += sum(1 for slot in slots(day, metered, zone) if slot.peak and slot.start > now)
         day += dt.timedelta(days=1)
     return count
+
+
+def days_left(now: dt.datetime | None, zone: ZoneInfo) -> float:
+    """Days until the end of the calendar month; None, a clock not to be trusted: a whole one."""
+    if now is None:
+        return float(LONGEST_MONTH_DAYS)
+    local = now.astimezone(zone)
+    first = (local.replace(day=1) + dt.timedelta(days=LONGEST_MONTH_DAYS + 1)).replace(day=1)
+    end = dt.datetime.combine(first.date(), dt.time(), zone)
+    return (end.astimezone(dt.UTC) - now).total_seconds() / 86_400

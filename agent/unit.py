@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from agent import schedule
-from agent.budget import WIRE_FACTOR, Ledger, LedgerError, allow
+from agent.budget import Ledger, LedgerError
 from agent.clock import ClockReading, read_clock, rebase
-from agent.download import AllBusy, download, wanted_bytes
+from agent.download import AllBusy, download
 from agent.health import health
 from agent.latency import Anchor, parse_anchor, probe
+from agent.metering import DRAIN_S, Meter
 from agent.outage import Watch, after_probe
 from agent.precheck import Precheck, precheck
 from agent.settings import AgentSettings, LineSettings
@@ -46,6 +47,8 @@ class _Line:
     watch: Watch = field(default_factory=Watch)
     deferred: int = 0
     busy_tries: int = 0
+    spent: bool = False
+    """It was said that no byte is left for echoes."""
 
 
 class Unit:
@@ -55,6 +58,7 @@ class Unit:
         self, settings: AgentSettings, spool: Spool, ledger: Ledger, targets: Targets, stop: threading.Event
     ) -> None:
         self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
+        self._meter = Meter(settings, ledger)
         self._zone = settings.timezone
         self._anchors: tuple[Anchor, ...] = tuple(parse_anchor(text) for text in settings.anchors)
         self._up_since = self._clock()
@@ -68,7 +72,8 @@ class Unit:
         """New settings, from the next thing that is due on; a line keeps what is remembered of it."""
         known = {line.settings.line: line for line in self._lines}
         now = time.monotonic()
-        self._settings, self._zone = settings, settings.timezone
+        self._settings = self._meter.settings = settings
+        self._zone = settings.timezone
         self._anchors = tuple(parse_anchor(text) for text in settings.anchors)
         fresh = []
         for line in settings.lines:
@@ -92,18 +97,18 @@ class Unit:
         self._commit(Event(name="started"), None)
         while not self._stop.is_set():
             self.alive_at = time.monotonic()
+            self._meter.look()
             waits = [self._do_health()]
             for line in self._lines:
                 for do in (self._do_latency, self._do_speed):
                     waits.append(do(line))
                     self.alive_at = time.monotonic()
             self._stop.wait(max(0.0, min(IDLE_S, *waits)))
+        self._meter.look()
+        self._meter.save()
 
     def _clock(self) -> ClockReading:
         return read_clock(self._settings.clock.assume_synced)
-
-    def _month(self) -> str:
-        return self._clock().wall.astimezone(self._zone).strftime("%Y-%m")
 
     def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None) -> None:
         """Into the spool; where the disk refuses, the unit says so and goes on measuring."""
@@ -137,7 +142,7 @@ class Unit:
         anchors = self._anchors or server_anchors(line.settings.servers or self._settings.servers)
         if not anchors or self._stop.is_set():
             return IDLE_S
-        if now >= line.latency_at:
+        if now >= line.latency_at and self._has_bytes_for_echoes(line):
             taken = self._clock()
             found = probe(anchors, line.settings.interface, self._settings.latency)
             self._commit(found, line.settings.line, taken)
@@ -146,7 +151,15 @@ class Unit:
                 self._commit(ended.outage, line.settings.line, ended.began)
             every = self._settings.latency.every_s
             line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if line.watch.suspicious else every)
-        return line.latency_at - time.monotonic()
+        return max(line.latency_at - time.monotonic(), IDLE_S if line.spent else 0.0)
+
+    def _has_bytes_for_echoes(self, line: _Line) -> bool:
+        reason = self._meter.spent(line.settings)
+        if reason is not None and not line.spent:
+            log.warning("budget spent", line=line.settings.line, reason=reason)
+            self._commit(Event(name="budget_spent", detail=reason), line.settings.line)
+        line.spent = reason is not None
+        return not line.spent
 
     def _do_speed(self, line: _Line) -> float:
         now = time.monotonic()
@@ -204,7 +217,7 @@ class Unit:
             flags=tuple(dict.fromkeys([*result.flags, *flags])),
             link_mbps=result.link_mbps or check.link_mbps,
             budget_bytes=budget,
-            budget_used_bytes=None if budget is None else min(self._ledger.used(settings.line, self._month()), 2**53),
+            budget_used_bytes=None if budget is None else self._meter.used(settings),
         )
         self._commit(result, settings.line, taken)
         line.deferred = line.busy_tries = 0
@@ -222,7 +235,7 @@ class Unit:
 
     def _measure(self, line: _Line, planned: schedule.Planned | None, check: Precheck) -> Speed:
         """Reserves the bytes, measures, settles. Raises AllBusy while tries are left."""
-        settings, month = line.settings, self._month()
+        settings = line.settings
         servers = settings.servers or self._settings.servers
         failed = Speed(engine=settings.engine, server=servers[0] if servers else "", bytes=0)
         if check.broken is not None:
@@ -230,19 +243,14 @@ class Unit:
             # A dark Ethernet port is a cable or a box without power on our side; a modem's is the network's as well.
             ours: tuple[Flag, ...] = ("unit_fault",) if settings.access == "fixed" else ()
             return replace(failed, error=error, error_detail=detail, flags=ours)
-        wanted = wanted_bytes(settings)
-        peak_left = schedule.peak_tests_left(self._clock().wall, settings.is_metered, self._zone)
-        peak = planned is not None and planned.slot.peak
-        used = self._ledger.used(settings.line, month)
-        allowed = allow(used, settings.budget_bytes, wanted, peak, peak_left if planned else 0)
+        allowed = self._meter.allowance(settings, planned)
         if allowed.reason is not None:
             return replace(failed, error="budget", error_detail=allowed.reason, flags=("budget_skip",))
-        reserved = int(allowed.max_bytes * WIRE_FACTOR)
         try:
-            self._ledger.charge(settings.line, month, reserved)
+            self._meter.reserve(settings, allowed.max_bytes)
         except LedgerError as error:
             return replace(failed, error="ledger", error_detail=str(error)[:512], flags=("unit_fault",))
-        moved = 0
+        result = None
         try:
             result = download(
                 settings,
@@ -253,16 +261,10 @@ class Unit:
                 full=planned is not None and planned.audit,
                 last_try=line.busy_tries >= BUSY_TRIES,
             )
-            moved = result.bytes or 0
         finally:
-            self._settle(settings.line, month, int(moved * WIRE_FACTOR) - reserved)
+            self._stop.wait(DRAIN_S)
+            self._meter.settle(settings, result)
         return result
-
-    def _settle(self, line: str, month: str, difference: int) -> None:
-        try:
-            self._ledger.charge(line, month, difference)
-        except LedgerError as error:
-            log.error("bytes not settled, the reservation stays", line=line, reason=str(error))
 
 
 def server_anchors(servers: Sequence[str]) -> tuple[Anchor, ...]:

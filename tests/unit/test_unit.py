@@ -32,7 +32,7 @@ def first_test(folder: Path, access: Access, stop: threading.Event) -> SpeedResu
         clock=ClockSettings(assume_synced=True),
     )
     spool = Spool(folder / "spool.db", "nd-a", UUID(int=1))
-    ledger = Ledger(folder / "ledger.json", "2026-11")
+    ledger = Ledger(folder / "ledger.json")
     unit = Unit(settings, spool, ledger, load_targets(config_file("targets.yaml")), stop)
     loop = threading.Thread(target=unit.run)
     loop.start()
