@@ -74,7 +74,7 @@ class Found:
 
     @property
     def unsteady_percent(self) -> float:
-        """How far the two halves of the reference's steady part are from each other: what a second look would differ."""
+        """How far the two halves of the reference's steady part are from each other."""
         steady = self.reference_mbps[STEADY_FROM_S:]
         half = len(steady) // 2
         return 100 * abs(statistics.fmean(steady[:half]) / statistics.fmean(steady[half:]) - 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.linklab import Lab, Link, Overrun, laboratory
+from bench.linklab.emulator import LATE_SHARE
 from bench.tools import Inside
 
 T = TypeVar("T")
@@ -20,14 +21,17 @@ PORT = 8099
 TRIES = 10
 
 
-def on_a_fresh_link(link: Link, measure: Callable[[Lab, str, Inside], T], tries: int = TRIES) -> T:
+def on_a_fresh_link(
+    link: Link, measure: Callable[[Lab, str, Inside], T], tries: int = TRIES, late_share: float = LATE_SHARE
+) -> T:
     """What `measure(lab, url, inside)` finds on a link of its own, with our server and iperf3's at its far end.
 
-    A run that the laboratory could not keep up with is void and done again. Raises Overrun when that goes on.
+    A run that the laboratory could not keep up with (see `laboratory` for `late_share`) is void and done again. Raises
+    Overrun when that goes on.
     """
     for attempt in range(tries):
         try:
-            with laboratory(link) as lab:
+            with laboratory(link, late_share=late_share) as lab:
                 _serve(lab)
                 return measure(lab, f"http://{lab.server_address}:{PORT}/", partial(lab.inside, "client"))
         except Overrun as overrun:
@@ -43,7 +47,7 @@ def _serve(lab: Lab) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     lab.popen("server", ["iperf3", "-s"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.3)
+    time.sleep(0.3)  # it does not say when it listens
 
 
 def iperf3_by_second(lab: Lab, streams: int, seconds: int) -> list[float]:
