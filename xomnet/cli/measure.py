@@ -43,6 +43,8 @@ def measure(
 ) -> None:
     """Measures the download of this machine's line and compares it with the target.
 
+    On a unit its bytes count in the line's monthly budget: the agent reads the counters of the port.
+
     Example: xomnet measure http://do.example.vn:8080/ --access mobile --interface wwan0
     """
     target = load_targets(config_file("targets.yaml")).down_mbps(
