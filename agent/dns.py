@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from agent.dns_message import AAAA, NO_ERROR, NO_SUCH_NAME, RCODES, A, Answer, name_of, parse, question
@@ -27,15 +27,25 @@ TCP_S = 4.0
 UDP_BYTES = 4096
 
 
-def resolve(host: str, port: int, interface: str | None = None, timeout_s: float = 10.0) -> Address:
+def resolve(
+    host: str,
+    port: int,
+    interface: str | None = None,
+    timeout_s: float = 10.0,
+    servers: Callable[[str], Sequence[str]] = name_servers,
+) -> Address:
     """The first address of a name, IPv4 before IPv6. Raises TestFailed, mostly `dns_failure`; keeps to its time.
 
-    With an interface: an address as it stands, then /etc/hosts, then DNS over that interface; names are absolute.
+    With an interface: an address as it stands, then /etc/hosts, then DNS over that interface of those that `servers`
+    gives for it; names are absolute.
     """
     if not 0 < port < 65536:  # getaddrinfo takes 99999 for 34463
         raise TestFailed("settings", f"{host}: port {port} is not one of 1 to 65535", ("unit_fault",))
     try:
-        found = _of_system(host, port, timeout_s) if interface is None else _pinned(host, port, interface, timeout_s)
+        if interface is None:
+            found = _of_system(host, port, timeout_s)
+        else:
+            found = _pinned(host, port, interface, timeout_s, servers)
     except OSError as error:
         raise TestFailed("dns_failure", f"{host}: {error.strerror or error}") from error
     except ValueError as error:  # IDNA says UnicodeError of an empty label or one of over 63 letters
@@ -68,7 +78,9 @@ def _of_system(host: str, port: int, timeout_s: float) -> list[Address]:
     return found
 
 
-def _pinned(host: str, port: int, interface: str, timeout_s: float) -> list[Address]:
+def _pinned(
+    host: str, port: int, interface: str, timeout_s: float, servers: Callable[[str], Sequence[str]]
+) -> list[Address]:
     deadline = time.monotonic() + timeout_s
     try:
         return _numeric(host, port)
@@ -76,14 +88,14 @@ def _pinned(host: str, port: int, interface: str, timeout_s: float) -> list[Addr
         name = name_of(host)
     texts = in_hosts(name.decode())
     if not texts:
-        servers = name_servers(interface)
-        if not servers:
+        known = servers(interface)
+        if not known:
             raise TestFailed(
                 "dns_failure",
                 f"{host}: no name server is known for {interface}; look at nmcli device show and /etc/resolv.conf",
                 ("unit_fault",),
             )
-        texts = ask(name, servers, interface, deadline - time.monotonic(), DNS_PORT)
+        texts = ask(name, known, interface, deadline - time.monotonic(), DNS_PORT)
     return [address for text in texts for address in _numeric(text, port)]
 
 

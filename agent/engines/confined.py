@@ -9,12 +9,14 @@ import runpy
 import socket
 import sys
 import urllib.request
+from functools import cache
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 
 from agent.dns import resolve
 from agent.engines import TestFailed
+from agent.name_servers import name_servers
 from agent.sockets import SO_BINDTODEVICE
 
 HTTP_PORT = 80
@@ -23,6 +25,11 @@ HTTP_PORT = 80
 def pin_everything(interface: str) -> None:
     """From now on every socket of this process leaves by the interface, and every name is asked over it."""
     plain_getaddrinfo = socket.getaddrinfo
+    servers = name_servers(interface)
+
+    @cache  # forty connections to one server ask for its name once
+    def address_of(host: str) -> str:
+        return str(resolve(host, HTTP_PORT, interface, servers=lambda _: servers)[1][0])
 
     class Pinned(socket.socket):
         def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
@@ -33,7 +40,7 @@ def pin_everything(interface: str) -> None:
     def getaddrinfo(host: Any, port: Any, *more: Any, **options: Any) -> Any:
         if isinstance(host, str) and not options.get("flags", 0) & socket.AI_NUMERICHOST:
             try:
-                host = resolve(host, HTTP_PORT, interface)[1][0]
+                host = address_of(host)
             except TestFailed as failed:
                 raise socket.gaierror(socket.EAI_NONAME, str(failed)) from failed
         return plain_getaddrinfo(host, port, *more, **options)
@@ -60,9 +67,9 @@ def tell_failures() -> None:
 
 def main() -> None:
     memory_bytes, interface, module, *arguments = sys.argv[1:]
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     if interface:
-        pin_everything(interface)
+        pin_everything(interface)  # asks nmcli, which would inherit the limit and may not live with it
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     tell_failures()
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

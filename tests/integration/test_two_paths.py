@@ -163,3 +163,25 @@ def test_a_name_that_the_lines_server_does_not_know_is_a_result_that_says_so(pat
     found = paths.run([XOMNET, "measure", "http://no.example.vn/", "--json", "--interface", "line1"])
     assert (found["error"], "asked over line1, knows no address" in found["error_detail"]) == ("dns_failure", True)
     assert paths.asked_from() == {paths.lab.ways[1].client_address}
+
+
+def test_network_manager_says_whom_to_ask_over_a_line_and_is_asked_once(paths: Paths, tmp_path: Path) -> None:
+    """Whatever resolv.conf says, which has the servers of all lines; and in no less memory than others have."""
+    nmcli, asked = tmp_path / "nmcli", tmp_path / "asked"
+    says = f"GENERAL.IP-IFACE:line0\nIP4.DNS[1]:10.77.0.9\n\nGENERAL.IP-IFACE:line1\nIP4.DNS[1]:{Lab.server_address}\n"
+    nmcli.write_text(f"#!/bin/sh\nulimit -v >> {asked}\nprintf '%s' '{says}'\n")
+    nmcli.chmod(0o755)
+    resolv_conf = Path("/etc/netns") / paths.lab.client_ns / "resolv.conf"
+    before = resolv_conf.read_text()
+    resolv_conf.write_text("nameserver 10.77.0.9\n")
+    try:
+        found = paths.measure(
+            "--engine", "speedtest-cli", "--interface", "line1", http_proxy=URL, PATH=f"{tmp_path}:{os.environ['PATH']}"
+        )
+    finally:
+        resolv_conf.write_text(before)
+    assert found["engine"] == "speedtest-cli"
+    assert asked.read_text() == "unlimited\n"
+    queries = paths.queries.read_text().splitlines()
+    assert queries == [f"{paths.lab.ways[1].client_address} {HOST}"]
+    paths.asked_from()
