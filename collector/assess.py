@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import median
+from statistics import fmean, median
 
-from collector.store import Sample
+from collector.store import Sample, SpeedRow
 from xomnet.states import State
 
 EXCLUDED_FLAGS = frozenset(
@@ -54,6 +54,14 @@ def counted_mbps(sample: Sample) -> float | None:
     if sample.error is not None:
         return 0.0 if "link_down" in sample.flags and "unit_fault" not in sample.flags else None
     return None if EXCLUDED_FLAGS.intersection(sample.flags) else sample.down_mbps
+
+
+def early_bias(tests: Sequence[SpeedRow]) -> tuple[int, float] | None:
+    """How many audits there are among some tests, and by which share of the full figure stopping early would have been
+    off in the mean. None without an audit.
+    """
+    off = [test.early_mbps / test.down_mbps - 1 for test in tests if test.early_mbps is not None and test.down_mbps]
+    return (len(off), fmean(off)) if off else None
 
 
 def judge(

@@ -16,6 +16,7 @@ import msgspec
 
 from collector.dead_letters import DeadLetters, letter
 from collector.metrics import Metrics
+from collector.points import Point
 from collector.services import AgentSeen
 from collector.store import Store, StoreRefused, StoreUnavailable
 from collector.validate import Accepted, Refused, ResultId, validate
@@ -166,9 +167,16 @@ class Intake(Handler):
         if refused and self._until_done(lambda: self._keep(refused, now)) is None:
             return
         self._metrics.stored.inc(len(ids))
+        self._observe_audits(one.point for one in accepted if id(one.point) in ids)
         if ids:
             self._last_stored_at = time.monotonic()
         self._answer(batch, list(ids.values()), [verdict for _, verdict in refused])
+
+    def _observe_audits(self, stored: Iterable[Point]) -> None:
+        for point in stored:
+            early, full = point.fields.get("early_mbps"), point.fields.get("down_mbps")
+            if isinstance(early, float) and isinstance(full, float) and full > 0:
+                self._metrics.early_stop.observe(early / full)
 
     def _keep(self, refused: list[tuple[Message, Refused]], now: dt.datetime) -> bool:
         letters = [

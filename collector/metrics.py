@@ -1,6 +1,6 @@
 """The collector's own figures, in Prometheus text at `/metrics`."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Summary, disable_created_metrics, generate_latest
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -21,6 +21,11 @@ class Metrics:
             "xomnet_last_result_age_seconds", "Since a result was last stored", registry=self.registry
         )
         self.connected = Gauge("xomnet_broker_connected", "1 while connected to the broker", registry=self.registry)
+        self.early_stop = Summary(
+            "xomnet_audit_early_ratio",
+            "What an early stop would have said over the audit",
+            registry=self.registry,
+        )
         self.lines = Gauge("xomnet_lines", "Registered lines by state", ["state"], registry=self.registry)
 
     def text(self) -> bytes:

@@ -145,7 +145,10 @@ def _speed(seed: Seed, seq: int, at: dt.datetime, chance: random.Random) -> Spee
     mbps = max(1.0, seed.mbps * chance.gauss(0.9 if evening else 1.0, seed.spread))
     flags = ((seed.flag,) if seed.flag and seq % 4 == 1 else ()) + (("cross_traffic",) if seq % 13 == 6 else ())
     rtt = chance.gauss(9 if seed.access == "fixed" else 34, 2)
-    return Speed(engine="http", server="do.example.vn", down_mbps=round(mbps, 2), bytes=int(mbps * 400_000),
+    audit = seq % 10 == 3
+    flags += ("audit",) if audit else ()
+    return Speed(engine="http", server="do.example.vn", down_mbps=round(mbps, 2),
+                 early_mbps=round(mbps, 2) * 0.998 if audit else None, bytes=int(mbps * 400_000),
                  duration_s=round(chance.uniform(2.8, 4.4), 1), streams=6, stop_reason="stable", flags=flags,
                  rtt_idle_ms=round(rtt, 1), rtt_loaded_ms=round(rtt * chance.uniform(1.5, 4), 1))  # fmt: skip
 

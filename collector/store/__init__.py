@@ -41,6 +41,7 @@ class SpeedRow:
     server: str
     flags: tuple[str, ...] = ()
     down_mbps: float | None = None
+    early_mbps: float | None = None
     gross_mbps: float | None = None
     trimmed_mbps: float | None = None
     bytes: int | None = None

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from collector.assess import Rules, counted_mbps, judge
+from collector.assess import Rules, counted_mbps, early_bias, judge
 from collector.lines import LineStatus
 from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
 from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
 from collector.web.query import Filter, levels
-from collector.web.texts import Texts
+from collector.web.texts import Texts, rounded
 from collector.web.views import sample_of
 from collector.web.words import access_word, remarks
 from xomnet.states import LOOKS, State
@@ -104,7 +104,7 @@ def line_page(
             (levels(row.area)[i], Filter(area=levels(row.area)[: i + 1]).href()) for i in range(len(levels(row.area)))
         ],
         why=why(status, rules, t, now),
-        facts=_facts(status, t, now),
+        facts=_facts(status, history.speed, t, now),
         ranges=[
             RangeChip(t.text("{n} h", n=h) if h <= 24 else t.span(h * 3600), f"?hours={h}", h == hours) for h in HOURS
         ],
@@ -196,21 +196,28 @@ def _median_sentence(status: LineStatus, rules: Rules, t: Texts) -> str | None:
     )
 
 
-def _facts(status: LineStatus, t: Texts, now: dt.datetime) -> list[tuple[str, str]]:
+def _facts(status: LineStatus, speed: Sequence[SpeedRow], t: Texts, now: dt.datetime) -> list[tuple[str, str]]:
     row, judged = status.row, status.judgement
-    last = judged.last_result_at
+    last, audits = judged.last_result_at, early_bias(speed)
     facts = [
         (t.text("Access"), f"{access_word(t, row.access)} · {row.isp}"),
         (t.text("Plan"), t.text("{n} Mb/s", n=t.target(row.plan_mbps)) if row.plan_mbps is not None else None),
         (t.text("Target"), t.text("{n} Mb/s", n=t.target(judged.target_mbps))),
         (t.text("Last test"), t.text("{n} Mb/s", n=t.mbps(judged.now_mbps)) if judged.now_mbps is not None else None),
         (t.text("Last result"), t.ago(max(0.0, (now - last).total_seconds())) if last is not None else None),
+        (t.text("Early stop"), None if audits is None else _early_stop(*audits, t)),
         (t.text("Unit"), row.agent),
         (t.text("Line"), row.line + (f" ({row.interface})" if row.interface else "")),
         (t.text("Hamlet code"), row.hamlet_code),
         (t.text("Registered from"), row.from_.strftime("%d/%m/%Y" if t.language == "vi" else "%Y-%m-%d")),
     ]
     return [(name, value) for name, value in facts if value is not None]
+
+
+def _early_stop(number: int, off: float, t: Texts) -> str:
+    sign = "+" if rounded(100 * off, 1) > 0 else ""
+    audits = t.plural("{n} full-length test", "{n} full-length tests", number)
+    return t.text("{off} % off in {audits}", off=sign + t.number(100 * off), audits=audits)
 
 
 def validity_of(row: SpeedRow) -> draw.Validity:

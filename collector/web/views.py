@@ -72,6 +72,8 @@ class Speed(View, frozen=True, kw_only=True, omit_defaults=True):
     counts: bool
     """True where judging counts it: as `down_mbps`, or as 0 where a healthy unit found its line down."""
     down_mbps: float | None = None
+    early_mbps: float | None = None
+    """Of an audit: what the test would have said, had it stopped early."""
     gross_mbps: float | None = None
     trimmed_mbps: float | None = None
     bytes: int | None = None

@@ -179,3 +179,12 @@ def test_every_registered_line_has_a_state_from_the_first_minute_on(collector: C
     until(lambda: collector.get("/api/v1/lines")["lines"], "lines are judged")
     states = {(line["agent"], line["line"]): line["state"] for line in collector.get("/api/v1/lines")["lines"]}
     assert states == {("nd-a", "ftth"): "silent", ("nd-b", "ftth"): "silent"}
+
+
+def test_an_audit_is_counted_with_what_stopping_early_would_have_said(sender: Sender, collector: Collector) -> None:
+    for seq, early in ((1, 99.0), (2, 101.5), (3, None)):
+        data = {"engine": "http", "server": "http://s.example/", "down_mbps": 100.0}
+        sender.send(result(seq, kind="speed", data=data if early is None else data | {"early_mbps": early}))
+    until(lambda: sender.stored() == {1, 2, 3}, "all are stored")
+    assert collector.metric("xomnet_audit_early_ratio_count") == 2
+    assert collector.metric("xomnet_audit_early_ratio_sum") == pytest.approx(2.005)

@@ -237,6 +237,13 @@ def test_a_method_that_is_not_allowed_is_405_as_json(web: TestClient) -> None:
     assert answer.json()["error"]["where"] == "/api/v1/lines"
 
 
+def test_the_page_of_a_line_says_what_stopping_early_costs(web: TestClient) -> None:
+    page = web.get("/lines/nd-haihau-0012/ftth", params={"lang": "en", "hours": "720"}).text
+    assert re.search(r"<dt>Early stop</dt><dd>-0\.2 % off in [0-9]+ full-length tests</dd>", page)
+    page = web.get("/lines/nd-haihau-0012/ftth", params={"lang": "vi", "hours": "720"}).text
+    assert re.search(r"<dt>Dừng sớm</dt><dd>lệch -0,2 % qua [0-9]+ phép đo đủ thời lượng</dd>", page)
+
+
 def test_metrics_are_prometheus_text(web: TestClient) -> None:
     answer = web.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.assess import EXCLUDED_FLAGS, Judgement, Rules, counted_mbps, judge, median_interval
-from collector.store import Sample
+from collector.assess import EXCLUDED_FLAGS, Judgement, Rules, counted_mbps, early_bias, judge, median_interval
+from collector.store import Sample, SpeedRow
 from xomnet.states import State
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
@@ -216,3 +216,15 @@ def test_meeting_and_short_are_borne_out_by_the_median(figures: list[float]) -> 
     if found.state == "short":
         assert found.ratio is not None
         assert found.ratio < 1
+
+
+def test_the_early_stop_is_compared_in_the_mean_of_the_audits() -> None:
+    def test(down: float | None, early: float | None = None) -> SpeedRow:
+        return SpeedRow(NOW, "http", "http://s.example/", down_mbps=down, early_mbps=early)
+
+    assert early_bias([]) is None
+    assert early_bias([test(100), test(None)]) is None
+    found = early_bias([test(100, 99), test(100), test(200, 206), test(0.0, 5)])
+    assert found is not None
+    assert found[0] == 2
+    assert found[1] == pytest.approx(0.01)

@@ -139,7 +139,9 @@ def test_a_queue_that_came_and_goes(loaded_ms: list[float], said: bool) -> None:
 
 def test_a_full_line_takes_two_seconds_after_the_first() -> None:
     standing = [(i * 0.2, 90.0) for i in range(50)]
-    assert ends_at(transfer((0.25, 5), (0.25, 60), (9, 100)), [20.0] * 5, standing) == (pytest.approx(3.0), 1.0)
+    stop, since = ends_at(transfer((0.25, 5), (0.25, 60), (9, 100)), [20.0] * 5, standing)
+    assert stop == pytest.approx(3.0)
+    assert since == 1.0
 
 
 def test_a_rate_that_its_sender_cannot_hold_is_waited_for() -> None:
