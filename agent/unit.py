@@ -260,6 +260,7 @@ class Unit:
                 self._stop,
                 full=planned is not None and planned.audit,
                 last_try=line.busy_tries >= BUSY_TRIES,
+                cross_traffic_mbps=self._settings.precheck.cross_traffic_mbps,
             )
         finally:
             self._stop.wait(DRAIN_S)

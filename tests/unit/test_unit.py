@@ -6,30 +6,35 @@ from uuid import UUID
 
 import pytest
 
+from agent import clock as clock_module
 from agent import unit as unit_module
 from agent.budget import Ledger
 from agent.latency import Anchor
 from agent.precheck import Precheck
-from agent.settings import AgentSettings, ClockSettings, LineSettings
+from agent.settings import AgentSettings, ClockSettings, LatencySettings, LineSettings
 from agent.spool import Spool
 from agent.unit import Unit, server_anchors
 from collector.assess import counted_mbps
 from collector.store import Sample
+from tests.unit.test_clock import Libc
 from xomnet.broker import Broker
 from xomnet.defaults import config_file
 from xomnet.messages import Access, SpeedResult, decode_result
 from xomnet.targets import load_targets
 
 
-def first_test(folder: Path, access: Access, stop: threading.Event) -> SpeedResult:
+def first_test(
+    folder: Path, access: Access, stop: threading.Event, clock_set: bool = True, **line: object
+) -> SpeedResult:
     """What a unit with one line puts into its spool for its first download."""
     settings = AgentSettings(
         agent="nd-a",
         state_dir=folder,
         broker=Broker(),
-        lines=(LineSettings(line="one", access=access, interface="eth0", every_s=0.01),),
+        lines=(LineSettings(line="one", access=access, interface="eth0", every_s=0.01, **line),),  # type: ignore[arg-type]
         servers=("http://127.0.0.1:9/",),
-        clock=ClockSettings(assume_synced=True),
+        clock=ClockSettings(assume_synced=clock_set),
+        latency=LatencySettings(echoes=1, timeout_ms=50),
     )
     spool = Spool(folder / "spool.db", "nd-a", UUID(int=1))
     ledger = Ledger(folder / "ledger.json")
@@ -58,6 +63,30 @@ def test_a_dark_ethernet_port_is_our_side_and_a_modem_without_a_network_is_the_l
     result = first_test(tmp_path, access, threading.Event())
     assert result.data.error == "interface_down"
     assert counted_mbps(Sample(result.at, None, result.data.flags, result.data.error)) == counts_for
+
+
+@pytest.fixture
+def fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unit_module, "precheck", lambda *_: Precheck())
+
+
+@pytest.mark.usefixtures("fit")
+def test_a_test_that_the_budget_does_not_allow_is_skipped_and_flagged(tmp_path: Path) -> None:
+    found = first_test(tmp_path, "mobile", threading.Event(), budget_gb=0.001).data
+    assert (found.error, found.flags, found.bytes) == ("budget", ("budget_skip",), 0)
+
+
+@pytest.mark.usefixtures("fit")
+@pytest.mark.parametrize(
+    ("result", "status", "flags"), [(5, 0x40, ("clock_unsynced",)), (0, 0x40, ("clock_unsynced",)), (0, 0x2001, ())]
+)
+def test_a_test_under_a_clock_that_is_not_set_is_flagged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: int, status: int, flags: tuple[str, ...]
+) -> None:
+    """By what adjtimex says: TIME_ERROR or STA_UNSYNC."""
+    monkeypatch.setattr(clock_module, "_libc", Libc(result, status, 1500))
+    found = first_test(tmp_path, "mobile", threading.Event(), clock_set=False, budget_gb=0.001).data
+    assert found.flags == ("budget_skip", *flags)
 
 
 def test_a_unit_without_anchors_measures_latency_to_its_servers() -> None:
