@@ -115,11 +115,14 @@ def test_a_restart_of_the_agent_loses_nothing_and_doubles_nothing(path: Path) ->
     assert again.used("4g") == 100
 
 
-def test_a_boot_charges_its_counters_from_0_and_what_may_have_gone_unwritten(path: Path) -> None:
-    ledger_at(path).look(NOV, BOOT, counters(70), LINES)
+@pytest.mark.parametrize("since", [50, 90])  # less than before, and more
+def test_a_boot_charges_its_counters_from_0_and_what_may_have_gone_unwritten(path: Path, since: int) -> None:
+    ledger = ledger_at(path)
+    ledger.look(NOV, BOOT, counters(70), LINES)
+    ledger.save()
     again = Ledger(path)
-    assert again.look(NOV, "second boot", counters(50), LINES)["4g"] is None  # that is not all
-    assert again.used("4g") == 50 + SAVE_BYTES
+    assert again.look(NOV, "second boot", counters(since), LINES)["4g"] is None  # that is not all
+    assert again.used("4g") == 70 + since + SAVE_BYTES
 
 
 def test_a_modem_plugged_anew_is_charged_from_0_even_where_it_has_moved_more_than_before(path: Path) -> None:

@@ -45,6 +45,7 @@ class World:
         self.moved: Counter[str] = Counter()
         self.boot, self.up_since = 1, START
         self.offset, self.synced = dt.timedelta(0), True
+        self.wrong_until = START
         self._rx = 0
         self.index = 5
         self.plug()
@@ -73,6 +74,7 @@ class World:
     def step_clock(self) -> None:
         wrong = (EPOCH - self.now, dt.timedelta(days=365), dt.timedelta(hours=-5), dt.timedelta(days=-40))
         self.offset, self.synced = self.dice.choice(wrong), False
+        self.wrong_until = self.now + self.dice.choice((STEP, dt.timedelta(days=12))) * self.dice.random()
 
     def set_clock(self) -> None:
         self.offset, self.synced = dt.timedelta(0), True
@@ -120,6 +122,8 @@ class Life:
                     self.test(planned)
                 except Crash:
                     self.start()
+            if not self.world.synced and self.world.now >= self.world.wrong_until:
+                self.world.set_clock()
             if self.dice.random() < self.trouble / 6:
                 self.something_happens()
 
@@ -136,8 +140,8 @@ class Life:
 
     def download(self, max_bytes: int) -> Speed | None:
         """As the engines have promised: with all that is under way at its end it fits into its bytes."""
-        payload = int(max_bytes * self.dice.choice((self.dice.random(), 1.0)))
-        wire = int(payload * self.dice.uniform(1.03, RESERVE_FACTOR))
+        payload = int(max_bytes * self.dice.choice((self.dice.random(), 1.0, 1.0)))
+        wire = int(payload * self.dice.choice((1.03, RESERVE_FACTOR)))
         first = int(wire * self.dice.random())
         self.world.move(first)
         fate = self.dice.random()
@@ -173,11 +177,11 @@ class Life:
                 self.move_in_background(bytes_a_day * share)
 
     def move_in_background(self, bytes_: float) -> None:
-        self.world.move(int(bytes_ * self.dice.random()))
+        self.world.move(int(bytes_ * self.dice.choice((self.dice.random(), 1.0, 1.0))))
         self.meter.look()
 
     def something_happens(self) -> None:
-        match self.dice.randrange(6):
+        match self.dice.randrange(7):
             case 0:
                 self.start()
             case 1 | 2:
@@ -190,29 +194,27 @@ class Life:
                 self.world.step_clock()
             case 5:
                 self.world.set_clock()
-        if not self.world.synced and self.dice.random() < 0.6:
-            self.pass_time(STEP * self.dice.random())
-            self.world.set_clock()
+            case 6:
+                self.world.now += dt.timedelta(days=5) * self.dice.random() ** 3  # no power
+                self.world.power_cut()
+                self.start()
 
 
 LINES = {
     "a card of 5 GB": LineSettings(line="4g", access="mobile", interface="wwan0"),
-    "a card of 3 GB": LineSettings(line="4g", access="mobile", interface="wwan0", budget_gb=3),
     "a card of 1 GB": LineSettings(line="4g", access="mobile", interface="wwan0", budget_gb=1),
-    "a port not named": LineSettings(line="4g", access="mobile", budget_gb=2),
+    "a port not named": LineSettings(line="4g", access="mobile", budget_gb=3),
     "fibre with a budget": LineSettings(line="4g", access="fixed", interface="wwan0", budget_gb=20),
     "speedtest-cli": LineSettings(line="4g", access="mobile", engine="speedtest-cli"),
 }
 
 
 @pytest.mark.parametrize("line", [pytest.param(line, id=name) for name, line in LINES.items()])
-@settings(max_examples=1, deadline=None)
-@given(seed=st.integers(0, 2**32), trouble=st.sampled_from([0.0, 0.3, 2.0]))
-def test_no_month_of_a_year_moves_more_than_its_budget_and_off_peak_goes_first(
-    line: LineSettings, seed: int, trouble: float
-) -> None:
+@settings(max_examples=2, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_no_month_of_a_year_moves_more_than_its_budget_and_off_peak_goes_first(line: LineSettings, seed: int) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:  # five thousand writes
-        life = Life(Path(folder), seed, line, trouble)
+        life = Life(Path(folder), seed, line, trouble=(2.0, 2.0, 0.0)[seed % 3])
         life.live()
     budget = line.budget_bytes
     assert budget is not None
