@@ -60,7 +60,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A moment of the transfer: payload read so far, and what the interface has received in all."""
+    """A moment of the transfer: payload that has arrived, and what the interface has received in all."""
 
     t_s: float
     payload: int

@@ -11,7 +11,9 @@ from xomnet.messages import Flag, Speed
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A moment of a running test: seconds since its start, Mb/s of the last half second, bytes so far."""
+    """A moment of a running test: seconds since its start, Mb/s of the last half second, bytes so far, those included
+    that wait behind a lost packet.
+    """
 
     t_s: float
     mbps: float

@@ -186,7 +186,7 @@ class _Transfer:
         self.loaded.tick(t)
         mbps = estimate.rate_mbps(self.counts, max(0.0, t - LAST_S), t)
         self._follow(t, mbps)
-        self._test.progress(Progress(t, mbps, self.bytes(), t >= estimate.WARM_UP_MIN_S))
+        self._test.progress(Progress(t, mbps, self.counts[-1][1], t >= estimate.WARM_UP_MIN_S))
 
     def _drain(self, stream: Stream) -> int:
         """Reads all that is in order; returns the memory held by what is not."""
