@@ -32,7 +32,7 @@ class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Absent: those of the unit. The first one that is neither away nor busy measures."""
     target_mbps: Positive | None = None
     budget_gb: Positive | None = None
-    """Each calendar month, all bytes of the tests; absent: 5 metered, no limit unmetered."""
+    """Each calendar month, all that the line moves both ways; absent: 5 metered, no limit unmetered."""
     every_s: Positive | None = None
     """Absent: random within the day's slots (METHOD). Present: at this pace, for pilots and demonstrations."""
     streams: Annotated[int, Meta(ge=1, le=12)] = 6

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.schedule import LATEST, Slot, moment, next_test, peak_tests_left, slots
+from agent.schedule import LATEST, Slot, days_left, moment, next_test, peak_tests_left, slots
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 DAY = dt.date(2026, 11, 20)
@@ -158,3 +158,21 @@ def test_slots_keep_to_the_wall_where_clocks_change() -> None:
 )
 def test_the_peak_tests_left_are_those_of_the_calendar_month_there(now: dt.datetime, metered: bool, left: int) -> None:
     assert peak_tests_left(now.astimezone(dt.UTC), metered, HANOI) == left
+
+
+def test_a_clock_not_to_be_trusted_leaves_the_peak_tests_of_a_whole_month() -> None:
+    assert (peak_tests_left(None, True, HANOI), peak_tests_left(None, False, HANOI)) == (62, 124)
+
+
+@pytest.mark.parametrize(
+    ("now", "left"),
+    [
+        (local(0, day=dt.date(2026, 11, 1)), 30),
+        (local(0, day=dt.date(2028, 2, 1)), 29),
+        (local(18, day=dt.date(2026, 12, 31)), 0.25),
+        (local(0, day=dt.date(2026, 12, 1)), 31),
+        (None, 31),
+    ],
+)
+def test_the_days_left_are_those_of_the_calendar_month_there(now: dt.datetime | None, left: float) -> None:
+    assert days_left(now and now.astimezone(dt.UTC), HANOI) == left
