@@ -149,12 +149,17 @@ class Outage(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Event(Data, frozen=True, kw_only=True, omit_defaults=True):
-    """Something an operator would want to know: `started`, `spool_reset`, `evicted`, `settings_refused`."""
+    """Something an operator would want to know: `started`, `spool_reset`, `evicted`, `settings_refused` … `manifest`:
+    what the spool took in from `first_seq` to `last_seq`, of the envelope's line, or of the unit itself.
+    """
 
     name: Word
     detail: Text | None = None
     first_seq: Count | None = None
     last_seq: Count | None = None
+    count: Count | None = None
+    digest: Word | None = None
+    """Of a manifest: SHA-256 of the numbers, rising, in decimal with commas; its first 32 hexadecimal digits."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
