@@ -1,6 +1,6 @@
 """The sending half of ndt7's download: `python -m bench.rivals.ndt7_server HOST PORT`, over plain WebSocket.
 
-M-Lab's server is in no registry that we use, so this one follows the protocol's specification (version 0.11): ten
+M-Lab's server is in no registry that we use, so this one follows the protocol as its documents describe it: ten
 seconds of random bytes in binary messages that grow with what was sent. It sends no measurements of its own.
 """
 
