@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from agent.clock import ClockReading
+from agent.counters import VIRTUAL
 from agent.interface import read_interface
 from xomnet import __version__
 from xomnet.messages import Health, Interface
@@ -85,10 +86,10 @@ def _vcgencmd() -> str:
 
 
 def interfaces() -> tuple[Interface, ...]:
-    """Counters of the interfaces that may be a line: all but loopback and virtual pairs."""
+    """Counters of the interfaces that may be a line: all that lead out of the machine."""
     found: list[Interface] = []
     for name, counted in sorted(psutil.net_io_counters(pernic=True).items()):
-        if name == "lo" or name.startswith(("veth", "docker", "br-")) or len(found) == MAX_INTERFACES:
+        if name.startswith(VIRTUAL) or len(found) == MAX_INTERFACES:
             continue
         state = read_interface(name)
         found.append(
