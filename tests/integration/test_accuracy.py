@@ -15,7 +15,7 @@ from bench.linklab.link import MTU, TCP_PAYLOAD
 from bench.runs import on_a_fresh_link
 from bench.tools import Inside
 
-pytestmark = pytest.mark.usefixtures("root")
+pytestmark = [pytest.mark.usefixtures("root"), pytest.mark.alone]
 
 TRIES = 3
 

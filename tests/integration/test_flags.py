@@ -19,6 +19,8 @@ from tests.modems import GOOD_LTE, LOCATION, WEAK_LTE, FakeMmcli, mmcli, modem, 
 from tests.roads import Road, cpu_quota, outrun, road
 from xomnet.messages import FLAGS, Speed
 
+pytestmark = pytest.mark.alone
+
 __all__ = ["mmcli"]  # a fixture
 
 RATE_MBPS = 50.0

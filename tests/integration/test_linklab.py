@@ -20,7 +20,7 @@ from bench.linklab.namespaces import NETNS, PREFIX, processes, sweep
 NOTICED_SHARE = 0.01
 """Of the time of all processors, given to others by the machine that ours is a guest of."""
 
-pytestmark = pytest.mark.usefixtures("root")
+pytestmark = [pytest.mark.usefixtures("root"), pytest.mark.alone]
 
 ROOT = Path(__file__).parents[2]
 SLEEPER = """

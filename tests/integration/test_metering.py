@@ -24,6 +24,8 @@ from agent.settings import AgentSettings, LineSettings
 from xomnet.broker import Broker
 import threading, time
 
+pytestmark = pytest.mark.alone
+
 def counter():
     return sum(int(Path(f"/sys/class/net/line0/statistics/{way}_bytes").read_text()) for way in ("rx", "tx"))
 

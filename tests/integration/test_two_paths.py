@@ -35,6 +35,8 @@ PROBE = """
 import msgspec, sys
 from agent.latency import parse_anchor, probe
 from agent.settings import LatencySettings
+
+pytestmark = pytest.mark.alone
 found = probe([parse_anchor(sys.argv[2])], sys.argv[1] or None, LatencySettings(echoes=3, interval_ms=20))
 print(msgspec.json.encode(found).decode())
 """
