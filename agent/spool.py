@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from agent.clock import ClockReading, rebase
+from xomnet import crash
 from xomnet.log import Log
 from xomnet.messages import KIND_OF, MAX_PAYLOAD_BYTES, VERSION, ClockState, Data, Event
 
@@ -93,8 +94,10 @@ class Spool:
                 with self._db:  # an eviction, its note and what it made room for: together or not at all
                     freed = self._make_room(len(body) + ROW_OVERHEAD_BYTES, taken)
                     seq = self._insert(data, body, line, taken)
+                    crash.at("spool.inserted")
             except sqlite3.Error as error:
                 raise SpoolError(f"{self._path}: {error}; free some space or mend the card") from error
+            crash.at("spool.committed")
             self._bytes += len(body) + ROW_OVERHEAD_BYTES - freed
         for call in self._on_commit:
             call()
@@ -136,6 +139,7 @@ class Spool:
         body = msgspec.json.encode(event)
         self._db.execute("DELETE FROM results WHERE seq <= ?", (gone[-1],))
         self._insert(event, body, None, taken)
+        crash.at("spool.evicted")
         log.warning("spool full, oldest evicted", first_seq=first, last_seq=gone[-1], results=len(gone))
         return freed - len(body) - ROW_OVERHEAD_BYTES
 
@@ -169,6 +173,7 @@ class Spool:
             except sqlite3.Error as error:  # a full disk: those behind it need no writing, and make room
                 log.error("time not frozen, the result waits", seq=row["seq"], reason=str(error))
                 return None
+            crash.at("spool.frozen")
         at = EPOCH + dt.timedelta(microseconds=wall_us)
         return msgspec.json.encode(
             {

@@ -10,7 +10,7 @@ import msgspec
 
 from agent.clock import read_clock
 from agent.spool import Spool, SpoolError
-from xomnet import __version__
+from xomnet import __version__, crash
 from xomnet.broker import Broker
 from xomnet.log import Log
 from xomnet.messages import AgentState, decode_ack, encode
@@ -99,11 +99,13 @@ class Uplink(Handler):
             if rejected.spool == self._spool.id:
                 log.error("result rejected", seq=rejected.seq, reason=rejected.reason)
                 seqs.append(rejected.seq)
+        crash.at("uplink.acked")
         try:
             self._spool.forget(seqs)
         except SpoolError as error:
             log.error("acknowledged results stay", reason=str(error))
             return
+        crash.at("uplink.forgotten")
         for seq in seqs:
             self._sent.pop(seq, None)
         if ack.stored:
@@ -114,6 +116,7 @@ class Uplink(Handler):
 
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
         """The broker's answer decides nothing but when to try again: a refused message need not wait its full time."""
+        crash.at("uplink.puback")
         seq = self._mids.pop(mid, None)
         if reason is not None and seq in self._sent:
             log.warning("broker did not deliver", seq=seq, reason=reason)
@@ -138,6 +141,7 @@ class Uplink(Handler):
         for result in due:
             self._sent[result.seq] = self._next(result.seq, now)
             self._mids[connection.publish(topic(self._agent, "up"), result.payload)] = result.seq
+            crash.at("uplink.published")
 
     def _next(self, seq: int, now: float) -> _Sent:
         attempts = self._sent[seq].attempts + 1 if seq in self._sent else 0

@@ -20,6 +20,7 @@ from collector.points import Point
 from collector.services import AgentSeen
 from collector.store import Store, StoreRefused, StoreUnavailable
 from collector.validate import Accepted, Refused, ResultId, validate
+from xomnet import crash
 from xomnet.broker import Broker
 from xomnet.log import Log
 from xomnet.messages import Ack, Rejected, Stored, decode_state, encode
@@ -103,6 +104,7 @@ class Intake(Handler):
         self._metrics.received.inc()
         try:
             self._queue.put_nowait(message)
+            crash.at("intake.received")
         except queue.Full:
             raise ConnectionLost(
                 "the broker sends more than was agreed; what is not acknowledged comes again"
@@ -157,10 +159,12 @@ class Intake(Handler):
                 by_point[id(verdict.point)] = message
             else:
                 refused.append((message, verdict))
+        crash.at("intake.validated")
         ids = {id(one.point): one.id for one in accepted}
         rejections = self._until_done(lambda: self._store.write([one.point for one in accepted])) if accepted else []
         if rejections is None:
             return
+        crash.at("intake.stored")
         for point, reason in rejections:
             one = ids.pop(id(point))
             refused.append((by_point[id(point)], Refused("store", reason[:500], one.agent, one)))
@@ -194,6 +198,7 @@ class Intake(Handler):
         ]
         if not self._dead.keep(letters):
             raise StoreUnavailable("the dead-letter file can't be written; free some space")
+        crash.at("intake.kept")
         for _, verdict in refused:
             self._metrics.rejected.labels(code=verdict.code).inc()
             log.warning("rejected", agent=verdict.agent, code=verdict.code, reason=verdict.reason)
@@ -221,9 +226,11 @@ class Intake(Handler):
         def answer(connection: Connection) -> None:
             for ack_topic, payload in acks:
                 connection.publish(ack_topic, payload)
+            crash.at("intake.acked")
             for message in batch:
                 if message.generation == connection.generation:  # packet ids begin anew with a connection
                     connection.ack(message.mid)
+            crash.at("intake.answered")
 
         self._link.call(answer)
 

@@ -24,6 +24,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from xomnet import crash
 from xomnet.broker import Broker, SecretError, check_private, read_secret
 from xomnet.log import Log
 
@@ -178,6 +179,7 @@ class Link(threading.Thread):
                 client.subscribe([(filter_, 1) for filter_ in self._subscriptions])
             self.connected = True
             log.info("connected to broker", host=self._broker.host, port=self._broker.port, generation=generation)
+            crash.at("mqtt.connected")
             self._handler.on_connected(connection)
             while not self._ending.is_set():
                 self._turn(client, self._turn_s)

@@ -25,6 +25,7 @@ from collector.store import (
 )
 from collector.store.influx_answers import BatchRefused, BatchTooLarge, Series, check_query, check_write
 from collector.store.rows import MEASUREMENT_OF, R, Typed, columns_of, rejection, row_of, rows_of, typed
+from xomnet import crash
 
 BATCH = 1000
 
@@ -114,7 +115,9 @@ class InfluxStore:
         else:
             return []
         middle = len(batch) // 2
-        return self._write(batch[:middle]) + self._write(batch[middle:])
+        first = self._write(batch[:middle])
+        crash.at("influx.halved")
+        return first + self._write(batch[middle:])
 
     def _post(self, records: list[dict[str, Any]]) -> None:
         if not self._writing.acquire(timeout=self._timeout_s):
@@ -131,6 +134,7 @@ class InfluxStore:
             raise StoreUnavailable(f"{self._url}: {error}") from error
         finally:
             self._writing.release()
+        crash.at("influx.answered")
         check_write(self._url, self._bucket, status, headers, body or "")
 
     def _query(self, query: str) -> list[Series]:

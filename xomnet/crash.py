@@ -1,0 +1,59 @@
+"""Named places at which the tests of delivery end this process at once, as a power cut would.
+
+`XOMNET_CRASH_AT=uplink.published:3` kills it at the third pass of that place. Without it, as everywhere but in the
+tests, a place is a call of a function that does nothing.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+
+POINTS = (
+    "spool.inserted",  # a result is in the transaction, which is not yet committed
+    "spool.evicted",  # so is an eviction with its note
+    "spool.committed",  # promised, and nobody has been told
+    "spool.frozen",  # a re-based time is on disk, its message has not gone out
+    "uplink.published",
+    "uplink.puback",
+    "uplink.acked",  # an ack is read, nothing is deleted yet
+    "uplink.forgotten",  # deleted
+    "mqtt.connected",  # subscribed, and nobody has been told
+    "intake.received",  # in the memory of the collector only
+    "intake.validated",
+    "influx.halved",  # a part of a refused batch is written, the other is not
+    "influx.answered",  # the database has spoken, nobody has read it
+    "intake.stored",
+    "intake.kept",  # a dead letter is on disk
+    "intake.acked",  # the acks went out, the PUBACKs did not
+    "intake.answered",
+)
+"""Every place there is: a new one without a test that dies there fails the suite."""
+
+
+def _ending(name: str, passes: int) -> Callable[[str], None]:
+    def at(point: str) -> None:
+        nonlocal passes
+        if point == name:
+            passes -= 1
+            if passes <= 0:
+                os.write(2, f"crash at {point}\n".encode())
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return at
+
+
+def _nowhere(point: str) -> None:
+    """Goes on."""
+
+
+def _chosen(spec: str | None) -> Callable[[str], None]:
+    """What to do at a place. Raises ValueError for one that does not exist."""
+    if spec is None:
+        return _nowhere
+    name, _, passes = spec.partition(":")
+    if name not in POINTS:
+        raise ValueError(f"XOMNET_CRASH_AT: found {name!r}; allowed: {', '.join(POINTS)}")
+    return _ending(name, int(passes or 1))
+
+
+at = _chosen(os.environ.get("XOMNET_CRASH_AT"))
