@@ -28,7 +28,8 @@ LOSSES, BUFFERS, SENDERS = (0.0, 0.001, 0.01), (20, 80, 300), ("cubic", "bbr")
 FAST = (500, 900)
 REFERENCE_S, RAMP_S, STEADY_FROM_S, FIXED_S, STREAMS = 20, 3, 10, 10, 6
 REACHED = 0.98
-AT_ONCE = 2
+AT_ONCE, AT_ONCE_MBPS = 5, 320
+"""How many cells share the machine, and how fast they are in all; a faster one is alone."""
 KEPT = ("down_mbps", "bytes", "duration_s", "measured_s", "stop_reason", "rtt_idle_ms", "rtt_loaded_ms", "flags")
 
 
@@ -109,18 +110,25 @@ def main(*arguments: str) -> int:
     """Measures what is not there yet and writes `grid.json` and `grid.md` after each cell."""
     found = [] if "--anew" in arguments else [Found(Cell(**one.pop("cell")), **one) for one in kept("grid")]
     known = {one.cell for one in found}
-    lock = threading.Lock()
+    turn = threading.Condition()
+    running: list[Cell] = []
 
     def one(cell: Cell) -> None:
+        with turn:
+            turn.wait_for(lambda: not running or sum(c.rate_mbps for c in [*running, cell]) <= AT_ONCE_MBPS)
+            running.append(cell)
         try:
             result = measure(cell)
         except (Overrun, ChildProcessError) as error:
+            result = None
             print(f"{cell}: {error}", file=sys.stderr)
-            return
-        with lock:
-            found.append(result)
-            write("grid", [dataclasses.asdict(each) for each in found], report(found))
-            print(f"{len(found)}: {cell}: {result.error_percent:+.2f} %", file=sys.stderr)
+        with turn:
+            running.remove(cell)
+            turn.notify_all()
+            if result is not None:
+                found.append(result)
+                write("grid", [dataclasses.asdict(each) for each in found], report(found))
+                print(f"{len(found)}: {cell}: {result.error_percent:+.2f} %", file=sys.stderr)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(one, [cell for cell in cells() if cell not in known]))
