@@ -1,0 +1,199 @@
+"""Kills and bad roads, seeded, all at once: one thread torments each of the four kinds of process, one the roads."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from tests.chaos.province import Fragile, Province, set_persistence
+from tests.chaos.proxy import Manner, Proxy
+from tests.chaos.shim import Answer
+from tests.chaos.witness import stored_of
+from tests.services import Process
+
+FEEDERS: dict[str, dict[str, object]] = {
+    "nd-a": {},
+    "nd-bad": {"poison": 0.05},
+    "nd-small": {"spool_bytes": 12_000},
+    "nd-clock": {"wanders": True},
+}
+"""One as it should be; one whose results are sometimes refused; one with a tiny disk; one whose clock wanders."""
+
+FEEDER_POINTS: dict[str, tuple[str, ...]] = {
+    "nd-a": ("spool.inserted", "spool.committed", "uplink.published", "uplink.puback"),
+    "nd-bad": ("uplink.acked", "uplink.forgotten", "mqtt.connected"),
+    "nd-small": ("spool.evicted",),
+    "nd-clock": ("spool.frozen",),
+}
+COLLECTOR_POINTS = (
+    "intake.received",
+    "intake.validated",
+    "influx.halved",
+    "influx.answered",
+    "intake.stored",
+    "intake.kept",
+    "intake.acked",
+    "intake.answered",
+)
+ANSWERS: tuple[Answer, ...] = ("401", "413", "429", "503", "slow", "refused", "lost")
+"""What the database's shim is made to say. Not 400: the real database says it, of results that deserve it."""
+MANNERS: tuple[Manner, ...] = ("blackhole", "cut_up", "cut_down", "slow", "reset")
+
+ARMED_S = 15.0
+
+
+class Storm:
+    """Torments a province until `kills` have happened and `results` are committed, but no longer than `limit_s`."""
+
+    def __init__(self, province: Province, seed: int, kills: int, results: int, limit_s: float) -> None:
+        self._province, self._seed, self._kills, self._results = province, seed, kills, results
+        self._until = time.monotonic() + limit_s
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._failed: list[BaseException] = []
+        self.kills: Counter[str] = Counter()
+        """By what was killed."""
+        self.died_at: Counter[str] = Counter()
+        """Deaths at crash points."""
+        self.faults: Counter[str] = Counter()
+        """Bad roads and bad answers."""
+        self.committed = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self.kills.values())
+
+    def rage(self, say: Callable[[str], None] = print) -> None:
+        """Returns when it is over. Raises what a tormentor raised."""
+        province = self._province
+        torments: list[tuple[Callable[..., None], tuple[object, ...]]] = [
+            (self._torment, (province.feeders[name], name, points)) for name, points in FEEDER_POINTS.items()
+        ]
+        torments += [
+            (self._torment, (province.collector, "collector", COLLECTOR_POINTS)),
+            (self._torment_broker, ()),
+            (self._torment_influx, ()),
+            (self._torment_roads, ()),
+        ]
+        if province.unit is not None:
+            torments.append((self._torment_unit, (province.unit,)))
+        threads = [threading.Thread(target=self._run, args=(what, *args), daemon=True) for what, args in torments]
+        for thread in threads:
+            thread.start()
+        while not self._enough():
+            self._over.wait(5)
+            province.sample()
+            say(
+                f"{self.total} kills, {self.committed} results, {province.witness.acked} acks heard, "
+                f"{sum(province.waiting().values())} waiting"
+            )
+        self._over.set()
+        for thread in threads:
+            thread.join(60)
+        if self._failed:
+            raise self._failed[0]
+
+    def _enough(self) -> bool:
+        self.committed = self._province.committed()
+        done = self.total >= self._kills and self.committed >= self._results and self._all_points_met()
+        return self._over.is_set() or done or time.monotonic() > self._until
+
+    def _all_points_met(self) -> bool:
+        wanted = {*COLLECTOR_POINTS, *(point for points in FEEDER_POINTS.values() for point in points)}
+        return wanted <= self.died_at.keys()
+
+    def _run(self, what: Callable[..., None], *args: object) -> None:
+        try:
+            what(*args)
+        except BaseException as error:  # noqa: BLE001  # told by the main thread
+            self._failed.append(error)
+            self._over.set()
+
+    def _rng(self, name: str) -> random.Random:
+        return random.Random(f"{self._seed}/{name}")
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self.kills[what] += 1
+
+    def _torment(self, victim: Fragile, name: str, points: Sequence[str]) -> None:
+        """In turn: a kill at a random moment, a death at the next crash point."""
+        rng, kind = self._rng(name), "collector" if name == "collector" else "unit"
+        turn = 0
+        while not self._over.wait(rng.uniform(0.3, 2.5)):
+            victim.kill()
+            self._count(kind)
+            if self._over.wait(rng.uniform(0, 1.0)):
+                return
+            point = points[turn // 2 % len(points)] if turn % 2 else None
+            turn += 1
+            met_all = all(one in self.died_at for one in points)
+            victim.arm(None if point is None else f"{point}:{rng.randint(1, 20 if met_all else 3)}")
+            with suppress(ChildProcessError):  # it met its crash point before it answered
+                victim.start()
+            if point is not None:
+                self._await_death(victim, kind)
+
+    def _await_death(self, victim: Fragile, kind: str) -> None:
+        end = time.monotonic() + ARMED_S
+        while victim.running and time.monotonic() < end and not self._over.is_set():
+            time.sleep(0.05)
+        met = victim.died_at()
+        if met is not None:
+            with self._lock:
+                self.died_at[met] += 1
+            self._count(kind)
+        victim.kill()
+        victim.arm(None)
+        with suppress(ChildProcessError):
+            victim.start()
+
+    def _torment_unit(self, unit: Process) -> None:
+        rng = self._rng("unit")
+        while not self._over.wait(rng.uniform(5, 12)):
+            self._kill_and_start(unit, "unit", rng)
+
+    def _torment_broker(self) -> None:
+        rng = self._rng("broker")
+        while not self._over.wait(rng.uniform(1.0, 4.0)):
+            set_persistence(self._province.broker, rng.random() < 0.5)
+            self._kill_and_start(self._province.broker, "broker", rng)
+
+    def _torment_influx(self) -> None:
+        """Each kill comes at once after an ack; what was acked must be readable after it."""
+        province, rng = self._province, self._rng("influx")
+        while not self._over.wait(rng.uniform(0.5, 3.0)):
+            asked = province.witness.last_acks(5.0)
+            province.influx.kill()
+            self._count("influx")
+            self._over.wait(rng.uniform(0, 1.0))
+            province.influx.start()
+            if asked:
+                found = stored_of(province.influx, asked)
+                province.history.say("read", asked=asked, found=[one for one in asked if one in found])
+
+    def _torment_roads(self) -> None:
+        province, rng = self._province, self._rng("roads")
+        roads: tuple[tuple[str, Proxy], ...] = (("unit", province.unit_road), ("collector", province.collector_road))
+        while not self._over.wait(rng.uniform(0.5, 3.0)):
+            if rng.random() < 0.5:
+                name, road = rng.choice(roads)
+                manner = rng.choice(MANNERS)
+                self.faults[f"{name} road: {manner}"] += 1
+                road.set(manner)
+                self._over.wait(rng.uniform(0.2, 3.0))
+                road.set("pass")
+            else:
+                answer = rng.choice(ANSWERS)
+                self.faults[f"database: {answer}"] += 1
+                province.shim.answer = answer
+                self._over.wait(rng.uniform(0.2, 2.0))
+                province.shim.answer = "pass"
+
+    def _kill_and_start(self, victim: Process, kind: str, rng: random.Random) -> None:
+        victim.kill()
+        self._count(kind)
+        self._over.wait(rng.uniform(0, 1.5))
+        victim.start()
