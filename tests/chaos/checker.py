@@ -132,6 +132,7 @@ def check(history: Iterable[Op]) -> Report:
     counts = {
         "committed": sum(1 for _ in world.promised()),
         "stored": len(world.stored),
+        "stored_of_committed": sum(id_ in world.stored for id_ in world.promised()),
         "rejected": len(world.letters & set(world.committed)),
         "evicted": len((world.evicted & set(world.committed)) - set(world.stored)),
         "unknown": len(world.intents) - len(world.committed_tokens),

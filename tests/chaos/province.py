@@ -47,6 +47,8 @@ class Feeder(Fragile):
 
     def __init__(self, folder: Path, name: str, broker: dict[str, Any], bug: str | None = None, **how: Any) -> None:
         self.name, self.spool_bytes = name, how.get("spool_bytes", 100_000_000)
+        if "disk" in how:
+            (folder / "state").symlink_to(how["disk"])
         settings = {"agent": name, "broker": broker, "pace": 20.0, "seed": 0, **how}
         (folder / "feeder.json").write_text(json.dumps(settings))
         argv = [sys.executable, "-m", "tests.chaos.feeder", "."]
@@ -109,8 +111,9 @@ class Province:
         broker_settings: str,
     ) -> None:
         folder, enter = self.folder, self._stack.enter_context
+        folder.mkdir(parents=True, exist_ok=True)
         self.history = History(folder / "history.jsonl")
-        authority = Authority(made(folder, "ca"))
+        self.authority = authority = Authority(made(folder, "ca"))
         self.broker = Mosquitto(made(folder, "broker"), authority, persistence, broker_settings)
         _quieten(self.broker)
         with (self.broker.folder / "rules.acl").open("a") as rules:
@@ -132,7 +135,7 @@ class Province:
             for number, name in enumerate(names)
             for line, access in (("ftth", "fixed"), ("4g", "mobile"))
         ]
-        self.witness = Witness(secured(self.broker, authority, "witness"), self.history)
+        self.witness = Witness(secured(self.broker, authority, "witness"), self.history, results="sends" in limits)
         self._stack.callback(self.witness.close)
         road = {"keepalive_s": 5}
         through = {"port": self.collector_road.port, **road}

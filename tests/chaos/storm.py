@@ -37,9 +37,14 @@ COLLECTOR_POINTS = (
     "intake.acked",
     "intake.answered",
 )
+ALL_POINTS = frozenset(COLLECTOR_POINTS).union(*FEEDER_POINTS.values())
 ANSWERS: tuple[Answer, ...] = ("401", "413", "429", "503", "slow", "refused", "lost")
 """What the database's shim is made to say. Not 400: the real database says it, of results that deserve it."""
 MANNERS: tuple[Manner, ...] = ("blackhole", "cut_up", "cut_down", "slow", "reset")
+FAULTS = 2 * len(MANNERS) + len(ANSWERS)
+
+BROKER = "max_queued_messages 40"
+"""So few that the queue overflows, and the broker drops in silence, whenever the collector is away for a second."""
 
 ARMED_S = 15.0
 
@@ -97,12 +102,12 @@ class Storm:
 
     def _enough(self) -> bool:
         self.committed = self._province.committed()
-        done = self.total >= self._kills and self.committed >= self._results and self._all_points_met()
+        quotas = self.total >= self._kills and self.committed >= self._results
+        done = quotas and self._all_points_met() and len(self.faults) == FAULTS
         return self._over.is_set() or done or time.monotonic() > self._until
 
     def _all_points_met(self) -> bool:
-        wanted = {*COLLECTOR_POINTS, *(point for points in FEEDER_POINTS.values() for point in points)}
-        return wanted <= self.died_at.keys()
+        return self.died_at.keys() >= ALL_POINTS
 
     def _run(self, what: Callable[..., None], *args: object) -> None:
         try:
@@ -175,22 +180,26 @@ class Storm:
                 province.history.say("read", asked=asked, found=[one for one in asked if one in found])
 
     def _torment_roads(self) -> None:
+        """Every bad manner of each road and every bad answer of the database, again and again in another order."""
         province, rng = self._province, self._rng("roads")
         roads: tuple[tuple[str, Proxy], ...] = (("unit", province.unit_road), ("collector", province.collector_road))
-        while not self._over.wait(rng.uniform(0.5, 3.0)):
-            if rng.random() < 0.5:
-                name, road = rng.choice(roads)
-                manner = rng.choice(MANNERS)
-                self.faults[f"{name} road: {manner}"] += 1
-                road.set(manner)
-                self._over.wait(rng.uniform(0.2, 3.0))
-                road.set("pass")
-            else:
-                answer = rng.choice(ANSWERS)
-                self.faults[f"database: {answer}"] += 1
-                province.shim.answer = answer
+        all_faults: list[tuple[str, Proxy, Manner] | Answer] = [(*road, manner) for road in roads for manner in MANNERS]
+        all_faults += ANSWERS
+        faults: list[tuple[str, Proxy, Manner] | Answer] = []
+        while not self._over.wait(rng.uniform(0.3, 2.0)):
+            faults = faults or rng.sample(all_faults, len(all_faults))
+            fault = faults.pop()
+            if isinstance(fault, str):
+                self.faults[f"database: {fault}"] += 1
+                province.shim.answer = fault
                 self._over.wait(rng.uniform(0.2, 2.0))
                 province.shim.answer = "pass"
+            else:
+                name, road, manner = fault
+                self.faults[f"{name} road: {manner}"] += 1
+                road.set(manner)
+                self._over.wait(rng.uniform(0.2, 2.5))
+                road.set("pass")
 
     def _kill_and_start(self, victim: Process, kind: str, rng: random.Random) -> None:
         victim.kill()

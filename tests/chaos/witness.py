@@ -21,19 +21,21 @@ LAST_ACKS = 200
 
 
 class Witness:
-    """Hears acks and results, as long as the broker lives; writes them down; remembers the last acks."""
+    """Hears acks, as long as the broker lives; writes them down; remembers the last ones. On demand it hears results
+    too. (Where it does, the broker never says `no matching subscribers`, which is a way of its own.)
+    """
 
-    def __init__(self, broker: dict[str, Any], history: History) -> None:
+    def __init__(self, broker: dict[str, Any], history: History, results: bool = False) -> None:
         self._history = history
         self._acks: deque[Id] = deque(maxlen=LAST_ACKS)
         self._heard = threading.Condition()
         self.acked = 0
-        self.online: set[str] = set()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="witness", protocol=paho.MQTTv5)
         if "tls" in broker:
             self._client.tls_set(broker["tls"]["ca"], broker["tls"]["cert"], broker["tls"]["key"])
         self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda client, *_: client.subscribe([("xomnet/v1/#", 1)])
+        channels = ("ack", "up") if results else ("ack",)
+        self._client.on_connect = lambda client, *_: client.subscribe([(f"xomnet/v1/+/{c}", 1) for c in channels])
         self._client.on_message = lambda _c, _u, message: self._hear(message.topic, bytes(message.payload))
         self._client.connect(broker["host"], broker["port"], keepalive=10)
         self._client.loop_start()
@@ -49,9 +51,6 @@ class Witness:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        self._client.publish(topic, payload, qos=1)
 
     def _hear(self, topic: str, payload: bytes) -> None:
         _, _, name, channel = topic.split("/")

@@ -1,0 +1,57 @@
+"""The crash points: each exists once in the code, each is died at in the storm, and none of them costs anything."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tests.chaos.storm import ALL_POINTS
+from xomnet import crash
+
+ROOT = Path(__file__).parents[2]
+
+
+def calls() -> Counter[str]:
+    """How often each point is named in a call of `crash.at`."""
+    found: Counter[str] = Counter()
+    for package in ("xomnet", "agent", "collector"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "crash.at":
+                    assert isinstance(node.args[0], ast.Constant), f"{file}: {ast.unparse(node)} names no point"
+                    found[str(node.args[0].value)] += 1
+    return found
+
+
+def test_each_point_is_one_place_in_the_code() -> None:
+    assert calls() == dict.fromkeys(crash.POINTS, 1)
+
+
+def test_the_storm_kills_at_each_of_them() -> None:
+    assert frozenset(crash.POINTS) == ALL_POINTS
+
+
+def test_a_place_is_nothing_where_nobody_asks_for_a_crash() -> None:
+    assert crash.at is crash._nowhere
+
+
+def died(spec: str, passes: str) -> subprocess.CompletedProcess[str]:
+    code = f"from xomnet import crash\nfor point in {passes}: crash.at(point); print(point)"
+    environment = {**os.environ, "XOMNET_CRASH_AT": spec}
+    return subprocess.run(
+        [sys.executable, "-u", "-c", code], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_a_process_dies_at_the_pass_that_was_asked_for() -> None:
+    done = died("uplink.puback:2", '["uplink.puback", "uplink.acked", "uplink.puback", "uplink.acked"]')
+    assert (done.returncode, done.stderr) == (-9, "crash at uplink.puback\n")
+    assert done.stdout.split() == ["uplink.puback", "uplink.acked"]
+
+
+def test_a_point_that_does_not_exist_is_an_error() -> None:
+    done = died("uplink.pubak", "[]")
+    assert done.returncode == 1
+    assert "found 'uplink.pubak'; allowed: spool.inserted, " in done.stderr
