@@ -90,6 +90,19 @@ SCHEMAS["line_state"] = {
 }
 
 
+SCHEMAS["completeness"] = {
+    "expected": int,
+    "stored": int,
+    "rejected": int,
+    "evicted": int,
+    "missing": int,
+    "ratio": float,
+}
+
+RESULTS: tuple[str, ...] = tuple(name for name, fields in SCHEMAS.items() if "spool" in fields)
+"""The measurements that hold what units sent; the others are the collector's own."""
+
+
 def time_ns(when: dt.datetime, seq: int = 0) -> int:
     """Nanoseconds since 1970. The contract's times are microseconds; the last three digits keep apart, by their
     sequence numbers, two results of one line that a step of the clock put in one microsecond.

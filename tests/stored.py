@@ -2,11 +2,24 @@
 
 import dataclasses
 import datetime as dt
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from collector.points import Point, point_of
 from collector.store import LineId
-from xomnet.messages import Health, HealthResult, Latency, LatencyResult, Outage, OutageResult, Speed, SpeedResult
+from xomnet.messages import (
+    Event,
+    EventResult,
+    Health,
+    HealthResult,
+    Latency,
+    LatencyResult,
+    Outage,
+    OutageResult,
+    Speed,
+    SpeedResult,
+)
 from xomnet.registry import LineRow, Registry
 from xomnet.targets import Target, Targets
 
@@ -67,6 +80,20 @@ def health(at: dt.datetime, seq: int, agent: str = AGENT, **data: Any) -> Point:
     }
     result = HealthResult(**_envelope(at, seq, agent), data=Health(**{**found, **data}))
     return point_of(result, row(LineId(agent, "ftth")))
+
+
+def event(at: dt.datetime, seq: int, name: str, line: LineId = LINE, **data: Any) -> Point:
+    """An event of a line, or of the unit itself where the line is ''."""
+    result = EventResult(**_envelope(at, seq, line.agent), line=line.line or None, data=Event(name=name, **data))
+    return point_of(result, row(line))
+
+
+def manifest(at: dt.datetime, seq: int, seqs: Iterable[int], last: int, first: int = 1, line: LineId = LINE) -> Point:
+    """What the spool says that it took in of a line from `first` to `last`."""
+    held = sorted(seqs)
+    digest = hashlib.sha256(",".join(map(str, held)).encode()).hexdigest()[:32]
+    span = {"first_seq": first, "last_seq": last}
+    return event(at, seq, "manifest", line, count=len(held), digest=digest, **span)
 
 
 def tagged(point: Point, **tags: str) -> Point:

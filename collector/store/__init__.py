@@ -114,6 +114,20 @@ class Sample:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event as stored; the numbers are there where the event is about a range of results."""
+
+    at: dt.datetime
+    name: str
+    spool: str
+    seq: int
+    first_seq: int | None = None
+    last_seq: int | None = None
+    count: int | None = None
+    digest: str | None = None
+
+
 class Store(Protocol):
     """Times are aware; ranges are [since, until); every read raises StoreUnavailable where the database is away."""
 
@@ -138,6 +152,14 @@ class Store(Protocol):
 
     def health(self, since: dt.datetime) -> dict[str, HealthRow]:
         """The last health of each agent."""
+
+    def events(self, name: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[EventRow]]:
+        """Events of a name, each line's in the order of time; an event of the unit itself has the line ''."""
+
+    def numbers(
+        self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime
+    ) -> dict[int, str]:
+        """Which results `first` to `last` of a unit's spool are stored, of all kinds: number -> line, '' the unit."""
 
     def ping(self) -> None:
         """Raises StoreUnavailable where the database does not answer."""

@@ -11,8 +11,9 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from collector.points import Point, time_ns, when
+from collector.points import RESULTS, Point, time_ns, when
 from collector.store import (
+    EventRow,
     HealthRow,
     LatencyRow,
     LineId,
@@ -88,8 +89,25 @@ class InfluxStore:
                 last[series.tags.get("agent", "")] = row
         return last
 
+    def events(self, name: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[EventRow]]:
+        query = (
+            f'SELECT {_listed(columns_of(EventRow))} FROM event WHERE "name" = {quoted(name)}'  # noqa: S608
+            f" AND {_between(since, until)} GROUP BY agent, line"
+        )
+        return {_line_of(series): rows_of(EventRow, _in_order(series)) for series in self._query(query)}
+
+    def numbers(
+        self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime
+    ) -> dict[int, str]:
+        query = (
+            f"SELECT seq FROM {_listed(RESULTS)} WHERE agent = {quoted(agent)} AND spool = {quoted(spool)}"  # noqa: S608
+            f" AND seq >= {first} AND seq <= {last} AND {_between(since, until)} GROUP BY line"
+        )
+        return {row[1]: series.tags.get("line", "") for series in self._query(query) for row in series.values}
+
     def ping(self) -> None:
-        self._query("SHOW MEASUREMENTS LIMIT 1")
+        # a SHOW is answered by InfluxDB 1 also where there is no such database
+        self._query("SELECT seq FROM health WHERE time > now() LIMIT 1")
 
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
 from collector.points import SCHEMAS, Kind, Point, Value, when
-from collector.store import HealthRow, LatencyRow, OutageRow, Rejection, Sample, SpeedRow
+from collector.store import EventRow, HealthRow, LatencyRow, OutageRow, Rejection, Sample, SpeedRow
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,6 +22,7 @@ MEASUREMENT_OF: dict[type, str] = {
     LatencyRow: "latency",
     OutageRow: "outage",
     HealthRow: "health",
+    EventRow: "event",
 }
 """Where the rows of each kind are read from."""
 

@@ -10,15 +10,15 @@ holds.
 import datetime as dt
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from collector.points import SCHEMAS, TAGS, Kind, Point, time_ns, when
+from collector.points import RESULTS, SCHEMAS, Point, time_ns, when
 from collector.store import (
+    EventRow,
     HealthRow,
     LatencyRow,
     LineId,
@@ -29,11 +29,13 @@ from collector.store import (
     StoreRefused,
     StoreUnavailable,
 )
-from collector.store.rows import MEASUREMENT_OF, R, Typed, columns_of, row_of, rows_of, typed
+from collector.store.rows import MEASUREMENT_OF, R, columns_of, row_of, rows_of, typed
+from collector.store.sqlite_tables import insert, listed, make_tables, measurement_of, refuse_damaged, values
 
-_TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: "TEXT"}
-_CHECK_S = 5.0
 _PRUNED_AT_LEAST = 1000
+
+OWN = tuple(name for name in SCHEMAS if name not in RESULTS)
+"""What the collector itself writes again and again: kept for `keep_own`."""
 
 
 class SqliteStore:
@@ -45,21 +47,21 @@ class SqliteStore:
     def __init__(
         self,
         path: Path,
-        keep_line_states: dt.timedelta = dt.timedelta(days=35),
+        keep_own: dt.timedelta = dt.timedelta(days=35),
         busy_s: float = 5.0,
     ) -> None:
-        self._path, self._keep_line_states, self._busy_s = path, keep_line_states, busy_s
+        self._path, self._keep_own, self._busy_s = path, keep_own, busy_s
         self._writing = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         with self._translated():
             self._writer = self._connect()
             try:
-                _refuse_damaged(self._writer)
+                refuse_damaged(self._writer)
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 self._writer.execute("PRAGMA synchronous = FULL")
                 self._writer.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
-                _make_tables(self._writer)
+                make_tables(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
@@ -69,9 +71,12 @@ class SqliteStore:
         if not good:
             return rejections
         with self._translated(), self._transaction() as connection:
-            for measurement, group in groupby(sorted(good, key=_measurement), _measurement):
-                connection.executemany(_insert(measurement), [_values(one) for one in group])
-            self._prune(connection, [one.point.time_ns for one in good if _measurement(one) == "line_state"])
+            for measurement, group in groupby(sorted(good, key=measurement_of), measurement_of):
+                connection.executemany(insert(measurement), [values(one) for one in group])
+            for measurement in OWN:
+                self._prune(
+                    connection, measurement, [p.point.time_ns for p in good if measurement_of(p) == measurement]
+                )
         return rejections
 
     def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]:
@@ -86,13 +91,13 @@ class SqliteStore:
     def samples(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[Sample]]:
         columns = columns_of(Sample)
         found = self._read(
-            f"SELECT time_ns, agent, line, {_listed(columns)} FROM speed WHERE time_ns >= ? AND time_ns < ?"  # noqa: S608
+            f"SELECT time_ns, agent, line, {listed(columns)} FROM speed WHERE time_ns >= ? AND time_ns < ?"  # noqa: S608
             " ORDER BY time_ns",
             (time_ns(since), time_ns(until)),
         )
         lines: dict[LineId, list[Sample]] = {}
-        for at, agent, line, *values in found:
-            sample = row_of(Sample, at, dict(zip(columns, values, strict=True)))
+        for at, agent, line, *cells in found:
+            sample = row_of(Sample, at, dict(zip(columns, cells, strict=True)))
             if sample is not None:
                 lines.setdefault(LineId(agent, line), []).append(sample)
         return lines
@@ -108,11 +113,39 @@ class SqliteStore:
         columns = columns_of(HealthRow)
         last: dict[str, HealthRow] = {}
         for agent, _, at, rowid in self._last("health", since):
-            values = self._read(f"SELECT {_listed(columns)} FROM health WHERE rowid = ?", (rowid,))  # noqa: S608
-            row = row_of(HealthRow, at, dict(zip(columns, values[0], strict=True)))
+            found = self._read(f"SELECT {listed(columns)} FROM health WHERE rowid = ?", (rowid,))  # noqa: S608
+            row = row_of(HealthRow, at, dict(zip(columns, found[0], strict=True)))
             if row is not None:
                 last[agent] = row
         return last
+
+    def events(self, name: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[EventRow]]:
+        columns = columns_of(EventRow)
+        found = self._read(
+            f"SELECT time_ns, agent, line, {listed(columns)} FROM event"  # noqa: S608
+            " WHERE name = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns",
+            (name, time_ns(since), time_ns(until)),
+        )
+        lines: dict[LineId, list[EventRow]] = {}
+        for at, agent, line, *cells in found:
+            row = row_of(EventRow, at, dict(zip(columns, cells, strict=True)))
+            if row is not None:
+                lines.setdefault(LineId(agent, line), []).append(row)
+        return lines
+
+    def numbers(
+        self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime
+    ) -> dict[int, str]:
+        one = (agent, time_ns(since), time_ns(until), spool, first, last)
+        found = self._read(
+            " UNION ALL ".join(
+                f"SELECT seq, line FROM {measurement}"  # noqa: S608
+                " WHERE agent = ? AND time_ns >= ? AND time_ns < ? AND spool = ? AND seq BETWEEN ? AND ?"
+                for measurement in RESULTS
+            ),
+            one * len(RESULTS),
+        )
+        return dict(found)
 
     def ping(self) -> None:
         self._read("SELECT 1 FROM speed LIMIT 1", ())
@@ -127,11 +160,11 @@ class SqliteStore:
     def _of_line(self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime) -> list[R]:
         columns = columns_of(kind)
         found = self._read(
-            f"SELECT time_ns, {_listed(columns)} FROM {MEASUREMENT_OF[kind]}"  # noqa: S608
+            f"SELECT time_ns, {listed(columns)} FROM {MEASUREMENT_OF[kind]}"  # noqa: S608
             " WHERE agent = ? AND line = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns",
             (*line, time_ns(since), time_ns(until)),
         )
-        return rows_of(kind, ((at, dict(zip(columns, values, strict=True))) for at, *values in found))
+        return rows_of(kind, ((at, dict(zip(columns, cells, strict=True))) for at, *cells in found))
 
     def _last(self, measurement: str, since: dt.datetime) -> list[tuple[str, str, int, int]]:
         """Agent, line, time and rowid of the last row of every line: the index is skipped through, not read."""
@@ -200,13 +233,13 @@ class SqliteStore:
         finally:
             self._writing.release()
 
-    def _prune(self, connection: sqlite3.Connection, new: Sequence[int]) -> None:
-        """Deletes a little more of the old line states than there are new ones, whose times are given."""
+    def _prune(self, connection: sqlite3.Connection, measurement: str, new: Sequence[int]) -> None:
+        """Deletes a little more of the collector's old points than there are new ones, whose times are given."""
         if new:
-            before = max(new) - self._keep_line_states // dt.timedelta(microseconds=1) * 1000
+            before = max(new) - self._keep_own // dt.timedelta(microseconds=1) * 1000
             connection.execute(
-                "DELETE FROM line_state WHERE (time_ns, agent, line) IN (SELECT time_ns, agent, line FROM line_state"
-                " WHERE time_ns < ? ORDER BY time_ns, agent, line LIMIT ?)",
+                f"DELETE FROM {measurement} WHERE (time_ns, agent, line) IN (SELECT time_ns, agent, line"  # noqa: S608
+                f" FROM {measurement} WHERE time_ns < ? ORDER BY time_ns, agent, line LIMIT ?)",
                 (before, 2 * len(new) + _PRUNED_AT_LEAST),
             )
 
@@ -230,70 +263,3 @@ class SqliteStore:
                 " folder, which must exist"
             )
         return StoreUnavailable(f"{self._path}: {error} ({name})")
-
-
-def _refuse_damaged(connection: sqlite3.Connection) -> None:
-    """Looks through the file for at most a few seconds. Raises sqlite3.DatabaseError."""
-    end = time.monotonic() + _CHECK_S
-    connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
-    try:
-        word = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorname != "SQLITE_INTERRUPT":
-            raise
-        word = "ok"  # as far as it was seen; a large file is not kept from its work
-    finally:
-        connection.set_progress_handler(None, 0)
-    if word != "ok":
-        damaged = sqlite3.DatabaseError(word)
-        damaged.sqlite_errorname = "SQLITE_CORRUPT"
-        raise damaged
-
-
-def _make_tables(connection: sqlite3.Connection) -> None:
-    """Creates what is missing: tables, and columns that the contract has gained."""
-    connection.execute("BEGIN IMMEDIATE")
-    for measurement, fields in SCHEMAS.items():
-        tags = ", ".join(f"{tag} TEXT NOT NULL DEFAULT ''" for tag in TAGS)
-        if "spool" in fields:
-            identity, kind = "UNIQUE (agent, line, time_ns, spool, seq)", "STRICT"
-            named = "spool TEXT NOT NULL, seq INTEGER NOT NULL, "
-        else:
-            identity, kind = "PRIMARY KEY (time_ns, agent, line)", "STRICT, WITHOUT ROWID"
-            named = ""
-        connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {measurement} (time_ns INTEGER NOT NULL, {tags}, {named}{identity}) {kind}"
-        )
-        present = {row[1] for row in connection.execute(f"PRAGMA table_info({measurement})")}
-        for field, type_ in fields.items():
-            if field not in present:
-                connection.execute(f'ALTER TABLE {measurement} ADD COLUMN "{field}" {_TYPES[type_]}')
-    connection.execute(
-        "CREATE INDEX IF NOT EXISTS speed_samples ON speed (time_ns, agent, line, down_mbps, flags, error)"
-    )
-    connection.execute("COMMIT")
-
-
-def _insert(measurement: str) -> str:
-    fields = SCHEMAS[measurement]
-    columns = ["time_ns", *TAGS, *fields]
-    marks = ", ".join("?" * len(columns))
-    if "spool" in fields:
-        again = "(agent, line, time_ns, spool, seq) DO NOTHING"
-    else:
-        changed = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
-        again = f"(time_ns, agent, line) DO UPDATE SET {changed}"
-    return f"INSERT INTO {measurement} ({_listed(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
-
-
-def _values(one: Typed) -> list[Any]:
-    tags = [one.point.tags.get(tag, "") for tag in TAGS]
-    return [one.point.time_ns, *tags, *(one.fields.get(field) for field in SCHEMAS[_measurement(one)])]
-
-
-def _measurement(one: Typed) -> str:
-    return one.point.measurement
-
-
-def _listed(columns: Sequence[str]) -> str:
-    return ", ".join(f'"{column}"' for column in columns)

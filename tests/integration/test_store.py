@@ -11,10 +11,10 @@ import pytest
 from collector.assess import Rules
 from collector.lines import line_state_points, take_snapshot
 from collector.points import Point, Value, time_ns
-from collector.store import LineId, Sample, Store, StoreUnavailable
+from collector.store import EventRow, LineId, Sample, Store, StoreUnavailable
 from collector.store.influx import InfluxStore
 from collector.store.sqlite import SqliteStore
-from tests.stored import AGENT, LINE, NOW, health, latency, outage, registry, speed, tagged
+from tests.stored import AGENT, LINE, NOW, SPOOL, event, health, latency, manifest, outage, registry, speed, tagged
 from xomnet.radio import Radio
 
 EARLIER = NOW - dt.timedelta(days=1)
@@ -220,6 +220,31 @@ def test_health_is_the_newest_of_each_unit(store: Store) -> None:
     assert (last[AGENT].at, last[AGENT].cpu_percent) == (NOW + dt.timedelta(minutes=5), 5.0)
     assert (last[AGENT].temp_c, last[AGENT].clock_synced) == (None, True)
     assert (last["nd-b-2"].temp_c, last["nd-b-2"].throttled, last["nd-b-2"].clock_synced) == (61.5, 5, False)
+
+
+def test_events_of_a_name_are_read_with_their_numbers(store: Store) -> None:
+    unit = LineId(AGENT, "")
+    store.write([manifest(NOW, 5, [1, 2, 4], 4), manifest(NOW, 6, [3], 4, line=unit), event(NOW, 7, "started")])
+    store.write([manifest(NOW - dt.timedelta(days=2), 8, [1], 1)])
+    found = store.events("manifest", EARLIER, LATER)
+    assert sorted(found) == [unit, LINE]
+    (row,) = found[LINE]
+    assert (row.at, row.name, row.spool, row.seq) == (NOW, "manifest", SPOOL, 5)
+    assert (row.first_seq, row.last_seq, row.count) == (1, 4, 3)
+    assert row.digest is not None
+    assert len(row.digest) == 32
+    assert store.events("started", EARLIER, LATER) == {LINE: [EventRow(NOW, "started", SPOOL, 7)]}
+    assert store.events("' OR '1'='1", EARLIER, LATER) == {}
+
+
+def test_the_numbers_of_a_spool_are_found_in_every_kind_of_result(store: Store) -> None:
+    mobile = LineId(AGENT, "4g")
+    store.write([speed(NOW, 1), latency(NOW, 2, mobile), health(NOW, 3), outage(NOW, 4), event(NOW, 5, "started")])
+    store.write([speed(NOW, 6), speed(LATER, 7), speed(NOW, 2, LineId("nd-b-2", "ftth"))])
+    assert store.numbers(AGENT, SPOOL, 1, 5, EARLIER, LATER) == {1: "ftth", 2: "4g", 3: "", 4: "ftth", 5: "ftth"}
+    assert store.numbers(AGENT, SPOOL, 6, 2**53, EARLIER, LATER) == {6: "ftth"}
+    assert store.numbers(AGENT, "another", 1, 9, EARLIER, LATER) == {}
+    assert store.numbers("' OR '1'='1", SPOOL, 1, 9, EARLIER, LATER) == {}
 
 
 def test_an_empty_store_has_nothing_and_answers(store: Store) -> None:

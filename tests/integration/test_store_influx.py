@@ -118,6 +118,13 @@ def test_a_database_killed_in_mid_way_comes_back_with_every_confirmed_point(own_
     store.close()
 
 
+def test_a_database_that_does_not_exist_is_found_out_before_the_first_write(influx_v2: InfluxV2) -> None:
+    store = InfluxStore(influx_v2.url, "any", "never-made")
+    with pytest.raises(StoreRefused, match=r"database not found: never-made: look at store\.bucket"):
+        store.ping()
+    store.close()
+
+
 def test_nobody_listening_is_unavailable() -> None:
     store = InfluxStore(f"http://127.0.0.1:{free_port()}", "any", "xomnet")
     for attempt in (lambda: store.write([speed(NOW, 1)]), store.ping, lambda: store.speed(LINE, EARLIER, LATER)):

@@ -257,7 +257,7 @@ def states(path: Path) -> list[int]:
 
 
 def test_line_states_are_kept_for_so_many_days_and_results_for_ever(path: Path) -> None:
-    store = SqliteStore(path, keep_line_states=dt.timedelta(days=35))
+    store = SqliteStore(path, keep_own=dt.timedelta(days=35))
     old, kept = NOW - dt.timedelta(days=36), NOW - dt.timedelta(days=34)
     store.write([state(old), state(kept), speed(old, 1), latency(old, 2)])
     store.write([state(NOW)])
@@ -268,7 +268,7 @@ def test_line_states_are_kept_for_so_many_days_and_results_for_ever(path: Path) 
 
 
 def test_old_line_states_go_in_small_steps(path: Path) -> None:
-    store = SqliteStore(path, keep_line_states=dt.timedelta(days=35))
+    store = SqliteStore(path, keep_own=dt.timedelta(days=35))
     begin = NOW - dt.timedelta(days=50)
     store.write([state(begin + n * MINUTE) for n in range(5000)])
     gone = []

@@ -1,0 +1,80 @@
+"""The SQL of the embedded store: its tables made from the contract's fields, its inserts, and the check of its file."""
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from collector.points import SCHEMAS, TAGS, Kind
+from collector.store.rows import Typed
+
+_TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: "TEXT"}
+_CHECK_S = 5.0
+
+
+def refuse_damaged(connection: sqlite3.Connection) -> None:
+    """Looks through the file for at most a few seconds. Raises sqlite3.DatabaseError."""
+    end = time.monotonic() + _CHECK_S
+    connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    try:
+        word = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_INTERRUPT":
+            raise
+        word = "ok"  # as far as it was seen; a large file is not kept from its work
+    finally:
+        connection.set_progress_handler(None, 0)
+    if word != "ok":
+        damaged = sqlite3.DatabaseError(word)
+        damaged.sqlite_errorname = "SQLITE_CORRUPT"
+        raise damaged
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Creates what is missing: tables, and columns that the contract has gained."""
+    connection.execute("BEGIN IMMEDIATE")
+    for measurement, fields in SCHEMAS.items():
+        tags = ", ".join(f"{tag} TEXT NOT NULL DEFAULT ''" for tag in TAGS)
+        if "spool" in fields:
+            identity, kind = "UNIQUE (agent, line, time_ns, spool, seq)", "STRICT"
+            named = "spool TEXT NOT NULL, seq INTEGER NOT NULL, "
+        else:
+            identity, kind = "PRIMARY KEY (time_ns, agent, line)", "STRICT, WITHOUT ROWID"
+            named = ""
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {measurement} (time_ns INTEGER NOT NULL, {tags}, {named}{identity}) {kind}"
+        )
+        present = {row[1] for row in connection.execute(f"PRAGMA table_info({measurement})")}
+        for field, type_ in fields.items():
+            if field not in present:
+                connection.execute(f'ALTER TABLE {measurement} ADD COLUMN "{field}" {_TYPES[type_]}')
+    connection.execute(
+        "CREATE INDEX IF NOT EXISTS speed_samples ON speed (time_ns, agent, line, down_mbps, flags, error)"
+    )
+    connection.execute("CREATE INDEX IF NOT EXISTS event_names ON event (name, time_ns)")
+    connection.execute("COMMIT")
+
+
+def insert(measurement: str) -> str:
+    fields = SCHEMAS[measurement]
+    columns = ["time_ns", *TAGS, *fields]
+    marks = ", ".join("?" * len(columns))
+    if "spool" in fields:
+        again = "(agent, line, time_ns, spool, seq) DO NOTHING"
+    else:
+        changed = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
+        again = f"(time_ns, agent, line) DO UPDATE SET {changed}"
+    return f"INSERT INTO {measurement} ({listed(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
+
+
+def values(one: Typed) -> list[Any]:
+    tags = [one.point.tags.get(tag, "") for tag in TAGS]
+    return [one.point.time_ns, *tags, *(one.fields.get(field) for field in SCHEMAS[measurement_of(one)])]
+
+
+def measurement_of(one: Typed) -> str:
+    return one.point.measurement
+
+
+def listed(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
