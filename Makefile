@@ -4,7 +4,7 @@ PYTHON ?= python3
 export UV_PROJECT_ENVIRONMENT := .venv
 BIN := .venv/bin
 
-.PHONY: install demo test lint bench schemas system clean
+.PHONY: install demo test lint bench chaos schemas system clean
 
 install: .venv/.ready
 
@@ -34,6 +34,10 @@ schemas: install
 
 bench: install
 	$(BIN)/python -m bench
+
+# The long storm: 1,000 kills and 100,000 results; writes bench/results/chaos.md. CHAOS="--seed 7" repeats one.
+chaos: install system
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 clean:
 	rm -rf .venv artifacts demo-data
