@@ -5,7 +5,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from tests.chaos.province import Fragile, Province, set_persistence
 from tests.chaos.proxy import Manner, Proxy
@@ -136,8 +135,7 @@ class Storm:
             turn += 1
             met_all = all(one in self.died_at for one in points)
             victim.arm(None if point is None else f"{point}:{rng.randint(1, 20 if met_all else 3)}")
-            with suppress(ChildProcessError):  # it met its crash point before it answered
-                victim.start()
+            self._start(victim)
             if point is not None:
                 self._await_death(victim, kind)
 
@@ -152,8 +150,14 @@ class Storm:
             self._count(kind)
         victim.kill()
         victim.arm(None)
-        with suppress(ChildProcessError):
+        self._start(victim)
+
+    def _start(self, victim: Fragile) -> None:
+        try:
             victim.start()
+        except ChildProcessError:
+            if victim.died_at() is None:  # else it met its crash point before it answered
+                raise
 
     def _torment_unit(self, unit: Process) -> None:
         rng = self._rng("unit")

@@ -12,6 +12,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
 KILLS, RESULTS = 100, 5000
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(230)
 def test_nothing_is_lost_doubled_or_altered_in_a_storm(tmp_path: Path) -> None:
     feeders = {name: how | {"pace": 60.0, "seed": SEED} for name, how in FEEDERS.items()}
