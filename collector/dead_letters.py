@@ -1,11 +1,15 @@
 """Rejected messages, kept in a file of bounded size, so that a person can see and mend what was wrong."""
 
 import base64
+import contextlib
 import datetime as dt
 import os
 import threading
 from collections import Counter, deque
+from collections.abc import Collection, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,20 +39,12 @@ class DeadLetters:
         self._recent: deque[DeadLetter] = deque(maxlen=shown)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        for old in (path.with_suffix(path.suffix + ".1"), path):
-            self._read(old)
+        for letter in self.every():
+            self._recent.append(letter)
+            self._counts[letter.code] += 1
 
-    def _read(self, path: Path) -> None:
-        if not path.exists():
-            return
-        with path.open("rb") as lines:
-            for line in lines:
-                try:
-                    letter = msgspec.json.decode(line, type=DeadLetter)
-                except msgspec.DecodeError:
-                    continue  # the torn last line of a crash
-                self._recent.append(letter)
-                self._counts[letter.code] += 1
+    def _generations(self) -> tuple[Path, Path]:
+        return self._path.with_suffix(self._path.suffix + ".1"), self._path
 
     def keep(self, letters: list[DeadLetter]) -> bool:
         """Appends and fsyncs. Returns False where the disk refused; the caller must not acknowledge then."""
@@ -64,7 +60,7 @@ class DeadLetters:
 
     def _write(self, block: bytes) -> None:
         if self._path.exists() and self._path.stat().st_size + len(block) > self._max_bytes:
-            os.replace(self._path, self._path.with_suffix(self._path.suffix + ".1"))
+            os.replace(self._path, self._generations()[0])
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             size = os.fstat(descriptor).st_size
@@ -78,6 +74,25 @@ class DeadLetters:
         finally:
             os.close(descriptor)
 
+    def numbers(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[int, str]]:
+        """Which results of the wanted (agent, spool) the file holds: number -> line, '' for the unit itself."""
+        found: dict[tuple[str, str], dict[int, str]] = {}
+        for letter in self.every():
+            if letter.agent is not None and letter.spool is not None and letter.seq is not None:
+                key = letter.agent, letter.spool
+                if key in wanted:
+                    found.setdefault(key, {})[letter.seq] = _line_of(letter)
+        return found
+
+    def every(self) -> Iterator[DeadLetter]:
+        """All letters that the files hold now, oldest first; one that a crash tore is left out."""
+        with contextlib.ExitStack() as stack:
+            with self._lock:  # both are open before one can become the other
+                files = [stack.enter_context(path.open("rb")) for path in self._generations() if path.exists()]
+            for line in chain.from_iterable(files):
+                with contextlib.suppress(msgspec.DecodeError):
+                    yield msgspec.json.decode(line, type=DeadLetter)
+
     def recent(self) -> list[DeadLetter]:
         """The last letters, newest first."""
         with self._lock:
@@ -87,6 +102,18 @@ class DeadLetters:
         """How many letters the file holds, by code."""
         with self._lock:
             return dict(self._counts)
+
+
+class _Line(msgspec.Struct):
+    line: Any = None
+
+
+def _line_of(letter: DeadLetter) -> str:
+    try:
+        line = msgspec.json.decode(letter.payload or "", type=_Line).line
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    return line if isinstance(line, str) else ""
 
 
 def letter(

@@ -9,7 +9,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -40,7 +40,7 @@ MAX_AGENTS = 100_000
 
 
 class Intake(Handler):
-    """Two threads: the network's (`Link`) only queues; the worker validates, writes and answers."""
+    """Two threads: the network's (`Link`) only queues; the worker validates, writes, answers, and tells `stored`."""
 
     def __init__(
         self,
@@ -50,7 +50,9 @@ class Intake(Handler):
         registry: Callable[[], Registry],
         dead_letters: DeadLetters,
         metrics: Metrics,
+        stored: Callable[[Sequence[Point]], None] = lambda _: None,
     ) -> None:
+        self._stored = stored
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
         self._queue: queue.Queue[Message] = queue.Queue(maxsize=4 * RECEIVE_MAXIMUM)
         self._agents: dict[str, AgentSeen] = {}
@@ -171,7 +173,9 @@ class Intake(Handler):
         if refused and self._until_done(lambda: self._keep(refused, now)) is None:
             return
         self._metrics.stored.inc(len(ids))
-        self._observe_audits(one.point for one in accepted if id(one.point) in ids)
+        points = [one.point for one in accepted if id(one.point) in ids]
+        self._observe_audits(points)
+        self._stored(points)
         if ids:
             self._last_stored_at = time.monotonic()
         self._answer(batch, list(ids.values()), [verdict for _, verdict in refused])

@@ -26,6 +26,14 @@ class Metrics:
             "What an early stop would have said over the audit",
             registry=self.registry,
         )
+        self.completeness = Gauge(
+            "xomnet_completeness_ratio",
+            "Results stored over results that the units' spools took in, 30 days",
+            registry=self.registry,
+        )
+        self.gap_results = Gauge(
+            "xomnet_gap_results", "Results that a spool took in and nothing accounts for", registry=self.registry
+        )
         self.lines = Gauge("xomnet_lines", "Registered lines by state", ["state"], registry=self.registry)
 
     def text(self) -> bytes:

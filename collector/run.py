@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from collector.assess import Rules
+from collector.completeness import Completeness
 from collector.dead_letters import DeadLetters
 from collector.intake import Intake
 from collector.lines import LineStates
@@ -68,8 +69,18 @@ def run(settings: CollectorSettings) -> int:
         silent_after=timedelta(seconds=settings.assess.silent_after_s),
     )
     lines = LineStates(store, registry.current, rules, settings.assess.every_s)
-    intake = Intake(settings.broker, settings.client_id, store, registry.current, dead_letters, metrics)
-    services = Services(store, registry.current, lines, dead_letters, metrics, intake)
+    completeness = Completeness(
+        store,
+        registry.current,
+        dead_letters,
+        metrics,
+        settings.completeness.every_s,
+        timedelta(seconds=settings.completeness.grace_s),
+    )
+    intake = Intake(
+        settings.broker, settings.client_id, store, registry.current, dead_letters, metrics, completeness.saw
+    )
+    services = Services(store, registry.current, lines, dead_letters, metrics, intake, completeness)
     ended = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends on them, then raises them anew to whom it may concern
         signal.signal(ending, lambda *_: None)
@@ -80,6 +91,7 @@ def run(settings: CollectorSettings) -> int:
     page = _listen(settings.web)
     intake.start()
     lines.start()
+    completeness.start()
     keeper.start()
     web = uvicorn.Server(
         uvicorn.Config(
@@ -99,6 +111,7 @@ def run(settings: CollectorSettings) -> int:
         ended.set()
         intake.stop()
         lines.stop()
+        completeness.stop()
         store.close()
     log.info("collector ended")
     return 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from collector.completeness import Completeness
 from collector.dead_letters import DeadLetters
 from collector.lines import LineStates
 from collector.metrics import Metrics
@@ -36,4 +37,5 @@ class Services:
     dead_letters: DeadLetters
     metrics: Metrics
     agents: Agents
+    completeness: Completeness
     started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))

@@ -36,6 +36,12 @@ class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     silent_after_s: Positive = 900.0
 
 
+class CompletenessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    every_s: Positive = 600.0
+    grace_s: Positive = 3600.0
+    """How long results may come later than the manifest that names them."""
+
+
 class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     broker: Broker
     registry: Path
@@ -46,4 +52,5 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     client_id: Annotated[str, Meta(min_length=1, max_length=64)] = "xomnet-collector"
     web: WebSettings = WebSettings()
     assess: AssessSettings = AssessSettings()
+    completeness: CompletenessSettings = CompletenessSettings()
     log_level: Level = "info"

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from collector.assess import Rules
+from collector.completeness import Completeness
 from collector.dead_letters import DeadLetters, letter
 from collector.lines import LineStates
 from collector.metrics import Metrics
@@ -209,6 +210,7 @@ def services(
         dead_letters=dead,
         metrics=metrics,
         agents=Heard(seen),
+        completeness=Completeness(store, lambda: registry, dead, metrics),
     )
 
 
@@ -218,4 +220,6 @@ def province(folder: Path, seeds: list[Seed] | None = None) -> Services:
     made = services(folder, seeds)
     fill(made.store, seeds, dt.datetime.now(dt.UTC))
     made.lines.take()
+    while made.completeness.take(dt.datetime.now(dt.UTC)):
+        pass
     return made

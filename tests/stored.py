@@ -3,11 +3,17 @@
 import dataclasses
 import datetime as dt
 import hashlib
+import uuid
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from collector.points import Point, point_of
-from collector.store import LineId
+from collector.store import LineId, Store
+from collector.store.influx import InfluxStore
+from collector.store.sqlite import SqliteStore
 from xomnet.messages import (
     Event,
     EventResult,
@@ -29,6 +35,15 @@ NOW = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=30)
 AGENT = "nd-a-1"
 LINE = LineId(AGENT, "ftth")
 SPOOL, BOOT = "6f1c1b9e-6b0c-4c52-9d0c-0a1f6d2f3b11", "0d3f5f2a-51b4-4d0b-8c4e-51d7a0f6a0aa"
+
+
+def new_store(request: pytest.FixtureRequest, folder: Path) -> Store:
+    """An empty store of the kind `request.param`: a SQLite file in `folder`, or a database of the run's influxd."""
+    if request.param == "sqlite":
+        return SqliteStore(folder / "store.db")
+    server, bucket = request.getfixturevalue("influx_v2"), f"store-{uuid.uuid4().hex[:12]}"
+    server.create(bucket)
+    return InfluxStore(server.url, "any", bucket)
 
 
 def row(line: LineId) -> LineRow:

@@ -153,8 +153,10 @@ class Store(Protocol):
     def health(self, since: dt.datetime) -> dict[str, HealthRow]:
         """The last health of each agent."""
 
-    def events(self, name: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[EventRow]]:
-        """Events of a name, each line's in the order of time; an event of the unit itself has the line ''."""
+    def events(
+        self, name: str, since: dt.datetime, until: dt.datetime, agent: str | None = None
+    ) -> dict[LineId, list[EventRow]]:
+        """Events of a name, of one agent or of all, each line's in the order of time; the unit itself is line ''."""
 
     def numbers(
         self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime

@@ -89,9 +89,12 @@ class InfluxStore:
                 last[series.tags.get("agent", "")] = row
         return last
 
-    def events(self, name: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[EventRow]]:
+    def events(
+        self, name: str, since: dt.datetime, until: dt.datetime, agent: str | None = None
+    ) -> dict[LineId, list[EventRow]]:
+        of_agent = "" if agent is None else f" AND agent = {quoted(agent)}"
         query = (
-            f'SELECT {_listed(columns_of(EventRow))} FROM event WHERE "name" = {quoted(name)}'  # noqa: S608
+            f'SELECT {_listed(columns_of(EventRow))} FROM event WHERE "name" = {quoted(name)}{of_agent}'  # noqa: S608
             f" AND {_between(since, until)} GROUP BY agent, line"
         )
         return {_line_of(series): rows_of(EventRow, _in_order(series)) for series in self._query(query)}

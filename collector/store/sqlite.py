@@ -119,18 +119,20 @@ class SqliteStore:
                 last[agent] = row
         return last
 
-    def events(self, name: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[EventRow]]:
+    def events(
+        self, name: str, since: dt.datetime, until: dt.datetime, agent: str | None = None
+    ) -> dict[LineId, list[EventRow]]:
         columns = columns_of(EventRow)
         found = self._read(
             f"SELECT time_ns, agent, line, {listed(columns)} FROM event"  # noqa: S608
-            " WHERE name = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns",
-            (name, time_ns(since), time_ns(until)),
+            " WHERE name = ? AND time_ns >= ? AND time_ns < ? AND agent = coalesce(?, agent) ORDER BY time_ns",
+            (name, time_ns(since), time_ns(until), agent),
         )
         lines: dict[LineId, list[EventRow]] = {}
-        for at, agent, line, *cells in found:
+        for at, unit, line, *cells in found:
             row = row_of(EventRow, at, dict(zip(columns, cells, strict=True)))
             if row is not None:
-                lines.setdefault(LineId(agent, line), []).append(row)
+                lines.setdefault(LineId(unit, line), []).append(row)
         return lines
 
     def numbers(

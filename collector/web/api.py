@@ -15,7 +15,8 @@ from collector.lines import LOOK_BACK, Snapshot
 from collector.services import Services
 from collector.store import LineId, StoreUnavailable
 from collector.web import query, views
-from collector.web.errors import RequestError, not_judged_yet, unknown_line
+from collector.web.completeness_view import completeness_view
+from collector.web.errors import RequestError, not_counted_yet, not_judged_yet, unknown_line
 from collector.web.openapi import document
 from collector.web.reads import StoreReads
 from xomnet import __version__
@@ -50,6 +51,7 @@ class Api:
             Route("/api/v1/lines/{agent}/{line}/speed", self.speed),
             Route("/api/v1/lines/{agent}/{line}/latency", self.latency),
             Route("/api/v1/agents", self.agents),
+            Route("/api/v1/completeness", self.completeness),
             Route("/api/v1/rejected", self.rejected),
             Route("/openapi.json", self.openapi),
             Route("/healthz", self.healthz),
@@ -66,7 +68,11 @@ class Api:
         query.refuse_unknown(request.query_params, query.FACETS)
         asked = query.filter_of(request.query_params)
         snapshot, now = self._snapshot(), dt.datetime.now(dt.UTC)
-        lines = [views.line_view(status, now) for status in snapshot.lines if asked.matches(status)]
+        lines = [
+            views.line_view(status, now, self._services.completeness.latest)
+            for status in snapshot.lines
+            if asked.matches(status)
+        ]
         return json(views.Lines(computed_at=snapshot.at, lines=lines))
 
     def line(self, request: Request) -> Response:
@@ -75,7 +81,7 @@ class Api:
         status = self._snapshot().line(*line)
         if status is None:  # registered since the last snapshot
             raise not_judged_yet()
-        return json(views.line_view(status, dt.datetime.now(dt.UTC)))
+        return json(views.line_view(status, dt.datetime.now(dt.UTC), self._services.completeness.latest))
 
     def _known(self, request: Request) -> LineId:
         line = LineId(request.path_params["agent"], request.path_params["line"])
@@ -112,6 +118,13 @@ class Api:
         health = await self._reads.read(lambda store: store.health(now - LOOK_BACK))
         registered = self._services.registry().current(now)
         return json(views.Agents(agents=views.agent_views(self._services.agents.agents(), registered, health)))
+
+    def completeness(self, request: Request) -> Response:
+        query.refuse_unknown(request.query_params, ())
+        found = self._services.completeness.latest
+        if found is None:
+            raise not_counted_yet()
+        return json(completeness_view(found, self._services.registry().current(dt.datetime.now(dt.UTC))))
 
     def rejected(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())

@@ -23,6 +23,11 @@ def unknown_line(agent: str, line: str) -> RequestError:
     return RequestError(404, f"no line {agent} / {line} in the registry", "path", "a line that /api/v1/lines lists")
 
 
+def not_counted_yet() -> RequestError:
+    """503: the manifests of the last days are still being compared with the store."""
+    return RequestError(503, "completeness is still being worked out", "completeness", "the same request, later", 10)
+
+
 def not_judged_yet() -> RequestError:
     """503: the first snapshot is still being taken."""
     return RequestError(503, "the lines have not been judged yet", "snapshot", "the same request, later", 2)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from collector.assess import Rules, counted_mbps, early_bias, judge
+from collector.completeness import DAYS
 from collector.lines import LineStatus
 from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
 from collector.web import chart_history as draw
@@ -81,9 +82,16 @@ class LinePage:
 
 
 def line_page(
-    status: LineStatus, history: History, axis: Axis, hours: int, rules: Rules, t: Texts, now: dt.datetime
+    status: LineStatus,
+    history: History,
+    axis: Axis,
+    hours: int,
+    rules: Rules,
+    t: Texts,
+    now: dt.datetime,
+    complete: float | None = None,
 ) -> LinePage:
-    """The page's content; `hours` is the range whose chip is pressed."""
+    """The page's content; `hours` is the range whose chip is pressed, `complete` the share that is stored."""
     row, judged = status.row, status.judgement
     shown = [r for r in history.speed if r.at >= axis.since]
     target = judged.target_mbps
@@ -104,7 +112,7 @@ def line_page(
             (levels(row.area)[i], Filter(area=levels(row.area)[: i + 1]).href()) for i in range(len(levels(row.area)))
         ],
         why=why(status, rules, t, now),
-        facts=_facts(status, history.speed, t, now),
+        facts=_facts(status, history.speed, complete, t, now),
         ranges=[
             RangeChip(t.text("{n} h", n=h) if h <= 24 else t.span(h * 3600), f"?hours={h}", h == hours) for h in HOURS
         ],
@@ -196,7 +204,9 @@ def _median_sentence(status: LineStatus, rules: Rules, t: Texts) -> str | None:
     )
 
 
-def _facts(status: LineStatus, speed: Sequence[SpeedRow], t: Texts, now: dt.datetime) -> list[tuple[str, str]]:
+def _facts(
+    status: LineStatus, speed: Sequence[SpeedRow], complete: float | None, t: Texts, now: dt.datetime
+) -> list[tuple[str, str]]:
     row, judged = status.row, status.judgement
     last, audits = judged.last_result_at, early_bias(speed)
     facts = [
@@ -206,6 +216,7 @@ def _facts(status: LineStatus, speed: Sequence[SpeedRow], t: Texts, now: dt.date
         (t.text("Last test"), t.text("{n} Mb/s", n=t.mbps(judged.now_mbps)) if judged.now_mbps is not None else None),
         (t.text("Last result"), t.ago(max(0.0, (now - last).total_seconds())) if last is not None else None),
         (t.text("Early stop"), None if audits is None else _early_stop(*audits, t)),
+        (t.text("Completeness"), None if complete is None else f"{t.share(complete)} ({t.span(DAYS * 86_400)})"),
         (t.text("Unit"), row.agent),
         (t.text("Line"), row.line + (f" ({row.interface})" if row.interface else "")),
         (t.text("Hamlet code"), row.hamlet_code),

@@ -5,6 +5,7 @@ from typing import Any, get_args
 import msgspec
 
 from collector.web import views
+from collector.web.completeness_view import Completeness
 from collector.web.query import MAX_RANGE
 from xomnet import __version__
 from xomnet.messages import Access
@@ -14,7 +15,7 @@ from xomnet.topics import NAME_PATTERN
 REF = "#/components/schemas/{name}"
 ANSWERS = (
     *(views.Lines, views.Line, views.SpeedHistory, views.LatencyHistory),
-    *(views.Agents, views.Rejected, views.HealthCheck, views.Error),
+    *(views.Agents, Completeness, views.Rejected, views.HealthCheck, views.Error),
 )
 
 Json = dict[str, Any]
@@ -59,6 +60,9 @@ def _paths() -> Json:
             "Latency and loss, oldest first", views.LatencyHistory, [*line, *_range()], ("400", "404", "503"), csv=True
         ),
         "/api/v1/agents": _get("Every unit, registered or heard", views.Agents, [], ("400", "503")),
+        "/api/v1/completeness": _get(
+            "Whether what the units promised is stored, most missing first", Completeness, [], ("400", "503")
+        ),
         "/api/v1/rejected": _get("Refused messages, newest first", views.Rejected, [], ("400",)),
         "/healthz": {
             "get": {

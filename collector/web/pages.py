@@ -91,7 +91,9 @@ class Pages:
             return History(speed, store.latency(line, axis.since, now), outages), axis, hours
 
         history, axis, hours = await self._reads.read(read)
-        content = line_page(status, history, axis, hours, rules, t, now)
+        found = self._services.completeness.latest
+        complete = None if found is None else found.line(line).tally.ratio
+        content = line_page(status, history, axis, hours, rules, t, now, complete)
         return _page(request, "line.html", t, refresh_s=10 if hours <= 24 else 60, page=content)
 
     def _status(self, line: LineId, now: dt.datetime) -> LineStatus:

@@ -5,6 +5,7 @@ translator's change needs no build. Placeholders are named: `{n} of {total}`.
 """
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -84,6 +85,11 @@ class Texts:
         while digits < 3 and (value < 100) != (rounded(value, digits) < 100):
             digits += 1
         return f"{self.number(value, digits)} %"
+
+    def share(self, ratio: float) -> str:
+        """A share rounded down to two decimals: 99.99 % where one of a million is missing, 100 % where none is."""
+        value = math.floor(ratio * 10_000) / 100
+        return f"{self.number(value, 0 if value in (0, 100) else 2)} %"
 
     def span(self, seconds: float) -> str:
         """A length of time in its largest fitting unit."""

@@ -9,10 +9,11 @@ from typing import Any, Literal, Self
 from msgspec import Struct
 
 from collector.assess import counted_mbps
+from collector.completeness import Found
 from collector.dead_letters import DeadLetter
 from collector.lines import LineStatus
 from collector.services import AgentSeen
-from collector.store import HealthRow, LatencyRow, Sample, SpeedRow
+from collector.store import HealthRow, LatencyRow, LineId, Sample, SpeedRow
 from xomnet.messages import Access
 from xomnet.registry import LineRow
 from xomnet.states import State
@@ -52,6 +53,8 @@ class Line(View, frozen=True, kw_only=True, omit_defaults=True):
     plan_mbps: float | None = None
     last_result_at: dt.datetime | None = None
     age_s: float | None = None
+    completeness: float | None = None
+    """Of the last 30 days: results stored over results that the unit promised. 1 only where all are stored."""
     lat: float | None = None
     lon: float | None = None
 
@@ -192,8 +195,8 @@ class Error(View, frozen=True, kw_only=True):
     error: Problem
 
 
-def line_view(status: LineStatus, now: dt.datetime) -> Line:
-    """A line of the snapshot, its age as of `now`."""
+def line_view(status: LineStatus, now: dt.datetime, found: Found | None) -> Line:
+    """A line of the snapshot, its age as of `now`, its completeness as last found."""
     judged = status.judgement
     age = None if judged.last_result_at is None else max(0.0, (now - judged.last_result_at).total_seconds())
     return Line.of(
@@ -209,6 +212,7 @@ def line_view(status: LineStatus, now: dt.datetime) -> Line:
         now_mbps=judged.now_mbps,
         last_result_at=judged.last_result_at,
         age_s=age,
+        completeness=None if found is None else found.line(LineId(status.row.agent, status.row.line)).tally.ratio,
     )
 
 

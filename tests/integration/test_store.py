@@ -2,7 +2,6 @@
 
 import datetime as dt
 import math
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,22 @@ from collector.assess import Rules
 from collector.lines import line_state_points, take_snapshot
 from collector.points import Point, Value, time_ns
 from collector.store import EventRow, LineId, Sample, Store, StoreUnavailable
-from collector.store.influx import InfluxStore
 from collector.store.sqlite import SqliteStore
-from tests.stored import AGENT, LINE, NOW, SPOOL, event, health, latency, manifest, outage, registry, speed, tagged
+from tests.stored import (
+    AGENT,
+    LINE,
+    NOW,
+    SPOOL,
+    event,
+    health,
+    latency,
+    manifest,
+    new_store,
+    outage,
+    registry,
+    speed,
+    tagged,
+)
 from xomnet.radio import Radio
 
 EARLIER = NOW - dt.timedelta(days=1)
@@ -38,13 +50,7 @@ HOSTILE = [
 
 @pytest.fixture(params=["sqlite", "influx"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened: Store
-    if request.param == "sqlite":
-        opened = SqliteStore(tmp_path / "store.db")
-    else:
-        server, bucket = request.getfixturevalue("influx_v2"), f"store-{uuid.uuid4().hex[:12]}"
-        server.create(bucket)
-        opened = InfluxStore(server.url, "any", bucket)
+    opened = new_store(request, tmp_path)
     yield opened
     opened.close()
 

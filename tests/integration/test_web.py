@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,9 +56,7 @@ class Away:
 
 
 def store_away(seeded: Services, away: Away) -> TestClient:
-    lost = Services(
-        cast(Store, away), seeded.registry, seeded.lines, seeded.dead_letters, seeded.metrics, seeded.agents
-    )
+    lost = replace(seeded, store=cast(Store, away))
     return TestClient(create_app(lost), raise_server_exceptions=False)
 
 
@@ -163,7 +162,7 @@ def test_csv_has_a_row_a_test_and_no_formula(web: TestClient, tmp_path: Path) ->
 
 def test_agents_are_listed_whether_heard_registered_or_both(seeded: Services) -> None:
     heard = Heard([AgentSeen("nd-new-0001", True, "0.2.0", dt.datetime.now(dt.UTC)), *seeded.agents.agents()])
-    both = Services(seeded.store, seeded.registry, seeded.lines, seeded.dead_letters, seeded.metrics, heard)
+    both = replace(seeded, agents=heard)
     agents = {a["agent"]: a for a in TestClient(create_app(both)).get("/api/v1/agents").json()["agents"]}
     assert agents["nd-new-0001"] == {
         **{"agent": "nd-new-0001", "online": True, "registered": False, "lines": [], "version": "0.2.0"},
@@ -205,7 +204,7 @@ def test_the_openapi_document_describes_what_is_answered(web: TestClient) -> Non
         if kind == "application/json":
             validate(document, described[kind]["schema"], answer.json())
             checked += 1
-    assert checked == 7
+    assert checked == 8
     validate(document, {"$ref": "#/components/schemas/Error"}, web.get("/api/v1/lines?state=x").json())
 
 
@@ -374,7 +373,7 @@ def test_a_bug_shows_no_trace_and_carries_the_headers(seeded: Services) -> None:
     def broken() -> None:
         raise RuntimeError("secret detail")
 
-    bad = Services(seeded.store, cast(Any, broken), seeded.lines, seeded.dead_letters, seeded.metrics, seeded.agents)
+    bad = replace(seeded, registry=cast(Any, broken))
     client = TestClient(create_app(bad), raise_server_exceptions=False)
     for address in ("/api/v1/agents", "/lines/nobody/4g"):
         answer = client.get(address)
