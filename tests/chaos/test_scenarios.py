@@ -162,7 +162,7 @@ def test_a_read_only_disk_keeps_what_it_holds(province: Callable[..., Province],
     more(province_, 50)
     feeder.kill()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=10)
-    with pytest.raises(ChildProcessError, match="see that the folder is writable"):
+    with pytest.raises(ChildProcessError, match="readonly database"):
         feeder.start()
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True, timeout=10)
     feeder.start()

@@ -15,7 +15,7 @@ KILLS, RESULTS = 100, 5000
 @pytest.mark.alone
 @pytest.mark.timeout(230)
 def test_nothing_is_lost_doubled_or_altered_in_a_storm(tmp_path: Path) -> None:
-    feeders = {name: how | {"pace": 60.0, "seed": SEED} for name, how in FEEDERS.items()}
+    feeders = {name: how | {"pace": 25.0, "seed": SEED} for name, how in FEEDERS.items()}
     print(f"CHAOS_SEED={SEED}")
     with Province(tmp_path / "province", feeders, unit=True, broker_settings=BROKER) as province:
         storm = Storm(province, SEED, KILLS, RESULTS, limit_s=120)
