@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median, quantiles
+from urllib.parse import urlsplit
 
 import icmplib
 
@@ -18,6 +19,9 @@ from xomnet.messages import Latency
 
 TCP_PORT = 443
 """Where TCP connect knocks when an anchor names no port; a refusal is an answer too."""
+
+NAME_S = 30.0
+"""What an anchor's name may take."""
 
 RoundTrip = float | None
 """Milliseconds; None where nothing answered."""
@@ -54,6 +58,11 @@ def probe(anchors: Sequence[Anchor], interface: str | None, settings: LatencySet
             trips.append(_series(echo, settings))
     method = methods[0] if len(set(methods)) == 1 else "mixed"
     return summary(method, [_shown(anchor) for anchor in anchors], trips, problems[0] if problems else None)
+
+
+def longest_s(anchors: int, settings: LatencySettings) -> float:
+    """What a probe of so many anchors takes at most: every echo lost, every name found at the last moment."""
+    return anchors * (NAME_S + settings.echoes * max(settings.interval_ms, settings.timeout_ms) / 1000)
 
 
 def _shown(anchor: Anchor) -> str:
@@ -147,3 +156,11 @@ def _icmp(host: str, interface: str | None, timeout_s: float) -> Callable[[int],
     except icmplib.SocketPermissionError:
         return None
     return echo
+
+
+def server_anchors(servers: Sequence[str]) -> tuple[Anchor, ...]:
+    """Measurement servers as anchors of latency, for a unit that names no others. They can't tell whose fault it is
+    that a test fails, so they are not asked then.
+    """
+    found = [urlsplit(server) for server in servers[:2]]
+    return tuple(Anchor(url.hostname, url.port or 80) for url in found if url.hostname)

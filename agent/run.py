@@ -14,6 +14,7 @@ from agent.budget import Ledger, LedgerError
 from agent.clock import boot_id
 from agent.settings import AgentSettings, read
 from agent.spool import Spool, SpoolError
+from agent.spool_file import machine
 from agent.unit import Unit
 from agent.uplink import Uplink
 from xomnet import __version__, sd
@@ -27,8 +28,6 @@ log = Log("agent")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Waited for, not handled: a handler that sets the event on which it interrupts the wait may never come back."""
-LONGEST_TEST_S = 200.0
-"""No single thing that the unit does takes longer; past it the loop hangs and the watchdog may act."""
 
 
 class AlreadyRunning(Exception):
@@ -42,7 +41,8 @@ def run(config: Path, settings: AgentSettings) -> int:
     os.umask(0o077)
     with _only_one(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
-        spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6))
+        max_bytes = int(settings.spool.max_mb * 1e6)
+        spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine())
         ledger = Ledger(settings.state_dir / "ledger.json")
         clock = settings.clock
         uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced)
@@ -52,7 +52,7 @@ def run(config: Path, settings: AgentSettings) -> int:
         worker.start()
         sd.notify("READY=1")
         log.info("agent runs", version=__version__, agent=settings.agent, lines=len(settings.lines))
-        status = _watch(config, unit, uplink, worker)
+        status = _watch(config, unit, uplink, spool, worker)
         stop.set()
         sd.notify("STOPPING=1")
         worker.join(3)
@@ -63,9 +63,10 @@ def run(config: Path, settings: AgentSettings) -> int:
     return status
 
 
-def _watch(config: Path, unit: Unit, uplink: Uplink, worker: threading.Thread) -> int:
-    """Until the end: reloads when asked, tells systemd that the loop and the uplink are alive (offline is alive)."""
+def _watch(config: Path, unit: Unit, uplink: Uplink, spool: Spool, worker: threading.Thread) -> int:
+    """Until the end: reloads when asked, tells systemd that loop, spool and uplink are alive (offline is alive)."""
     every_s = min(sd.watchdog_interval_s() or 5.0, 5.0)
+    said: dict[str, bool] = {}
     while True:
         taken = signal.sigtimedwait(SIGNALS, every_s)
         if taken is not None and taken.si_signo != signal.SIGHUP:
@@ -77,8 +78,13 @@ def _watch(config: Path, unit: Unit, uplink: Uplink, worker: threading.Thread) -
         if not worker.is_alive():
             log.error("the unit's loop ended; leaving so that it is started again")
             return 1
-        if uplink.alive and time.monotonic() - unit.alive_at < LONGEST_TEST_S:
+        still_s = time.monotonic() - unit.alive_at
+        alive = {"loop": still_s < unit.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()}
+        if all(alive.values()):
             sd.notify("WATCHDOG=1")
+        elif alive != said:
+            log.error("hangs; systemd may end it", parts=" ".join(part for part, lives in alive.items() if not lives))
+        said = alive
 
 
 def _reload(config: Path, unit: Unit) -> None:

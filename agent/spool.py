@@ -5,48 +5,32 @@ first publish and its data are stored as the bytes that go out, so that a resend
 acknowledgement, or an eviction that is itself recorded and reported, takes a result out.
 """
 
-import datetime as dt
-import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 
-from agent.clock import ClockReading, rebase
+from agent.clock import ClockReading
+from agent.dating import Reference, Times, date, micros, of_kernel, read_times
+from agent.manifest import MOST_ROWS, manifests
+from agent.spool_file import SpoolError, begin_boot, get, is_damage, last_seq, open_file, put, set_aside, sorry
+from agent.spool_rows import Row, first_evicted, freeze, insert, is_intact, message, undated
 from xomnet import crash
 from xomnet.log import Log
-from xomnet.messages import KIND_OF, MAX_PAYLOAD_BYTES, VERSION, ClockState, Data, Event
+from xomnet.messages import KIND_OF, MAX_PAYLOAD_BYTES, Data, Event
 
 log = Log("agent.spool")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS results (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind TEXT NOT NULL,
-    line TEXT,
-    boot TEXT NOT NULL,
-    boot_ns INTEGER NOT NULL,
-    wall_us INTEGER NOT NULL,
-    clock TEXT,
-    at_error_s REAL,
-    data BLOB NOT NULL
-);
-"""
+__all__ = ["Pending", "Spool", "SpoolError"]
 
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-ROW_OVERHEAD_BYTES = 150
+ROW_OVERHEAD_BYTES = 250
 ENVELOPE_BYTES = 512
-EARLIER_BOOT_ERROR_S = 30 * 86_400.0
-NEVER_SYNCED_ERROR_S = 86_400.0
-
-
-class SpoolError(Exception):
-    """The disk does not take the result (full, read-only, broken); nothing was promised."""
+LOCK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,166 +42,245 @@ class Pending:
 
 
 class Spool:
-    """One unit's results. Every method may be called from any thread.
+    """One unit's results. Every method may be called from any thread, and raises SpoolError where the disk refuses.
 
-    `max_bytes` bounds the payloads held; past it the oldest go, and an `evicted` event says which.
+    `max_bytes` bounds the payloads held; past it the oldest go, and an `evicted` event says which. `machine` names the
+    machine, so that a copy of the file on another one is known for what it is; None: it is not looked at.
     """
 
-    def __init__(self, path: Path, agent: str, boot: UUID, max_bytes: int = 100_000_000) -> None:
-        self._path, self._agent, self._boot, self._max_bytes = path, agent, boot, max_bytes
+    def __init__(
+        self, path: Path, agent: str, boot: UUID, max_bytes: int = 100_000_000, machine: str | None = None
+    ) -> None:
+        self._path, self._agent, self.boot, self._max_bytes, self._machine = path, agent, boot, max_bytes, machine
         self._lock = threading.RLock()
         self._on_commit: list[Callable[[], None]] = []
-        self._db, reset = _open(path)
+        self._news: list[Event] = []
+        self._begun = False
+        self._open()
+        with suppress(SpoolError), self._transaction():  # on a full disk the first commit does it
+            pass
+        self.first_seq = last_seq(self._db) + 1
+        """Results from this number on were committed by this process, and sent by no other."""
+
+    def _open(self) -> None:
+        self._db, aside = open_file(self._path, self.boot, self._machine)
+        if aside is not None:
+            self._news.append(Event(name="spool_reset", detail=aside[:512]))
+        self._load()
+
+    def _load(self) -> None:
+        self.id = UUID(get(self._db, "spool"))
+        self.times: Times = read_times(get(self._db, "times"))
+        size = "SELECT coalesce(sum(length(data) + ?), 0) FROM results"
+        self._bytes: int = self._db.execute(size, (ROW_OVERHEAD_BYTES,)).fetchone()[0]
+
+    @contextmanager
+    def _transaction(self, reads: bool = False) -> Iterator[None]:
+        """All of it or nothing; the first that writes is preceded by what a boot begins with.
+
+        Raises SpoolError. A file that turns out to be damaged is set aside then, and a new one takes its place.
+        """
+        with self._lock:
+            try:
+                if not (self._begun or reads):
+                    self._begin()
+                with self._db:
+                    yield
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    self._begin_anew(str(error))
+                raise sorry(self._path, error) from error
+
+    def _begin(self) -> None:
+        with self._db:
+            copied = begin_boot(self._db, self.boot, self._machine)
+        if copied is not None:
+            self._load()
+            detail = f"from another machine, as spool {copied.before}; {copied.dropped} results without a time dropped"
+            self._news.append(Event(name="spool_cloned", detail=detail, count=copied.dropped))
+            log.error("spool of another machine", before=copied.before, now=self.id, dropped=copied.dropped)
+        self._begun = True
+
+    def _begin_anew(self, reason: str) -> None:
+        self._db.close()
+        self._begun = False
         try:
-            with self._db:
-                self._db.execute("INSERT OR IGNORE INTO meta VALUES ('spool', ?)", (str(uuid4()),))
-        except sqlite3.Error as error:
-            raise SpoolError(f"{path}: {error}; free some space or mend the card") from error
-        self.id = UUID(self._db.execute("SELECT value FROM meta WHERE key='spool'").fetchone()[0])
-        self._bytes: int = self._db.execute(
-            "SELECT coalesce(sum(length(data) + ?), 0) FROM results", (ROW_OVERHEAD_BYTES,)
-        ).fetchone()[0]
-        self.reset_detail = reset
-        """Where a damaged spool was set aside at this start; None in a good one."""
+            self._news.append(Event(name="spool_reset", detail=set_aside(self._path, reason)[:512]))
+        except OSError as error:
+            raise sorry(self._path, error) from error
+        self._open()
+
+    def take_news(self) -> list[Event]:
+        """What befell the file since this was asked last: `spool_reset`, `spool_cloned`. Not in the spool yet."""
+        news, self._news = self._news, []
+        return news
 
     def on_commit(self, call: Callable[[], None]) -> None:
         """Calls back after every commit, so that the uplink need not poll."""
         self._on_commit.append(call)
 
-    def commit(self, data: Data, line: str | None, taken: ClockReading) -> int:
-        """Promises a result and returns its sequence number. Raises SpoolError where the disk refuses."""
+    def _tell(self) -> None:
+        for call in self._on_commit:
+            call()
+
+    def commit(
+        self, data: Data, line: str | None, taken: ClockReading, error_s: float | None = None, over: str | None = None
+    ) -> int:
+        """Promises a result and returns its sequence number.
+
+        `error_s`: its time is final, and may be so far off. `over`: what was kept under this key is forgotten.
+        """
         body = msgspec.json.encode(data)
         if len(body) > MAX_PAYLOAD_BYTES - ENVELOPE_BYTES:
             raise SpoolError(f"a {KIND_OF[type(data)]} result of {len(body)} bytes is over the contract's bound")
         with self._lock:
-            try:
-                with self._db:  # an eviction, its note and what it made room for: together or not at all
-                    freed = self._make_room(len(body) + ROW_OVERHEAD_BYTES, taken)
-                    seq = self._insert(data, body, line, taken)
-                    crash.at("spool.inserted")
-            except sqlite3.Error as error:
-                raise SpoolError(f"{self._path}: {error}; free some space or mend the card") from error
+            if taken.synced and error_s is None:
+                self.learn(of_kernel(taken))
+            with self._transaction():  # an eviction, its note and what it made room for: together or not at all
+                freed = self._make_room(len(body) + ROW_OVERHEAD_BYTES, taken)
+                seq = self._insert(data, body, line, taken, error_s)
+                if over is not None:
+                    put(self._db, f"kept/{over}", None)
+                crash.at("spool.inserted")
             crash.at("spool.committed")
             self._bytes += len(body) + ROW_OVERHEAD_BYTES - freed
-        for call in self._on_commit:
-            call()
+        self._tell()
         return seq
 
-    def _insert(self, data: Data, body: bytes, line: str | None, taken: ClockReading) -> int:
-        wall_us = (taken.wall - EPOCH) // dt.timedelta(microseconds=1)
-        row = (
-            KIND_OF[type(data)],
-            line,
-            str(self._boot),
-            taken.boot_ns,
-            wall_us,
-            "synced" if taken.synced else None,
-            body,
-        )
-        cursor = self._db.execute(
-            "INSERT INTO results (kind, line, boot, boot_ns, wall_us, clock, data) VALUES (?,?,?,?,?,?,?)", row
-        )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+    def _insert(
+        self, data: Data, body: bytes, line: str | None, taken: ClockReading, error_s: float | None = None
+    ) -> int:
+        boot, not_before_us = str(self.boot), None
+        clock = "estimated" if error_s is not None else "synced" if taken.synced else None
+        if clock is None and (latest_us := self.times.latest_us(but=boot)) is not None:
+            not_before_us = latest_us + taken.boot_ns // 1000
+        now = (boot, taken.boot_ns, micros(taken.wall), clock, error_s)
+        return insert(self._db, Row(KIND_OF[type(data)], line, *now, body, str(self.id), not_before_us))
 
     def _make_room(self, needed: int, taken: ClockReading) -> int:
         """Evicts the oldest where `needed` bytes do not fit, and notes which; returns by how much that shrinks."""
         if self._bytes + needed <= self._max_bytes:
             return 0
-        rows = self._db.execute("SELECT seq, kind, data FROM results ORDER BY seq")
         freed, gone, first = 0, [], 2**53
-        for seq, kind, data in rows:
-            if self._bytes + needed - freed <= self._max_bytes * 0.9:
-                break
-            freed += len(data) + ROW_OVERHEAD_BYTES
-            gone.append(seq)
-            first = min(first, _first_evicted(seq, kind, data))
-        rows.close()
+        with closing(self._db.execute("SELECT seq, kind, data FROM results ORDER BY seq")) as rows:
+            for seq, kind, data in rows:
+                if self._bytes + needed - freed <= self._max_bytes * 0.9:
+                    break
+                freed += len(data) + ROW_OVERHEAD_BYTES
+                gone.append(seq)
+                first = min(first, first_evicted(seq, kind, data))
         if not gone:
             return 0
-        event = Event(name="evicted", detail=f"{len(gone)} results, spool full", first_seq=first, last_seq=gone[-1])
-        body = msgspec.json.encode(event)
-        self._db.execute("DELETE FROM results WHERE seq <= ?", (gone[-1],))
-        self._insert(event, body, None, taken)
-        crash.at("spool.evicted")
         log.warning("spool full, oldest evicted", first_seq=first, last_seq=gone[-1], results=len(gone))
-        return freed - len(body) - ROW_OVERHEAD_BYTES
+        freed -= self._evict(gone, first, f"{len(gone)} results, spool full", taken)
+        crash.at("spool.evicted")
+        return freed
+
+    def _evict(self, seqs: list[int], first: int, why: str, taken: ClockReading) -> int:
+        """Takes results out and notes it; returns the bytes of the note."""
+        self._db.executemany("DELETE FROM results WHERE seq=?", [(seq,) for seq in seqs])
+        event = Event(name="evicted", detail=why, first_seq=first, last_seq=seqs[-1], count=len(seqs))
+        body = msgspec.json.encode(event)
+        self._insert(event, body, None, taken)
+        return len(body) + ROW_OVERHEAD_BYTES
 
     def pending(self, limit: int, now: ClockReading, hold_s: float, skip: Iterable[int] = ()) -> list[Pending]:
         """The oldest results that can be published now, but for those in `skip`.
 
-        A result taken under an unsynchronised clock waits until the clock is (then it is re-based), or until it has
-        waited `hold_s`, or if it is of an earlier boot goes at once (then it is `estimated`).
+        A result taken under an unsynchronised clock waits until its time is known, or for `hold_s` (`dating.date`).
         """
-        skipped = set(skip)
+        skipped, found, damaged = set(skip), [], []
         with self._lock:
-            rows = self._db.execute("SELECT * FROM results ORDER BY seq LIMIT ?", (limit + len(skipped),)).fetchall()
-            waiting = (row for row in rows if row["seq"] not in skipped)
-            found = [Pending(row["seq"], payload) for row in waiting if (payload := self._payload(row, now, hold_s))]
+            with self._transaction(reads=True):
+                ask = "SELECT * FROM results ORDER BY seq LIMIT ?"
+                rows = self._db.execute(ask, (limit + len(skipped),)).fetchall()
+            for row in rows:
+                if not is_intact(row):
+                    damaged.append(row["seq"])
+                elif row["seq"] not in skipped and (payload := self._payload(row, now, hold_s)):
+                    found.append(Pending(row["seq"], payload))
+            for seq in damaged:
+                log.error("result unreadable on the card, evicted", seq=seq)
+                with self._transaction():
+                    self._evict([seq], seq, "1 result, unreadable on the card", now)
+                self._load()
         return found[:limit]
 
     def _payload(self, row: sqlite3.Row, now: ClockReading, hold_s: float) -> bytes | None:
         """The message of a row: the same bytes each time. None while its time is still open."""
-        wall_us, clock, error_s = row["wall_us"], row["clock"], row["at_error_s"]
-        if clock is None:
-            frozen = self._time(row, now, hold_s)
-            if frozen is None:
+        dated = (row["wall_us"], row["clock"], row["at_error_s"])
+        if row["clock"] is None:
+            found = date(undated(row), str(self.boot), now, self.times, hold_s)
+            if found is None:
                 return None
-            wall_us, clock, error_s = frozen
             try:
-                with self._db:
-                    self._db.execute(
-                        "UPDATE results SET wall_us=?, clock=?, at_error_s=? WHERE seq=?",
-                        (wall_us, clock, error_s, row["seq"]),
-                    )
-            except sqlite3.Error as error:  # a full disk: those behind it need no writing, and make room
+                with self._transaction():
+                    freeze(self._db, row, found)
+            except SpoolError as error:  # a full disk: those behind it need no writing, and make room
                 log.error("time not frozen, the result waits", seq=row["seq"], reason=str(error))
                 return None
             crash.at("spool.frozen")
-        at = EPOCH + dt.timedelta(microseconds=wall_us)
-        return msgspec.json.encode(
-            {
-                "v": VERSION,
-                "agent": self._agent,
-                "spool": self.id,
-                "seq": row["seq"],
-                "boot": row["boot"],
-                **({} if row["line"] is None else {"line": row["line"]}),
-                "kind": row["kind"],
-                "at": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-                "clock": clock,
-                **({} if error_s is None else {"at_error_s": error_s}),
-                "data": msgspec.Raw(row["data"]),
-            }
-        )
+            dated = found
+        return message(self._agent, row, dated)
 
-    def _time(self, row: sqlite3.Row, now: ClockReading, hold_s: float) -> tuple[int, ClockState, float | None] | None:
-        """Wall time in microseconds, its quality and its error, for a row taken under an unsynchronised clock."""
-        if row["boot"] != str(self._boot):
-            return row["wall_us"], "estimated", EARLIER_BOOT_ERROR_S
-        if now.synced:
-            return (rebase(row["boot_ns"], now) - EPOCH) // dt.timedelta(microseconds=1), "rebased", None
-        if (now.boot_ns - row["boot_ns"]) / 1e9 < hold_s:
-            return None
-        return row["wall_us"], "estimated", NEVER_SYNCED_ERROR_S
-
-    def forget(self, seqs: Iterable[int]) -> None:
-        """Takes out what the collector has answered for. Raises SpoolError; then they stay and go again."""
-        gone = 0
+    def forget(self, seqs: Iterable[int], spool: UUID | None = None) -> None:
+        """Takes out what the collector has answered for, by default of this spool. What stays goes again."""
+        gone, out = 0, "DELETE FROM results WHERE seq=? AND spool=? RETURNING length(data)"
         with self._lock:
-            try:
-                with self._db:
-                    for seq in seqs:
-                        one = self._db.execute("DELETE FROM results WHERE seq=? RETURNING length(data)", (seq,))
-                        size = one.fetchone()
-                        gone += 0 if size is None else size[0] + ROW_OVERHEAD_BYTES
-            except sqlite3.Error as error:
-                raise SpoolError(f"{self._path}: {error}") from error
+            with self._transaction():
+                for seq in seqs:
+                    size = self._db.execute(out, (seq, str(spool or self.id))).fetchone()
+                    gone += 0 if size is None else size[0] + ROW_OVERHEAD_BYTES
             self._bytes -= gone
+
+    def tell_manifest(self, taken: ClockReading, day: int | None) -> bool:
+        """Commits a round of manifests, where one is due: there are untold results, and it is another `day` than the
+        last round's (None: nobody knows), or they are many. A round takes up where the last one ended.
+        """
+        with self._lock:
+            with self._transaction():
+                rows = [tuple(row) for row in self._db.execute("SELECT seq, line FROM untold ORDER BY seq")]
+                of_today = day is None or get(self._db, "day") == str(day)
+                if not rows or (of_today and len(rows) < MOST_ROWS):
+                    return False
+                told, last = get(self._db, "told") or "0", last_seq(self._db)
+                first = min(int(told) + 1 if told.isdecimal() else rows[0][0], rows[0][0])
+                self._db.execute("DELETE FROM untold")
+                for line, event in manifests(rows, first, last):
+                    self._insert(event, msgspec.json.encode(event), line, taken)
+                put(self._db, "told", str(last))
+                put(self._db, "day", None if day is None else str(day))
+            self._load()
+        if taken.synced:
+            self.learn(of_kernel(taken))
+        self._tell()
+        return True
+
+    def learn(self, known: Reference) -> None:
+        """The kernel's or the server's word on the time of this boot, where it says more than is known."""
+        boot = str(self.boot)
+        with self._lock:
+            if not self.times.improved_by(boot, known):
+                return
+            times = self.times.knowing(boot, known)
+            with self._transaction():
+                put(self._db, "times", times.text())
+            self.times = times
+        log.debug("time known", error_s=known.error_s)
+        self._tell()
+
+    def keep(self, key: str, text: str | None) -> None:
+        """Remembers a text over restarts; None forgets it."""
+        with self._transaction():
+            put(self._db, f"kept/{key}", text)
+
+    def kept(self, key: str) -> str | None:
+        with self._transaction(reads=True):
+            return get(self._db, f"kept/{key}")
 
     def depth(self) -> int:
         """How many results wait."""
-        with self._lock:
+        with self._transaction(reads=True):
             count: int = self._db.execute("SELECT count(*) FROM results").fetchone()[0]
             return count
 
@@ -225,52 +288,12 @@ class Spool:
         """What they take, roughly."""
         return self._bytes
 
+    def alive(self) -> bool:
+        """False where a thread hangs in the disk. One that refuses is no reason to start anew."""
+        if free := self._lock.acquire(timeout=LOCK_S):
+            self._lock.release()
+        return free
+
     def close(self) -> None:
         with self._lock:
             self._db.close()
-
-
-def _first_evicted(seq: int, kind: str, data: bytes) -> int:
-    """The first result that goes with a row: its own, or those that it says were evicted before."""
-    if kind != "event":
-        return seq
-    event = msgspec.json.decode(data, type=Event)
-    return min(seq, event.first_seq or seq) if event.name == "evicted" else seq
-
-
-def _open(path: Path) -> tuple[sqlite3.Connection, str | None]:
-    """The spool's database, and where a damaged one was set aside. Raises SpoolError where none can be made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _connect(path), None
-    except sqlite3.DatabaseError as damage:
-        if isinstance(damage, sqlite3.OperationalError) and "malformed" not in str(damage):
-            raise SpoolError(f"{path}: {damage}; free some space, or see that the folder is writable") from damage
-        aside = path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}")
-        for suffix in ("", "-wal", "-shm"):
-            if (old := Path(f"{path}{suffix}")).exists():
-                os.replace(old, f"{aside}{suffix}")
-        log.error("damaged spool set aside", spool=str(path), aside=str(aside), reason=str(damage))
-        try:
-            return _connect(path), f"{damage}; set aside as {aside.name}"
-        except sqlite3.Error as error:
-            raise SpoolError(f"{path}: {error}; free some space, or see that the folder is writable") from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    fresh = not path.exists()
-    db = sqlite3.connect(path, timeout=5, check_same_thread=False)
-    try:
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        check = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if check != "ok":
-            raise sqlite3.DatabaseError(f"quick_check: {check}")
-        db.executescript(_SCHEMA)
-        if fresh:
-            path.chmod(0o600)
-    except BaseException:
-        db.close()
-        raise
-    return db

@@ -7,23 +7,24 @@ import datetime as dt
 import random
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
 from agent import schedule
 from agent.budget import Ledger, LedgerError
 from agent.clock import ClockReading, read_clock, rebase
+from agent.dating import best
 from agent.download import AllBusy, download
 from agent.health import health
-from agent.latency import Anchor, parse_anchor, probe
+from agent.latency import Anchor, longest_s, parse_anchor, probe, server_anchors
+from agent.manifest import day_of
 from agent.metering import DRAIN_S, Meter
-from agent.outage import Watch, after_probe
 from agent.precheck import Precheck, precheck
 from agent.settings import AgentSettings, LineSettings
 from agent.spool import Spool, SpoolError
+from agent.watches import Watches, key_of
 from xomnet.log import Log
 from xomnet.messages import Data, Event, Flag, Speed
 from xomnet.targets import Targets
@@ -34,6 +35,8 @@ SUSPICIOUS_EVERY_S = 15.0
 BUSY_TRIES = 3
 IDLE_S = 30.0
 """The longest sleep: the wall clock may step, and slots are in wall time."""
+MANIFEST_LOOK_S = 60.0
+LONGEST_TEST_S = 200.0
 
 
 @dataclass(slots=True)
@@ -44,7 +47,6 @@ class _Line:
     latency_at: float
     speed_at: float
     """time.monotonic(); for a line tested by slots, not before this."""
-    watch: Watch = field(default_factory=Watch)
     deferred: int = 0
     busy_tries: int = 0
     spent: bool = False
@@ -58,13 +60,14 @@ class Unit:
         self, settings: AgentSettings, spool: Spool, ledger: Ledger, targets: Targets, stop: threading.Event
     ) -> None:
         self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
-        self._meter = Meter(settings, ledger)
+        self._meter = Meter(settings, ledger, clock=lambda _: self._best())
+        self._watches = Watches(spool)
         self._zone = settings.timezone
         self._anchors: tuple[Anchor, ...] = tuple(parse_anchor(text) for text in settings.anchors)
         self._up_since = self._clock()
         self._clock_synced = True
         now = time.monotonic()
-        self._health_at = now
+        self._health_at = self._manifest_at = now
         self._lines = [_Line(line, now, now + (line.every_s or 0) * random.random()) for line in settings.lines]  # noqa: S311
         self.alive_at = now
 
@@ -91,14 +94,15 @@ class Unit:
         for line in self._lines:
             if line.settings.interface is None:
                 log.warning("no interface named: port, Wi-Fi and other traffic go unchecked", line=line.settings.line)
-        for name, detail in (("spool_reset", self._spool.reset_detail), ("ledger_reset", self._ledger.reset_detail)):
-            if detail is not None:
-                self._commit(Event(name=name, detail=detail[:512]), None)
+        self._report()
+        if self._ledger.reset_detail is not None:
+            self._commit(Event(name="ledger_reset", detail=self._ledger.reset_detail[:512]), None)
         self._commit(Event(name="started"), None)
         while not self._stop.is_set():
             self.alive_at = time.monotonic()
             self._meter.look()
-            waits = [self._do_health()]
+            self._report()
+            waits = [self._do_health(), self._do_manifest()]
             for line in self._lines:
                 for do in (self._do_latency, self._do_speed):
                     waits.append(do(line))
@@ -110,15 +114,28 @@ class Unit:
     def _clock(self) -> ClockReading:
         return read_clock(self._settings.clock.assume_synced)
 
-    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None) -> None:
+    def _best(self) -> ClockReading:
+        """By the server's time where the kernel's clock is not synchronised."""
+        return best(self._clock(), str(self._spool.boot), self._spool.times)
+
+    @property
+    def longest_job_s(self) -> float:
+        """Nothing that the loop does between two moves of `alive_at` takes longer."""
+        return max(LONGEST_TEST_S, longest_s(max(2, len(self._anchors)), self._settings.latency))
+
+    def _report(self) -> None:
+        for event in self._spool.take_news():
+            self._commit(event, None)
+
+    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None, **more: Any) -> None:
         """Into the spool; where the disk refuses, the unit says so and goes on measuring."""
         taken = taken or self._clock()
-        if taken.synced != self._clock_synced:
+        if taken.synced != self._clock_synced and not more:
             self._clock_synced = taken.synced
             say = log.info if taken.synced else log.warning
             say("clock", synced=taken.synced, results="go out" if taken.synced else "wait until it is set")
         try:
-            self._spool.commit(data, line, taken)
+            self._spool.commit(data, line, taken, **more)
         except SpoolError as error:
             log.error("result not kept", kind=type(data).__name__, line=line, reason=str(error))
 
@@ -137,6 +154,19 @@ class Unit:
             self._health_at = now + self._settings.health.every_s
         return self._health_at - now
 
+    def _do_manifest(self) -> float:
+        now = time.monotonic()
+        if now >= self._manifest_at:
+            self._manifest_at = now + MANIFEST_LOOK_S
+            told = self._best()
+            try:
+                self._spool.tell_manifest(
+                    self._clock(), day_of(self._settings.agent, told.wall) if told.synced else None
+                )
+            except SpoolError as error:
+                log.error("no manifest written", reason=str(error))
+        return self._manifest_at - now
+
     def _do_latency(self, line: _Line) -> float:
         now = time.monotonic()
         anchors = self._anchors or server_anchors(line.settings.servers or self._settings.servers)
@@ -146,11 +176,13 @@ class Unit:
             taken = self._clock()
             found = probe(anchors, line.settings.interface, self._settings.latency)
             self._commit(found, line.settings.line, taken)
-            line.watch, ended = after_probe(line.watch, found.received > 0, taken, found.anchors)
+            ended = self._watches.after_probe(line.settings.line, found.received > 0, taken, found.anchors)
             if ended is not None:
-                self._commit(ended.outage, line.settings.line, ended.began)
+                over = key_of(line.settings.line)
+                self._commit(ended.outage, line.settings.line, ended.began, error_s=ended.error_s, over=over)
             every = self._settings.latency.every_s
-            line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if line.watch.suspicious else every)
+            suspicious = self._watches.of(line.settings.line).suspicious
+            line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if suspicious else every)
         return max(line.latency_at - time.monotonic(), IDLE_S if line.spent else 0.0)
 
     def _has_bytes_for_echoes(self, line: _Line) -> bool:
@@ -167,7 +199,7 @@ class Unit:
             return line.speed_at - now
         planned = None if line.settings.every_s is not None else self._planned(line)
         if planned is not None:
-            wait_s = (planned.at - self._clock().wall).total_seconds()
+            wait_s = (planned.at - self._best().wall).total_seconds()
             if wait_s > 0:
                 return wait_s
         defer_s = self._test(line, planned)
@@ -179,7 +211,7 @@ class Unit:
 
     def _planned(self, line: _Line) -> schedule.Planned:
         done = self._ledger.done_until(line.settings.line)
-        now = self._clock()
+        now = self._best()
         return schedule.next_test(
             now.wall,
             rebase(self._up_since.boot_ns, now),  # after a power cut the clock is set long after the unit came up
@@ -266,11 +298,3 @@ class Unit:
             self._stop.wait(DRAIN_S)
             self._meter.settle(settings, result)
         return result
-
-
-def server_anchors(servers: Sequence[str]) -> tuple[Anchor, ...]:
-    """Measurement servers as anchors of latency, for a unit that names no others. They can't tell whose fault it is
-    that a test fails, so they are not asked then.
-    """
-    found = [urlsplit(server) for server in servers[:2]]
-    return tuple(Anchor(url.hostname, url.port or 80) for url in found if url.hostname)

@@ -9,11 +9,11 @@ import pytest
 from agent import clock as clock_module
 from agent import unit as unit_module
 from agent.budget import Ledger
-from agent.latency import Anchor
+from agent.latency import Anchor, server_anchors
 from agent.precheck import Precheck
 from agent.settings import AgentSettings, ClockSettings, LatencySettings, LineSettings
 from agent.spool import Spool
-from agent.unit import Unit, server_anchors
+from agent.unit import Unit
 from collector.assess import counted_mbps
 from collector.store import Sample
 from tests.unit.test_clock import Libc

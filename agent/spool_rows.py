@@ -1,0 +1,96 @@
+"""A result as a row of the spool, and as the message that goes out. Each row carries a sum of itself: a card may flip a
+bit where SQLite does not look.
+"""
+
+import datetime as dt
+import sqlite3
+import zlib
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
+
+from agent.dating import EPOCH, Dated, Taken
+from xomnet.messages import VERSION, Event
+
+
+class Row(NamedTuple):
+    """What is inserted: the columns of `results` between `seq` and `sum`, in their order."""
+
+    kind: str
+    line: str | None
+    boot: str
+    boot_ns: int
+    wall_us: int
+    clock: str | None
+    at_error_s: float | None
+    data: bytes
+    spool: str
+    not_before_us: int | None
+
+
+_INSERT = f"INSERT INTO results ({', '.join(Row._fields)}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608
+_FREEZE = "UPDATE results SET wall_us=?, clock=?, at_error_s=?, sum=? WHERE seq=?"
+
+
+def insert(db: sqlite3.Connection, row: Row) -> int:
+    """Puts a result in, and among those that no manifest has told; returns its number."""
+    seq = db.execute(_INSERT, row).lastrowid
+    assert seq is not None
+    db.execute("UPDATE results SET sum=? WHERE seq=?", (_sum(seq, row), seq))
+    db.execute("INSERT OR REPLACE INTO untold VALUES (?, ?)", (seq, row.line))
+    return seq
+
+
+def freeze(db: sqlite3.Connection, found: sqlite3.Row, dated: Dated) -> None:
+    """Writes the time of a result down, for good."""
+    wall_us, clock, error_s = dated
+    row = _row(found)._replace(wall_us=wall_us, clock=clock, at_error_s=error_s)
+    db.execute(_FREEZE, (wall_us, clock, error_s, _sum(found["seq"], row), found["seq"]))
+
+
+def is_intact(found: sqlite3.Row) -> bool:
+    """False where its bytes are not those that were written. Version 0.1 wrote no sum."""
+    return found["sum"] is None or found["sum"] == _sum(found["seq"], _row(found))
+
+
+def undated(found: sqlite3.Row) -> Taken:
+    """What is known of the time of a result that has none."""
+    return Taken(found["boot"], found["boot_ns"], found["wall_us"], found["not_before_us"])
+
+
+def message(agent: str, found: sqlite3.Row, dated: Dated) -> bytes:
+    """The result as it goes out: the same bytes each time."""
+    wall_us, clock, error_s = dated
+    at = EPOCH + dt.timedelta(microseconds=wall_us)
+    return msgspec.json.encode(
+        {
+            "v": VERSION,
+            "agent": agent,
+            "spool": found["spool"],
+            "seq": found["seq"],
+            "boot": found["boot"],
+            **({} if found["line"] is None else {"line": found["line"]}),
+            "kind": found["kind"],
+            "at": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "clock": clock,
+            **({} if error_s is None else {"at_error_s": error_s}),
+            "data": msgspec.Raw(found["data"]),
+        }
+    )
+
+
+def first_evicted(seq: int, kind: str, data: bytes) -> int:
+    """The first result that goes with a row: its own, or those that it says were evicted before."""
+    with suppress(msgspec.DecodeError):  # a card may flip a bit
+        if kind == "event" and (event := msgspec.json.decode(data, type=Event)).name == "evicted":
+            return min(seq, event.first_seq or seq)
+    return seq
+
+
+def _row(found: sqlite3.Row) -> Row:
+    return Row(*tuple(found)[1:-1])
+
+
+def _sum(seq: int, row: Row) -> int:
+    return zlib.crc32(msgspec.json.encode((seq, *row)))
