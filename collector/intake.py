@@ -14,8 +14,10 @@ from typing import TypeVar
 
 import msgspec
 
+from collector import own_voice
 from collector.dead_letters import DeadLetters, letter
 from collector.metrics import Metrics
+from collector.own_voice import OwnVoice
 from collector.points import Point
 from collector.services import AgentSeen
 from collector.store import Store, StoreRefused, StoreUnavailable
@@ -51,8 +53,11 @@ class Intake(Handler):
         dead_letters: DeadLetters,
         metrics: Metrics,
         stored: Callable[[Sequence[Point]], None] = lambda _: None,
+        probe_s: float = 30.0,
     ) -> None:
         self._stored = stored
+        self._voice = OwnVoice(probe_s)
+        self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
         self._queue: queue.Queue[Message] = queue.Queue(maxsize=4 * RECEIVE_MAXIMUM)
         self._agents: dict[str, AgentSeen] = {}
@@ -70,6 +75,7 @@ class Intake(Handler):
         )
         metrics.queue.set_function(self._queue.qsize)
         metrics.connected.set_function(lambda: float(self._link.connected))
+        metrics.answers.set_function(lambda: float(self.trouble() is None))
         metrics.last_result_age.set_function(lambda: time.monotonic() - self._last_stored_at)
 
     def start(self) -> None:
@@ -82,9 +88,9 @@ class Intake(Handler):
         self._worker.join(timeout_s)
         self._link.stop()
 
-    @property
-    def connected(self) -> bool:
-        return self._link.connected
+    def trouble(self) -> str | None:
+        """What is wrong between the broker and us, in a sentence; None where messages come and go."""
+        return self._voice.trouble() if self._link.connected else "not connected"
 
     @property
     def alive(self) -> bool:
@@ -97,13 +103,33 @@ class Intake(Handler):
 
     # --- network thread
 
+    def on_connected(self, connection: Connection) -> None:
+        self._in_hand = 0
+        self._voice.connected()
+
+    def on_tick(self, connection: Connection) -> None:
+        if self._in_hand >= RECEIVE_MAXIMUM:
+            self._voice.heard()  # it may send no more before the database has taken some
+        if self._voice.too_long:
+            raise ConnectionLost(f"nothing came in for {self._voice.limit_s:g} s, not even our own message")
+        if self._voice.due():
+            self._voice.sent(connection.publish(own_voice.TOPIC, own_voice.PAYLOAD))
+
+    def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
+        self._voice.answered(mid, reason)
+
     def on_message(self, connection: Connection, message: Message) -> None:
+        self._voice.heard()
+        if message.topic == own_voice.TOPIC:
+            connection.ack(message.mid)
+            return
         place = parse(message.topic)
         if place is not None and place.channel == "state":
             self._see(place.agent, message.payload)
             connection.ack(message.mid)
             return
         self._metrics.received.inc()
+        self._in_hand += 1
         try:
             self._queue.put_nowait(message)
             crash.at("intake.received")
@@ -234,6 +260,7 @@ class Intake(Handler):
             for message in batch:
                 if message.generation == connection.generation:  # packet ids begin anew with a connection
                     connection.ack(message.mid)
+                    self._in_hand -= 1
             crash.at("intake.answered")
 
         self._link.call(answer)

@@ -21,6 +21,9 @@ class Metrics:
             "xomnet_last_result_age_seconds", "Since a result was last stored", registry=self.registry
         )
         self.connected = Gauge("xomnet_broker_connected", "1 while connected to the broker", registry=self.registry)
+        self.answers = Gauge(
+            "xomnet_broker_answers", "1 while our own message comes back from the broker", registry=self.registry
+        )
         self.early_stop = Summary(
             "xomnet_audit_early_ratio",
             "What an early stop would have said over the audit",

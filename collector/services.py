@@ -24,7 +24,12 @@ class AgentSeen:
 
 
 class Agents(Protocol):
+    """Who speaks to the broker, and hears of the agents from it."""
+
     def agents(self) -> list[AgentSeen]: ...
+
+    def trouble(self) -> str | None:
+        """What is wrong with the broker, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

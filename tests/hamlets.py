@@ -173,9 +173,13 @@ class Heard:
     """What the broker said, for tests."""
 
     seen: list[AgentSeen]
+    said: str | None = None
 
     def agents(self) -> list[AgentSeen]:
         return self.seen
+
+    def trouble(self) -> str | None:
+        return self.said
 
 
 def fill(store: Store, seeds: list[Seed], now: dt.datetime) -> None:
@@ -196,7 +200,6 @@ def services(
     store = SqliteStore(folder / "results.db") if store is None else store
     registry = Registry(rows(seeds), TARGETS)
     metrics = Metrics()
-    metrics.connected.set(1)
     now = dt.datetime.now(dt.UTC)
     seen = [AgentSeen(agent, True, "0.1.0", now) for agent in sorted({s.agent for s in seeds if s.mbps is not None})]
     dead = DeadLetters(folder / "rejected.jsonl")

@@ -151,8 +151,7 @@ class Api:
         return "ok"
 
     def _broker_health(self) -> str:
-        connected = self._services.metrics.registry.get_sample_value("xomnet_broker_connected")
-        return "ok" if connected else "not connected"
+        return self._services.agents.trouble() or "ok"
 
     def _age_health(self) -> str:
         snapshot = self._services.lines.latest

@@ -259,7 +259,7 @@ def test_health_is_ok_and_names_each_part_that_is_not(web: TestClient, seeded: S
     assert lost.json()["snapshot"] == "ok"
 
     fresh = services(tmp_path, SEEDS[:1])
-    fresh.metrics.connected.set(0)
+    fresh = replace(fresh, agents=Heard([], "not connected"))
     answer = TestClient(create_app(fresh)).get("/healthz").json()
     assert (answer["status"], answer["store"], answer["broker"]) == ("failing", "ok", "not connected")
     assert answer["snapshot"] == "not taken yet"
