@@ -1,19 +1,19 @@
 """From the spool to the collector, again and again until it answers."""
 
 import random
-import sqlite3
 import threading
 import time
 from dataclasses import dataclass
 
 import msgspec
 
-from agent.clock import read_clock
+from agent.clock import ClockReading, read_clock
+from agent.dating import of_answer
 from agent.spool import Spool, SpoolError
 from xomnet import __version__, crash
 from xomnet.broker import Broker
 from xomnet.log import Log
-from xomnet.messages import AgentState, decode_ack, encode
+from xomnet.messages import Ack, AgentState, Event, decode_ack, encode
 from xomnet.mqtt import Connection, Handler, Link, Message, Will
 from xomnet.topics import topic
 
@@ -21,8 +21,13 @@ log = Log("agent.uplink")
 
 WINDOW = 64
 """Results that may be under way without an answer."""
-FIRST_RESEND_S, LAST_RESEND_S = 30.0, 900.0
+ANSWER_S, FIRST_RESEND_S, LAST_RESEND_S = 10.0, 30.0, 900.0
+"""A resend comes at random between the first, which an answer may take, and a bound that doubles up to the last."""
 LOOK_EVERY_S = 2.0
+HANGS_S = 180.0
+"""Longer than finding the broker's name and connecting to it may take."""
+TAKEOVER_EVENT_S = 3_600.0
+DATING_KEPT = 1_000
 
 
 @dataclass(slots=True)
@@ -35,13 +40,18 @@ class Uplink(Handler):
     """Publishes what the spool holds, oldest first, in a window; deletes only what an ack names.
 
     Without an answer a result goes again after a reconnect, or after a time that doubles from 30 s to 15 min, with
-    jitter. A PUBACK moves nothing.
+    full jitter. A PUBACK moves nothing. Where the clock is not synchronised, the answers tell the server's time.
     """
 
     def __init__(self, broker: Broker, agent: str, spool: Spool, hold_s: float, assume_synced: bool) -> None:
         self._agent, self._spool, self._hold_s, self._assume_synced = agent, spool, hold_s, assume_synced
         self._sent: dict[int, _Sent] = {}
         self._mids: dict[int, int] = {}
+        self._spool_id = spool.id
+        self._first_sent: dict[int, int] = {}
+        """Results of this process -> CLOCK_BOOTTIME when they first went out: an answer to one is not older."""
+        self._refusal: str | None = None
+        self._takeovers, self._takeover_said_at = 0, -TAKEOVER_EVENT_S
         self._changed = threading.Event()
         self._look_again_at = 0.0
         offline = encode(AgentState(agent=agent, online=False, version=__version__))
@@ -57,7 +67,7 @@ class Uplink(Handler):
     @property
     def alive(self) -> bool:
         """False where the network thread stands still; being offline is not that."""
-        return self._link.is_alive() and time.monotonic() - self._link.alive_at < 60
+        return self._link.is_alive() and time.monotonic() - self._link.alive_at < HANGS_S
 
     def start(self) -> None:
         self._link.start()
@@ -94,37 +104,56 @@ class Uplink(Handler):
         except msgspec.DecodeError as error:
             log.warning("ack not understood", reason=str(error))
             return
-        seqs = [seq for stored in ack.stored if stored.spool == self._spool.id for seq in stored.seqs]
         for rejected in ack.rejected:
-            if rejected.spool == self._spool.id:
-                log.error("result rejected", seq=rejected.seq, reason=rejected.reason)
-                seqs.append(rejected.seq)
+            log.error("result rejected", seq=rejected.seq, reason=rejected.reason)
+        answered = [(stored.spool, stored.seqs) for stored in ack.stored]
+        answered += [(rejected.spool, (rejected.seq,)) for rejected in ack.rejected]
         crash.at("uplink.acked")
         try:
-            self._spool.forget(seqs)
+            self._take_time(ack)
+            for spool, seqs in answered:
+                self._spool.forget(seqs, spool)
         except SpoolError as error:
             log.error("acknowledged results stay", reason=str(error))
             return
         crash.at("uplink.forgotten")
-        for seq in seqs:
-            self._sent.pop(seq, None)
+        for _, seqs in answered:
+            for seq in seqs:
+                self._sent.pop(seq, None)
+                self._first_sent.pop(seq, None)
         if ack.stored:
             log.info(
                 "acknowledged", results=sum(len(stored.seqs) for stored in ack.stored), waiting=self._spool.depth()
             )
         self._changed.set()
 
+    def _take_time(self, ack: Ack) -> None:
+        """Learns the server's time: it wrote this after it had read a result that this process was first to send."""
+        now = read_clock(self._assume_synced)
+        mine = [stored.seqs for stored in ack.stored if stored.spool == self._spool.id]
+        sent = [self._first_sent[seq] for seqs in mine for seq in seqs if seq in self._first_sent]
+        if sent and not now.synced:
+            self._spool.learn(of_answer(ack.time, max(sent), now.boot_ns))
+
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
         """The broker's answer decides nothing but when to try again: a refused message need not wait its full time."""
         crash.at("uplink.puback")
         seq = self._mids.pop(mid, None)
+        if reason != self._refusal:
+            self._refusal = reason
+            if reason is not None:
+                log.warning("broker did not deliver", seq=seq, reason=reason)
         if reason is not None and seq in self._sent:
-            log.warning("broker did not deliver", seq=seq, reason=reason)
             sent = self._sent[seq]
             sent.again_at = min(sent.again_at, time.monotonic() + random.uniform(2, 5) * 2 ** min(sent.attempts, 8))  # noqa: S311
 
     def on_tick(self, connection: Connection) -> None:
         now = time.monotonic()
+        if self._spool.id != self._spool_id:  # a new file began, and its numbers with it
+            self._spool_id = self._spool.id
+            self._sent.clear()
+            self._mids.clear()
+            self._first_sent.clear()
         if now < self._look_again_at and not self._changed.is_set():
             return
         self._changed.clear()
@@ -133,21 +162,46 @@ class Uplink(Handler):
         room = WINDOW - len(waiting)
         if room <= 0:
             return
+        reading = read_clock(self._assume_synced)
         try:
-            due = self._spool.pending(room, read_clock(self._assume_synced), self._hold_s, waiting)
-        except sqlite3.Error as error:
+            due = self._spool.pending(room, reading, self._hold_s, waiting)
+        except SpoolError as error:
             log.error("spool not readable", reason=str(error))
             return
         for result in due:
             self._sent[result.seq] = self._next(result.seq, now)
+            self._dating(result.seq, reading)
             self._mids[connection.publish(topic(self._agent, "up"), result.payload)] = result.seq
             crash.at("uplink.published")
+        under_way = waiting | {result.seq for result in due}
+        self._sent = {seq: sent for seq, sent in self._sent.items() if seq in under_way}  # others were evicted
+
+    def _dating(self, seq: int, reading: ClockReading) -> None:
+        if seq >= self._spool.first_seq:
+            self._first_sent.setdefault(seq, reading.boot_ns)
+        if len(self._first_sent) > DATING_KEPT:
+            del self._first_sent[next(iter(self._first_sent))]
 
     def _next(self, seq: int, now: float) -> _Sent:
         attempts = self._sent[seq].attempts + 1 if seq in self._sent else 0
         wait_s = min(LAST_RESEND_S, FIRST_RESEND_S * 2**attempts)
-        return _Sent(attempts, now + random.uniform(wait_s / 2, wait_s))  # noqa: S311
+        return _Sent(attempts, now + random.uniform(ANSWER_S, wait_s))  # noqa: S311
 
     def on_lost(self) -> None:
         self._sent.clear()
         self._mids.clear()
+
+    def on_taken_over(self) -> None:
+        """Another machine uses this unit's name: said once an hour, with how often it happened."""
+        self._takeovers += 1
+        if time.monotonic() - self._takeover_said_at < TAKEOVER_EVENT_S:
+            return
+        detail = "another machine connected with this unit's name"
+        log.error("session taken over", times=self._takeovers, reason=detail)
+        try:
+            event = Event(name="session_taken_over", detail=detail, count=self._takeovers)
+            self._spool.commit(event, None, read_clock(self._assume_synced))
+        except SpoolError as error:
+            log.error("result not kept", kind="Event", reason=str(error))
+            return
+        self._takeovers, self._takeover_said_at = 0, time.monotonic()

@@ -7,7 +7,6 @@ client: no state of the old one can leak into it.
 """
 
 import contextlib
-import os
 import queue
 import random
 import select
@@ -19,29 +18,30 @@ from collections.abc import Callable
 
 import paho.mqtt.client as paho
 from msgspec import Struct
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from xomnet import crash
-from xomnet.broker import Broker, SecretError, check_private, read_secret
+from xomnet.broker import Broker, SecretError
 from xomnet.log import Log
+from xomnet.mqtt_client import CONNECT_TIMEOUT_S, Will, connect, leave, new_client
 
 log = Log("xomnet.mqtt")
 
-CONNECT_TIMEOUT_S = 10.0
+__all__ = ["Connection", "Handler", "Link", "Message", "Will"]
+
 LEAVE_S = 0.5
-SESSION_EXPIRY_S = 7 * 86_400
-
-
-class Will(Struct, frozen=True):
-    topic: str
-    payload: bytes
+TAKEN_OVER = 0x8E
+AFTER_TAKEOVER_S = (15.0, 600.0)
+"""Two clients with one id must not throw each other out by turns each second: from the first to the last, doubling."""
 
 
 class ConnectionLost(Exception):
     """This connection is over; the next one follows."""
+
+
+class TakenOver(ConnectionLost):
+    """It is over since another client came with the same id."""
 
 
 class Connection:
@@ -82,6 +82,8 @@ class Handler:
         """After every turn of the loop, at least every `turn_s`."""
 
     def on_lost(self) -> None: ...
+    def on_taken_over(self) -> None:
+        """The broker ended the connection, since another client came with the same id; after `on_lost`."""
 
 
 class Link(threading.Thread):
@@ -135,24 +137,35 @@ class Link(threading.Thread):
             self.join(timeout_s)
 
     def run(self) -> None:
-        attempt = 0
+        attempt = takeovers = 0
         while not self._ending.is_set():
             self._generation += 1
-            self.alive_at = time.monotonic()
+            began = self.alive_at = time.monotonic()
+            taken_over = False
             try:
                 self._live(self._generation)
             except Exception as error:  # noqa: BLE001  # paho raises bare ValueError, struct.error and more
                 level = log.warning if attempt == 0 or attempt % 10 == 0 else log.debug
                 level("broker away", host=self._broker.host, port=self._broker.port, reason=_named(error))
+                taken_over = isinstance(error, TakenOver)
             if self.connected:
                 attempt = 0
                 self.connected = False
                 self._handler.on_lost()
+            if taken_over:
+                takeovers = 1 if time.monotonic() - began > 2 * AFTER_TAKEOVER_S[1] else takeovers + 1
+                self._handler.on_taken_over()
             attempt += 1
-            self._ending.wait(random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10))))  # noqa: S311
+            self._pause(pause_s(attempt, takeovers if taken_over else 0))
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - (now := time.monotonic())) > 0 and not self._ending.is_set():
+            self.alive_at = now
+            self._ending.wait(min(left, 5.0))
 
     def _live(self, generation: int) -> None:
-        client = self._client()
+        client = new_client(self._broker, self._client_id, self._will, self._persistent, self._manual_ack)
         answer: list[ReasonCode] = []
         ended: list[ReasonCode] = []
         connection = Connection(client, generation)
@@ -165,7 +178,7 @@ class Link(threading.Thread):
             connection, mid, reason.getName() if reason.is_failure or reason.value == 0x10 else None
         )
         try:
-            self._connect(client)
+            connect(client, self._broker, self._persistent, self._receive_maximum)
             deadline = time.monotonic() + CONNECT_TIMEOUT_S
             while not answer and not self._ending.is_set():
                 self._turn(client, 0.2)
@@ -189,11 +202,13 @@ class Link(threading.Thread):
         except ConnectionLost as error:
             if answer and answer[0].is_failure:
                 raise ConnectionLost(f"refused: {answer[0].getName()}") from error
-            raise ConnectionLost(f"{error}: {ended[0].getName()}" if ended else str(error)) from error
+            reason = f"{error}: {ended[0].getName()}" if ended else str(error)
+            taken_over = bool(ended) and ended[0].value == TAKEN_OVER
+            raise (TakenOver if taken_over else ConnectionLost)(reason) from error
         finally:
             while not self._calls.empty():
                 self._calls.get()
-            _leave(client, wait_s=LEAVE_S if self._ending.is_set() else 0)
+            leave(client, wait_s=LEAVE_S if self._ending.is_set() else 0)
 
     def _turn(self, client: paho.Client, wait_s: float) -> None:
         """One turn: waits for the network or a wake, reads, writes, keeps alive. Raises ConnectionLost."""
@@ -216,71 +231,13 @@ class Link(threading.Thread):
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 raise ConnectionLost(paho.error_string(code))
 
-    def _client(self) -> paho.Client:
-        version5 = self._broker.protocol == "5"
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            protocol=paho.MQTTv5 if version5 else paho.MQTTv311,
-            clean_session=None if version5 else not self._persistent,
-            manual_ack=self._manual_ack,
-        )
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.max_inflight_messages_set(1000)
-        if self._broker.username is not None:
-            secret = self._broker.password_file
-            client.username_pw_set(self._broker.username, None if secret is None else read_secret(secret))
-        if (tls := self._broker.tls) is not None:
-            if tls.key is not None:
-                check_private(tls.key)
-            client.tls_set(
-                ca_certs=str(tls.ca),
-                certfile=None if tls.cert is None else str(tls.cert),
-                keyfile=None if tls.key is None else str(tls.key),
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
-        if self._will is not None:
-            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
-        return client
 
-    def _connect(self, client: paho.Client) -> None:
-        if self._broker.protocol == "5":
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.ReceiveMaximum = self._receive_maximum
-            if self._persistent:
-                properties.SessionExpiryInterval = SESSION_EXPIRY_S
-            client.connect(
-                self._broker.host,
-                self._broker.port,
-                self._broker.keepalive_s,
-                clean_start=not self._persistent,
-                properties=properties,
-            )
-        else:
-            client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
-
-
-def _leave(client: paho.Client, wait_s: float) -> None:
-    """Says goodbye and closes, when the broker has, or after `wait_s`.
-
-    paho closes as soon as its DISCONNECT is written. With a message not yet read that resets the connection, and the
-    broker, which may not have read the goodbye either, sends the will. A second descriptor keeps it open.
-    """
-    held = None
-    with contextlib.suppress(OSError):
-        if wait_s > 0 and (sock := client.socket()) is not None:
-            held = socket.socket(fileno=os.dup(sock.fileno()))
-    client.disconnect()
-    client.loop_write()
-    if (sock := client.socket()) is not None:
-        sock.close()  # type: ignore[no-untyped-call, unused-ignore]
-    if held is not None:
-        with held, contextlib.suppress(OSError):
-            held.settimeout(wait_s)
-            held.shutdown(socket.SHUT_WR)
-            until = time.monotonic() + wait_s
-            while time.monotonic() < until and held.recv(65_536):
-                pass
+def pause_s(attempt: int, takeovers: int) -> float:
+    """How long to wait before the next connection: full jitter; after takeovers, half of it."""
+    if takeovers:
+        longest = min(AFTER_TAKEOVER_S[1], AFTER_TAKEOVER_S[0] * 2 ** min(takeovers, 10))
+        return random.uniform(longest / 2, longest)  # noqa: S311
+    return random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10)))  # noqa: S311
 
 
 def _named(error: Exception) -> str:
