@@ -37,6 +37,11 @@ class Metrics:
         self.gap_results = Gauge(
             "xomnet_gap_results", "Results that a spool took in and nothing accounts for", registry=self.registry
         )
+        self.registry_problems = Gauge(
+            "xomnet_registry_problems",
+            "What keeps the registry's file from being in force",
+            registry=self.registry,
+        )
         self.lines = Gauge("xomnet_lines", "Registered lines by state", ["state"], registry=self.registry)
 
     def text(self) -> bytes:

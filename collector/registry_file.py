@@ -1,23 +1,48 @@
-"""The registry while the collector runs: read anew when the file changes, the last good one kept where it is broken."""
+"""The registry while the collector runs: read anew when the file changes, the last good one kept where it is refused.
 
+It is refused where it is broken, and where it would give stored results other names. What was last in force is
+remembered in the collector's own folder, so that a restart neither forgets nor stumbles over a file that was refused.
+"""
+
+import datetime as dt
+import os
 import threading
 from pathlib import Path
 
+import msgspec
+
+from collector.registry_changes import Retag, begins, retags, vanished
+from collector.store import Store, StoreUnavailable
 from xomnet.log import Log
-from xomnet.registry import Registry, RegistryError, load_registry
+from xomnet.registry import BadCell, LineRow, Registry, RegistryError, load_registry
 from xomnet.targets import Targets
 
 log = Log("collector.registry")
 
 
-class RegistryFile:
-    """Raises RegistryError where the first read fails: a collector without a registry would reject everything."""
+class _Remembered(msgspec.Struct):
+    rows: list[LineRow] = []
+    gone: list[LineRow] = []
+    """Of lines that were there once."""
 
-    def __init__(self, path: Path, targets: Targets) -> None:
-        self._path, self._targets = path, targets
+
+class RegistryFile:
+    """`problems` are those of the file as it is now; empty where it is in force.
+
+    Raises RegistryError where the first read fails and none is remembered: a collector without a registry would reject
+    everything.
+    """
+
+    def __init__(self, path: Path, targets: Targets, memory: Path, store: Store) -> None:
+        self._path, self._targets, self._memory_file, self._store = path, targets, memory, store
         self._lock = threading.Lock()
-        self._stamp = self._now()
-        self._registry = load_registry(path, targets)
+        self._stamp: tuple[int, int] | None = None
+        self.problems: list[BadCell] = []
+        self._memory = self._remembered()
+        self._registry = Registry(self._memory.rows, targets)
+        self.reload()
+        if self.problems and not self._memory.rows:
+            raise RegistryError(self.problems)
 
     def current(self) -> Registry:
         return self._registry
@@ -30,17 +55,68 @@ class RegistryFile:
         return stat.st_mtime_ns, stat.st_size
 
     def reload(self, only_if_changed: bool = False) -> bool:
-        """Reads the file again. Returns False, and says every problem, where it is broken and the old one stays."""
+        """Reads the file again. Returns False, and says every problem, where it is refused and the old one stays."""
         with self._lock:
             stamp = self._now()
             if only_if_changed and stamp == self._stamp:
                 return True
             self._stamp = stamp
             try:
-                self._registry = load_registry(self._path, self._targets)
+                registry = load_registry(self._path, self._targets)
+                self._refuse_renaming(registry)
+                self._remember(registry)
             except RegistryError as error:
+                self.problems = error.problems
                 for problem in error.problems:
                     log.error("registry refused, the last good one stays", problem=str(problem))
                 return False
+            except (StoreUnavailable, OSError) as error:
+                self._stamp = None  # looked at again soon
+                log.warning("registry not read yet, the last good one stays", reason=str(error))
+                return False
+            self.problems, self._registry = [], registry
             log.info("registry read", file=str(self._path))
             return True
+
+    def _refuse_renaming(self, registry: Registry) -> None:
+        """Raises RegistryError, or StoreUnavailable where it can't be known what is stored."""
+        known = Registry([*self._memory.rows, *self._memory.gone], self._targets)
+        tomorrow = dt.datetime.now(registry.zone).date() + dt.timedelta(days=1)
+        problems = [
+            self._problem(one, tomorrow)
+            for one in retags(known, registry)
+            if self._store.has_results(one.line, begins(registry, one.since), begins(registry, one.until))
+        ]
+        if problems:
+            raise RegistryError(problems)
+
+    def _problem(self, one: Retag, tomorrow: dt.date) -> BadCell:
+        now = ", ".join(repr(now) for _, _, now in one.changes)
+        before = ", ".join(repr(before) for _, before, _ in one.changes)
+        what = "results" if one.line.line else "the unit's own results"
+        found = f"{now} for what was {before} from {one.since} on, and {what} of {one.line.agent} are stored so"
+        instead = f"{before} again, and the change as a new row of this line with from {tomorrow} or later"
+        return BadCell(str(self._path), one.row.number, ", ".join(tag for tag, _, _ in one.changes), found, instead)
+
+    def _remembered(self) -> _Remembered:
+        try:
+            return msgspec.json.decode(self._memory_file.read_bytes(), type=_Remembered)
+        except FileNotFoundError:
+            return _Remembered()
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("earlier registry not remembered", file=str(self._memory_file), reason=str(error))
+            return _Remembered()
+
+    def _remember(self, registry: Registry) -> None:
+        """Replaces the file whole. Raises OSError."""
+        rows = registry.rows()
+        memory = _Remembered(rows, vanished([*self._memory.rows, *self._memory.gone], rows))
+        if memory == self._memory:
+            return
+        new = self._memory_file.with_suffix(".new")
+        with new.open("wb") as file:
+            file.write(msgspec.json.encode(memory))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._memory_file)
+        self._memory = memory

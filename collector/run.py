@@ -60,8 +60,9 @@ def run(settings: CollectorSettings) -> int:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unusable(f"state_dir: {settings.state_dir}: {error.strerror}; name a folder that can be made") from error
-    registry = RegistryFile(settings.registry, load_targets(settings.targets or config_file("targets.yaml")))
+    targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
+    registry = RegistryFile(settings.registry, targets, settings.state_dir / "registry.json", store)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
     rules = Rules(
@@ -86,6 +87,7 @@ def run(settings: CollectorSettings) -> int:
         signal.signal(ending, lambda *_: None)
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=registry.reload).start())
     keeper = threading.Thread(target=_keep, args=(registry, intake, ended), name="keeper", daemon=True)
+    metrics.registry_problems.set_function(lambda: float(len(registry.problems)))
     for state in STATES:
         metrics.lines.labels(state=state).set_function(partial(_count, lines, state))
     page = _listen(settings.web)

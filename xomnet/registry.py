@@ -5,7 +5,7 @@ import datetime as dt
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -41,6 +41,8 @@ class LineRow:
     lon: float | None = None
     plan_mbps: float | None = None
     target_mbps: float | None = None
+    number: int = field(default=0, compare=False)
+    """Its line in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,11 @@ class RegistryError(Exception):
 
 
 class Registry:
-    """Rows by line and date. Every method that takes an instant takes it with its time zone."""
+    """Rows by line and date, the days being those of `zone`. An instant is taken with its own time zone."""
 
     def __init__(self, rows: Iterable[LineRow], targets: Targets, zone: str = PROVINCE_TIME) -> None:
         self._targets = targets
-        self._zone = ZoneInfo(zone)
+        self.zone = ZoneInfo(zone)
         self._rows: dict[tuple[str, str], list[LineRow]] = {}
         self._agents: dict[str, list[tuple[str, str]]] = {}
         for row in sorted(rows, key=lambda r: r.from_):
@@ -80,7 +82,7 @@ class Registry:
 
     def at(self, agent: str, line: str, when: dt.datetime) -> LineRow | None:
         """The row in force when something was measured; None where the line was not registered then."""
-        day = when.astimezone(self._zone).date()
+        day = when.astimezone(self.zone).date()
         in_force = [row for row in self._rows.get((agent, line), ()) if row.from_ <= day]
         return in_force[-1] if in_force else None
 
@@ -88,6 +90,10 @@ class Registry:
         """A row that says where an agent stood: that of its first line in force; None for an unknown agent."""
         rows = (self.at(*key, when) for key in self._agents.get(agent, ()))
         return next((row for row in rows if row is not None), None)
+
+    def rows(self) -> list[LineRow]:
+        """Every row, each line's in the order of its dates."""
+        return [row for rows in self._rows.values() for row in rows]
 
     def knows(self, agent: str) -> bool:
         """True where the agent has any row at all."""
@@ -101,7 +107,7 @@ class Registry:
         """The line's own target, else that of its access type on that day."""
         if row.target_mbps is not None:
             return row.target_mbps
-        return self._targets.down_mbps(row.access, when.astimezone(self._zone).date())
+        return self._targets.down_mbps(row.access, when.astimezone(self.zone).date())
 
 
 def load_registry(path: Path, targets: Targets) -> Registry:
@@ -291,4 +297,4 @@ def _row(cells: Mapping[str, str], file: str, number: int) -> tuple[LineRow | No
             problems.append(BadCell(file, number, column, repr(text), bad.instead))
     if bool(cells.get("lat")) != bool(cells.get("lon")):
         problems.append(BadCell(file, number, "lat, lon", "only one of the two", "both, or neither"))
-    return (None if problems else LineRow(**values)), problems
+    return (None if problems else LineRow(**values, number=number)), problems

@@ -163,6 +163,9 @@ class Store(Protocol):
     ) -> dict[int, str]:
         """Which results `first` to `last` of a unit's spool are stored, of all kinds: number -> line, '' the unit."""
 
+    def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
+        """True where anything that a unit sent of a line is stored; line '' is the unit itself."""
+
     def ping(self) -> None:
         """Raises StoreUnavailable where the database does not answer."""
 

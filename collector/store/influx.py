@@ -108,6 +108,13 @@ class InfluxStore:
         )
         return {row[1]: series.tags.get("line", "") for series in self._query(query) for row in series.values}
 
+    def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
+        query = (
+            f"SELECT seq FROM {_listed(RESULTS)} WHERE agent = {quoted(line.agent)} AND line = {quoted(line.line)}"  # noqa: S608
+            f" AND {_between(since, until)} LIMIT 1"
+        )
+        return bool(self._query(query))
+
     def ping(self) -> None:
         # a SHOW is answered by InfluxDB 1 also where there is no such database
         self._query("SELECT seq FROM health WHERE time > now() LIMIT 1")

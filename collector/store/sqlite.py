@@ -149,6 +149,14 @@ class SqliteStore:
         )
         return dict(found)
 
+    def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
+        asked = " UNION ALL ".join(
+            f"SELECT * FROM (SELECT 1 FROM {measurement}"  # noqa: S608
+            " WHERE agent = ? AND line = ? AND time_ns >= ? AND time_ns < ? LIMIT 1)"
+            for measurement in RESULTS
+        )
+        return bool(self._read(asked, (*line, time_ns(since), time_ns(until)) * len(RESULTS)))
+
     def ping(self) -> None:
         self._read("SELECT 1 FROM speed LIMIT 1", ())
 
