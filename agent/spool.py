@@ -18,7 +18,7 @@ import msgspec
 from agent.clock import ClockReading
 from agent.dating import Reference, Times, date, micros, of_kernel, read_times
 from agent.manifest import MOST_ROWS, manifests
-from agent.spool_file import SpoolError, begin_boot, get, is_damage, last_seq, open_file, put, set_aside, sorry
+from agent.spool_file import SpoolError, begin_boot, get, is_damage, last_seq, name_of, open_file, put, set_aside, sorry
 from agent.spool_rows import Row, first_evicted, freeze, insert, is_intact, message, undated
 from xomnet import crash
 from xomnet.log import Log
@@ -69,7 +69,7 @@ class Spool:
         self._load()
 
     def _load(self) -> None:
-        self.id = UUID(get(self._db, "spool"))
+        self.id = name_of(self._db)
         self.times: Times = read_times(get(self._db, "times"))
         size = "SELECT coalesce(sum(length(data) + ?), 0) FROM results"
         self._bytes: int = self._db.execute(size, (ROW_OVERHEAD_BYTES,)).fetchone()[0]
@@ -203,7 +203,7 @@ class Spool:
                 log.error("result unreadable on the card, evicted", seq=seq)
                 with self._transaction():
                     self._evict([seq], seq, "1 result, unreadable on the card", now)
-                self._load()
+                    self._load()
         return found[:limit]
 
     def _payload(self, row: sqlite3.Row, now: ClockReading, hold_s: float) -> bytes | None:
@@ -237,19 +237,18 @@ class Spool:
         """Commits a round of manifests, where one is due: there are untold results, and it is another `day` than the
         last round's (None: nobody knows), or they are many. A round takes up where the last one ended.
         """
-        with self._lock:
-            with self._transaction():
-                rows = [tuple(row) for row in self._db.execute("SELECT seq, line FROM untold ORDER BY seq")]
-                of_today = day is None or get(self._db, "day") == str(day)
-                if not rows or (of_today and len(rows) < MOST_ROWS):
-                    return False
-                told, last = get(self._db, "told") or "0", last_seq(self._db)
-                first = min(int(told) + 1 if told.isdecimal() else rows[0][0], rows[0][0])
-                self._db.execute("DELETE FROM untold")
-                for line, event in manifests(rows, first, last):
-                    self._insert(event, msgspec.json.encode(event), line, taken)
-                put(self._db, "told", str(last))
-                put(self._db, "day", None if day is None else str(day))
+        with self._lock, self._transaction():
+            rows = [tuple(row) for row in self._db.execute("SELECT seq, line FROM untold ORDER BY seq")]
+            of_today = day is None or get(self._db, "day") == str(day)
+            if not rows or (of_today and len(rows) < MOST_ROWS):
+                return False
+            told, last = get(self._db, "told") or "0", last_seq(self._db)
+            first = min(int(told) + 1 if told.isdecimal() else rows[0][0], rows[0][0])
+            self._db.execute("DELETE FROM untold")
+            for line, event in manifests(rows, first, last):
+                self._insert(event, msgspec.json.encode(event), line, taken)
+            put(self._db, "told", str(last))
+            put(self._db, "day", None if day is None else str(day))
             self._load()
         if taken.synced:
             self.learn(of_kernel(taken))

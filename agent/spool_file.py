@@ -199,13 +199,16 @@ def _check(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"the last number is {[row[0] for row in numbers]}, of a result {last}")
     if last and not numbers:
         raise sqlite3.DatabaseError("results without a last number")
-    spool = get(db, "spool")
-    try:
-        good = str(UUID(spool)) == spool
-    except (ValueError, TypeError, AttributeError):
-        good = False
-    if not good:
-        raise sqlite3.DatabaseError(f"its name is {spool!r}")
+    name_of(db)
+
+
+def name_of(db: sqlite3.Connection) -> UUID:
+    """The spool's name. Raises DatabaseError where there is none that can be read."""
+    found = get(db, "spool")
+    with suppress(ValueError, TypeError):
+        if str(name := UUID(found)) == found:
+            return name
+    raise sqlite3.DatabaseError(f"its name is {found!r}")
 
 
 @dataclass(frozen=True, slots=True)
