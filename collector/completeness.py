@@ -83,6 +83,7 @@ class Completeness(threading.Thread):
         self._ending = threading.Event()
         self._lock = threading.Lock()
         self._seen: list[Manifest] = []
+        self._edition = dead_letters.edition
         self.latest: Found | None = None
         metrics.completeness.set(math.nan)
         self._forget()
@@ -125,6 +126,9 @@ class Completeness(threading.Thread):
 
     def take(self, now: dt.datetime) -> bool:
         """Reads a day and looks once; True while some manifest was not looked at yet. Raises StoreUnavailable."""
+        if self._edition != (edition := self._dead.edition):
+            self._edition = edition
+            self.again()
         self._admit_new(now)
         self._expire(now)
         rounds: dict[tuple[str, str, Span], list[_Open]] = {}

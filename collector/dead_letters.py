@@ -3,6 +3,8 @@
 import base64
 import contextlib
 import datetime as dt
+import fcntl
+import hashlib
 import os
 import threading
 from collections import Counter, deque
@@ -31,32 +33,82 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class DeadLetters:
     """A JSON-lines file of mode 600, flushed to disk before `keep` returns; two generations of at most `max_bytes`.
 
-    A letter that does not fit the disk is still counted and shown: `keep` returns False.
+    Two processes may use it at once, the collector and `resend`: whoever changes it holds a lock, and who finds it
+    replaced reads it again.
     """
 
     def __init__(self, path: Path, max_bytes: int = 50_000_000, shown: int = 200) -> None:
         self._path, self._max_bytes = path, max_bytes
         self._recent: deque[DeadLetter] = deque(maxlen=shown)
         self._counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        for letter in self.every():
-            self._recent.append(letter)
-            self._counts[letter.code] += 1
+        self._lock = threading.RLock()
+        self._files: list[int | None] = []
+        self._editions = 0
+        self._refresh()
 
     def _generations(self) -> tuple[Path, Path]:
         return self._path.with_suffix(self._path.suffix + ".1"), self._path
 
-    def keep(self, letters: list[DeadLetter]) -> bool:
-        """Appends and fsyncs. Returns False where the disk refused; the caller must not acknowledge then."""
-        with self._lock:
-            try:
-                self._write(b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters))
-            except OSError:
-                return False
-            for letter in letters:
+    def _inodes(self) -> list[int | None]:
+        return [path.stat().st_ino if path.exists() else None for path in self._generations()]
+
+    def _refresh(self) -> None:
+        """Reads everything where another process has put other files there."""
+        if self._files != (now := self._inodes()):
+            self._files, self._editions = now, self._editions + 1
+            self._recent.clear()
+            self._counts.clear()
+            for letter in self.every():
                 self._recent.append(letter)
                 self._counts[letter.code] += 1
+
+    @property
+    def edition(self) -> int:
+        """Another number where letters were taken out."""
+        with self._lock:
+            self._refresh()
+            return self._editions
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps other threads and processes from changing the files. Raises OSError."""
+        with self._lock:
+            descriptor = os.open(self._path.with_suffix(self._path.suffix + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+
+    def keep(self, letters: list[DeadLetter]) -> bool:
+        """Appends and fsyncs. Returns False where the disk refused; the caller must not acknowledge then."""
+        try:
+            with self._alone():
+                self._refresh()
+                self._write(b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters))
+                self._files = self._inodes()
+                for letter in letters:
+                    self._recent.append(letter)
+                    self._counts[letter.code] += 1
+        except OSError:
+            return False
         return True
+
+    def take_out(self, marks: Collection[bytes]) -> None:
+        """Takes out the letters with these marks; each file is replaced whole. Raises OSError."""
+        with self._alone():
+            for path in self._generations():
+                if not path.exists():
+                    continue
+                new = path.with_suffix(".new")
+                with (
+                    path.open("rb") as old,
+                    os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
+                ):
+                    file.writelines(line for line in old if mark_of(line.rstrip(b"\n")) not in marks)
+                    file.flush()
+                    os.fsync(file.fileno())
+                new.replace(path)
 
     def _write(self, block: bytes) -> None:
         if self._path.exists() and self._path.stat().st_size + len(block) > self._max_bytes:
@@ -96,12 +148,26 @@ class DeadLetters:
     def recent(self) -> list[DeadLetter]:
         """The last letters, newest first."""
         with self._lock:
+            self._refresh()
             return list(reversed(self._recent))
 
     def counts(self) -> dict[str, int]:
         """How many letters the file holds, by code."""
         with self._lock:
+            self._refresh()
             return dict(self._counts)
+
+
+def mark_of(line: bytes) -> bytes:
+    """By which `take_out` knows a letter: a digest of its JSON."""
+    return hashlib.blake2b(line, digest_size=16).digest()
+
+
+def payload_of(letter: DeadLetter) -> bytes:
+    """The message as it was sent."""
+    if letter.payload is not None:
+        return letter.payload.encode()
+    return base64.b64decode(letter.payload_base64 or "")
 
 
 class _Line(msgspec.Struct):

@@ -113,7 +113,7 @@ class RegistryFile:
         memory = _Remembered(rows, vanished([*self._memory.rows, *self._memory.gone], rows))
         if memory == self._memory:
             return
-        new = self._memory_file.with_suffix(".new")
+        new = self._memory_file.with_suffix(f".{os.getpid()}")
         with new.open("wb") as file:
             file.write(msgspec.json.encode(memory))
             file.flush()

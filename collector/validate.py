@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from collector.points import Point, point_of
-from xomnet.messages import MAX_PAYLOAD_BYTES, HealthResult, decode_result
+from collector.points import RESULTS, Point, point_of
+from xomnet.messages import MAX_PAYLOAD_BYTES, VERSION, HealthResult, decode_result
 from xomnet.registry import Registry
 from xomnet.topics import parse
 
@@ -41,6 +41,11 @@ class Refused:
     id: ResultId | None = None
 
 
+class _Kind(msgspec.Struct):
+    v: int
+    kind: str
+
+
 class _Id(msgspec.Struct):
     spool: UUID
     seq: int
@@ -56,7 +61,10 @@ def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -
     try:
         result = decode_result(payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return Refused("malformed", str(error)[:500], place.agent, _salvaged_id(payload, place.agent))
+        id_ = _salvaged_id(payload, place.agent)
+        if (upgrade := _upgrade(payload)) is not None:
+            return Refused("version", upgrade, place.agent, id_)
+        return Refused("malformed", str(error)[:500], place.agent, id_)
     id_ = ResultId(place.agent, result.spool, result.seq)
 
     def refuse(code: str, reason: str) -> Refused:
@@ -79,6 +87,23 @@ def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -
         return Accepted(id_, point_of(result, row))
     except (OverflowError, ValueError) as error:
         return refuse("malformed", str(error)[:500])
+
+
+def _upgrade(payload: bytes) -> str | None:
+    """Who is to be upgraded, where a message that can't be read is of another version of the contract."""
+    try:
+        found = msgspec.json.decode(payload, type=_Kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    if found.v < VERSION:
+        return f"contract version {found.v}; this collector reads {VERSION}: upgrade the unit"
+    if found.v > VERSION:
+        what = f"contract version {found.v}, this collector reads {VERSION}"
+    elif found.kind not in RESULTS:
+        what = f"a result of kind {found.kind[:40]!r}, which this collector does not know"
+    else:
+        return None
+    return f"{what}: upgrade the collector, then run `xomnet collector resend`"
 
 
 def _salvaged_id(payload: bytes, agent: str) -> ResultId | None:

@@ -89,11 +89,11 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("unknown_line", {"line": "4g"}),
     ("unknown_line", {"at": "2025-12-31T00:00:00Z"}),
     ("future", {"at": "2099-01-01T00:00:00Z"}),
-    ("malformed", {"kind": "gossip"}),
+    ("version", {"kind": "gossip"}),
     ("malformed", {"data": {"method": "icmp"}}),
     ("malformed", {"at": "yesterday"}),
     ("malformed", {"line": "FTTH\n"}),
-    ("malformed", {"v": 2}),
+    ("version", {"v": 2}),
 ]
 
 

@@ -52,6 +52,22 @@ def run_collector(config: Config = Path("/etc/xomnet/collector.yaml")) -> None:
     _become("collector", "--config", str(config))
 
 
+@collector.command("resend")
+def resend(
+    config: Config = Path("/etc/xomnet/collector.yaml"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be stored.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
+) -> None:
+    """Stores rejected results that pass now, the registry being mended or xomnet upgraded. A collector may run beside.
+
+    Exit status: 0 nothing is left, 1 some are still refused, 2 it could not be done.
+
+    Example: sudo -u xomnet xomnet collector resend --dry-run
+    """
+    flags = [name for name, given in (("--dry-run", dry_run), ("--json", as_json)) if given]
+    _become("collector.resend", "--config", str(config), *flags)
+
+
 def _become(module: str, *arguments: str) -> None:
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
