@@ -49,7 +49,9 @@ INVARIANTS = {
 OWN_FIELDS = {"spool", "seq", "clock", "at_error_s"}
 """What the envelope adds to the fields of a result."""
 
-OWN_NOTES = {"evicted", "spool_reset", "started", "manifest", "ledger_reset", "settings_refused", "budget_spent"}
+OWN_NOTES = {"evicted", "manifest", "started", "spool_reset", "spool_cloned", "ledger_reset"} | {
+    *("settings_refused", "budget_spent", "session_taken_over")
+}
 """Events that a unit commits about itself, so that no intent announces them."""
 
 TOKEN = re.compile(r"tok-[0-9a-f]{32}")

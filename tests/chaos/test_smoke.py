@@ -1,6 +1,7 @@
 """A hundred kills, five thousand results, every fault at least once: nothing lost, nothing doubled, nothing altered."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,18 @@ KILLS, RESULTS = 100, 5000
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(230)
+@pytest.mark.timeout(290)
 def test_nothing_is_lost_doubled_or_altered_in_a_storm(tmp_path: Path) -> None:
     feeders = {name: how | {"pace": 25.0, "seed": SEED} for name, how in FEEDERS.items()}
     print(f"CHAOS_SEED={SEED}")
     with Province(tmp_path / "province", feeders, unit=True, broker_settings=BROKER) as province:
-        storm = Storm(province, SEED, KILLS, RESULTS, limit_s=120)
+        storm = Storm(province, SEED, KILLS, RESULTS, limit_s=150)
+        began = time.monotonic()
         storm.rage()
+        raged = time.monotonic()
         province.heal()
         province.drain(90)
+        print(f"storm {raged - began:.0f} s, drained after {time.monotonic() - raged:.0f} s")
         report = province.judge()
         if report.violations:
             print(f"histories in {keep(province, f'smoke-{SEED}')}")
