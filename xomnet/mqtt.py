@@ -25,23 +25,22 @@ from xomnet import crash
 from xomnet.broker import Broker, SecretError
 from xomnet.log import Log
 from xomnet.mqtt_client import CONNECT_TIMEOUT_S, Will, connect, leave, new_client
+from xomnet.rivalry import TAKEN_OVER, Rivalry, lives
 
 log = Log("xomnet.mqtt")
 
 __all__ = ["Connection", "Handler", "Link", "Message", "Will"]
 
 LEAVE_S = 0.5
-TAKEN_OVER = 0x8E
-AFTER_TAKEOVER_S = (15.0, 600.0)
-"""Two clients with one id must not throw each other out by turns each second: from the first to the last, doubling."""
+PAUSE_STEP_S = 5.0
 
 
 class ConnectionLost(Exception):
-    """This connection is over; the next one follows."""
+    """This connection is over; the next one follows. `reason_code` is the broker's, where it gave one."""
 
-
-class TakenOver(ConnectionLost):
-    """It is over since another client came with the same id."""
+    def __init__(self, text: str, reason_code: int | None = None) -> None:
+        super().__init__(text)
+        self.reason_code = reason_code
 
 
 class Connection:
@@ -83,7 +82,7 @@ class Handler:
 
     def on_lost(self) -> None: ...
     def on_taken_over(self) -> None:
-        """The broker ended the connection, since another client came with the same id; after `on_lost`."""
+        """Another client with the same id ended the connection; after `on_lost`."""
 
 
 class Link(threading.Thread):
@@ -137,32 +136,35 @@ class Link(threading.Thread):
             self.join(timeout_s)
 
     def run(self) -> None:
-        attempt = takeovers = 0
+        attempt, rivalry = 0, Rivalry()
         while not self._ending.is_set():
             self._generation += 1
             began = self.alive_at = time.monotonic()
-            taken_over = False
+            said = cut = False
             try:
                 self._live(self._generation)
             except Exception as error:  # noqa: BLE001  # paho raises bare ValueError, struct.error and more
                 level = log.warning if attempt == 0 or attempt % 10 == 0 else log.debug
                 level("broker away", host=self._broker.host, port=self._broker.port, reason=_named(error))
-                taken_over = isinstance(error, TakenOver)
+                if isinstance(error, ConnectionLost) and self.connected:
+                    said = error.reason_code == TAKEN_OVER
+                    cut = time.monotonic() - began < rivalry.window_s and lives(self._broker.host, self._broker.port)
             if self.connected:
                 attempt = 0
                 self.connected = False
                 self._handler.on_lost()
-            if taken_over:
-                takeovers = 1 if time.monotonic() - began > 2 * AFTER_TAKEOVER_S[1] else takeovers + 1
-                self._handler.on_taken_over()
             attempt += 1
-            self._pause(pause_s(attempt, takeovers if taken_over else 0))
+            if rivalry.ended(time.monotonic() - began, said, cut):
+                self._handler.on_taken_over()
+                self._pause(rivalry.pause_s())
+            else:
+                self._pause(random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10))))  # noqa: S311
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - (now := time.monotonic())) > 0 and not self._ending.is_set():
             self.alive_at = now
-            self._ending.wait(min(left, 5.0))
+            self._ending.wait(min(left, PAUSE_STEP_S))
 
     def _live(self, generation: int) -> None:
         client = new_client(self._broker, self._client_id, self._will, self._persistent, self._manual_ack)
@@ -202,9 +204,9 @@ class Link(threading.Thread):
         except ConnectionLost as error:
             if answer and answer[0].is_failure:
                 raise ConnectionLost(f"refused: {answer[0].getName()}") from error
-            reason = f"{error}: {ended[0].getName()}" if ended else str(error)
-            taken_over = bool(ended) and ended[0].value == TAKEN_OVER
-            raise (TakenOver if taken_over else ConnectionLost)(reason) from error
+            if not ended:
+                raise
+            raise ConnectionLost(f"{error}: {ended[0].getName()}", ended[0].value) from error
         finally:
             while not self._calls.empty():
                 self._calls.get()
@@ -230,14 +232,6 @@ class Link(threading.Thread):
         for code in codes:
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 raise ConnectionLost(paho.error_string(code))
-
-
-def pause_s(attempt: int, takeovers: int) -> float:
-    """How long to wait before the next connection: full jitter; after takeovers, half of it."""
-    if takeovers:
-        longest = min(AFTER_TAKEOVER_S[1], AFTER_TAKEOVER_S[0] * 2 ** min(takeovers, 10))
-        return random.uniform(longest / 2, longest)  # noqa: S311
-    return random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10)))  # noqa: S311
 
 
 def _named(error: Exception) -> str:

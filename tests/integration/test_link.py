@@ -1,6 +1,8 @@
 """The link to the broker: logins, what it says when it is refused, and that nothing ends its thread."""
 
 import logging
+import random
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import made, until
-from tests.services import Authority, Mosquitto
+from tests.services import Authority, Mosquitto, free_port
+from xomnet import mqtt
 from xomnet.broker import Broker, Tls
 from xomnet.mqtt import Connection, Handler, Link, Message
+from xomnet.rivalry import Rivalry
 
 
 def say(link: Link, payload: bytes) -> None:
@@ -24,12 +28,15 @@ class Listener(Handler):
     """Counts connections, keeps messages; `fail` makes it break in the network thread."""
 
     def __init__(self) -> None:
-        self.connections = 0
+        self.connections = self.takeovers = 0
         self.messages: list[Message] = []
         self.fail = False
 
     def on_connected(self, connection: Connection) -> None:
         self.connections += 1
+
+    def on_taken_over(self) -> None:
+        self.takeovers += 1
 
     def on_message(self, connection: Connection, message: Message) -> None:
         if self.fail:
@@ -154,3 +161,67 @@ def test_it_comes_back_after_the_broker_was_killed(
     until(lambda: not one.connected, "it has noticed")
     mosquitto.start()
     until(lambda: listener.connections == 2, "it is back", 40)
+
+
+def test_two_with_one_id_notice_it_and_do_not_fight(
+    link: Callable[..., tuple[Link, Listener]], mosquitto: Mosquitto
+) -> None:
+    """Also with a broker that closes without a word, as Mosquitto before 2.0.15 does."""
+    one, first = link(Broker(port=mosquitto.port))
+    until(lambda: one.connected, "it is connected")
+    _, second = link(Broker(port=mosquitto.port))
+    until(lambda: first.takeovers or second.takeovers, "one of them has noticed", 60)
+    until(lambda: first.takeovers and second.takeovers, "the other has", 60)
+    assert first.connections + second.connections < 30
+
+
+def test_the_brokers_word_for_it_is_heard(link: Callable[..., tuple[Link, Listener]]) -> None:
+    """Written out as MQTT 5 has it, since the broker here is older."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        _, listener = link(Broker(port=server.getsockname()[1]))
+        client, _ = server.accept()
+        with client:
+            client.recv(1000)
+            client.sendall(bytes([0x20, 3, 0, 0, 0]))  # CONNACK, success
+            client.recv(1000)
+            client.sendall(bytes([0xE0, 2, 0x8E, 0]))  # DISCONNECT, session taken over
+            until(lambda: listener.takeovers, "it has heard")
+
+
+@pytest.mark.parametrize(
+    ("ends", "noticed"),
+    [
+        ([(100.0, True, True)], [True]),  # the broker's word is enough
+        ([(1.0, False, True)] * 8, [False] * 5 + [True] * 3),
+        ([(1.0, False, True)] * 5 + [(1.0, False, False)] + [(1.0, False, True)] * 5, [False] * 11),  # it was away
+        ([(1.0, False, True)] * 5 + [(60.0, False, True)] + [(1.0, False, True)] * 4, [False] * 10),  # a long one
+        ([(1.0, True, True)] * 3 + [(30.0, False, True), (60.0, False, True)], [True] * 5),  # a rival that is known
+        ([(1.0, True, True)] * 3 + [(700.0, False, True)], [True] * 3 + [False]),  # and forgotten
+    ],
+)
+def test_a_rival_is_told_from_a_line_that_breaks(ends: list[tuple[float, bool, bool]], noticed: list[bool]) -> None:
+    rivalry = Rivalry()
+    assert [rivalry.ended(*end) for end in ends] == noticed
+
+
+def test_with_each_time_the_field_is_left_for_longer() -> None:
+    rivalry = Rivalry()
+    pauses = []
+    for longest in (1, 1, 15, 30, 60, 120, 120):
+        rivalry.ended(1.0, True, True)
+        row = [rivalry.pause_s() for _ in range(50)]
+        assert all(longest / 2 <= pause <= longest for pause in row)
+        pauses += row
+    assert len(set(pauses)) > 200  # two that began together drift apart
+
+
+def test_a_link_that_waits_between_two_tries_is_alive(
+    link: Callable[..., tuple[Link, Listener]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline is not unhealthy: the watchdog looks at this while the pauses grow."""
+    monkeypatch.setattr(random, "uniform", lambda *_: 600.0)
+    monkeypatch.setattr(mqtt, "PAUSE_STEP_S", 0.05)
+    one, _ = link(Broker(port=free_port()))
+    for _ in range(3):
+        before = one.alive_at
+        until(lambda before=before: one.alive_at > before, "it is alive")  # type: ignore[misc]
