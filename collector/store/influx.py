@@ -133,7 +133,7 @@ class InfluxStore:
     def _write(self, batch: Sequence[Typed]) -> list[Rejection]:
         """Writes a batch, or halves it until the points that the database refuses stand alone."""
         try:
-            self._post([_record(one) for one in batch])
+            self._post([record_of(one) for one in batch])
         except BatchRefused as refused:
             if len(batch) == 1:
                 return [rejection(batch[0].point, str(refused))]
@@ -191,7 +191,7 @@ def _line_of(series: Series) -> LineId:
     return LineId(series.tags.get("agent", ""), series.tags.get("line", ""))
 
 
-def _record(one: Typed) -> dict[str, Any]:
+def record_of(one: Typed) -> dict[str, Any]:
     point = one.point
     return {"measurement": point.measurement, "tags": point.tags, "fields": one.fields, "time": point.time_ns}
 
