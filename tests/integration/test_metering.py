@@ -11,6 +11,8 @@ import pytest
 
 from bench.linklab import Lab, Link, laboratory
 
+pytestmark = pytest.mark.alone
+
 PORT = 8099
 AGREES = 0.02
 CLIENT = """
@@ -23,8 +25,6 @@ from agent.metering import DRAIN_S, Meter, wire_bytes
 from agent.settings import AgentSettings, LineSettings
 from xomnet.broker import Broker
 import threading, time
-
-pytestmark = pytest.mark.alone
 
 def counter():
     return sum(int(Path(f"/sys/class/net/line0/statistics/{way}_bytes").read_text()) for way in ("rx", "tx"))

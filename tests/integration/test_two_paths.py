@@ -19,6 +19,8 @@ import pytest
 
 from bench.linklab import Lab, Link, two_paths
 
+pytestmark = pytest.mark.alone
+
 FIRST, SECOND = Link(rate_mbps=10, rtt_ms=10), Link(rate_mbps=30, rtt_ms=60)
 HOST, PORT = "do1.example.vn", 8080
 URL = f"http://{HOST}:{PORT}/"
@@ -35,8 +37,6 @@ PROBE = """
 import msgspec, sys
 from agent.latency import parse_anchor, probe
 from agent.settings import LatencySettings
-
-pytestmark = pytest.mark.alone
 found = probe([parse_anchor(sys.argv[2])], sys.argv[1] or None, LatencySettings(echoes=3, interval_ms=20))
 print(msgspec.json.encode(found).decode())
 """
