@@ -38,6 +38,8 @@ RECEIVE_MAXIMUM = 1000
 """Messages that the broker may have given us without a PUBACK: what bounds the memory while the database is away."""
 BATCH, BATCH_WAIT_S = 500, 0.1
 ACK_SEQS = 200
+MOST_PATIENCE_S = 300.0
+"""However long the database asks for."""
 MAX_AGENTS = 100_000
 
 
@@ -244,7 +246,8 @@ class Intake(Handler):
                 tries += 1
                 self._metrics.write_errors.inc()
                 say = log.error if isinstance(error, StoreRefused) else log.warning
-                wait_s = error.retry_after_s or random.uniform(0, min(30.0, 0.25 * 2 ** min(tries, 10)))  # noqa: S311
+                back_off_s = random.uniform(0, min(30.0, 0.25 * 2 ** min(tries, 10)))  # noqa: S311
+                wait_s = min(MOST_PATIENCE_S, error.retry_after_s or back_off_s)
                 say("not stored, kept", reason=str(error), tries=tries, again_in_s=wait_s)
                 if self._stop.wait(wait_s):
                     return None

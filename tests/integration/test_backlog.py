@@ -1,0 +1,193 @@
+"""A backlog drains: nothing is acknowledged that is not stored, nobody is starved, and the memory has a bound."""
+
+import datetime as dt
+import json
+import os
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import psutil
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.deployment import DATABASE, Collector, made, plain, until
+from tests.integration.test_intake import Sender, result
+from tests.services import InfluxV2, Mosquitto, Nginx
+
+WINDOW = 64
+"""Results that an agent has under way without an answer."""
+MB = 2**20
+
+
+def row(agent: str) -> str:
+    return f"{agent},ftth,fixed,Xóm 5,Nam Định/Hải Hậu/Hải Minh,VNPT,2026-01-01"
+
+
+class Agent:
+    """One that has a backlog of `results` and keeps to the window, as the real one does; `log` notes every ack."""
+
+    def __init__(self, port: int, name: str, results: int, log: list[str]) -> None:
+        self.name, self.left, self._log = name, results, log
+        self._next, self._last = 1, results
+        self._spool = str(uuid.uuid4())
+        self._begin = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+        subscribed = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
+        self._client.max_inflight_messages_set(1000)
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_message = self._acknowledged
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        self._client.subscribe(f"xomnet/v1/{name}/ack", qos=1)
+        assert subscribed.wait(10)
+
+    def start(self) -> None:
+        for _ in range(WINDOW):
+            self._send()
+
+    def _send(self) -> None:
+        if self._next <= self._last:
+            at = self._begin + dt.timedelta(milliseconds=self._next)
+            message = result(self._next, agent=self.name, spool=self._spool, at=at.isoformat())
+            self._client.publish(f"xomnet/v1/{self.name}/up", json.dumps(message), qos=1)
+            self._next += 1
+
+    def _acknowledged(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        for stored in json.loads(message.payload).get("stored", []):
+            for _ in stored["seqs"]:
+                self.left -= 1
+                self._log.append(self.name)
+                self._send()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def test_one_with_a_huge_backlog_does_not_starve_the_others(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    names = [f"nd-{n:02}" for n in range(20)]
+    log: list[str] = []
+    with Collector(made(tmp_path, "collector"), plain(mosquitto), [row(name) for name in names]) as collector:
+        until(lambda: collector.metric("xomnet_broker_answers") == 1, "it is connected")
+        huge = Agent(mosquitto.port, names[0], 6000, log)
+        others = [Agent(mosquitto.port, name, 200, log) for name in names[1:]]
+        try:
+            huge.start()
+            until(lambda: len(log) > 2 * WINDOW, "the huge one is at it")
+            before = len(log)
+            for one in others:
+                one.start()
+            until(lambda: not any(one.left for one in others), "the others are done", 120)
+            meanwhile = Counter(log[before:])
+            assert sum(meanwhile[name] for name in names[1:]) == 19 * 200
+            # An agent has no more under way than its window, so of what is handed out while the others are served the
+            # huge one has about the share of one: 200 of them, and what it had while they were starting.
+            assert meanwhile[names[0]] < 1500
+            until(lambda: not huge.left, "the huge one is done", 120)
+        finally:
+            for one in (huge, *others):
+                one.close()
+    assert Counter(log) == {names[0]: 6000, **dict.fromkeys(names[1:], 200)}
+    assert _longest_wait(log[before:], names) < 4 * len(names) * WINDOW
+
+
+def _longest_wait(log: list[str], names: list[str]) -> int:
+    """How many answers went to others between two of one agent, at most."""
+    last = dict.fromkeys(names, 0)
+    longest = 0
+    for at, name in enumerate(log):
+        longest, last[name] = max(longest, at - last[name]), at
+    return longest
+
+
+# --- the database refuses, through an nginx that can be told to
+
+
+@pytest.fixture
+def front(tmp_path: Path, own_influx_v2: InfluxV2) -> Iterator[Nginx]:
+    """Before the database: refuses what is written with the status that a file is named for, while it is there."""
+    folder = made(tmp_path, "front")
+    own_influx_v2.create(DATABASE)
+    rules = "\n".join(f"if (-f {folder}/{status}) {{ return {status}; }}" for status in (401, 403, 404, 429, 503))
+    server = f"""\
+location = /api/v2/write {{
+    {rules}
+    add_header Retry-After 1 always;
+    proxy_pass {own_influx_v2.url};
+}}
+location / {{ proxy_pass {own_influx_v2.url}; }}
+"""
+    with Nginx(folder, server) as nginx:
+        yield nginx
+
+
+class Fronted:
+    """What a Collector needs to know of its database."""
+
+    def __init__(self, nginx: Nginx) -> None:
+        self.url = f"http://127.0.0.1:{nginx.port}"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
+def test_while_the_database_refuses_nothing_is_acknowledged_and_then_everything(
+    tmp_path: Path, mosquitto: Mosquitto, front: Nginx, status: int
+) -> None:
+    refusing = front.folder / str(status)
+    refusing.touch()
+    fronted: Any = Fronted(front)
+    with Collector(made(tmp_path, "collector"), plain(mosquitto), [row("nd-a")], fronted) as collector:
+        until(lambda: collector.metric("xomnet_broker_answers") == 1, "it is connected")
+        sender = Sender(mosquitto.port)
+        for seq in range(1, 4):
+            sender.send(result(seq))
+        until(lambda: collector.metric("xomnet_write_errors_total") >= 2, "it is refused, and tries again")
+        assert sender.acks == []
+        assert collector.get("/api/v1/rejected")["rejected"] == []
+        until(lambda: "not stored, kept" in collector.output(), "it says so")
+        line = next(line for line in collector.output(100_000).splitlines() if "not stored, kept" in line)
+        assert ("level=error" in line) == (status in (401, 403, 404))
+        assert str(status) in line
+        if status == 429:
+            assert line.endswith("again_in_s=1")
+        refusing.unlink()
+        until(lambda: sender.stored() == {1, 2, 3}, "all are stored in the end", 60)
+        sender.close()
+
+
+def test_while_the_database_is_away_the_memory_has_a_bound(tmp_path: Path, mosquitto: Mosquitto, front: Nginx) -> None:
+    (front.folder / "503").touch()
+    fronted: Any = Fronted(front)
+    with Collector(made(tmp_path, "collector"), plain(mosquitto), [row("nd-a")], fronted) as collector:
+        until(lambda: collector.metric("xomnet_broker_answers") == 1, "it is connected")
+        process = psutil.Process(collector.pid)
+        idle = process.memory_info().rss
+        # as large as the contract lets a result be: 400 numbers and the longest texts
+        speed = {
+            **{"engine": "http", "server": "s" * 500, "down_mbps": 100.0, "error_detail": "d" * 500},
+            "series_mbps": [100 + n + 0.123456789 for n in range(400)],
+        }
+        body = json.dumps(result(1, kind="speed", data=speed))
+        assert len(body) > 6_000
+        messages = 5_000
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"many-{os.getpid()}", protocol=paho.MQTTv5)
+        client.max_inflight_messages_set(500)
+        client.connect("127.0.0.1", mosquitto.port)
+        client.loop_start()
+        for seq in range(1, messages + 1):
+            sent = client.publish("xomnet/v1/nd-a/up", json.dumps(result(seq, kind="speed", data=speed)), qos=1)
+        sent.wait_for_publish(60)
+        until(lambda: collector.metric("xomnet_results_received_total") >= 1000, "it has all that it may have")
+        until(lambda: collector.metric("xomnet_write_errors_total") >= 3, "it tries")
+        assert collector.metric("xomnet_results_received_total") == 1000
+        grown = process.memory_info().rss - idle
+        assert grown < 100 * MB, f"{grown / MB:.0f} MB more"
+        (front.folder / "503").unlink()
+        until(lambda: collector.metric("xomnet_results_stored_total") == messages, "all are stored", 120)
+        assert process.memory_info().rss - idle < 120 * MB
+        client.disconnect()
+        client.loop_stop()
