@@ -8,7 +8,7 @@ acknowledgement, or an eviction that is itself recorded and reported, takes a re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -19,7 +19,7 @@ from agent.clock import ClockReading
 from agent.dating import Reference, Times, date, micros, of_kernel, read_times
 from agent.manifest import MOST_ROWS, manifests
 from agent.spool_file import SpoolError, begin_boot, get, is_damage, last_seq, name_of, open_file, put, set_aside, sorry
-from agent.spool_rows import Row, first_evicted, freeze, insert, is_intact, message, undated
+from agent.spool_rows import Row, delete, freeze, insert, is_intact, message, oldest, undated
 from xomnet import crash
 from xomnet.log import Log
 from xomnet.messages import KIND_OF, MAX_PAYLOAD_BYTES, Data, Event
@@ -31,6 +31,7 @@ __all__ = ["Pending", "Spool", "SpoolError"]
 ROW_OVERHEAD_BYTES = 250
 ENVELOPE_BYTES = 512
 LOCK_S = 5.0
+MOST_ANSWERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,9 @@ class Spool:
     ) -> None:
         self._path, self._agent, self.boot, self._max_bytes, self._machine = path, agent, boot, max_bytes, machine
         self._lock = threading.RLock()
-        self._on_commit: list[Callable[[], None]] = []
+        self._call_back: Callable[[], None] = lambda: None
         self._news: list[Event] = []
+        self._answered: set[tuple[int, str]] = set()
         self._begun = False
         self._open()
         with suppress(SpoolError), self._transaction():  # on a full disk the first commit does it
@@ -117,11 +119,7 @@ class Spool:
 
     def on_commit(self, call: Callable[[], None]) -> None:
         """Calls back after every commit, so that the uplink need not poll."""
-        self._on_commit.append(call)
-
-    def _tell(self) -> None:
-        for call in self._on_commit:
-            call()
+        self._call_back = call
 
     def commit(
         self, data: Data, line: str | None, taken: ClockReading, error_s: float | None = None, over: str | None = None
@@ -137,38 +135,33 @@ class Spool:
             if taken.synced and error_s is None:
                 self.learn(of_kernel(taken))
             with self._transaction():  # an eviction, its note and what it made room for: together or not at all
-                freed = self._make_room(len(body) + ROW_OVERHEAD_BYTES, taken)
+                freed = delete(self._db, self._answered, ROW_OVERHEAD_BYTES)
+                freed += self._make_room(len(body) + ROW_OVERHEAD_BYTES - freed, taken)
                 seq = self._insert(data, body, line, taken, error_s)
                 if over is not None:
                     put(self._db, f"kept/{over}", None)
                 crash.at("spool.inserted")
             crash.at("spool.committed")
+            self._answered.clear()
             self._bytes += len(body) + ROW_OVERHEAD_BYTES - freed
-        self._tell()
+        self._call_back()
         return seq
 
     def _insert(
-        self, data: Data, body: bytes, line: str | None, taken: ClockReading, error_s: float | None = None
+        self, data: Data, body: bytes, line: str | None, taken: ClockReading, off_s: float | None = None
     ) -> int:
         boot, not_before_us = str(self.boot), None
-        clock = "estimated" if error_s is not None else "synced" if taken.synced else None
+        clock = "estimated" if off_s is not None else "synced" if taken.synced else None
         if clock is None and (latest_us := self.times.latest_us(but=boot)) is not None:
             not_before_us = latest_us + taken.boot_ns // 1000
-        now = (boot, taken.boot_ns, micros(taken.wall), clock, error_s)
+        now = (boot, taken.boot_ns, micros(taken.wall), clock, off_s)
         return insert(self._db, Row(KIND_OF[type(data)], line, *now, body, str(self.id), not_before_us))
 
     def _make_room(self, needed: int, taken: ClockReading) -> int:
         """Evicts the oldest where `needed` bytes do not fit, and notes which; returns by how much that shrinks."""
         if self._bytes + needed <= self._max_bytes:
             return 0
-        freed, gone, first = 0, [], 2**53
-        with closing(self._db.execute("SELECT seq, kind, data FROM results ORDER BY seq")) as rows:
-            for seq, kind, data in rows:
-                if self._bytes + needed - freed <= self._max_bytes * 0.9:
-                    break
-                freed += len(data) + ROW_OVERHEAD_BYTES
-                gone.append(seq)
-                first = min(first, first_evicted(seq, kind, data))
+        gone, freed, first = oldest(self._db, self._bytes + needed - self._max_bytes * 0.9, ROW_OVERHEAD_BYTES)
         if not gone:
             return 0
         log.warning("spool full, oldest evicted", first_seq=first, last_seq=gone[-1], results=len(gone))
@@ -193,8 +186,10 @@ class Spool:
         with self._lock:
             with self._transaction(reads=True):
                 ask = "SELECT * FROM results ORDER BY seq LIMIT ?"
-                rows = self._db.execute(ask, (limit + len(skipped),)).fetchall()
+                rows = self._db.execute(ask, (limit + len(skipped) + len(self._answered),)).fetchall()
             for row in rows:
+                if (row["seq"], row["spool"]) in self._answered:
+                    continue
                 if not is_intact(row):
                     damaged.append(row["seq"])
                 elif row["seq"] not in skipped and (payload := self._payload(row, now, hold_s)):
@@ -223,15 +218,20 @@ class Spool:
             dated = found
         return message(self._agent, row, dated)
 
-    def forget(self, seqs: Iterable[int], spool: UUID | None = None) -> None:
-        """Takes out what the collector has answered for, by default of this spool. What stays goes again."""
-        gone, out = 0, "DELETE FROM results WHERE seq=? AND spool=? RETURNING length(data)"
+    def forget(self, seqs: Iterable[int], spool: UUID | None = None, later: bool = False) -> None:
+        """Takes out what the collector has answered for; `later`: with the next commit, or by `let_go`."""
+        with self._lock:
+            self._answered |= {(seq, str(spool or self.id)) for seq in seqs}
+            if not later or len(self._answered) >= MOST_ANSWERED:
+                self.let_go()
+
+    def let_go(self) -> None:
+        """Takes out what was forgotten for later."""
         with self._lock:
             with self._transaction():
-                for seq in seqs:
-                    size = self._db.execute(out, (seq, str(spool or self.id))).fetchone()
-                    gone += 0 if size is None else size[0] + ROW_OVERHEAD_BYTES
-            self._bytes -= gone
+                freed = delete(self._db, self._answered, ROW_OVERHEAD_BYTES)
+            self._answered.clear()
+            self._bytes -= freed
 
     def tell_manifest(self, taken: ClockReading, day: int | None) -> bool:
         """Commits a round of manifests, where one is due: there are untold results, and it is another `day` than the
@@ -252,7 +252,7 @@ class Spool:
             self._load()
         if taken.synced:
             self.learn(of_kernel(taken))
-        self._tell()
+        self._call_back()
         return True
 
     def learn(self, known: Reference) -> None:
@@ -266,7 +266,7 @@ class Spool:
                 put(self._db, "times", times.text())
             self.times = times
         log.debug("time known", error_s=known.error_s)
-        self._tell()
+        self._call_back()
 
     def keep(self, key: str, text: str | None) -> None:
         """Remembers a text over restarts; None forgets it."""
@@ -281,7 +281,7 @@ class Spool:
         """How many results wait."""
         with self._transaction(reads=True):
             count: int = self._db.execute("SELECT count(*) FROM results").fetchone()[0]
-            return count
+            return max(0, count - len(self._answered))
 
     def size_bytes(self) -> int:
         """What they take, roughly."""
@@ -294,5 +294,6 @@ class Spool:
         return free
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        with self._lock, suppress(SpoolError):
+            self.let_go()
+        self._db.close()

@@ -5,7 +5,8 @@ bit where SQLite does not look.
 import datetime as dt
 import sqlite3
 import zlib
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from typing import NamedTuple
 
 import msgspec
@@ -80,12 +81,42 @@ def message(agent: str, found: sqlite3.Row, dated: Dated) -> bytes:
     )
 
 
-def first_evicted(seq: int, kind: str, data: bytes) -> int:
+class Oldest(NamedTuple):
+    """Results to evict, the bytes that frees, and the first number that is gone with them, now or before."""
+
+    seqs: list[int]
+    freed: int
+    first: int
+
+
+def oldest(db: sqlite3.Connection, excess: float, overhead: int) -> Oldest:
+    """The oldest results that take `excess` bytes or more, `overhead` each beside their data."""
+    seqs, freed, first = [], 0, 2**53
+    with closing(db.execute("SELECT seq, kind, data FROM results ORDER BY seq")) as rows:
+        for seq, kind, data in rows:
+            if freed >= excess:
+                break
+            freed += len(data) + overhead
+            seqs.append(seq)
+            first = min(first, _first_evicted(seq, kind, data))
+    return Oldest(seqs, freed, first)
+
+
+def _first_evicted(seq: int, kind: str, data: bytes) -> int:
     """The first result that goes with a row: its own, or those that it says were evicted before."""
     with suppress(msgspec.DecodeError):  # a card may flip a bit
         if kind == "event" and (event := msgspec.json.decode(data, type=Event)).name == "evicted":
             return min(seq, event.first_seq or seq)
     return seq
+
+
+def delete(db: sqlite3.Connection, names: Iterable[tuple[int, str]], overhead: int) -> int:
+    """Takes results out by number and spool; returns the bytes that frees."""
+    freed = 0
+    for name in names:
+        size = db.execute("DELETE FROM results WHERE seq=? AND spool=? RETURNING length(data)", name).fetchone()
+        freed += 0 if size is None else size[0] + overhead
+    return freed
 
 
 def _row(found: sqlite3.Row) -> Row:

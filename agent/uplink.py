@@ -24,6 +24,8 @@ WINDOW = 64
 ANSWER_S, FIRST_RESEND_S, LAST_RESEND_S = 10.0, 30.0, 900.0
 """A resend comes at random between the first, which an answer may take, and a bound that doubles up to the last."""
 LOOK_EVERY_S = 2.0
+LET_GO_S = 10.0
+"""What is answered is deleted with the next commit, or after this: each write wears the card."""
 HANGS_S = 180.0
 """Longer than finding the broker's name and connecting to it may take."""
 TAKEOVER_EVENT_S = 3_600.0
@@ -52,6 +54,7 @@ class Uplink(Handler):
         """Results of this process -> CLOCK_BOOTTIME when they first went out: an answer to one is not older."""
         self._refusal: str | None = None
         self._takeovers, self._takeover_said_at = 0, -TAKEOVER_EVENT_S
+        self._let_go_at: float | None = None
         self._changed = threading.Event()
         self._look_again_at = 0.0
         offline = encode(AgentState(agent=agent, online=False, version=__version__))
@@ -112,7 +115,8 @@ class Uplink(Handler):
         try:
             self._take_time(ack)
             for spool, seqs in answered:
-                self._spool.forget(seqs, spool)
+                self._spool.forget(seqs, spool, later=True)
+                self._let_go_at = self._let_go_at or time.monotonic() + LET_GO_S
         except SpoolError as error:
             log.error("acknowledged results stay", reason=str(error))
             return
@@ -149,6 +153,7 @@ class Uplink(Handler):
 
     def on_tick(self, connection: Connection) -> None:
         now = time.monotonic()
+        self._let_go(now)
         if self._spool.id != self._spool_id:  # a new file began, and its numbers with it
             self._spool_id = self._spool.id
             self._sent.clear()
@@ -175,6 +180,16 @@ class Uplink(Handler):
             crash.at("uplink.published")
         under_way = waiting | {result.seq for result in due}
         self._sent = {seq: sent for seq, sent in self._sent.items() if seq in under_way}  # others were evicted
+
+    def _let_go(self, now: float) -> None:
+        if self._let_go_at is None or now < self._let_go_at:
+            return
+        self._let_go_at = None
+        try:
+            self._spool.let_go()
+        except SpoolError as error:
+            log.error("acknowledged results stay", reason=str(error))
+            self._let_go_at = now + LET_GO_S
 
     def _dating(self, seq: int, reading: ClockReading) -> None:
         if seq >= self._spool.first_seq:

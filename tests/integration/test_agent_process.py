@@ -1,5 +1,6 @@
 """The agent as systemd starts it: a process of its own, a real broker, real signals."""
 
+import datetime as dt
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Any, Self
 import psutil
 import pytest
 
+from agent.dating import NEVER_SYNCED_ERROR_S
 from collector.measure_server import MeasureServer
 from tests.services import Mosquitto
 from xomnet.broker import Broker
@@ -65,7 +67,7 @@ class Province(Handler):
         self.payloads.setdefault(result.seq, []).append(message.payload)
         if self.acknowledge:
             stored = (Stored(spool=result.spool, seqs=(result.seq,)),)
-            ack = Ack(agent=result.agent, time=result.at, stored=stored)
+            ack = Ack(agent=result.agent, time=dt.datetime.now(dt.UTC), stored=stored)
             connection.publish(f"xomnet/v1/{result.agent}/ack", encode(ack))
 
     def speeds(self) -> list[SpeedResult]:
@@ -97,8 +99,8 @@ class Unit:
         self.settings.update(changes)
         self.config.write_text(json.dumps(self.settings, indent=1))
 
-    def start(self, **environment: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "agent", "--config", str(self.config)]
+    def start(self, *program: str, **environment: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, *(program or ("-m", "agent")), "--config", str(self.config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **environment})
         return self.process
@@ -427,6 +429,48 @@ def test_damage_is_reported_when_it_starts(new_unit: NewUnit, province: Province
     unit.start()
     wait_until(lambda: {"spool_reset", "ledger_reset", "started"} <= {event.name for event in province.events()})
     assert len(list((unit.folder / "state").glob("*.damaged-*"))) == 2
+
+
+def test_two_units_with_one_card_are_reported_and_both_deliver(new_unit: NewUnit, province: Province) -> None:
+    """The broker throws out the first when the second comes; each comes back in its turn."""
+    first, second = new_unit("one"), new_unit("two")
+    first.start()
+    wait_until(lambda: any(result.spool for result in province.results))
+    second.start()
+    wait_until(lambda: "session taken over" in first.said())
+    wait_until(lambda: "session_taken_over" in [event.name for event in province.events()], 60)
+    wait_until(lambda: len({result.spool for result in province.results}) == 2)
+    assert first.said().count('event="session taken over"') == 1
+
+
+def test_a_spool_of_another_machine_is_reported_when_it_starts(new_unit: NewUnit, province: Province) -> None:
+    unit = new_unit()
+    process = unit.start()
+    wait_until(lambda: province.results)
+    process.terminate()
+    process.wait(5)
+    with closing(sqlite3.connect(unit.folder / "state/spool.db")) as db:
+        here = db.execute("SELECT value FROM meta WHERE key='machine'").fetchone()[0]
+        db.execute("UPDATE meta SET value=? WHERE key='machine'", (here[:-4] + "0000",))
+        db.commit()
+    unit.start()
+    wait_until(lambda: "spool_cloned" in [event.name for event in province.events()])
+    assert len({result.spool for result in province.results}) == 2
+
+
+NEVER_SET = "import agent.clock as c; c._STA_UNSYNC = 0xFFFF; from agent.run import main; main()"
+"""The agent on a machine whose kernel says of no clock that it is synchronised."""
+
+
+def test_where_no_clock_is_ever_set_the_answers_tell_the_time(new_unit: NewUnit, mosquitto: Mosquitto) -> None:
+    """The first result waits out its hold; the answer to it dates the rest."""
+    with Province(mosquitto.port) as province:
+        unit = new_unit(clock={"assume_synced": False, "hold_s": 2}, health={"every_s": 0.5})
+        unit.start("-c", NEVER_SET)
+        wait_until(lambda: any((r.at_error_s or 99) < 5 for r in province.results))
+        bounded = [r for r in province.results if (r.at_error_s or 99) < 5]
+        assert {r.clock for r in bounded} == {"estimated"}
+        assert province.results[0].at_error_s == NEVER_SYNCED_ERROR_S
 
 
 IDLE_S = 15.0

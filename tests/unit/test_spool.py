@@ -71,6 +71,24 @@ def test_a_result_is_pending_until_it_is_forgotten(spool: Spool) -> None:
     assert (everything(spool, at(4)), spool.depth(), spool.size_bytes()) == ([], 0, 0)
 
 
+def test_what_is_forgotten_for_later_is_not_sent_again_and_goes_with_the_next_commit(path: Path, spool: Spool) -> None:
+    """One write less to the card for each result. A kill before it costs a resend."""
+    seqs = [spool.commit(speed(n), "ftth", at(n)) for n in range(3)]
+    changes = spool._db.total_changes
+    spool.forget(seqs[:2], later=True)
+    assert spool._db.total_changes == changes
+    assert [one.seq for one in spool.pending(1, at(4), HOLD_S)] == [seqs[2]]
+    assert spool.depth() == 1
+    killed = Spool(path, "nd-a-1", BOOT)
+    assert [one.seq for one in everything(killed, at(4))] == seqs
+    killed.close()
+    new = spool.commit(speed(4), "ftth", at(4))
+    assert spool._db.execute("SELECT seq FROM results").fetchall()[0]["seq"] == seqs[2]
+    spool.forget([seqs[2], new], later=True)
+    spool.let_go()
+    assert (spool.depth(), spool.size_bytes()) == (0, 0)
+
+
 def test_a_message_says_who_when_and_what(spool: Spool) -> None:
     spool.commit(speed(42.5), "ftth", at(1.25))
     (message,) = messages(everything(spool, at(2)))
