@@ -17,6 +17,20 @@ SILENCE = -1
 """As `rcode`: hears and says nothing."""
 
 
+def _both(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """A port of UDP and the same of TCP; a free one of the first may be taken of the second."""
+    for _ in range(50):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((address, port))
+        try:
+            return udp, socket.create_server((address, int(udp.getsockname()[1])))
+        except OSError:
+            udp.close()
+            if port != 0:
+                raise
+    raise OSError("no port that is free for both")
+
+
 class NameServer:
     """`names`: name → address. `asked`: each query's client and name, and its type over UDP or TCP (`udp 1`)."""
 
@@ -32,10 +46,8 @@ class NameServer:
         self._names, self._rcode, self._truncates, self._told = names, rcode, truncates, told
         self.asked: list[tuple[str, str]] = []
         self.ways: list[str] = []
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind((address, port))
+        self._udp, self._tcp = _both(address, port)
         self.address, self.port = address, int(self._udp.getsockname()[1])
-        self._tcp = socket.create_server((address, self.port))
         self._threads = [threading.Thread(target=self._serve_udp), threading.Thread(target=self._serve_tcp)]
 
     def __enter__(self) -> Self:

@@ -100,7 +100,7 @@ def test_the_schemas_have_the_types_of_the_contract() -> None:
     assert SCHEMAS["health"]["throttled"] is int
     assert SCHEMAS["health"]["interfaces"] is str
     assert SCHEMAS["latency"]["loss_percent"] is float
-    assert set(SCHEMAS) == {"speed", "latency", "health", "outage", "event", "line_state"}
+    assert set(SCHEMAS) == {"speed", "latency", "health", "outage", "event", "line_state", "completeness"}
 
 
 def test_what_is_absent_has_no_field() -> None:

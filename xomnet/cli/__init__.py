@@ -62,7 +62,7 @@ def resend(
 
     Exit status: 0 nothing is left, 1 some are still refused, 2 it could not be done.
 
-    Example: sudo -u xomnet xomnet collector resend --dry-run
+    Example: xomnet collector resend --dry-run
     """
     flags = [name for name, given in (("--dry-run", dry_run), ("--json", as_json)) if given]
     _become("collector.resend", "--config", str(config), *flags)
