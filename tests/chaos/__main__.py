@@ -16,21 +16,23 @@ from tests.chaos.checker import INVARIANTS, Report
 from tests.chaos.province import ROOT, Province, keep
 from tests.chaos.stampede import stampede
 from tests.chaos.storm import ALL_POINTS, BROKER, FEEDERS, Storm
+from xomnet.log import setup
 
 RESULTS = ROOT / "bench/results"
 
 
 def storm(kills: int, results: int, seed: int, minutes: float) -> tuple[Storm, Report, dict[str, float]]:
     """The storm, the report on it, and how many seconds it and the drain took."""
-    feeders = {name: how | {"pace": 60.0, "seed": seed} for name, how in FEEDERS.items()}
+    feeders = {name: how | {"pace": 30.0, "seed": seed} for name, how in FEEDERS.items()}
+    feeders["nd-bad"]["poison"], feeders["nd-small"]["spool_bytes"] = 0.01, 30_000
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         province = Province(
             Path(folder) / "province", feeders, unit=True, broker_settings=BROKER, limits={"drain_s": 300}
         )
         with province:
             began = time.monotonic()
-            raging = Storm(province, seed, kills, results, limit_s=minutes * 60)
-            raging.rage(lambda text: print(f"{time.monotonic() - began:6.0f} s  {text}", flush=True))
+            raging = Storm(province, seed, kills, results, limit_s=minutes * 60, calm=2)
+            raging.rage(lambda text: print(f"{time.monotonic() - began:6.0f} s  {text}", flush=True), 20)
             ended = time.monotonic()
             province.heal()
             province.drain(300)
@@ -48,7 +50,7 @@ def written(figures: dict[str, Any]) -> str:
         ("results committed", counts["committed"]),
         ("of them stored", counts["stored_of_committed"]),
         ("rejected, and reported (the database refused them on purpose)", counts["rejected"]),
-        ("evicted, and reported (one unit has a disk of 12 kB)", counts["evicted"]),
+        ("evicted, and reported (one unit has room for 30 kB)", counts["evicted"]),
         ("**lost**", counts["lost"]),
         ("**invented**", counts["invented"]),
         ("**doubled**", counts["doubled"]),
@@ -100,6 +102,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=45, help="the storm ends after these, whatever it has done")
     parser.add_argument("--into", type=Path, default=RESULTS, help="folder for chaos.json and chaos.md")
     asked = parser.parse_args()
+    setup("error")
     print(f"seed {asked.seed}", flush=True)
     raging, report, times = storm(asked.kills, asked.results, asked.seed, asked.minutes)
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:

@@ -49,10 +49,15 @@ ARMED_S = 15.0
 
 
 class Storm:
-    """Torments a province until `kills` have happened and `results` are committed, but no longer than `limit_s`."""
+    """Torments a province until `kills` have happened and `results` are committed, but no longer than `limit_s`.
 
-    def __init__(self, province: Province, seed: int, kills: int, results: int, limit_s: float) -> None:
-        self._province, self._seed, self._kills, self._results = province, seed, kills, results
+    `calm` makes the times between the faults longer.
+    """
+
+    def __init__(
+        self, province: Province, seed: int, kills: int, results: int, limit_s: float, calm: float = 1.0
+    ) -> None:
+        self._province, self._seed, self._kills, self._results, self._calm = province, seed, kills, results, calm
         self._until = time.monotonic() + limit_s
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -69,7 +74,7 @@ class Storm:
     def total(self) -> int:
         return sum(self.kills.values())
 
-    def rage(self, say: Callable[[str], None] = print) -> None:
+    def rage(self, say: Callable[[str], None] = print, say_every_s: float = 5.0) -> None:
         """Returns when it is over. Raises what a tormentor raised."""
         province = self._province
         fragile: list[tuple[Fragile, str, tuple[str, ...]]]
@@ -83,7 +88,7 @@ class Storm:
         if province.unit is not None:
             threads.append(self._thread(self._torment_unit, province.unit))
         while not self._enough():
-            self._over.wait(5)
+            self._over.wait(say_every_s)
             province.sample()
             say(
                 f"{self.total} kills, {self.committed} results, {province.witness.acked} acks heard, "
@@ -140,7 +145,7 @@ class Storm:
     def _torment(self, victim: Fragile, name: str, points: Sequence[str]) -> None:
         """In turn: a kill at a random moment, a death at any of its crash points."""
         rng, turn = self._rng(name), 0
-        while not self._over.wait(rng.uniform(1, 5)):
+        while not self._over.wait(self._calm * rng.uniform(1, 5)):
             victim.kill()
             self._count(_kind(name))
             if self._over.wait(rng.uniform(0, 1.0)):
@@ -176,19 +181,19 @@ class Storm:
 
     def _torment_unit(self, unit: Process) -> None:
         rng = self._rng("unit")
-        while not self._over.wait(rng.uniform(8, 15)):
+        while not self._over.wait(self._calm * rng.uniform(8, 15)):
             self._kill_and_start(unit, "unit", rng)
 
     def _torment_broker(self) -> None:
         rng = self._rng("broker")
-        while not self._over.wait(rng.uniform(3, 9)):
+        while not self._over.wait(self._calm * rng.uniform(3, 9)):
             set_persistence(self._province.broker, rng.random() < 0.5)
             self._kill_and_start(self._province.broker, "broker", rng)
 
     def _torment_influx(self) -> None:
         """Each kill comes at once after an ack; what was acked must be readable after it."""
         province, rng = self._province, self._rng("influx")
-        while not self._over.wait(rng.uniform(2, 6)):
+        while not self._over.wait(self._calm * rng.uniform(2, 6)):
             asked = province.witness.last_acks(10)
             province.influx.kill()
             self._count("influx")
@@ -205,7 +210,7 @@ class Storm:
         all_faults: list[tuple[str, Proxy, Manner] | Answer] = [(*road, manner) for road in roads for manner in MANNERS]
         all_faults += ANSWERS
         faults: list[tuple[str, Proxy, Manner] | Answer] = []
-        while not self._over.wait(rng.uniform(0.5, 1.5)):
+        while not self._over.wait(self._calm * rng.uniform(0.5, 1.5)):
             faults = faults or rng.sample(all_faults, len(all_faults))
             fault = faults.pop()
             if isinstance(fault, str):
