@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.manifest import manifests
 from collector.account import (
     NOTHING,
     Account,
@@ -21,6 +22,7 @@ from collector.account import (
     without,
 )
 from collector.store import EventRow, LineId
+from xomnet.messages import Event
 
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 FTTH, UNIT = LineId("nd-a-1", "ftth"), LineId("nd-a-1", "")
@@ -137,3 +139,19 @@ def test_spans_are_sets_of_numbers(left: list[Span], right: list[Span]) -> None:
 @given(st.sets(st.integers(1, 30)))
 def test_the_gaps_between_numbers_are_what_is_not_there(numbers: set[int]) -> None:
     assert numbers_of(gaps_between(sorted(numbers), 1, 30)) == set(range(1, 31)) - numbers
+
+
+def test_what_a_unit_says_is_read_as_it_was_meant() -> None:
+    rows = [(n, ("ftth", "4g", None)[n % 3]) for n in range(1, 20)]
+    said = [(line or "", event) for line, event in manifests(rows, 1, 19)]
+    read = [
+        manifest_of(LineId("nd-a-1", line), EventRow(AT, "manifest", "s", 20 + n, *_numbers(event)))
+        for n, (line, event) in enumerate(said)
+    ]
+    found = accounts([one for one in read if one is not None], {n: line or "" for n, line in rows}, {}, ())
+    assert {account.manifest.line.line: account.tally.stored for account in found} == {"": 6, "ftth": 6, "4g": 7}
+    assert all(account.tally.ratio == 1 and not account.digest_differs for account in found)
+
+
+def _numbers(event: Event) -> tuple[int | None, int | None, int | None, str | None]:
+    return event.first_seq, event.last_seq, event.count, event.digest
