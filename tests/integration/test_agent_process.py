@@ -406,6 +406,14 @@ def test_results_wait_while_the_broker_is_away_and_come_when_it_is_back(
         assert set(range(1, waited + 1)) <= {result.seq for result in province.results}
 
 
+def test_a_refusal_of_the_broker_is_said_once_not_for_each_result(new_unit: NewUnit, mosquitto: Mosquitto) -> None:
+    """Nobody listens: every PUBACK says so (0x10)."""
+    unit = new_unit(health={"every_s": 0.2})
+    unit.start()
+    wait_until(lambda: unit.depth() > 15)
+    assert unit.said().count("No matching subscribers") == 1
+
+
 def test_what_was_not_acknowledged_comes_again_byte_for_byte_after_a_kill(
     new_unit: NewUnit, mosquitto: Mosquitto
 ) -> None:

@@ -1,5 +1,6 @@
 """What the loop makes of a line: whose fault a dark port is, what latency is measured to."""
 
+import datetime as dt
 import threading
 from pathlib import Path
 from uuid import UUID
@@ -7,8 +8,11 @@ from uuid import UUID
 import pytest
 
 from agent import clock as clock_module
+from agent import spool as spool_module
 from agent import unit as unit_module
 from agent.budget import Ledger
+from agent.clock import boot_id, boot_ns
+from agent.dating import of_answer
 from agent.latency import Anchor, server_anchors
 from agent.precheck import Precheck
 from agent.settings import AgentSettings, ClockSettings, LatencySettings, LineSettings
@@ -87,6 +91,70 @@ def test_a_test_under_a_clock_that_is_not_set_is_flagged(
     monkeypatch.setattr(clock_module, "_libc", Libc(result, status, 1500))
     found = first_test(tmp_path, "mobile", threading.Event(), clock_set=False, budget_gb=0.001).data
     assert found.flags == ("budget_skip", *flags)
+
+
+@pytest.mark.parametrize(
+    ("anchors", "latency", "longest_s"),
+    [
+        ((), LatencySettings(), 200),
+        (("1.1.1.1",), LatencySettings(), 200),
+        (("1.1.1.1",) * 4, LatencySettings(echoes=100, timeout_ms=3000), 4 * (30 + 300)),
+        (("1.1.1.1",) * 4, LatencySettings(echoes=100, timeout_ms=50, interval_ms=1000), 4 * (30 + 100)),
+    ],
+)
+def test_the_watchdog_waits_for_the_longest_probe_that_the_settings_allow(
+    tmp_path: Path, anchors: tuple[str, ...], latency: LatencySettings, longest_s: float
+) -> None:
+    lines = (LineSettings(line="one", access="fixed"),)
+    settings = AgentSettings(
+        agent="nd-a", state_dir=tmp_path, broker=Broker(), lines=lines, anchors=anchors, latency=latency
+    )
+    spool = Spool(tmp_path / "spool.db", "nd-a", UUID(int=1))
+    targets = load_targets(config_file("targets.yaml"))
+    unit = Unit(settings, spool, Ledger(tmp_path / "ledger.json"), targets, threading.Event())
+    assert unit.longest_job_s == longest_s
+    spool.close()
+
+
+def test_where_no_clock_is_set_months_and_slots_go_by_the_servers_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock_module, "_libc", Libc(5, 0x40, 16_000_000))
+    lines = (LineSettings(line="one", access="mobile"),)
+    settings = AgentSettings(agent="nd-a", state_dir=tmp_path, broker=Broker(), lines=lines)
+    spool = Spool(tmp_path / "spool.db", "nd-a", boot_id())
+    unit = Unit(
+        settings, spool, Ledger(tmp_path / "ledger.json"), load_targets(config_file("targets.yaml")), threading.Event()
+    )
+    assert unit._meter._now() is None
+    told, now = dt.datetime(2031, 5, 1, tzinfo=dt.UTC), boot_ns()
+    spool.learn(of_answer(told, now - 10**9, now))
+    found = unit._meter._now()
+    assert found is not None
+    assert abs((found - told).total_seconds()) < 60
+    assert unit._planned(unit._lines[0]).at.year == 2031
+    spool.close()
+
+
+def test_a_spool_whose_disk_hangs_is_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "LOCK_S", 0.05)
+    spool = Spool(tmp_path / "spool.db", "nd-a", UUID(int=1))
+    assert spool.alive()
+    held, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with spool._lock:
+            held.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    held.wait(10)
+    assert not spool.alive()
+    go_on.set()
+    thread.join()
+    assert spool.alive()
+    spool.close()
 
 
 def test_a_unit_without_anchors_measures_latency_to_its_servers() -> None:
