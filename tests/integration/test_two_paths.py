@@ -120,7 +120,7 @@ def test_with_an_interface_that_line_is_measured_and_no_other_one_hears_of_it(pa
     before = paths.quiet(0)
     found = paths.measure("--interface", "line1")
     assert found["down_mbps"] == pytest.approx(SECOND.ideal_mbps, rel=0.25)
-    assert found["rtt_idle_ms"] == pytest.approx(SECOND.rtt_ms, rel=0.5)
+    assert found["rtt_idle_ms"] > SECOND.rtt_ms - 2
     assert paths.asked_from() == {paths.lab.ways[1].client_address}
     assert paths.received_over(0) - before < QUIET_BYTES
 
@@ -133,7 +133,8 @@ def test_round_trips_are_those_of_the_interface(
     before = paths.quiet(1 - number)
     found = paths.run([sys.executable, "-c", PROBE, interface, anchor])
     assert (found["method"], found["received"]) == (method, 3)
-    assert found["rtt_p50_ms"] == pytest.approx((FIRST, SECOND)[number].rtt_ms, rel=0.5)
+    shortest = (FIRST, SECOND)[number].rtt_ms
+    assert shortest - 2 < found["rtt_min_ms"] < shortest + 45  # the machine may be busy: 10 must not be taken for 60
     assert paths.asked_from() == {paths.lab.ways[number].client_address}
     assert paths.received_over(1 - number) - before < QUIET_BYTES
 
