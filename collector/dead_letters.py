@@ -42,19 +42,21 @@ class DeadLetters:
         self._recent: deque[DeadLetter] = deque(maxlen=shown)
         self._counts: Counter[str] = Counter()
         self._lock = threading.RLock()
-        self._files: list[int | None] = []
+        self._files: list[tuple[int, int] | None] = []
         self._editions = 0
         self._refresh()
 
     def _generations(self) -> tuple[Path, Path]:
         return self._path.with_suffix(self._path.suffix + ".1"), self._path
 
-    def _inodes(self) -> list[int | None]:
-        return [path.stat().st_ino if path.exists() else None for path in self._generations()]
+    def _seen(self) -> list[tuple[int, int] | None]:
+        """By which a replaced file is known. Inodes alone are given again; what is taken out makes a file smaller."""
+        stats = [path.stat() if path.exists() else None for path in self._generations()]
+        return [None if stat is None else (stat.st_ino, stat.st_size) for stat in stats]
 
     def _refresh(self) -> None:
         """Reads everything where another process has put other files there."""
-        if self._files != (now := self._inodes()):
+        if self._files != (now := self._seen()):
             self._files, self._editions = now, self._editions + 1
             self._recent.clear()
             self._counts.clear()
@@ -86,7 +88,7 @@ class DeadLetters:
             with self._alone():
                 self._refresh()
                 self._write(b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters))
-                self._files = self._inodes()
+                self._files = self._seen()
                 for letter in letters:
                     self._recent.append(letter)
                     self._counts[letter.code] += 1
