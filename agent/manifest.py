@@ -1,10 +1,11 @@
 """Manifests: what a spool took in, told once a day, so that the collector can tell a gap from silence. Pure."""
 
 import datetime as dt
-import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
+from agent.spool_file import LEAP
+from xomnet.manifest import digest
 from xomnet.messages import Event
 
 MOST_ROWS = 5_000
@@ -18,14 +19,26 @@ def day_of(agent: str, now: dt.datetime) -> int:
     return int(now.timestamp() - begins_s) // DAY_S
 
 
-def manifests(rows: Iterable[tuple[int, str | None]], first: int, last: int) -> list[tuple[str | None, Event]]:
-    """One round: for each line, and for the unit itself (None), what of `rows` (number, line; rising) is its own."""
+def manifests(rows: Sequence[tuple[int, str | None]], first: int, last: int) -> Iterator[tuple[str | None, Event]]:
+    """What is untold (number, line; rising) of the numbers `first` to `last`: for each line, and for the unit itself
+    (None), what of it is its own.
+
+    Numbers that a boot left out belong to no round: the collector could not tell them from lost ones.
+    """
+    part: list[tuple[int, str | None]] = []
+    for row in rows:
+        if row[0] - (part[-1][0] if part else first - 1) > LEAP[0]:
+            yield from _round(part, first, part[-1][0] if part else first)
+            part, first = [], row[0]
+        part.append(row)
+    yield from _round(part, first, last)
+
+
+def _round(rows: Sequence[tuple[int, str | None]], first: int, last: int) -> Iterator[tuple[str | None, Event]]:
+    if not rows:
+        return
     of_lines: dict[str | None, list[int]] = {None: []}
     for seq, line in rows:
         of_lines.setdefault(line, []).append(seq)
-    return [(line, _manifest(seqs, first, last)) for line, seqs in of_lines.items()]
-
-
-def _manifest(seqs: list[int], first: int, last: int) -> Event:
-    digest = hashlib.sha256(",".join(map(str, seqs)).encode()).hexdigest()[:32]
-    return Event(name="manifest", first_seq=first, last_seq=last, count=len(seqs), digest=digest)
+    for line, seqs in of_lines.items():
+        yield line, Event(name="manifest", first_seq=first, last_seq=last, count=len(seqs), digest=digest(seqs))

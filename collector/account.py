@@ -5,13 +5,13 @@ digest. It does not list them: which numbers are missing is known of all lines o
 """
 
 import datetime as dt
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 from collector.store import EventRow, LineId
+from xomnet.manifest import digest
 
 
 class Span(NamedTuple):
@@ -75,11 +75,6 @@ def manifest_of(line: LineId, row: EventRow) -> Manifest | None:
     if not 1 <= row.first_seq <= row.last_seq or row.count > row.last_seq - row.first_seq + 1:
         return None
     return Manifest(line, row.spool, row.seq, row.at, Span(row.first_seq, row.last_seq), row.count, row.digest)
-
-
-def digest(numbers: Iterable[int]) -> str:
-    """Of rising numbers, as the contract has it."""
-    return hashlib.sha256(",".join(map(str, numbers)).encode()).hexdigest()[:32]
 
 
 def accounts(

@@ -15,13 +15,13 @@ from collector.account import (
     Span,
     Tally,
     accounts,
-    digest,
     gaps_between,
     joined,
     manifest_of,
     without,
 )
 from collector.store import EventRow, LineId
+from xomnet.manifest import digest
 from xomnet.messages import Event
 
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
