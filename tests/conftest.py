@@ -67,7 +67,7 @@ def _folder(parent: Path, name: str) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def root() -> None:
     """For what only root may do: namespaces, small file systems. In CI it is a failure not to be root."""
     if os.geteuid() != 0:

@@ -16,7 +16,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.deployment import DATABASE, Collector, made, plain, until
-from tests.integration.test_intake import Sender, result
+from tests.sender import Sender, result
 from tests.services import InfluxV2, Mosquitto, Nginx
 
 WINDOW = 64

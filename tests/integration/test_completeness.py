@@ -2,7 +2,6 @@
 
 import datetime as dt
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,19 +16,12 @@ from collector.points import Point
 from collector.store import LineId, Store
 from collector.web import create_app
 from tests.hamlets import Seed, fill, services
-from tests.stored import AGENT, LINE, SPOOL, event, health, latency, manifest, new_store, registry
+from tests.stored import AGENT, LINE, SPOOL, event, health, latency, manifest, registry
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 MINUTE, HOUR, DAY = dt.timedelta(minutes=1), dt.timedelta(hours=1), dt.timedelta(days=1)
 MOBILE, UNIT = LineId(AGENT, "4g"), LineId(AGENT, "")
 BEGIN = NOW - 10 * HOUR
-
-
-@pytest.fixture(params=["sqlite", "influx"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = new_store(request, tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,7 +11,7 @@ from collector.registry_changes import retags
 from collector.registry_file import RegistryFile
 from collector.store import LineId, Store, StoreUnavailable
 from collector.store.sqlite import SqliteStore
-from tests.stored import health, latency, new_store
+from tests.stored import health, latency
 from xomnet.registry import LineRow, Registry, RegistryError
 from xomnet.targets import PROVINCE_TIME, Target, Targets
 
@@ -23,13 +22,6 @@ LINE = LineId("nd-a-1", "ftth")
 TARGETS = Targets([Target(access="fixed", from_=dt.date(2024, 1, 1), down_mbps=150)])
 NOON = dt.datetime(2026, 5, 4, 5, tzinfo=dt.UTC)
 TOMORROW = dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date() + dt.timedelta(days=1)
-
-
-@pytest.fixture(params=["sqlite", "influx"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = new_store(request, tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

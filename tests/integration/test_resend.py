@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,11 @@ import pytest
 
 from collector.dead_letters import DeadLetters, letter, mark_of
 from tests.deployment import Collector, made, plain, until
-from tests.integration.test_intake import ROWS, SPOOL, Sender, result
+from tests.sender import ROWS, SPOOL, Sender, result
 from tests.services import Mosquitto
 from tests.stored import NOW
 
 SECOND = "nd-a,4g,mobile,Xóm 5,Nam Định/Hải Hậu/Hải Minh,Viettel,2026-01-01\n"
-
-
-@pytest.fixture
-def collector(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Collector]:
-    with Collector(made(tmp_path, "collector"), plain(mosquitto), ROWS) as collector:
-        until(lambda: collector.get("/healthz")["broker"] == "ok", "the collector is connected")
-        yield collector
-
-
-@pytest.fixture
-def sender(mosquitto: Mosquitto, collector: Collector) -> Iterator[Sender]:
-    one = Sender(mosquitto.port)
-    yield one
-    one.close()
 
 
 def command(collector: Collector, *flags: str) -> subprocess.CompletedProcess[str]:

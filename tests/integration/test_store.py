@@ -2,8 +2,6 @@
 
 import datetime as dt
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +19,6 @@ from tests.stored import (
     health,
     latency,
     manifest,
-    new_store,
     outage,
     registry,
     speed,
@@ -46,13 +43,6 @@ HOSTILE = [
     "x\nspeed,agent=thief down_mbps=999",
 ]
 """Texts that end a word, a tag or a string in line protocol, InfluxQL or SQL."""
-
-
-@pytest.fixture(params=["sqlite", "influx"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = new_store(request, tmp_path)
-    yield opened
-    opened.close()
 
 
 RADIO = Radio(

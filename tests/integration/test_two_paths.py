@@ -85,9 +85,7 @@ class Paths:
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
-    if os.geteuid() != 0:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("wants root: sudo make test")
+def paths(root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
     queries = tmp_path_factory.mktemp("names") / "queries"
     with two_paths(FIRST, SECOND, late_share=LATE) as lab:
         etc = Path("/etc/netns") / lab.client_ns  # what `ip netns exec` shows as /etc
