@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from agent.spool_rows import Row, sum_of
 from xomnet.log import Log
 
 log = Log("agent.spool")
@@ -58,6 +59,7 @@ ALTER TABLE results ADD COLUMN spool TEXT;
 ALTER TABLE results ADD COLUMN not_before_us INTEGER;
 ALTER TABLE results ADD COLUMN sum INTEGER;
 UPDATE results SET spool = (SELECT value FROM meta WHERE key = 'spool');
+UPDATE results SET sum = sum_of(seq, {", ".join(Row._fields)});
 {_UNTOLD}
 INSERT INTO meta SELECT 'told', CAST(coalesce(max(seq), 0) AS TEXT) FROM sqlite_sequence WHERE name = 'results';
 PRAGMA user_version = {VERSION};
@@ -179,6 +181,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if check != "ok":
             raise sqlite3.DatabaseError(f"quick_check: {check}")
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            db.create_function("sum_of", -1, sum_of)
             db.executescript(_FROM_0)
         _check(db)
     except BaseException:

@@ -38,7 +38,7 @@ def insert(db: sqlite3.Connection, row: Row) -> int:
     """Puts a result in, and among those that no manifest has told; returns its number."""
     seq = db.execute(_INSERT, row).lastrowid
     assert seq is not None
-    db.execute("UPDATE results SET sum=? WHERE seq=?", (_sum(seq, row), seq))
+    db.execute("UPDATE results SET sum=? WHERE seq=?", (sum_of(seq, *row), seq))
     db.execute("INSERT OR REPLACE INTO untold VALUES (?, ?)", (seq, row.line))
     return seq
 
@@ -47,12 +47,12 @@ def freeze(db: sqlite3.Connection, found: sqlite3.Row, dated: Dated) -> None:
     """Writes the time of a result down, for good."""
     wall_us, clock, error_s = dated
     row = _row(found)._replace(wall_us=wall_us, clock=clock, at_error_s=error_s)
-    db.execute(_FREEZE, (wall_us, clock, error_s, _sum(found["seq"], row), found["seq"]))
+    db.execute(_FREEZE, (wall_us, clock, error_s, sum_of(found["seq"], *row), found["seq"]))
 
 
 def is_intact(found: sqlite3.Row) -> bool:
-    """False where its bytes are not those that were written. Version 0.1 wrote no sum."""
-    return found["sum"] is None or found["sum"] == _sum(found["seq"], _row(found))
+    """False where its bytes are not those that were written."""
+    return bool(found["sum"] == sum_of(found["seq"], *_row(found)))
 
 
 def undated(found: sqlite3.Row) -> Taken:
@@ -123,5 +123,6 @@ def _row(found: sqlite3.Row) -> Row:
     return Row(*tuple(found)[1:-1])
 
 
-def _sum(seq: int, row: Row) -> int:
-    return zlib.crc32(msgspec.json.encode((seq, *row)))
+def sum_of(*columns: object) -> int:
+    """Of a result's number and Row."""
+    return zlib.crc32(msgspec.json.encode(columns))

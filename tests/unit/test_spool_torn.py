@@ -161,6 +161,18 @@ def test_bits_that_flip_never_alter_a_result(life: Life, which: str) -> None:
         assert "evicted" in said  # a row whose own sum is wrong, where SQLite saw nothing
 
 
+def test_a_row_that_lost_its_last_columns_is_not_taken_for_good(tmp_path: Path) -> None:
+    """So a bit in the header of a row reads: the sum is among what is gone."""
+    spool = Spool(tmp_path / "spool.db", "nd-a-1", BOOT)
+    bad, good = (spool.commit(speed(n), "ftth", at(n)) for n in (1, 2))
+    with spool._db:
+        spool._db.execute("UPDATE results SET spool=NULL, not_before_us=NULL, sum=NULL WHERE seq=?", (bad,))
+    assert [one.seq for one in everything(spool, at(3))] == [good]
+    (evicted,) = [m.data for m in messages(everything(spool, at(3))) if isinstance(m.data, Event)]
+    assert (evicted.name, evicted.first_seq, evicted.last_seq) == ("evicted", bad, bad)
+    spool.close()
+
+
 def test_every_bit_of_the_first_page_may_flip(life: Life) -> None:
     """The header and the schema: an error in there must not end the unit each time that it starts."""
     raw = life.db.read_bytes()
