@@ -42,6 +42,12 @@ class Judgement:
     now_mbps: float | None = None
     """The last test's figure; None where it failed or does not count."""
     last_result_at: dt.datetime | None = None
+    since: dt.datetime | None = None
+    """When it came into this state; None where the look-back holds nothing before it."""
+    leaning: bool = False
+    """The evidence leans to short and does not suffice yet: a confirmation test would decide sooner."""
+    before_mbps: float | None = None
+    """Of a short line: the median of what was before."""
 
     @property
     def ratio(self) -> float | None:

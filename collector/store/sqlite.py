@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from collector.points import RESULTS, SCHEMAS, Point, time_ns, when
+from collector.points import EVERY_MINUTE, RESULTS, Point, identity_of, time_ns, when
 from collector.store import (
     EventRow,
     HealthRow,
@@ -34,7 +34,7 @@ from collector.store.sqlite_tables import insert, listed, make_tables, measureme
 
 _PRUNED_AT_LEAST = 1000
 
-OWN = tuple(name for name in SCHEMAS if name not in RESULTS)
+PRUNED = (*EVERY_MINUTE, "completeness")
 """What the collector itself writes again and again: kept for `keep_own`."""
 
 
@@ -73,7 +73,7 @@ class SqliteStore:
         with self._translated(), self._transaction() as connection:
             for measurement, group in groupby(sorted(good, key=measurement_of), measurement_of):
                 connection.executemany(insert(measurement), [values(one) for one in group])
-            for measurement in OWN:
+            for measurement in PRUNED:
                 self._prune(
                     connection, measurement, [p.point.time_ns for p in good if measurement_of(p) == measurement]
                 )
@@ -247,9 +247,10 @@ class SqliteStore:
         """Deletes a little more of the collector's old points than there are new ones, whose times are given."""
         if new:
             before = max(new) - self._keep_own // dt.timedelta(microseconds=1) * 1000
+            key = listed(["time_ns", *identity_of(measurement)])
             connection.execute(
-                f"DELETE FROM {measurement} WHERE (time_ns, agent, line) IN (SELECT time_ns, agent, line"  # noqa: S608
-                f" FROM {measurement} WHERE time_ns < ? ORDER BY time_ns, agent, line LIMIT ?)",
+                f"DELETE FROM {measurement} WHERE ({key}) IN (SELECT {key}"  # noqa: S608
+                f" FROM {measurement} WHERE time_ns < ? ORDER BY {key} LIMIT ?)",
                 (before, 2 * len(new) + _PRUNED_AT_LEAST),
             )
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from collector.points import SCHEMAS, TAGS, Kind
+from collector.points import SCHEMAS, Kind, identity_of, tags_in
 from collector.store.rows import Typed
 
 _TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: "TEXT"}
@@ -34,12 +34,12 @@ def make_tables(connection: sqlite3.Connection) -> None:
     """Creates what is missing: tables, and columns that the contract has gained."""
     connection.execute("BEGIN IMMEDIATE")
     for measurement, fields in SCHEMAS.items():
-        tags = ", ".join(f"{tag} TEXT NOT NULL DEFAULT ''" for tag in TAGS)
+        tags = ", ".join(f"{tag} TEXT NOT NULL DEFAULT ''" for tag in tags_in(measurement))
         if "spool" in fields:
             identity, kind = "UNIQUE (agent, line, time_ns, spool, seq)", "STRICT"
             named = "spool TEXT NOT NULL, seq INTEGER NOT NULL, "
         else:
-            identity, kind = "PRIMARY KEY (time_ns, agent, line)", "STRICT, WITHOUT ROWID"
+            identity, kind = f"PRIMARY KEY (time_ns, {listed(identity_of(measurement))})", "STRICT, WITHOUT ROWID"
             named = ""
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS {measurement} (time_ns INTEGER NOT NULL, {tags}, {named}{identity}) {kind}"
@@ -57,19 +57,20 @@ def make_tables(connection: sqlite3.Connection) -> None:
 
 def insert(measurement: str) -> str:
     fields = SCHEMAS[measurement]
-    columns = ["time_ns", *TAGS, *fields]
+    columns = ["time_ns", *tags_in(measurement), *fields]
     marks = ", ".join("?" * len(columns))
     if "spool" in fields:
         again = "(agent, line, time_ns, spool, seq) DO NOTHING"
     else:
         changed = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
-        again = f"(time_ns, agent, line) DO UPDATE SET {changed}"
+        again = f"(time_ns, {listed(identity_of(measurement))}) DO UPDATE SET {changed}"
     return f"INSERT INTO {measurement} ({listed(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
 
 
 def values(one: Typed) -> list[Any]:
-    tags = [one.point.tags.get(tag, "") for tag in TAGS]
-    return [one.point.time_ns, *tags, *(one.fields.get(field) for field in SCHEMAS[measurement_of(one)])]
+    measurement = measurement_of(one)
+    tags = [one.point.tags.get(tag, "") for tag in tags_in(measurement)]
+    return [one.point.time_ns, *tags, *(one.fields.get(field) for field in SCHEMAS[measurement])]
 
 
 def measurement_of(one: Typed) -> str:
