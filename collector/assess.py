@@ -119,6 +119,14 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     return ordered[rank - 1], ordered[-rank]
 
 
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which a share (0 to 1) of some values lies, interpolated; `ordered` is sorted and not empty."""
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
 @lru_cache(maxsize=4096)
 def _rank(n: int, confidence: float) -> int:
     """How far from either end the interval's ends stand, from 1; 0 where even the extremes are not wide enough."""

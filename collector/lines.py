@@ -5,7 +5,7 @@ Silent lines have a point too: an alert whose series vanishes is resolved, so si
 
 import datetime as dt
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from collector.assess import Judgement, Rules, judge
@@ -60,14 +60,18 @@ def _worst_first(status: LineStatus) -> tuple[int, float, str, str]:
     return worst_first(status.judgement.state), -1.0 if ratio is None else ratio, status.row.agent, status.row.line
 
 
-def line_state_points(snapshot: Snapshot) -> list[Point]:
-    """A point for every line, at the snapshot's time."""
-    return [_point(status, snapshot.at) for status in snapshot.lines]
+NOTHING_MORE: Mapping[LineId, Mapping[str, Value]] = {}
 
 
-def _point(status: LineStatus, at: dt.datetime) -> Point:
+def line_state_points(snapshot: Snapshot, more: Mapping[LineId, Mapping[str, Value]] = NOTHING_MORE) -> list[Point]:
+    """A point for every line, at the snapshot's time; `more` has what others know of a line, by field."""
+    return [_point(s, snapshot.at, more.get(LineId(s.row.agent, s.row.line), {})) for s in snapshot.lines]
+
+
+def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Point:
     row, judged = status.row, status.judgement
     age = None if judged.last_result_at is None else (at - judged.last_result_at).total_seconds()
+    since = None if judged.since is None else (at - judged.since).total_seconds()
     fields: dict[str, Value | None] = {
         "state": judged.state,
         "median_mbps": judged.median_mbps,
@@ -80,6 +84,10 @@ def _point(status: LineStatus, at: dt.datetime) -> Point:
         "age_s": age,
         "lat": row.lat,
         "lon": row.lon,
+        "state_code": worst_first(judged.state),
+        "since_s": since,
+        "failed": sum(sample.error is not None for sample in status.samples),
+        **more,
     }
     known = {name: value for name, value in fields.items() if value is not None}
     return Point("line_state", tags_of(row, row.line), known, time_ns(at))
