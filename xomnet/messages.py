@@ -21,7 +21,6 @@ MAX_PAYLOAD_BYTES = 16_384
 
 Access = Literal["fixed", "mobile"]
 ClockState = Literal["synced", "rebased", "estimated"]
-CommandName = Literal["measure", "settings", "report", "identify"]
 
 Flag = Literal[
     "cross_traffic",
@@ -86,6 +85,10 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     radio: Radio | None = None
     budget_used_bytes: Count | None = None
     budget_bytes: Count | None = None
+    asked: Word | None = None
+    """Who wanted this test beside the schedule: `operator`, or `confirmation` of a line that looks short. Such tests
+    are made when a line looks bad, so the verdict of a month leaves them out.
+    """
     series_mbps: Annotated[tuple[Mbps, ...], Meta(max_length=400)] = ()
     """Goodput of each 100 ms from the first request on."""
 
@@ -242,23 +245,6 @@ class AgentState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: Instant | None = None
 
 
-class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    v: Literal[1] = 1
-    id: UUID
-    name: CommandName
-    expires: Instant
-    line: Name | None = None
-    settings: dict[str, float | int | str | bool] | None = None
-
-
-class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    v: Literal[1] = 1
-    id: UUID
-    agent: Name
-    ok: bool
-    detail: Text | None = None
-
-
 _encoder = json.Encoder()
 _results: json.Decoder[Result] = json.Decoder(Result)
 _acks = json.Decoder(Ack)
@@ -272,7 +258,7 @@ def encode(message: Struct) -> bytes:
 
 def decode_result(payload: bytes) -> Result:
     """A result. Raises msgspec.DecodeError or its child msgspec.ValidationError, which names the field."""
-    result = _decoded(_results, payload)
+    result = decoded(_results, payload)
     try:
         result.at.astimezone(dt.UTC)
     except OverflowError as error:
@@ -282,15 +268,16 @@ def decode_result(payload: bytes) -> Result:
 
 def decode_ack(payload: bytes) -> Ack:
     """An ack. Raises msgspec.DecodeError."""
-    return _decoded(_acks, payload)
+    return decoded(_acks, payload)
 
 
 def decode_state(payload: bytes) -> AgentState:
     """An agent's state. Raises msgspec.DecodeError."""
-    return _decoded(_states, payload)
+    return decoded(_states, payload)
 
 
-def _decoded(decoder: json.Decoder[T], payload: bytes) -> T:
+def decoded(decoder: json.Decoder[T], payload: bytes) -> T:
+    """The document, typed. Raises msgspec.DecodeError, whatever is wrong with the bytes."""
     try:
         return decoder.decode(payload)
     except UnicodeDecodeError as error:

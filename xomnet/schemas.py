@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from xomnet.messages import Ack, AgentState, Command, Reply, Result
+from xomnet.commands import Command, Reply
+from xomnet.messages import Ack, AgentState, Result
 
 MESSAGES: dict[str, Any] = {"result": Result, "ack": Ack, "state": AgentState, "command": Command, "reply": Reply}
 

@@ -64,6 +64,7 @@ class SpeedRow:
     radio_cell: str | None = None
     budget_used_bytes: int | None = None
     budget_bytes: int | None = None
+    asked: str | None = None
     clock: str | None = None
 
 
@@ -112,6 +113,8 @@ class Sample:
     down_mbps: float | None
     flags: tuple[str, ...] = ()
     error: str | None = None
+    asked: str | None = None
+    """Who wanted it beside the schedule (xomnet.messages.Speed.asked); the verdict of a month leaves such tests out."""
 
 
 @dataclass(frozen=True, slots=True)

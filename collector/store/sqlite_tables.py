@@ -48,8 +48,9 @@ def make_tables(connection: sqlite3.Connection) -> None:
         for field, type_ in fields.items():
             if field not in present:
                 connection.execute(f'ALTER TABLE {measurement} ADD COLUMN "{field}" {_TYPES[type_]}')
+    connection.execute("DROP INDEX IF EXISTS speed_samples")
     connection.execute(
-        "CREATE INDEX IF NOT EXISTS speed_samples ON speed (time_ns, agent, line, down_mbps, flags, error)"
+        "CREATE INDEX IF NOT EXISTS speed_judged ON speed (time_ns, agent, line, down_mbps, flags, error, asked)"
     )
     connection.execute("CREATE INDEX IF NOT EXISTS event_names ON event (name, time_ns)")
     connection.execute("COMMIT")

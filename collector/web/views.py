@@ -99,6 +99,8 @@ class Speed(View, frozen=True, kw_only=True, omit_defaults=True):
     radio_cell: str | None = None
     budget_used_bytes: int | None = None
     budget_bytes: int | None = None
+    asked: str | None = None
+    """Who wanted it beside the schedule: `operator` or `confirmation`; the verdict of a month leaves such tests out."""
     clock: str | None = None
 
 

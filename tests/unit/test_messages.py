@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from xomnet.commands import Command, Reply
 from xomnet.messages import (
     Ack,
     AgentState,
-    Command,
     Event,
     EventResult,
     Health,
@@ -26,7 +26,6 @@ from xomnet.messages import (
     Outage,
     OutageResult,
     Rejected,
-    Reply,
     Result,
     Speed,
     SpeedResult,

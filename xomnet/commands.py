@@ -1,0 +1,69 @@
+"""Commands to a unit and its answers, as types: what travels on `cmd` and `reply`.
+
+A short fixed list, never a shell. A command is run at most once, and not after `expires`.
+"""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct, json
+
+from xomnet.messages import decoded
+from xomnet.values import Count, Instant, Mbps, Name, Text, Word, Words
+
+CommandName = Literal["measure", "settings", "report", "identify"]
+
+
+class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    v: Literal[1] = 1
+    id: UUID
+    name: CommandName
+    expires: Instant
+    line: Name | None = None
+    """Of `measure`; absent: each line of the unit, one after the other."""
+    server: Word | None = None
+    """Of `measure`: `other` asks for another measurement server than the first one."""
+    asked: Word | None = None
+    """Of `measure`: who asks (see Speed.asked); absent: an operator."""
+    settings: dict[str, float | int | str | bool] | None = None
+
+
+class Tested(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one asked test found, in short; the whole result goes the way of all results, as `(spool, seq)`."""
+
+    line: Name
+    spool: UUID | None = None
+    """Absent with `seq` where the unit's disk refused the result."""
+    seq: Count | None = None
+    server: Text | None = None
+    down_mbps: Mbps | None = None
+    bytes: Count | None = None
+    flags: Words = ()
+    error: Word | None = None
+    error_detail: Text | None = None
+
+
+class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`ok` is False where the unit refused; then `error` is the reason in a word and `detail` in a sentence."""
+
+    v: Literal[1] = 1
+    id: UUID
+    agent: Name
+    ok: bool
+    detail: Text | None = None
+    error: Word | None = None
+    tested: Annotated[tuple[Tested, ...], Meta(max_length=8)] = ()
+
+
+_commands = json.Decoder(Command)
+_replies = json.Decoder(Reply)
+
+
+def decode_command(payload: bytes) -> Command:
+    """A command. Raises msgspec.DecodeError."""
+    return decoded(_commands, payload)
+
+
+def decode_reply(payload: bytes) -> Reply:
+    """A unit's answer. Raises msgspec.DecodeError."""
+    return decoded(_replies, payload)
