@@ -1,15 +1,16 @@
 """`python -m bench [KIND …]`: benchmarks, with their results written down in `bench/results/`.
 
-`loopback` needs nothing; the others need root, for the laboratory. Without a kind: all of them, the long one (`grid`,
-over three hours, but it goes on where it was) last.
+`loopback` needs nothing, `intake` a broker and a database; the others need root, for the laboratory. Without a kind:
+all of them, the long one (`grid`, over three hours, but it goes on where it was) last.
 """
 
 import sys
 
-from bench import accuracy, grid, loopback, sides, variations
+from bench import accuracy, grid, intake, loopback, sides, variations
 
 KINDS = {
     "loopback": loopback.main,
+    "intake": intake.main,
     "sides": sides.main,
     "variations": variations.main,
     "accuracy": accuracy.main,

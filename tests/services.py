@@ -187,7 +187,12 @@ class Mosquitto(Process):
     """Mosquitto with the limits of production; with an `authority`, also with its certificates and rules."""
 
     def __init__(
-        self, folder: Path, authority: Authority | None = None, persistence: bool = False, more: str = ""
+        self,
+        folder: Path,
+        authority: Authority | None = None,
+        persistence: bool = False,
+        more: str = "",
+        log: str = "all",
     ) -> None:
         port = free_port()
         lines = [
@@ -198,7 +203,7 @@ class Mosquitto(Process):
             "message_size_limit 65536",
             f"persistence {str(persistence).lower()}",
             f"persistence_location {folder}/",
-            *("log_dest stderr", "log_type all"),
+            *("log_dest stderr", f"log_type {log}"),
             *(_with_certificates(folder, authority) if authority else ["allow_anonymous true"]),
             more,
         ]
