@@ -108,6 +108,10 @@ class LineStates(threading.Thread):
         self.rules, self.interval_s = rules, interval_s
         self._ending = threading.Event()
         self.latest: Snapshot | None = None
+        self.known: list[Callable[[Snapshot], Mapping[LineId, Mapping[str, Value]]]] = []
+        """What others know of lines, asked before the points are written; a later one of the same field holds."""
+        self.followers: list[Callable[[Snapshot], None]] = []
+        """Who is given each snapshot after it is written; they take it and return at once."""
 
     def run(self) -> None:
         while True:
@@ -123,8 +127,14 @@ class LineStates(threading.Thread):
     def take(self) -> Snapshot:
         """One snapshot now, written to the store. Raises StoreUnavailable."""
         snapshot = take_snapshot(self._store, self._registry(), self.rules, dt.datetime.now(dt.UTC))
-        self._store.write(line_state_points(snapshot))
+        more: dict[LineId, dict[str, Value]] = {}
+        for known in self.known:
+            for line, fields in known(snapshot).items():
+                more.setdefault(line, {}).update(fields)
+        self._store.write(line_state_points(snapshot, more))
         self.latest = snapshot
+        for follow in self.followers:
+            follow(snapshot)
         return snapshot
 
     def stop(self, timeout_s: float = 5.0) -> None:
