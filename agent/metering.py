@@ -108,11 +108,12 @@ class Meter:
         """Bytes of this month, as far as a message can carry them."""
         return min(self._ledger.used(line.line), 2**53)
 
-    def allowance(self, line: LineSettings, planned: schedule.Planned | None) -> Allowance:
-        """What a test of this line may move now."""
+    def allowance(self, line: LineSettings, planned: schedule.Planned | None, beside: bool = False) -> Allowance:
+        """What a test of this line may move now. One `beside` the schedule leaves the peak tests theirs as well."""
         self._charge()
         now = self._now()
-        peak_left = 0 if planned is None else schedule.peak_tests_left(now, line.is_metered, self.settings.timezone)
+        by_slots = planned is not None or (beside and line.every_s is None)
+        peak_left = schedule.peak_tests_left(now, line.is_metered, self.settings.timezone) if by_slots else 0
         day = background(self.settings)
         held_back = int((day.echoes + day.messages) * schedule.days_left(now, self.settings.timezone))
         peak = planned is not None and planned.slot.peak

@@ -12,6 +12,7 @@ from typing import IO
 
 from agent.budget import Ledger, LedgerError
 from agent.clock import boot_id
+from agent.commands import Inbox
 from agent.settings import AgentSettings, read
 from agent.spool import Spool, SpoolError
 from agent.spool_file import machine
@@ -45,8 +46,9 @@ def run(config: Path, settings: AgentSettings) -> int:
         spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine())
         ledger = Ledger(settings.state_dir / "ledger.json")
         clock = settings.clock
-        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced)
-        unit = Unit(settings, spool, ledger, targets, stop)
+        inbox = Inbox(settings.agent, spool, clock.assume_synced)
+        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, inbox)
+        unit = Unit(settings, spool, ledger, targets, stop, inbox)
         worker = threading.Thread(target=unit.run, name="unit", daemon=True)
         uplink.start()
         worker.start()
@@ -54,6 +56,7 @@ def run(config: Path, settings: AgentSettings) -> int:
         log.info("agent runs", version=__version__, agent=settings.agent, lines=len(settings.lines))
         status = _watch(config, unit, uplink, spool, worker)
         stop.set()
+        inbox.wake()
         sd.notify("STOPPING=1")
         worker.join(3)
         uplink.stop()

@@ -10,23 +10,24 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec.structs import replace
-
 from agent import schedule
 from agent.budget import Ledger, LedgerError
 from agent.clock import ClockReading, read_clock, rebase
+from agent.commands import Inbox
 from agent.dating import best
-from agent.download import AllBusy, download
+from agent.download import AllBusy
 from agent.health import health
-from agent.latency import Anchor, longest_s, parse_anchor, probe, server_anchors
+from agent.latency import longest_s, parse_anchor, probe, server_anchors
 from agent.manifest import day_of
-from agent.metering import DRAIN_S, Meter
-from agent.precheck import Precheck, precheck
+from agent.metering import Meter
+from agent.orders import obey, tested
 from agent.settings import AgentSettings, LineSettings
 from agent.spool import Spool, SpoolError
+from agent.tester import Asked, Refused, Tester
 from agent.watches import Watches, key_of
+from xomnet.commands import CONFIRMATION, Tested
 from xomnet.log import Log
-from xomnet.messages import Data, Event, Flag, Speed
+from xomnet.messages import Data, Event
 from xomnet.targets import Targets
 
 log = Log("agent.unit")
@@ -57,13 +58,20 @@ class Unit:
     """Runs until `stop` is set. `alive_at` moves while it does its work."""
 
     def __init__(
-        self, settings: AgentSettings, spool: Spool, ledger: Ledger, targets: Targets, stop: threading.Event
+        self,
+        settings: AgentSettings,
+        spool: Spool,
+        ledger: Ledger,
+        targets: Targets,
+        stop: threading.Event,
+        inbox: Inbox | None = None,
     ) -> None:
         self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
+        self._inbox = inbox or Inbox(settings.agent, spool, settings.clock.assume_synced)
         self._meter = Meter(settings, ledger, clock=lambda _: self._best())
         self._watches = Watches(spool)
         self._zone = settings.timezone
-        self._anchors: tuple[Anchor, ...] = tuple(parse_anchor(text) for text in settings.anchors)
+        self._tester = self._made_tester()
         self._up_since = self._clock()
         self._clock_synced = True
         now = time.monotonic()
@@ -77,7 +85,7 @@ class Unit:
         now = time.monotonic()
         self._settings = self._meter.settings = settings
         self._zone = settings.timezone
-        self._anchors = tuple(parse_anchor(text) for text in settings.anchors)
+        self._tester = self._made_tester()
         fresh = []
         for line in settings.lines:
             one = known.get(line.line) or _Line(line, now, now)
@@ -88,6 +96,10 @@ class Unit:
             fresh.append(one)
         self._lines = fresh
         self._health_at = min(self._health_at, now + settings.health.every_s)
+
+    def _made_tester(self) -> Tester:
+        anchors = tuple(parse_anchor(text) for text in self._settings.anchors)
+        return Tester(self._settings, anchors, self._meter, self._targets, self._stop)
 
     def run(self) -> None:
         """The loop."""
@@ -102,12 +114,13 @@ class Unit:
             self.alive_at = time.monotonic()
             self._meter.look()
             self._report()
+            obey(self, self._inbox)
             waits = [self._do_health(), self._do_manifest()]
             for line in self._lines:
                 for do in (self._do_latency, self._do_speed):
                     waits.append(do(line))
                     self.alive_at = time.monotonic()
-            self._stop.wait(max(0.0, min(IDLE_S, *waits)))
+            self._inbox.wait(max(0.0, min(IDLE_S, *waits)))
         self._meter.look()
         self._meter.save()
 
@@ -121,23 +134,24 @@ class Unit:
     @property
     def longest_job_s(self) -> float:
         """Nothing that the loop does between two moves of `alive_at` takes longer."""
-        return max(LONGEST_TEST_S, longest_s(max(2, len(self._anchors)), self._settings.latency))
+        return max(LONGEST_TEST_S, longest_s(max(2, len(self._tester.anchors)), self._settings.latency))
 
     def _report(self) -> None:
         for event in self._spool.take_news():
             self._commit(event, None)
 
-    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None, **more: Any) -> None:
-        """Into the spool; where the disk refuses, the unit says so and goes on measuring."""
+    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None, **more: Any) -> int | None:
+        """Into the spool, as which number; where the disk refuses, the unit says so and goes on measuring."""
         taken = taken or self._clock()
         if taken.synced != self._clock_synced and not more:
             self._clock_synced = taken.synced
             say = log.info if taken.synced else log.warning
             say("clock", synced=taken.synced, results="go out" if taken.synced else "wait until it is set")
         try:
-            self._spool.commit(data, line, taken, **more)
+            return self._spool.commit(data, line, taken, **more)
         except SpoolError as error:
             log.error("result not kept", kind=type(data).__name__, line=line, reason=str(error))
+            return None
 
     def note(self, event: Event) -> None:
         """Something an operator would want to know, as a result."""
@@ -169,7 +183,7 @@ class Unit:
 
     def _do_latency(self, line: _Line) -> float:
         now = time.monotonic()
-        anchors = self._anchors or server_anchors(line.settings.servers or self._settings.servers)
+        anchors = self._tester.anchors or server_anchors(line.settings.servers or self._settings.servers)
         if not anchors or self._stop.is_set():
             return IDLE_S
         if now >= line.latency_at and self._has_bytes_for_echoes(line):
@@ -223,34 +237,22 @@ class Unit:
 
     def _test(self, line: _Line, planned: schedule.Planned | None) -> float | None:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
-        settings = line.settings
-        target = settings.target_mbps or self._targets.down_mbps(settings.access, dt.datetime.now(self._zone).date())
-        checks = self._settings.precheck
-        check = precheck(
-            settings.interface, target, checks.cpu_busy_percent, checks.cross_traffic_mbps or 0.02 * target
-        )
+        settings, checks = line.settings, self._settings.precheck
+        check = self._tester.check(settings)
         if check.busy is not None and line.deferred < checks.defer_times:
             line.deferred += 1
             log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferred)
             return checks.defer_s
         taken = self._clock()
         try:
-            result = self._measure(line, planned, check)
+            last_try = line.busy_tries >= BUSY_TRIES
+            result = self._tester.measure(settings, check, taken.synced, planned, last_try)
         except AllBusy as busy:
             line.busy_tries += 1
             log.info("test deferred", line=settings.line, reason=str(busy), times=line.busy_tries)
             return busy.retry_after_s * random.uniform(1.0, 1.3)  # noqa: S311
         if self._stop.is_set() and result.error == "cancelled":
             return None  # a test cut off by our own stop is none; its slot stays open
-        flags: list[Flag] = list(check.flags) + ([] if taken.synced else ["clock_unsynced"])
-        budget = settings.budget_bytes
-        result = replace(
-            result,
-            flags=tuple(dict.fromkeys([*result.flags, *flags])),
-            link_mbps=result.link_mbps or check.link_mbps,
-            budget_bytes=budget,
-            budget_used_bytes=None if budget is None else self._meter.used(settings),
-        )
         self._commit(result, settings.line, taken)
         line.deferred = line.busy_tries = 0
         if planned is not None:
@@ -265,36 +267,33 @@ class Unit:
             log.error("slot not noted", line=line.settings.line, reason=str(error))
             line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
 
-    def _measure(self, line: _Line, planned: schedule.Planned | None, check: Precheck) -> Speed:
-        """Reserves the bytes, measures, settles. Raises AllBusy while tries are left."""
-        settings = line.settings
-        servers = settings.servers or self._settings.servers
-        failed = Speed(engine=settings.engine, server=servers[0] if servers else "", bytes=0)
-        if check.broken is not None:
-            error, detail = check.broken
-            # A dark Ethernet port is a cable or a box without power on our side; a modem's is the network's as well.
-            ours: tuple[Flag, ...] = ("unit_fault",) if settings.access == "fixed" else ()
-            return replace(failed, error=error, error_detail=detail, flags=ours)
-        allowed = self._meter.allowance(settings, planned)
-        if allowed.reason is not None:
-            return replace(failed, error="budget", error_detail=allowed.reason, flags=("budget_skip",))
+    # What commands may want (agent.orders.Worker). The schedule goes on as if nothing had been.
+
+    @property
+    def lines(self) -> list[LineSettings]:
+        return [line.settings for line in self._lines]
+
+    def servers(self, line: LineSettings) -> tuple[str, ...]:
+        return self._tester.servers(line)
+
+    def test_asked(self, line: LineSettings, asked: Asked) -> Tested:
+        """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises Refused."""
+        self.alive_at = time.monotonic()
+        check = self._tester.check(line)
+        if check.busy is not None and asked.by == CONFIRMATION:
+            raise Refused("busy", check.busy)
+        taken = self._clock()
         try:
-            self._meter.reserve(settings, allowed.max_bytes)
-        except LedgerError as error:
-            return replace(failed, error="ledger", error_detail=str(error)[:512], flags=("unit_fault",))
-        result = None
-        try:
-            result = download(
-                settings,
-                servers,
-                self._anchors,
-                allowed.max_bytes,
-                self._stop,
-                full=planned is not None and planned.audit,
-                last_try=line.busy_tries >= BUSY_TRIES,
-                cross_traffic_mbps=self._settings.precheck.cross_traffic_mbps,
-            )
-        finally:
-            self._stop.wait(DRAIN_S)
-            self._meter.settle(settings, result)
-        return result
+            result = self._tester.measure(line, check, taken.synced, last_try=False, asked=asked)
+        except AllBusy as busy:
+            raise Refused("server_busy", f"every measurement server is {busy}") from busy
+        if self._stop.is_set() and result.error == "cancelled":
+            raise Refused("stopping", "the agent is being stopped")
+        seq = self._commit(result, line.line, taken)
+        log.info("tested", line=line.line, asked=asked.by, down_mbps=result.down_mbps, error=result.error)
+        return tested(line.line, result, self._spool.id, seq)
+
+    def report(self) -> int:
+        self._health_at = time.monotonic()
+        self._do_health()
+        return self._spool.depth()

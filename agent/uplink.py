@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from agent.clock import ClockReading, read_clock
+from agent.commands import Inbox
 from agent.dating import of_answer
 from agent.spool import Spool, SpoolError
 from xomnet import __version__, crash
@@ -45,7 +46,16 @@ class Uplink(Handler):
     full jitter. A PUBACK moves nothing. Where the clock is not synchronised, the answers tell the server's time.
     """
 
-    def __init__(self, broker: Broker, agent: str, spool: Spool, hold_s: float, assume_synced: bool) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        agent: str,
+        spool: Spool,
+        hold_s: float,
+        assume_synced: bool,
+        inbox: Inbox | None = None,
+    ) -> None:
+        self._inbox = inbox
         self._agent, self._spool, self._hold_s, self._assume_synced = agent, spool, hold_s, assume_synced
         self._sent: dict[int, _Sent] = {}
         self._mids: dict[int, int] = {}
@@ -62,10 +72,12 @@ class Uplink(Handler):
             broker,
             client_id=agent,
             handler=self,
-            subscriptions=(topic(agent, "ack"),),
+            subscriptions=(topic(agent, "ack"), *(() if inbox is None else (topic(agent, "cmd"),))),
             will=Will(topic(agent, "state"), offline),
         )
         spool.on_commit(self._committed)
+        if inbox is not None:
+            inbox.on_answer(self._link.wake)
 
     @property
     def alive(self) -> bool:
@@ -100,6 +112,9 @@ class Uplink(Handler):
         self._look_again_at = time.monotonic() + random.uniform(0, 1)  # noqa: S311  # many units reconnect together
 
     def on_message(self, connection: Connection, message: Message) -> None:
+        if self._inbox is not None and message.topic == topic(self._agent, "cmd"):
+            self._inbox.hear(message.payload)
+            return
         if message.topic != topic(self._agent, "ack"):
             return  # some brokers deliver more than was asked for
         try:
@@ -154,6 +169,8 @@ class Uplink(Handler):
     def on_tick(self, connection: Connection) -> None:
         now = time.monotonic()
         self._let_go(now)
+        for reply in () if self._inbox is None else self._inbox.replies():
+            connection.publish(topic(self._agent, "reply"), encode(reply))
         if self._spool.id != self._spool_id:  # a new file began, and its numbers with it
             self._spool_id = self._spool.id
             self._sent.clear()

@@ -12,6 +12,8 @@ from xomnet.messages import decoded
 from xomnet.values import Count, Instant, Mbps, Name, Text, Word, Words
 
 CommandName = Literal["measure", "settings", "report", "identify"]
+OPERATOR, CONFIRMATION = "operator", "confirmation"
+"""Who may ask for a test: Command.asked and, in its result, Speed.asked."""
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):

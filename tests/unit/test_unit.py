@@ -9,7 +9,7 @@ import pytest
 
 from agent import clock as clock_module
 from agent import spool as spool_module
-from agent import unit as unit_module
+from agent import tester as tester_module
 from agent.budget import Ledger
 from agent.clock import boot_id, boot_ns
 from agent.dating import of_answer
@@ -63,7 +63,7 @@ def test_a_dark_ethernet_port_is_our_side_and_a_modem_without_a_network_is_the_l
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, access: Access, counts_for: float | None
 ) -> None:
     down = Precheck(("link_down",), None, ("interface_down", "eth0 is down"))
-    monkeypatch.setattr(unit_module, "precheck", lambda *_: down)
+    monkeypatch.setattr(tester_module, "precheck", lambda *_: down)
     result = first_test(tmp_path, access, threading.Event())
     assert result.data.error == "interface_down"
     assert counted_mbps(Sample(result.at, None, result.data.flags, result.data.error)) == counts_for
@@ -71,7 +71,7 @@ def test_a_dark_ethernet_port_is_our_side_and_a_modem_without_a_network_is_the_l
 
 @pytest.fixture
 def fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unit_module, "precheck", lambda *_: Precheck())
+    monkeypatch.setattr(tester_module, "precheck", lambda *_: Precheck())
 
 
 @pytest.mark.usefixtures("fit")

@@ -1,0 +1,94 @@
+"""What each command does, in the unit's loop. None of them runs a program or reads a file that it names."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from agent.commands import Inbox, one_line
+from agent.identify import identify
+from agent.settings import LineSettings
+from agent.spool import SpoolError
+from agent.tester import Asked, Refused
+from xomnet.commands import OPERATOR, Command, Reply, Tested
+from xomnet.log import Log
+from xomnet.messages import Speed
+
+log = Log("agent.orders")
+
+
+class Worker(Protocol):
+    """The unit's loop, as commands see it."""
+
+    @property
+    def lines(self) -> Sequence[LineSettings]: ...
+
+    def servers(self, line: LineSettings) -> tuple[str, ...]: ...
+
+    def test_asked(self, line: LineSettings, asked: Asked) -> Tested:
+        """One test, kept as a result. Raises Refused."""
+
+    def report(self) -> int:
+        """Health, now; and how many results wait."""
+
+
+def obey(worker: Worker, inbox: Inbox) -> None:
+    """Does what waits, and answers each."""
+    while (command := inbox.take()) is not None:
+        log.info("command", name=command.name, line=command.line, id=str(command.id))
+        try:
+            detail, tests = _done(command, worker, inbox)
+        except (Refused, SpoolError) as error:
+            word = error.error if isinstance(error, Refused) else "spool"
+            inbox.refuse(command, Refused(word, str(error)))
+        else:
+            inbox.answer(Reply(id=command.id, agent=inbox.agent, ok=True, detail=detail, tested=tests))
+
+
+def tested(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
+    """A result in short; `seq` is None where the disk refused it."""
+    return Tested(
+        line=line,
+        spool=None if seq is None else spool,
+        seq=seq,
+        server=result.server,
+        down_mbps=result.down_mbps,
+        bytes=result.bytes,
+        flags=result.flags,
+        error=result.error,
+        error_detail=result.error_detail,
+    )
+
+
+def _done(command: Command, worker: Worker, inbox: Inbox) -> tuple[str | None, tuple[Tested, ...]]:
+    match command.name:
+        case "measure":
+            return _measure(command, worker, inbox)
+        case "report":
+            return f"health sent; {worker.report()} results wait", ()
+        case "identify":
+            return identify(), ()
+        case "settings":
+            raise Refused("not_yet", "this version takes no settings from afar; edit agent.yaml on the unit")
+
+
+def _measure(command: Command, worker: Worker, inbox: Inbox) -> tuple[str | None, tuple[Tested, ...]]:
+    lines = [line for line in worker.lines if command.line in (None, line.line)]
+    if not lines:
+        raise Refused("unknown_line", f"this unit's lines are {', '.join(line.line for line in worker.lines)}")
+    if command.server not in (None, "other"):
+        raise Refused("not_understood", f"server: {command.server}")
+    asked = Asked(command.asked or OPERATOR, command.server == "other")
+    tests: list[Tested] = []
+    refusals: list[Refused] = []
+    for line in lines:
+        try:
+            if inbox.is_late(command):
+                raise Refused("expired", "the tests before it took until it was too late")
+            tests.append(worker.test_asked(line, asked))
+        except Refused as refusal:
+            refusals.append(refusal)
+            tests.append(Tested(line=line.line, error=refusal.error, error_detail=one_line(refusal.detail)))
+    if len(refusals) == len(lines):
+        raise refusals[0]
+    alone = asked.other_server and any(len(worker.servers(line)) < 2 for line in lines)
+    return "only one measurement server is set: there is no other" if alone else None, tuple(tests)
