@@ -59,14 +59,18 @@ def _structure(type_: mi.Type) -> mi.StructType | None:
     return next((one for one in types if isinstance(one, mi.StructType)), None)
 
 
-def _values(data: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """What is not absent, named as in _columns."""
-    for name in data.__struct_fields__:
-        value = getattr(data, name)
+def _read(data: msgspec.Struct, kinds: Mapping[str, Kind], into: dict[str, Value], prefix: str = "") -> None:
+    """What is not absent, named as in _columns and typed as `kinds` says."""
+    for attribute in data.__struct_fields__:
+        value = getattr(data, attribute)
+        if value is None or value == ():
+            continue
+        name = prefix + attribute
         if isinstance(value, msgspec.Struct):
-            yield from _values(value, f"{prefix}{name}_")
-        elif value is not None and value != ():
-            yield prefix + name, value
+            _read(value, kinds, into, f"{name}_")
+        else:
+            kind = kinds[name]
+            into[name] = _text(value) if kind is str else kind(value)
 
 
 def _struct(kind: type[Result]) -> mi.StructType:
@@ -104,7 +108,7 @@ SCHEMAS["line_state"] = {
 _PLACE_STATE: dict[str, Kind] = {"lines": int, **dict.fromkeys(STATES, int), "share": float, "ratio": float}
 SCHEMAS["place_state"] = _PLACE_STATE
 """Each minute, for the province and each area, ISP (PLACE_TAGS): lines by state; `share` meeting of
-those that are judged; `ratio` the median of theirs."""
+those that are judged (meeting or short); `ratio` the median of theirs."""
 
 SCHEMAS["unit_state"] = {
     "online": int,
@@ -197,6 +201,12 @@ RESULTS: tuple[str, ...] = tuple(name for name, fields in SCHEMAS.items() if "sp
 """The measurements that hold what units sent; the others are the collector's own."""
 
 
+COUNTED = ("speed", "latency", "outage")
+"""What the roll-ups are made of."""
+
+ROLLED = tuple(f"{of}_{time}" for of in ("line", "place") for time in ("hour", "day", "month"))
+"""Figures of a time that has passed, or passes: kept for years."""
+
 EVERY_MINUTE = ("line_state", "place_state", "unit_state", "collector_state")
 """What is of the moment only; the roll-ups are for years."""
 
@@ -235,9 +245,7 @@ def point_of(result: Result, row: LineRow) -> Point:
     fields: dict[str, Value] = {"spool": str(result.spool), "seq": result.seq, "clock": result.clock}
     if result.at_error_s is not None:
         fields["at_error_s"] = float(result.at_error_s)
-    for name, value in _values(result.data):
-        kind = SCHEMAS[measurement][name]
-        fields[name] = _text(value) if kind is str else kind(value)
+    _read(result.data, SCHEMAS[measurement], fields)
     line = None if isinstance(result, HealthResult) else result.line
     return Point(measurement, tags_of(row, line), fields, time_ns(result.at, result.seq))
 

@@ -118,6 +118,40 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Download(Sample):
+    """What a roll-up needs of a download test."""
+
+    bytes: int | None = None
+    rtt_loaded_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyFigures:
+    """Many probes of a line together: echoes are summed, the rest are the medians of the probes' own figures; None
+    where no probe has one.
+    """
+
+    probes: int
+    sent: int
+    received: int
+    rtt_p50_ms: float | None = None
+    rtt_p95_ms: float | None = None
+    jitter_ms: float | None = None
+
+    @property
+    def loss_percent(self) -> float | None:
+        """Lost of sent; None where nothing was sent."""
+        return 100 * (self.sent - self.received) / self.sent if self.sent else None
+
+
+class OutageTotal(NamedTuple):
+    """The outages that began in a time, and how long they lasted, also beyond it."""
+
+    outages: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """An event as stored; the numbers are there where the event is about a range of results."""
 
@@ -131,8 +165,40 @@ class EventRow:
     digest: str | None = None
 
 
+class Figures(Protocol):
+    """Of all lines together, or of those of one agent; as far as it can the database does the counting.
+
+    Ranges and errors as in `Store`. A line that has nothing of the kind is absent.
+    """
+
+    def downloads(
+        self, since: dt.datetime, until: dt.datetime, agent: str | None = None
+    ) -> dict[LineId, list[Download]]:
+        """Each line's in the order of time."""
+
+    def latency(
+        self, since: dt.datetime, until: dt.datetime, agent: str | None = None
+    ) -> dict[LineId, LatencyFigures]: ...
+
+    def outages(
+        self, since: dt.datetime, until: dt.datetime, agent: str | None = None
+    ) -> dict[LineId, OutageTotal]: ...
+
+    def counts(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
+        """How many downloads, latency results and outages are stored."""
+
+    def rolled_counts(self, measurement: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
+        """How many of them the points of `line_hour` or `line_day` were made of."""
+
+    def points(self, measurement: str, since: dt.datetime, until: dt.datetime) -> list[Point]:
+        """What the collector itself wrote into a measurement, as it was written, in no order."""
+
+
 class Store(Protocol):
     """Times are aware; ranges are [since, until); every read raises StoreUnavailable where the database is away."""
+
+    @property
+    def figures(self) -> Figures: ...
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
         """Returns when every point is durable or rejected. Writing a point again changes nothing.

@@ -2,8 +2,8 @@
 
 import datetime as dt
 import threading
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from itertools import groupby, islice
 from typing import Any
 
 import urllib3
@@ -11,7 +11,7 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from collector.points import RESULTS, Point, time_ns, when
+from collector.points import RESULTS, ROLLED, Point, when
 from collector.store import (
     EventRow,
     HealthRow,
@@ -25,6 +25,8 @@ from collector.store import (
     StoreUnavailable,
 )
 from collector.store.influx_answers import BatchRefused, BatchTooLarge, Series, check_query, check_write
+from collector.store.influx_figures import InfluxFigures
+from collector.store.influx_text import after, between, in_order, line_of, listed, quoted
 from collector.store.rows import MEASUREMENT_OF, R, Typed, columns_of, rejection, row_of, rows_of, typed
 from xomnet import crash
 
@@ -32,25 +34,36 @@ BATCH = 1000
 
 
 class InfluxStore:
-    """A `Store` in one bucket (2, 3) or database (1.8), for any number of threads.
+    """A `Store` in a bucket (2, 3) or database (1.8), with the roll-ups in it or in one of their own, for any number of
+    threads.
 
     `token` is `user:password` for 1.8. No request takes longer than about `timeout_s`, and none is redirected:
     an answer counts only if it came from the database itself.
     """
 
-    def __init__(self, url: str, token: str, bucket: str, org: str = "-", timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        bucket: str,
+        org: str = "-",
+        timeout_s: float = 10.0,
+        rollups_bucket: str | None = None,
+    ) -> None:
         self._url, self._bucket, self._timeout_s = url.rstrip("/"), bucket, timeout_s
+        self._rollups_bucket = rollups_bucket or bucket
         self._headers = {"Authorization": f"Token {token}"}
         self._client = InfluxDBClient(self._url, token, org=org, timeout=int(timeout_s * 1000), retries=False)
         self._write_api = self._client.write_api(SYNCHRONOUS)
         self._writing = threading.Lock()
         self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(total=timeout_s))
+        self.figures = InfluxFigures(lambda q, rolled: self._query(q, self._rollups_bucket if rolled else self._bucket))
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
         good, rejections = typed(points)
-        remaining = iter(good)
-        while batch := list(islice(remaining, BATCH)):
-            rejections += self._write(batch)
+        for bucket, group in groupby(good, self._bucket_of):
+            while batch := list(islice(group, BATCH)):
+                rejections += self._write(bucket, batch)
         return rejections
 
     def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]:
@@ -65,27 +78,27 @@ class InfluxStore:
     def samples(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[Sample]]:
         # the engine is asked for because every test has one: a row without any value is left out by the database
         columns = [*columns_of(Sample), "engine"]
-        query = f"SELECT {_listed(columns)} FROM speed WHERE {_between(since, until)} GROUP BY agent, line"  # noqa: S608
+        query = f"SELECT {listed(columns)} FROM speed WHERE {between(since, until)} GROUP BY agent, line"  # noqa: S608
         lines: dict[LineId, list[Sample]] = {}
         for series in self._query(query):
-            rows = [row_of(Sample, at, values) for at, values in _in_order(series)]
-            lines[_line_of(series)] = [row for row in rows if row is not None]
+            rows = [row_of(Sample, at, values) for at, values in in_order(series)]
+            lines[line_of(series)] = [row for row in rows if row is not None]
         return lines
 
     def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
-        query = f"SELECT last(seq) FROM speed, latency WHERE {_since(since)} GROUP BY agent, line"  # noqa: S608
+        query = f"SELECT last(seq) FROM speed, latency WHERE {after(since)} GROUP BY agent, line"  # noqa: S608
         last: dict[LineId, int] = {}
         for series in self._query(query):
-            line = _line_of(series)
+            line = line_of(series)
             last[line] = max(series.values[0][0], last.get(line, 0))
         return {line: when(at) for line, at in last.items()}
 
     def health(self, since: dt.datetime) -> dict[str, HealthRow]:
-        columns = _listed(columns_of(HealthRow))
-        query = f"SELECT {columns} FROM health WHERE {_since(since)} GROUP BY agent ORDER BY time DESC LIMIT 1"  # noqa: S608
+        columns = listed(columns_of(HealthRow))
+        query = f"SELECT {columns} FROM health WHERE {after(since)} GROUP BY agent ORDER BY time DESC LIMIT 1"  # noqa: S608
         last: dict[str, HealthRow] = {}
         for series in self._query(query):
-            for row in rows_of(HealthRow, _in_order(series)):
+            for row in rows_of(HealthRow, in_order(series)):
                 last[series.tags.get("agent", "")] = row
         return last
 
@@ -94,24 +107,24 @@ class InfluxStore:
     ) -> dict[LineId, list[EventRow]]:
         of_agent = "" if agent is None else f" AND agent = {quoted(agent)}"
         query = (
-            f'SELECT {_listed(columns_of(EventRow))} FROM event WHERE "name" = {quoted(name)}{of_agent}'  # noqa: S608
-            f" AND {_between(since, until)} GROUP BY agent, line"
+            f'SELECT {listed(columns_of(EventRow))} FROM event WHERE "name" = {quoted(name)}{of_agent}'  # noqa: S608
+            f" AND {between(since, until)} GROUP BY agent, line"
         )
-        return {_line_of(series): rows_of(EventRow, _in_order(series)) for series in self._query(query)}
+        return {line_of(series): rows_of(EventRow, in_order(series)) for series in self._query(query)}
 
     def numbers(
         self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime
     ) -> dict[int, str]:
         query = (
-            f"SELECT seq FROM {_listed(RESULTS)} WHERE agent = {quoted(agent)} AND spool = {quoted(spool)}"  # noqa: S608
-            f" AND seq >= {first} AND seq <= {last} AND {_between(since, until)} GROUP BY line"
+            f"SELECT seq FROM {listed(RESULTS)} WHERE agent = {quoted(agent)} AND spool = {quoted(spool)}"  # noqa: S608
+            f" AND seq >= {first} AND seq <= {last} AND {between(since, until)} GROUP BY line"
         )
         return {row[1]: series.tags.get("line", "") for series in self._query(query) for row in series.values}
 
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
         query = (
-            f"SELECT seq FROM {_listed(RESULTS)} WHERE agent = {quoted(line.agent)} AND line = {quoted(line.line)}"  # noqa: S608
-            f" AND {_between(since, until)} LIMIT 1"
+            f"SELECT seq FROM {listed(RESULTS)} WHERE agent = {quoted(line.agent)} AND line = {quoted(line.line)}"  # noqa: S608
+            f" AND {between(since, until)} LIMIT 1"
         )
         return bool(self._query(query))
 
@@ -125,15 +138,18 @@ class InfluxStore:
 
     def _of_line(self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime) -> list[R]:
         query = (
-            f"SELECT {_listed(columns_of(kind))} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quoted(line.agent)}"  # noqa: S608
-            f" AND line = {quoted(line.line)} AND {_between(since, until)}"
+            f"SELECT {listed(columns_of(kind))} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quoted(line.agent)}"  # noqa: S608
+            f" AND line = {quoted(line.line)} AND {between(since, until)}"
         )
-        return [row for series in self._query(query) for row in rows_of(kind, _in_order(series))]
+        return [row for series in self._query(query) for row in rows_of(kind, in_order(series))]
 
-    def _write(self, batch: Sequence[Typed]) -> list[Rejection]:
+    def _bucket_of(self, one: Typed) -> str:
+        return self._rollups_bucket if one.point.measurement in ROLLED else self._bucket
+
+    def _write(self, bucket: str, batch: Sequence[Typed]) -> list[Rejection]:
         """Writes a batch, or halves it until the points that the database refuses stand alone."""
         try:
-            self._post([record_of(one) for one in batch])
+            self._post(bucket, [record_of(one) for one in batch])
         except BatchRefused as refused:
             if len(batch) == 1:
                 return [rejection(batch[0].point, str(refused))]
@@ -143,15 +159,15 @@ class InfluxStore:
         else:
             return []
         middle = len(batch) // 2
-        first = self._write(batch[:middle])
+        first = self._write(bucket, batch[:middle])
         crash.at("influx.halved")
-        return first + self._write(batch[middle:])
+        return first + self._write(bucket, batch[middle:])
 
-    def _post(self, records: list[dict[str, Any]]) -> None:
+    def _post(self, bucket: str, records: list[dict[str, Any]]) -> None:
         if not self._writing.acquire(timeout=self._timeout_s):
             raise StoreUnavailable(f"{self._url}: another write has not ended within {self._timeout_s:g} s")
         try:
-            self._write_api.write(self._bucket, record=records)  # times are in ns by default
+            self._write_api.write(bucket, record=records)  # times are in ns by default
             answer = self._client.api_client.last_response
             status, headers, body = answer.status, answer.getheaders(), answer.data
         except ApiException as error:
@@ -163,51 +179,23 @@ class InfluxStore:
         finally:
             self._writing.release()
         crash.at("influx.answered")
-        check_write(self._url, self._bucket, status, headers, body or "")
+        check_write(self._url, bucket, status, headers, body or "")
 
-    def _query(self, query: str) -> list[Series]:
+    def _query(self, query: str, bucket: str | None = None) -> list[Series]:
+        bucket = bucket or self._bucket
         try:
             answer = self._pool.request(
                 "GET",
                 f"{self._url}/query",
-                fields={"db": self._bucket, "epoch": "ns", "q": query},
+                fields={"db": bucket, "epoch": "ns", "q": query},
                 headers=self._headers,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise StoreUnavailable(f"{self._url}: {error}") from error
         body = answer.data.decode(errors="replace")
-        return check_query(self._url, self._bucket, answer.status, answer.headers, body)
-
-
-def _in_order(series: Series) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Time and values of each row. A result is there twice where its line was renamed between two sends: it counts
-    once.
-    """
-    rows = {row[0]: dict(zip(series.columns[1:], row[1:], strict=True)) for row in series.values}
-    return iter(sorted(rows.items()))
-
-
-def _line_of(series: Series) -> LineId:
-    return LineId(series.tags.get("agent", ""), series.tags.get("line", ""))
+        return check_query(self._url, bucket, answer.status, answer.headers, body)
 
 
 def record_of(one: Typed) -> dict[str, Any]:
     point = one.point
     return {"measurement": point.measurement, "tags": point.tags, "fields": one.fields, "time": point.time_ns}
-
-
-def quoted(text: str) -> str:
-    """A string of InfluxQL, whatever is in it."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
-
-
-def _listed(columns: Sequence[str]) -> str:
-    return ", ".join(f'"{column}"' for column in columns)
-
-
-def _since(since: dt.datetime) -> str:
-    return f"time >= {time_ns(since)}"
-
-
-def _between(since: dt.datetime, until: dt.datetime) -> str:
-    return f"{_since(since)} AND time < {time_ns(until)}"

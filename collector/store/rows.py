@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
 from collector.points import SCHEMAS, Kind, Point, Value, when
-from collector.store import EventRow, HealthRow, LatencyRow, OutageRow, Rejection, Sample, SpeedRow
+from collector.store import Download, EventRow, HealthRow, LatencyRow, OutageRow, Rejection, Sample, SpeedRow
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,6 +19,7 @@ else:
 MEASUREMENT_OF: dict[type, str] = {
     SpeedRow: "speed",
     Sample: "speed",
+    Download: "speed",
     LatencyRow: "latency",
     OutageRow: "outage",
     HealthRow: "health",
@@ -81,6 +82,13 @@ def row_of(kind: type[R], time_ns: int, values: Mapping[str, Any]) -> R | None:
 def rows_of(kind: type[R], found: Iterable[tuple[int, Mapping[str, Any]]]) -> list[R]:
     """Rows in the order of `found`: pairs of time and values."""
     return [row for time_ns, values in found if (row := row_of(kind, time_ns, values)) is not None]
+
+
+def own_point(measurement: str, tags: Mapping[str, str], time_ns: int, values: Mapping[str, Any]) -> Point:
+    """A point of the collector's own from what a database gave back: empty tags and absent fields are left out."""
+    schema = SCHEMAS[measurement]
+    fields = {name: kind(value) for name, kind in schema.items() if (value := values.get(name)) is not None}
+    return Point(measurement, {tag: text for tag, text in tags.items() if text}, fields, time_ns)
 
 
 class Typed(NamedTuple):

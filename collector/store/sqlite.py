@@ -10,6 +10,7 @@ holds.
 import datetime as dt
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
@@ -29,10 +30,11 @@ from collector.store import (
     StoreRefused,
     StoreUnavailable,
 )
-from collector.store.rows import MEASUREMENT_OF, R, columns_of, row_of, rows_of, typed
+from collector.store.rows import MEASUREMENT_OF, R, columns_of, rejection, row_of, rows_of, typed
+from collector.store.sqlite_figures import SqliteFigures
 from collector.store.sqlite_tables import insert, listed, make_tables, measurement_of, refuse_damaged, values
 
-_PRUNED_AT_LEAST = 1000
+_PRUNED_AT_LEAST, _RESULTS_PRUNED_AT_LEAST = 1000, 100
 
 PRUNED = (*EVERY_MINUTE, "completeness")
 """What the collector itself writes again and again: kept for `keep_own`."""
@@ -49,11 +51,14 @@ class SqliteStore:
         path: Path,
         keep_own: dt.timedelta = dt.timedelta(days=35),
         busy_s: float = 5.0,
+        keep_days: int | None = None,
     ) -> None:
         self._path, self._keep_own, self._busy_s = path, keep_own, busy_s
+        self._keep_days = keep_days
         self._writing = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self.figures = SqliteFigures(self._read)
         with self._translated():
             self._writer = self._connect()
             try:
@@ -68,15 +73,23 @@ class SqliteStore:
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
         good, rejections = typed(points)
+        oldest = self._oldest_result()
+        late = [one for one in good if one.point.time_ns < oldest and measurement_of(one) in RESULTS]
+        if late:
+            rejections += [rejection(one.point, self._too_late(one.point)) for one in late]
+            good = [one for one in good if one not in late]
         if not good:
             return rejections
         with self._translated(), self._transaction() as connection:
             for measurement, group in groupby(sorted(good, key=measurement_of), measurement_of):
-                connection.executemany(insert(measurement), [values(one) for one in group])
-            for measurement in PRUNED:
-                self._prune(
-                    connection, measurement, [p.point.time_ns for p in good if measurement_of(p) == measurement]
-                )
+                new = list(group)
+                connection.executemany(insert(measurement), [values(one) for one in new])
+                if measurement in PRUNED:
+                    newest = max(one.point.time_ns for one in new)
+                    before, key = newest - _ns(self._keep_own), listed(["time_ns", *identity_of(measurement)])
+                    self._prune(connection, measurement, key, before, 2 * len(new) + _PRUNED_AT_LEAST)
+                elif measurement in RESULTS and oldest:
+                    self._prune(connection, measurement, "rowid", oldest, 2 * len(new) + _RESULTS_PRUNED_AT_LEAST)
         return rejections
 
     def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]:
@@ -243,16 +256,21 @@ class SqliteStore:
         finally:
             self._writing.release()
 
-    def _prune(self, connection: sqlite3.Connection, measurement: str, new: Sequence[int]) -> None:
-        """Deletes a little more of the collector's old points than there are new ones, whose times are given."""
-        if new:
-            before = max(new) - self._keep_own // dt.timedelta(microseconds=1) * 1000
-            key = listed(["time_ns", *identity_of(measurement)])
-            connection.execute(
-                f"DELETE FROM {measurement} WHERE ({key}) IN (SELECT {key}"  # noqa: S608
-                f" FROM {measurement} WHERE time_ns < ? ORDER BY {key} LIMIT ?)",
-                (before, 2 * len(new) + _PRUNED_AT_LEAST),
-            )
+    def _oldest_result(self) -> int:
+        """Results of before are deleted, and no longer taken; 0 where they are kept for ever."""
+        return time.time_ns() - _ns(dt.timedelta(days=self._keep_days)) if self._keep_days else 0
+
+    def _too_late(self, point: Point) -> str:
+        return f"of {when(point.time_ns):%Y-%m-%d %H:%M}: results are kept for {self._keep_days} days (store.keep_days)"
+
+    @staticmethod
+    def _prune(connection: sqlite3.Connection, measurement: str, key: str, before: int, most: int) -> None:
+        """Deletes the oldest points. A little more than there are new ones: no write takes long, and it ends."""
+        connection.execute(
+            f"DELETE FROM {measurement} WHERE ({key}) IN"  # noqa: S608
+            f" (SELECT {key} FROM {measurement} WHERE time_ns < ? ORDER BY time_ns LIMIT ?)",
+            (before, most),
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -274,3 +292,7 @@ class SqliteStore:
                 " folder, which must exist"
             )
         return StoreUnavailable(f"{self._path}: {error} ({name})")
+
+
+def _ns(span: dt.timedelta) -> int:
+    return span // dt.timedelta(microseconds=1) * 1000

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from collector.points import SCHEMAS, Kind, identity_of, tags_in
+from collector.points import RESULTS, SCHEMAS, Kind, identity_of, tags_in
 from collector.store.rows import Typed
 
 _TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: "TEXT"}
@@ -52,6 +52,9 @@ def make_tables(connection: sqlite3.Connection) -> None:
     connection.execute(
         "CREATE INDEX IF NOT EXISTS speed_judged ON speed (time_ns, agent, line, down_mbps, flags, error, asked)"
     )
+    for measurement in RESULTS:
+        if measurement != "speed":  # whose index begins with the time
+            connection.execute(f"CREATE INDEX IF NOT EXISTS {measurement}_times ON {measurement} (time_ns)")
     connection.execute("CREATE INDEX IF NOT EXISTS event_names ON event (name, time_ns)")
     connection.execute("COMMIT")
 
