@@ -23,6 +23,7 @@ from collector.services import Services
 from collector.settings import CollectorSettings, SqliteSettings, WebSettings
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
+from collector.web.operator import read_token
 from xomnet import __version__, sd
 from xomnet.broker import SecretError, read_secret
 from xomnet.defaults import config_file
@@ -60,6 +61,7 @@ def run(settings: CollectorSettings) -> int:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unusable(f"state_dir: {settings.state_dir}: {error.strerror}; name a folder that can be made") from error
+    operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
     registry = RegistryFile(settings.registry, targets, settings.state_dir / "registry.json", store)
@@ -97,7 +99,7 @@ def run(settings: CollectorSettings) -> int:
     keeper.start()
     web = uvicorn.Server(
         uvicorn.Config(
-            create_app(services),
+            create_app(services, operator_token),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from xomnet.broker import Broker
 from xomnet.log import Level
+from xomnet.values import Text
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0, le=1e7)]
@@ -27,6 +28,8 @@ class InfluxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8420
+    operator_token_file: Path | None = None
+    """Absent: the page and the REST interface only show, and nobody may change anything there."""
 
 
 class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +45,17 @@ class CompletenessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How long results may come later than the manifest that names them."""
 
 
+class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands at the head of the monthly report; dotted lines where absent."""
+
+    parent: Text | None = None
+    """The office above the authority."""
+    authority: Text | None = None
+    place: Text | None = None
+    signer: Text | None = None
+    """The title of whoever signs."""
+
+
 class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     broker: Broker
     registry: Path
@@ -53,4 +67,5 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     web: WebSettings = WebSettings()
     assess: AssessSettings = AssessSettings()
     completeness: CompletenessSettings = CompletenessSettings()
+    report: ReportSettings = ReportSettings()
     log_level: Level = "info"

@@ -54,8 +54,8 @@ class SecurityHeaders:
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def create_app(services: Services) -> Starlette:
-    """The page and the REST interface over one collector."""
+def create_app(services: Services, operator_token: str | None = None) -> Starlette:
+    """The page and the REST interface over one collector. Without a token nobody may change anything."""
     reads = StoreReads(services.store)
     api, pages = Api(services, reads), Pages(services, reads)
 
@@ -92,7 +92,7 @@ def create_app(services: Services) -> Starlette:
         answer.headers.update(SECURITY_HEADERS)
         return answer
 
-    return Starlette(
+    app = Starlette(
         routes=[*api.routes(), *pages.routes(), Mount("/static", StaticFiles(directory=STATIC))],
         # Outermost first; Starlette answers a bug outside of these, so `bug` adds the headers itself.
         middleware=[Middleware(SecurityHeaders), Middleware(GZipMiddleware, minimum_size=2000)],
@@ -104,3 +104,5 @@ def create_app(services: Services) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.state.operator_token = operator_token
+    return app
