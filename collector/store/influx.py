@@ -4,7 +4,6 @@ import datetime as dt
 import threading
 from collections.abc import Sequence
 from itertools import groupby, islice
-from typing import Any
 
 import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -27,6 +26,7 @@ from collector.store import (
 from collector.store.influx_answers import BatchRefused, BatchTooLarge, Series, check_query, check_write
 from collector.store.influx_figures import InfluxFigures
 from collector.store.influx_text import after, between, in_order, line_of, listed, quoted
+from collector.store.line_protocol import line_protocol
 from collector.store.rows import MEASUREMENT_OF, R, Typed, columns_of, rejection, row_of, rows_of, typed
 from xomnet import crash
 
@@ -149,7 +149,7 @@ class InfluxStore:
     def _write(self, bucket: str, batch: Sequence[Typed]) -> list[Rejection]:
         """Writes a batch, or halves it until the points that the database refuses stand alone."""
         try:
-            self._post(bucket, [record_of(one) for one in batch])
+            self._post(bucket, "\n".join(map(line_protocol, batch)))
         except BatchRefused as refused:
             if len(batch) == 1:
                 return [rejection(batch[0].point, str(refused))]
@@ -163,11 +163,11 @@ class InfluxStore:
         crash.at("influx.halved")
         return first + self._write(bucket, batch[middle:])
 
-    def _post(self, bucket: str, records: list[dict[str, Any]]) -> None:
+    def _post(self, bucket: str, lines: str) -> None:
         if not self._writing.acquire(timeout=self._timeout_s):
             raise StoreUnavailable(f"{self._url}: another write has not ended within {self._timeout_s:g} s")
         try:
-            self._write_api.write(bucket, record=records)  # times are in ns by default
+            self._write_api.write(bucket, record=lines)  # times are in ns by default
             answer = self._client.api_client.last_response
             status, headers, body = answer.status, answer.getheaders(), answer.data
         except ApiException as error:
@@ -194,8 +194,3 @@ class InfluxStore:
             raise StoreUnavailable(f"{self._url}: {error}") from error
         body = answer.data.decode(errors="replace")
         return check_query(self._url, bucket, answer.status, answer.headers, body)
-
-
-def record_of(one: Typed) -> dict[str, Any]:
-    point = one.point
-    return {"measurement": point.measurement, "tags": point.tags, "fields": one.fields, "time": point.time_ns}

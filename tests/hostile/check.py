@@ -4,10 +4,8 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterator
 
-from influxdb_client.client.write.point import Point as Record
-
 from collector.points import SCHEMAS, TAGS, Point, Value
-from collector.store.influx import record_of
+from collector.store.line_protocol import line_protocol
 from collector.store.rows import typed
 from collector.validate import Accepted, validate
 from tests.hostile.cases import case
@@ -43,7 +41,7 @@ def judged(number: int, seed: int = 0) -> tuple[str, Point | None]:
     (one,) = good
     _is(one.point.measurement in SCHEMAS, "another measurement")
     _is(set(one.point.tags) <= set(TAGS), "another tag")
-    text = Record.from_dict(record_of(one)).to_line_protocol()
+    text = line_protocol(one)
     expected = (one.point.measurement, dict(one.point.tags), dict(one.fields), one.point.time_ns)
     read = list(lines_of(text))
     _is(read == [expected], f"line protocol says something else: {read!r} for {expected!r}")

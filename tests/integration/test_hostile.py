@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from collector.points import SCHEMAS, TAGS
 from collector.store.influx import InfluxStore
+from collector.store.line_protocol import _head
 from collector.validate import validate
 from tests.hostile.check import NOW, REGISTRY, Harm, lines_of, run
 from tests.services import InfluxV2
@@ -63,8 +64,20 @@ def test_the_reader_of_line_protocol_reads_what_is_there() -> None:
     assert [tags["agent"] for _, tags, _, _ in lines_of(forged)] == ["a", "thief"]
 
 
-@pytest.mark.parametrize("fault", ["_escape_string", "_escape_key"])
-def test_a_serialiser_that_does_not_escape_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"influxdb_client.client.write.point.{fault}", lambda value, *_: str(value))
-    with pytest.raises(Harm, match="case"):
-        run(1000)
+@pytest.mark.parametrize(
+    ("fault", "instead"),
+    [
+        ("collector.store.line_protocol._QUOTED", {}),
+        ("influxdb_client.client.write.point._escape_key", lambda value, *_: str(value)),
+    ],
+)
+def test_a_serialiser_that_does_not_escape_is_caught(
+    fault: str, instead: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fault, instead)
+    _head.cache_clear()
+    try:
+        with pytest.raises(Harm, match="case"):
+            run(1000)
+    finally:
+        _head.cache_clear()
