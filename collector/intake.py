@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from collector import own_voice
+from collector.commands import Commands
 from collector.dead_letters import DeadLetters, letter
 from collector.metrics import Metrics
 from collector.own_voice import OwnVoice
@@ -56,8 +57,9 @@ class Intake(Handler):
         metrics: Metrics,
         stored: Callable[[Sequence[Point]], None] = lambda _: None,
         probe_s: float = 30.0,
+        commands: Commands | None = None,
     ) -> None:
-        self._stored = stored
+        self._stored, self._commands = stored, commands or Commands()
         self._voice = OwnVoice(probe_s)
         self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
@@ -70,11 +72,12 @@ class Intake(Handler):
             broker,
             client_id,
             handler=self,
-            subscriptions=(every("up"), every("state")),
+            subscriptions=(every("up"), every("state"), every("reply")),
             persistent=True,
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,
         )
+        self._commands.on_asked(self._link.wake)
         metrics.queue.set_function(self._queue.qsize)
         metrics.connected.set_function(lambda: float(self._link.connected))
         metrics.answers.set_function(lambda: float(self.trouble() is None))
@@ -108,6 +111,7 @@ class Intake(Handler):
     def on_connected(self, connection: Connection) -> None:
         self._in_hand = 0
         self._voice.connected()
+        self._commands.connected()
 
     def on_tick(self, connection: Connection) -> None:
         if self._in_hand >= RECEIVE_MAXIMUM:
@@ -116,9 +120,11 @@ class Intake(Handler):
             raise ConnectionLost(f"nothing came in for {self._voice.limit_s:g} s, not even our own message")
         if self._voice.due():
             self._voice.sent(connection.publish(own_voice.TOPIC, own_voice.PAYLOAD))
+        self._commands.send(connection)
 
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
         self._voice.answered(mid, reason)
+        self._commands.published(mid, reason)
 
     def on_message(self, connection: Connection, message: Message) -> None:
         self._voice.heard()
@@ -126,8 +132,9 @@ class Intake(Handler):
             connection.ack(message.mid)
             return
         place = parse(message.topic)
-        if place is not None and place.channel == "state":
-            self._see(place.agent, message.payload)
+        if place is not None and place.channel in ("state", "reply"):
+            take = self._see if place.channel == "state" else self._commands.heard
+            take(place.agent, message.payload)
             connection.ack(message.mid)
             return
         self._metrics.received.inc()

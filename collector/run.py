@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from collector.assess import Rules
+from collector.commands import Commands
 from collector.completeness import Completeness
 from collector.dead_letters import DeadLetters
 from collector.intake import Intake
@@ -80,10 +81,18 @@ def run(settings: CollectorSettings) -> int:
         settings.completeness.every_s,
         timedelta(seconds=settings.completeness.grace_s),
     )
+    commands = Commands()
     intake = Intake(
-        settings.broker, settings.client_id, store, registry.current, dead_letters, metrics, completeness.saw
+        settings.broker,
+        settings.client_id,
+        store,
+        registry.current,
+        dead_letters,
+        metrics,
+        completeness.saw,
+        commands=commands,
     )
-    services = Services(store, registry.current, lines, dead_letters, metrics, intake, completeness)
+    services = Services(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands)
     ended = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends on them, then raises them anew to whom it may concern
         signal.signal(ending, lambda *_: None)

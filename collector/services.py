@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from collector.commands import Commands
 from collector.completeness import Completeness
 from collector.dead_letters import DeadLetters
 from collector.lines import LineStates
@@ -43,4 +44,5 @@ class Services:
     metrics: Metrics
     agents: Agents
     completeness: Completeness
+    commands: Commands = field(default_factory=Commands)
     started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from collector.services import Services
 from collector.store import StoreUnavailable
 from collector.web.api import Api, problem
+from collector.web.commands import CommandApi
 from collector.web.errors import RequestError
 from collector.web.pages import Pages
 from collector.web.reads import StoreReads
@@ -93,7 +94,12 @@ def create_app(services: Services, operator_token: str | None = None) -> Starlet
         return answer
 
     app = Starlette(
-        routes=[*api.routes(), *pages.routes(), Mount("/static", StaticFiles(directory=STATIC))],
+        routes=[
+            *api.routes(),
+            *CommandApi(services).routes(),
+            *pages.routes(),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
         # Outermost first; Starlette answers a bug outside of these, so `bug` adds the headers itself.
         middleware=[Middleware(SecurityHeaders), Middleware(GZipMiddleware, minimum_size=2000)],
         exception_handlers={

@@ -5,6 +5,7 @@ from typing import Any, get_args
 import msgspec
 
 from collector.web import views
+from collector.web.command_view import CommandView, Wanted
 from collector.web.completeness_view import Completeness
 from collector.web.query import MAX_RANGE
 from xomnet import __version__
@@ -16,6 +17,7 @@ REF = "#/components/schemas/{name}"
 ANSWERS = (
     *(views.Lines, views.Line, views.SpeedHistory, views.LatencyHistory),
     *(views.Agents, Completeness, views.Rejected, views.HealthCheck, views.Error),
+    *(Wanted, CommandView),
 )
 
 Json = dict[str, Any]
@@ -34,7 +36,7 @@ def document() -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": _paths(),
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": {"operator": {"type": "http", "scheme": "bearer"}}},
     }
 
 
@@ -64,6 +66,10 @@ def _paths() -> Json:
             "Whether what the units promised is stored, most missing first", Completeness, [], ("400", "503")
         ),
         "/api/v1/rejected": _get("Refused messages, newest first", views.Rejected, [], ("400",)),
+        "/api/v1/agents/{agent}/commands": {"post": _ask()},
+        "/api/v1/commands/{id}": _get(
+            "What has become of a command", CommandView, [_path_name("id", "uuid")], ("400", "404")
+        ),
         "/healthz": {
             "get": {
                 "summary": "Whether the collector works, and which part does not",
@@ -84,6 +90,25 @@ def _paths() -> Json:
     }
 
 
+def _ask() -> Json:
+    """POST of a command, by the operator."""
+    words = {
+        **{"400": "Not what is wanted", "401": "The token is missing or wrong", "403": "No token is set"},
+        **{"404": "No such unit or line", "413": "Too large", "415": "Not JSON", "503": "Too many wait"},
+    }
+    return {
+        "summary": "Asks a unit: measure, report, identify",
+        "security": [{"operator": []}],
+        "parameters": [_path_name("agent")],
+        "requestBody": {"required": True, **_json("The command", Wanted)},
+        "responses": {
+            "200": _json("What has become of it", CommandView),
+            "202": _json("Not answered yet: ask again at Location", CommandView),
+            **{status: _json(word, views.Error) for status, word in words.items()},
+        },
+    }
+
+
 def _get(
     summary: str, answer: type[views.View], parameters: list[Json], errors: tuple[str, ...], csv: bool = False
 ) -> Json:
@@ -98,7 +123,7 @@ def _get(
     return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
 
 
-def _json(description: str, answer: type[views.View]) -> Json:
+def _json(description: str, answer: type[msgspec.Struct]) -> Json:
     schema = {"$ref": REF.format(name=answer.__name__)}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
@@ -116,8 +141,9 @@ def _query(name: str, schema: Json, description: str, explode: bool = False) -> 
     return {"name": name, "in": "query", "description": description, "schema": schema, **form}
 
 
-def _path_name(name: str) -> Json:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": NAME_PATTERN}}
+def _path_name(name: str, form: str | None = None) -> Json:
+    schema = {"type": "string", **({"pattern": NAME_PATTERN} if form is None else {"format": form})}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _range() -> list[Json]:

@@ -1,0 +1,52 @@
+"""What REST says and takes of commands, as types."""
+
+import datetime as dt
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from collector.commands import Asked, Outcome
+from collector.web.views import View
+from xomnet.commands import CommandName, Reply
+from xomnet.values import Name
+
+
+class Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a unit is asked for."""
+
+    name: CommandName
+    line: Name | None = None
+    """Of `measure`; absent: each line of the unit."""
+    server: Literal["other"] | None = None
+    """Of `measure`: not the first measurement server."""
+    wait_s: Annotated[float, Meta(ge=0, le=60)] = 30.0
+    """How long this request may wait for the unit's answer."""
+
+
+class CommandView(View, frozen=True, kw_only=True, omit_defaults=True):
+    """A command, and what has become of it. `reply` is the unit's own word, there once it is `answered`."""
+
+    id: UUID
+    agent: str
+    name: CommandName
+    line: str | None = None
+    asked_at: dt.datetime
+    expires: dt.datetime
+    outcome: Outcome
+    detail: str | None = None
+    reply: Reply | None = None
+
+
+def command_view(asked: Asked) -> CommandView:
+    return CommandView(
+        id=asked.command.id,
+        agent=asked.agent,
+        name=asked.command.name,
+        line=asked.command.line,
+        asked_at=asked.at,
+        expires=asked.command.expires,
+        outcome=asked.outcome,
+        detail=asked.detail,
+        reply=asked.reply,
+    )

@@ -1,0 +1,81 @@
+"""Asking a unit over REST: `POST /api/v1/agents/{agent}/commands`, `GET /api/v1/commands/{id}`."""
+
+import datetime as dt
+from uuid import UUID
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from collector.commands import TooMany
+from collector.services import Services
+from collector.web import query
+from collector.web.api import json
+from collector.web.command_view import Wanted, command_view
+from collector.web.errors import RequestError
+from collector.web.operator import require_operator
+from xomnet.commands import OPERATOR
+
+LARGEST_BODY = 4096
+MORE = "see /openapi.json"
+
+
+class CommandApi:
+    """The one part of REST that reaches units."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/api/v1/agents/{agent}/commands", self.ask, methods=["POST"]),
+            Route("/api/v1/commands/{id}", self.found, methods=["GET"]),
+        ]
+
+    async def ask(self, request: Request) -> Response:
+        """200 with what became of it; 202 where nothing has yet."""
+        require_operator(request)
+        query.refuse_unknown(request.query_params, ())
+        wanted = await _body(request)
+        agent = request.path_params["agent"]
+        self._check(agent, wanted)
+        commands = self._services.commands
+        try:
+            asked = commands.ask(agent, wanted.name, wanted.line, wanted.server, OPERATOR)
+        except TooMany as error:
+            raise RequestError(503, str(error), "commands", "the same request, later", 10) from error
+        asked = await commands.answer(asked, wanted.wait_s)
+        waiting = asked.outcome == "waiting"
+        where = {"Location": f"/api/v1/commands/{asked.command.id}"}
+        return json(command_view(asked), 202 if waiting else 200, where)
+
+    def _check(self, agent: str, wanted: Wanted) -> None:
+        now = dt.datetime.now(dt.UTC)
+        lines = [row.line for row in self._services.registry().current(now) if row.agent == agent]
+        if not lines:
+            raise RequestError(404, f"no unit {agent} in the registry", "path", "a unit that /api/v1/agents lists")
+        if wanted.line is not None and wanted.line not in lines:
+            raise RequestError(404, f"no line {wanted.line} at {agent}", "line", " or ".join(lines))
+
+    async def found(self, request: Request) -> Response:
+        query.refuse_unknown(request.query_params, ())
+        try:
+            asked = self._services.commands.found(UUID(request.path_params["id"]))
+        except ValueError:
+            asked = None
+        if asked is None:
+            raise RequestError(404, "no such command, or too long ago", "path", "an id that a POST gave")
+        return json(command_view(asked))
+
+
+async def _body(request: Request) -> Wanted:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_BODY:
+            raise RequestError(413, f"the body is over {LARGEST_BODY} bytes", "body", MORE)
+    try:
+        return msgspec.json.decode(body, type=Wanted)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(400, str(error), "body", MORE) from error
