@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from xomnet import __version__
+from xomnet.cli.ask import ask
 from xomnet.cli.demo import demo
 from xomnet.cli.measure import measure
 from xomnet.cli.measure_server import measure_server
@@ -24,6 +25,7 @@ collector = typer.Typer(help="The server's side.", no_args_is_help=True)
 registry = typer.Typer(help="The registry of lines.", no_args_is_help=True)
 
 app.command()(demo)
+app.command()(ask)
 app.command()(measure)
 app.command("measure-server")(measure_server)
 app.add_typer(agent, name="agent")

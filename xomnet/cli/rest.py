@@ -1,0 +1,67 @@
+"""The collector's REST interface, as the commands of an operator use it."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xomnet.broker import SecretError, read_secret
+
+Url = Annotated[str, typer.Option(help="Where the collector's page is.", envvar="XOMNET_URL")]
+TokenFile = Annotated[
+    Path, typer.Option(help="The operator's token (web.operator_token_file).", envvar="XOMNET_TOKEN_FILE")
+]
+DEFAULT_URL = "http://127.0.0.1:8420"
+DEFAULT_TOKEN_FILE = Path("/etc/xomnet/operator-token")
+
+
+class RestError(Exception):
+    """The collector could not be asked, or said no; the text says what to do."""
+
+
+class Rest:
+    """One collector. `token_file` is needed for what changes something."""
+
+    def __init__(self, url: str, token_file: Path | None = None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise RestError(f"{url}: not an address such as {DEFAULT_URL}")
+        self._url, self._token_file = url.rstrip("/"), token_file
+
+    def get(self, path: str, limit_s: float = 10.0) -> Any:
+        """Raises RestError."""
+        return self._asked(urllib.request.Request(self._url + path), limit_s)  # noqa: S310  # checked above
+
+    def post(self, path: str, body: dict[str, Any], limit_s: float = 10.0) -> Any:
+        """Raises RestError."""
+        if self._token_file is None:
+            raise RestError("no token file is given")
+        try:
+            token = read_secret(self._token_file)
+        except SecretError as error:
+            raise RestError(str(error)) from error
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self._url + path, json.dumps(body).encode(), headers)  # noqa: S310
+        return self._asked(request, limit_s)
+
+    def _asked(self, request: urllib.request.Request, limit_s: float) -> Any:
+        try:
+            with urllib.request.urlopen(request, timeout=limit_s) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise RestError(_said(error)) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise RestError(f"{self._url}: {reason}; is the collector running, is --url right?") from error
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    """The collector's own words, where they are such."""
+    try:
+        problem = json.load(error)["error"]
+        allowed = problem.get("allowed")
+        return f"{problem['where']}: {problem['what']}" + (f"; allowed: {allowed}" if allowed else "")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return f"{error.url}: {error.code} {error.reason}"
