@@ -24,7 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from xomnet import crash
 from xomnet.broker import Broker, SecretError
 from xomnet.log import Log
-from xomnet.mqtt_client import CONNECT_TIMEOUT_S, Will, connect, leave, new_client
+from xomnet.mqtt_client import CONNECT_TIMEOUT_S, Client, Will, connect, leave, new_client
 from xomnet.rivalry import TAKEN_OVER, Rivalry, lives
 
 log = Log("xomnet.mqtt")
@@ -32,6 +32,7 @@ log = Log("xomnet.mqtt")
 __all__ = ["Connection", "Handler", "Link", "Message", "Will"]
 
 LEAVE_S = 0.5
+PACKETS_A_TURN = 100
 PAUSE_STEP_S = 5.0
 
 
@@ -212,13 +213,13 @@ class Link(threading.Thread):
                 self._calls.get()
             leave(client, wait_s=LEAVE_S if self._ending.is_set() else 0)
 
-    def _turn(self, client: paho.Client, wait_s: float) -> None:
+    def _turn(self, client: Client, wait_s: float) -> None:
         """One turn: waits for the network or a wake, reads, writes, keeps alive. Raises ConnectionLost."""
         self.alive_at = time.monotonic()
         sock = client.socket()
         if sock is None:
             raise ConnectionLost("closed")
-        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        pending = client.has_read_ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
         writable = [sock] if client.want_write() else []
         ready, to_write, _ = select.select([sock, self._wake_in], writable, [], 0 if pending else wait_s)
         if self._wake_in in ready:
@@ -227,6 +228,10 @@ class Link(threading.Thread):
         codes = [client.loop_misc()]
         if sock in ready or pending:
             codes.append(client.loop_read())
+            for _ in range(PACKETS_A_TURN):
+                if not client.has_read_ahead:
+                    break
+                codes.append(client.loop_read())
         if to_write:
             codes.append(client.loop_write())
         for code in codes:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.deployment import made, until
 from tests.services import Authority, Mosquitto, free_port
 from xomnet import mqtt
 from xomnet.broker import Broker, Tls
 from xomnet.mqtt import Connection, Handler, Link, Message
+from xomnet.mqtt_client import Client
 from xomnet.rivalry import Rivalry
 
 
@@ -225,3 +227,21 @@ def test_a_link_that_waits_between_two_tries_is_alive(
     for _ in range(3):
         before = one.alive_at
         until(lambda before=before: one.alive_at > before, "it is alive")  # type: ignore[misc]
+
+
+def test_what_was_read_ahead_is_given_out_before_the_network_is_asked_again() -> None:
+    near, far = socket.socketpair()
+    client = Client(CallbackAPIVersion.VERSION2)
+    client._sock = near
+    with near, far:
+        near.setblocking(False)
+        far.send(b"abcdef")
+        assert (client._sock_recv(1), client._sock_recv(2), client.has_read_ahead) == (b"a", b"bc", True)
+        far.send(b"gh")
+        assert (client._sock_recv(9), client.has_read_ahead) == (b"def", False)
+        assert client._sock_recv(9) == b"gh"
+        with pytest.raises(BlockingIOError):
+            client._sock_recv(1)
+        far.close()
+        assert client._sock_recv(1) == b""
+        client._sock = None
