@@ -1,0 +1,1 @@
+"""Alerts without Grafana: what is told, to whom, once. `decide` is pure; `book` keeps; `desk` runs; `send` sends."""
