@@ -1,0 +1,212 @@
+"""Hours and days of lines and places, kept right: a bucket is worked out anew from the results whenever one came in.
+
+Nothing of it is remembered but in the database. What comes in marks its hour and its day; and at the start and every
+night the numbers of results behind the roll-ups are compared with those stored, which finds what was marked when the
+collector died, and what others stored without telling: `resend`, another collector of a shared subscription.
+"""
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from collector.months import write_months
+from collector.points import COUNTED, EPOCH, Point
+from collector.rolling import (
+    HOUR,
+    Bucket,
+    Fields,
+    day_of,
+    hour_of,
+    hours_of,
+    line_fields,
+    line_point,
+    place_points,
+)
+from collector.store import LineId, Store, StoreUnavailable
+from xomnet.log import Log
+from xomnet.registry import Registry
+
+log = Log("collector.rollups")
+
+SWEEP_DAYS = 62
+"""What is compared: the present month and the one before at least."""
+DAYS_EVERY = 6
+"""The present day, which is long to read, has its turn with every so many rounds."""
+MANY = 20
+"""Units; from here on all are read at once."""
+MOST = 10
+"""Buckets in one go."""
+NIGHT = dt.timedelta(hours=2)
+
+K = TypeVar("K", int, Bucket)
+
+_HOUR_NS = 3_600_000_000_000
+Agents = set[str] | None
+"""None: all of them."""
+
+
+class Rollups(threading.Thread):
+    """Works every `interval_s`. Results of more than `keep_days` ago are no longer all stored: those roll-ups stay."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Callable[[], Registry],
+        interval_s: float = 300.0,
+        keep_days: int | None = None,
+        sweep_days: int = SWEEP_DAYS,
+    ) -> None:
+        super().__init__(name="rollups", daemon=True)
+        self._store, self._registry = store, registry
+        self._interval = dt.timedelta(seconds=interval_s)
+        self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
+        self._ending = threading.Event()
+        self._lock = threading.Lock()
+        self._seen: dict[int, Agents] = {}
+        self._dirty: dict[Bucket, Agents] = {}
+        self._rounds = 0
+        self._round_at: dt.datetime | None = None
+        self._night: dt.date | None = None
+        self._to_compare: list[Bucket] = []
+        self._months: Iterator[None] = iter(())
+
+    def saw(self, points: Iterable[Point]) -> None:
+        """New results were stored: their hours and days are worked out with the next round. From any thread."""
+        with self._lock:
+            for point in points:
+                if point.measurement in COUNTED:
+                    _mark(self._seen, point.time_ns // _HOUR_NS, {point.tags["agent"]})
+
+    def run(self) -> None:
+        while True:
+            more = False
+            try:
+                more = self.take(dt.datetime.now(dt.UTC))
+            except StoreUnavailable as error:
+                log.warning("not rolled up", reason=str(error))
+            except Exception:  # the last line of defence: one bad value must not end it
+                log.exception("not rolled up")
+            if self._ending.wait(0.1 if more else self._interval.total_seconds()):
+                return
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        self._ending.set()
+        self.join(timeout_s)
+
+    def take(self, now: dt.datetime) -> bool:
+        """A few buckets, or a day's comparison, or some lines' months; True while there is more.
+
+        Raises StoreUnavailable; nothing is forgotten by it.
+        """
+        if self._round_at is None or now >= self._round_at + self._interval:
+            self._begin_round(now)
+        if ready := self._ready(now):
+            for bucket in ready[:MOST]:
+                if self._ending.is_set():
+                    return False
+                self._roll(bucket, self._dirty[bucket])
+                del self._dirty[bucket]
+            return True
+        if self._to_compare:
+            self._compare(self._to_compare[0])
+            del self._to_compare[0]
+            return True
+        try:
+            return next(self._months, self) is None
+        except StoreUnavailable:
+            self._months = write_months(self._store, self._registry(), now, self._kept_since(now))
+            raise
+
+    def _begin_round(self, now: dt.datetime) -> None:
+        zone = self._registry().zone
+        with self._lock:
+            seen, self._seen = self._seen, {}
+        for hour, agents in seen.items():
+            at = EPOCH + hour * HOUR
+            for bucket in (hour_of(at), day_of(at, zone)):
+                _mark(self._dirty, bucket, agents)
+        for at in (now, now - HOUR):  # places have their lines also where none of them gave anything
+            _mark(self._dirty, hour_of(at), set())
+            _mark(self._dirty, day_of(at, zone), set())
+        night = (now - NIGHT).astimezone(zone).date()
+        if night != self._night:
+            self._to_compare = [day_of(now - dt.timedelta(days=n), zone) for n in range(self._sweep_days)]
+            self._months = write_months(self._store, self._registry(), now, self._kept_since(now))
+            self._night = night
+        self._round_at, self._rounds = now, self._rounds + 1
+
+    def _ready(self, now: dt.datetime) -> list[Bucket]:
+        """What is to be worked out, the latest first; what is no longer whole is left as it is."""
+        kept = self._kept_since(now)
+        for bucket in [one for one in self._dirty if kept is not None and one.since < kept]:
+            del self._dirty[bucket]
+        days_too = self._rounds % DAYS_EVERY == 1
+        ready = [one for one in self._dirty if one.size == "hour" or one.until <= now or days_too]
+        return sorted(ready, key=lambda one: one.since, reverse=True)
+
+    def _kept_since(self, now: dt.datetime) -> dt.datetime | None:
+        return now - self._keep if self._keep else None
+
+    def _compare(self, day: Bucket) -> None:
+        """Marks what has more results than it was made of. Fewer are no reason: results go only by their age."""
+        figures = self._store.figures
+        stored = figures.counts(day.since, day.until)
+        hourly = figures.rolled_counts("line_hour", day.since, day.until)
+        daily = figures.rolled_counts("line_day", day.since, day.until)
+        for line, count in stored.items():
+            if count > hourly.get(line, 0):
+                for hour in hours_of(day):
+                    _mark(self._dirty, hour, {line.agent})
+            if count > daily.get(line, 0):
+                _mark(self._dirty, day, {line.agent})
+
+    def _roll(self, bucket: Bucket, agents: Agents) -> None:
+        """Works out the lines of some units from their results, and the places from all lines. Idempotent.
+
+        The places are written first: a collector that dies in between finds the lines wrong, and does both again.
+        """
+        registry = self._registry()
+        fresh: dict[LineId, Fields] = {}
+        for agent in [None] if agents is None else sorted(agents):
+            fresh |= self._fresh(bucket, agent, registry)
+        rest = {} if agents is None else self._written(bucket)
+        known = {**rest, **fresh}
+        lines = [(row, known.get(LineId(row.agent, row.line), {})) for row in registry.current(bucket.since)]
+        points = place_points(bucket, lines)
+        for line, fields in fresh.items():
+            if (row := registry.at(*line, bucket.since)) is not None:
+                points.append(line_point(bucket, row, fields))
+        self._write(points)
+
+    def _fresh(self, bucket: Bucket, agent: str | None, registry: Registry) -> dict[LineId, Fields]:
+        """The figures of every line that has results there, by the row in force."""
+        figures, span = self._store.figures, (bucket.since, bucket.until)
+        downloads = figures.downloads(*span, agent)
+        latency = figures.latency(*span, agent)
+        outages = figures.outages(*span, agent)
+        found: dict[LineId, Fields] = {}
+        for line in downloads.keys() | latency.keys() | outages.keys():
+            if (row := registry.at(*line, bucket.since)) is not None:
+                target = registry.target_mbps(row, bucket.since)
+                found[line] = line_fields(downloads.get(line, ()), latency.get(line), outages.get(line), target)
+        return found
+
+    def _written(self, bucket: Bucket) -> dict[LineId, Fields]:
+        found = self._store.figures.points(f"line_{bucket.size}", bucket.since, bucket.until)
+        return {LineId(one.tags["agent"], one.tags["line"]): one.fields for one in found}
+
+    def _write(self, points: Sequence[Point]) -> None:
+        rejections = self._store.write(points)
+        if rejections:
+            log.error("roll-ups refused", points=len(rejections), reason=rejections[0].reason)
+
+
+def _mark(marks: dict[K, Agents], key: K, agents: Agents) -> None:
+    """Adds some units; from `MANY` on it is all, which also bounds the memory."""
+    before = marks.get(key, set())
+    if before is None or agents is None:
+        marks[key] = None
+    else:
+        together = before | agents
+        marks[key] = None if len(together) >= MANY else together
