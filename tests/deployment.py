@@ -37,7 +37,7 @@ class Collector(Process):
             "registry": "lines.csv",
             "state_dir": "state",
             "store": store,
-            "web": {"port": port},
+            "web": {"port": port, **more.pop("web", {})},
             "assess": {"every_s": 1, "silent_after_s": 60},
             **more,
         }
