@@ -5,7 +5,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 BIN := .venv/bin
 WORKERS ?= 3
 
-.PHONY: install demo test lint bench chaos schemas system clean
+.PHONY: install demo test lint bench chaos schemas dashboards system clean
 
 install: .venv/.ready
 
@@ -34,6 +34,10 @@ lint: install
 
 schemas: install
 	$(BIN)/python -m xomnet.schemas docs/protocol
+
+# Grafana's dashboards and alert rules, from grafana/*.py and grafana/texts/.
+dashboards: install
+	$(BIN)/python -m grafana
 
 bench: install
 	$(BIN)/python -m bench

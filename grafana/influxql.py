@@ -1,0 +1,100 @@
+"""The pieces that the queries are made of: InfluxQL as InfluxDB 1.8, 2 and 3 share it, with Grafana's variables.
+
+A variable stands in a regular expression and is written `${name:regex}`, so that Grafana escapes the slashes of an
+area's path and joins several values with `|`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from collector.verdict import VERDICTS
+from xomnet.states import STATES
+
+LINE = ("agent", "line")
+LINE_TAGS = (*LINE, "hamlet", "area", "access", "isp")
+
+IN_AREA = r'"area" =~ /^${area:regex}(\/.*)?$/'
+"""In one of the chosen areas or below it."""
+WITH_ACCESS = '"access" =~ /^${access:regex}$/'
+WITH_ISP = '"isp" =~ /^${isp:regex}$/'
+IN_HAMLET = '"hamlet" =~ /^${hamlet:regex}$/'
+
+CHOSEN = f"{IN_AREA} AND {WITH_ACCESS} AND {WITH_ISP} AND {IN_HAMLET} AND $timeFilter"
+"""What the variables and the time range choose, of measurements that have the tags of a line."""
+CHOSEN_UNITS = f"{IN_AREA} AND {IN_HAMLET} AND $timeFilter"
+"""The same of units, which have neither access nor provider."""
+THE_LINE = "\"agent\" = '${agent}' AND \"line\" = '${line}' AND $timeFilter"
+"""The line that the line's dashboard is about; names have no letter that would need an escape."""
+
+PROVINCE = f"\"scope\" = 'all' AND {WITH_ACCESS} AND $timeFilter"
+AREAS = f'"scope" = \'area\' AND "place" =~ /^${{area:regex}}$/ AND {WITH_ACCESS} AND $timeFilter'
+ISPS = f'"scope" = \'isp\' AND "place" =~ /^${{isp:regex}}$/ AND {WITH_ACCESS} AND $timeFilter'
+
+
+def quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def grouped(by: Sequence[str]) -> str:
+    return f" GROUP BY {quoted(by)}" if by else ""
+
+
+def last(measurement: str, fields: Sequence[str], where: str, by: Sequence[str] = LINE) -> str:
+    """The newest value of each field within the time range, one row for each combination of tags."""
+    listed = ", ".join(f'last("{field}") AS "{field}"' for field in fields)
+    return f'SELECT {listed} FROM "{measurement}" WHERE {where}{grouped(by)}'
+
+
+def raw(measurement: str, fields: Sequence[str], where: str, by: Sequence[str] = ()) -> str:
+    """Every point of the time range."""
+    return f'SELECT {quoted(fields)} FROM "{measurement}" WHERE {where}{grouped(by)}'
+
+
+def paced(measurement: str, what: str, where: str, by: Sequence[str] = (), fill: str = "none") -> str:
+    """`what`, aggregated over steps of the panel's width; gaps stay gaps."""
+    tags = f", {quoted(by)}" if by else ""
+    return f'SELECT {what} FROM "{measurement}" WHERE {where} GROUP BY time($__interval){tags} fill({fill})'
+
+
+def is_code(column: str, code: int) -> str:
+    """1 where an integer column from 0 to 4 has the code, else 0.
+
+    For sums: InfluxQL answers nothing at all, instead of 0, where it counts no row, and "none is short" would look
+    like "nobody knows". (Its abs() is wrong for integers in early 1.x, and conditions can't be selected.)
+    """
+    return f'1 - ceil(("{column}" - {code}) * ("{column}" - {code}) / 16)'
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """A field whose whole numbers stand for words, worst first, and which of them are a yes and a no."""
+
+    measurement: str
+    field: str
+    words: tuple[str, ...]
+    good: str
+    bad: str
+
+    def is_(self, word: str) -> str:
+        return is_code(self.field, self.words.index(word))
+
+    def newest(self, where: str, by: Sequence[str]) -> str:
+        return last(self.measurement, (self.field,), where, (*LINE, *by))
+
+    def counts(self, where: str, by: Sequence[str] = ()) -> str:
+        """How many lines have each word now, and how many there are: of all that is chosen, or by tags."""
+        each = ", ".join(f'{self.is_(word)} AS "{word}"' for word in self.words)
+        sums = ", ".join(f'sum("{word}") AS "{word}"' for word in self.words)
+        flagged = f'SELECT "{self.field}", {each} FROM ({self.newest(where, by)}){grouped((*LINE, *by))}'
+        return f'SELECT count("{self.field}") AS "lines", {sums} FROM ({flagged}){grouped(by)}'
+
+    def share(self, where: str, by: Sequence[str] = ()) -> str:
+        """Of the lines that are a yes or a no, the share of the yes; and how many they are."""
+        judged = " OR ".join(f'"{self.field}" = {self.words.index(word)}' for word in (self.bad, self.good))
+        newest = self.newest(where, by)
+        good = f'SELECT {self.is_(self.good)} AS "good" FROM ({newest}) WHERE {judged}{grouped((*LINE, *by))}'
+        return f'SELECT mean("good") AS "share", count("good") AS "judged" FROM ({good}){grouped(by)}'
+
+
+STATE = Codes("line_state", "state_code", STATES, "meeting", "short")
+VERDICT = Codes("line_month", "verdict_code", VERDICTS, "met", "not_met")

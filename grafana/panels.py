@@ -1,0 +1,242 @@
+"""Panels as Grafana's JSON. A panel's title and help are in the texts under its dashboard's name and its own key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from grafana.columns import COLUMNS, Column, Steps, code_steps, mappings, shown, thresholds
+from grafana.words import Words
+
+RESULTS_SOURCE, ROLLUPS_SOURCE = "xomnet", "xomnet-rollups"
+"""The datasources' uids: what is of the moment, and what is kept for years. They may lead to one database."""
+ROLLED = ("_hour", "_day", "_month")
+
+NOW = "10m"
+"""What "now" looks back over: ten of the points that are written each minute, so that a missed one leaves no hole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question. `name` is the series' name in a chart: a key of the texts, or a pattern with `$tag_…`."""
+
+    text: str
+    name: str = ""
+    table: bool = True
+
+    @property
+    def source(self) -> str:
+        measurement = self.text.rpartition(' FROM "')[2].partition('"')[0]
+        return ROLLUPS_SOURCE if measurement.endswith(ROLLED) else RESULTS_SOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What a dashboard's module says of a panel; `built` makes the JSON of it."""
+
+    key: str
+    kind: str
+    queries: tuple[Query, ...]
+    width: int
+    height: int
+    columns: tuple[str, ...] = ()
+    unit: str = "none"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[Mapping[str, Any], ...] = ()
+    transformations: tuple[Mapping[str, Any], ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Column -> where a click on it leads."""
+    time_from: str | None = None
+    cell: str | None = None
+
+    def built(self, dashboard: str, number: int, position: Mapping[str, int], words: Words) -> dict[str, Any]:
+        """The panel's JSON. Raises KeyError for a missing text."""
+        overrides = [shown(name, words, self.cell) for name in self.columns] + [dict(o) for o in self.overrides]
+        for override in overrides:
+            if url := self.links.get(override["matcher"]["options"]):
+                title = words("links", "open")
+                url = url.replace("{language}", words.language)
+                override["properties"].append({"id": "links", "value": [{"title": title, "url": url}]})
+        panel: dict[str, Any] = {
+            "id": number,
+            "type": self.kind,
+            "title": words("panels", dashboard, self.key, "title"),
+            "description": words("panels", dashboard, self.key, "help"),
+            "gridPos": dict(position),
+            "datasource": _source(self.queries[0].source) if self.queries else _source(RESULTS_SOURCE),
+            "targets": [_target(query, letter, words) for query, letter in zip(self.queries, "ABCDEFGH", strict=False)],
+            "fieldConfig": {
+                "defaults": {"unit": self.unit, "noValue": words("no_data"), **self.defaults},
+                "overrides": overrides,
+            },
+            "options": dict(self.options),
+            "transformations": [dict(one) for one in self.transformations],
+        }
+        if self.time_from is not None:
+            panel |= {"timeFrom": self.time_from, "hideTimeOverride": True}
+        return panel
+
+
+def _source(uid: str) -> dict[str, str]:
+    return {"type": "influxdb", "uid": uid}
+
+
+def _target(query: Query, letter: str, words: Words) -> dict[str, Any]:
+    name = query.name if "$" in query.name or not query.name else words("series", query.name)
+    return {
+        "refId": letter,
+        "datasource": _source(query.source),
+        "rawQuery": True,
+        "query": query.text,
+        "resultFormat": "table" if query.table else "time_series",
+        **({"alias": name} if name else {}),
+    }
+
+
+def columns_in_order(columns: Sequence[str], hidden: Sequence[str] = ("Time",)) -> dict[str, Any]:
+    """The transformation that puts columns in order: Grafana gets the tags of a table in any."""
+    return {
+        "id": "organize",
+        "options": {
+            "excludeByName": dict.fromkeys(hidden, True),
+            "indexByName": {name: i for i, name in enumerate(columns)},
+            "renameByName": {},
+        },
+    }
+
+
+def stat(
+    key: str, query: str, columns: Sequence[str], words: Words, width: int = 4, time_from: str | None = NOW
+) -> Panel:
+    """Figures large: the first column is what the colour is of."""
+    first = COLUMNS.get(columns[0], Column())
+    steps = code_steps(first.codes) if first.codes else first.steps
+    return Panel(
+        key,
+        "stat",
+        (Query(query),),
+        width,
+        4,
+        tuple(columns),
+        first.unit,
+        options={
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "colorMode": "value",
+            "graphMode": "none",
+            "justifyMode": "auto",
+            "orientation": "vertical",
+            "textMode": "auto" if len(columns) == 1 else "value_and_name",
+        },
+        defaults={"thresholds": thresholds(steps), "mappings": mappings(first.codes, words)},
+        transformations=(columns_in_order(columns),),
+        time_from=time_from,
+    )
+
+
+def table(
+    key: str,
+    queries: Sequence[str],
+    columns: Sequence[str],
+    width: int,
+    height: int = 10,
+    *,
+    sort: Sequence[tuple[str, bool]] = (),
+    words: Words,
+    links: Mapping[str, str] | None = None,
+    time_from: str | None = NOW,
+    hidden: Sequence[str] = ("Time",),
+) -> Panel:
+    """Rows; `sort` names columns, with True where the largest come first. Several queries are joined by their tags."""
+    steps = [columns_in_order(columns, hidden)]
+    if len(queries) > 1:
+        steps = [columns_in_order((), hidden), {"id": "merge", "options": {}}, columns_in_order(columns, ())]
+    return Panel(
+        key,
+        "table",
+        tuple(Query(one) for one in queries),
+        width,
+        height,
+        tuple(columns),
+        options={
+            "showHeader": True,
+            "cellHeight": "sm",
+            "sortBy": [{"displayName": words("columns", name), "desc": desc} for name, desc in sort],
+            "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
+        },
+        defaults={"custom": {"align": "auto", "filterable": True, "inspect": False}},
+        transformations=tuple(steps),
+        links=links or {},
+        time_from=time_from,
+        cell="color-text",
+    )
+
+
+def chart(
+    key: str,
+    queries: Sequence[Query],
+    unit: str,
+    width: int,
+    height: int = 8,
+    *,
+    steps: Steps | None = None,
+    bars: bool = False,
+    points: Sequence[str] = (),
+    stacked: bool = False,
+    most: float | None = None,
+    overrides: Sequence[Mapping[str, Any]] = (),
+    rename: Sequence[tuple[str, str]] = (),
+    time_from: str | None = None,
+) -> Panel:
+    """Values over time. `steps` are drawn as lines too; `points` are the series that are dots, not lines."""
+    custom: dict[str, Any] = {
+        "drawStyle": "bars" if bars else "line",
+        "lineWidth": 1,
+        "fillOpacity": 60 if bars else 0,
+        "showPoints": "auto",
+        "spanNulls": False,
+        "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+        "thresholdsStyle": {"mode": "line" if steps else "off"},
+    }
+    defaults: dict[str, Any] = {"custom": custom, "min": 0, "color": {"mode": "palette-classic"}}
+    if unit == "dBm":
+        del defaults["min"]
+    if most is not None:
+        defaults["max"] = most
+    if steps:
+        defaults["thresholds"] = thresholds(steps)
+    dots = [
+        by_name(name, {"custom.drawStyle": "points", "custom.pointSize": 7, "custom.showPoints": "always"})
+        for name in points
+    ]
+    return Panel(
+        key,
+        "timeseries",
+        tuple(queries),
+        width,
+        height,
+        (),
+        unit,
+        options={
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "asc"},
+        },
+        defaults=defaults,
+        overrides=(*dots, *overrides),
+        transformations=tuple(
+            {"id": "renameByRegex", "options": {"regex": pattern, "renamePattern": to}} for pattern, to in rename
+        ),
+        time_from=time_from,
+    )
+
+
+def by_name(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """An override of one series."""
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": key, "value": value} for key, value in properties.items()],
+    }
+
+
+def with_access(words: Words) -> list[tuple[str, str]]:
+    """Series names that end in an access type say it in words."""
+    return [(f"(.*){access}$", f"$1{words('access', access)}") for access in ("fixed", "mobile")]

@@ -1,0 +1,161 @@
+"""Province: how many lines meet their target, where they do not, how it changes."""
+
+from typing import Any
+
+from grafana import influxql as q
+from grafana.columns import GOOD_FROM_ONE
+from grafana.dashboards import PLACES, dashboard, link_to
+from grafana.panels import NOW, Panel, Query, chart, columns_in_order, stat, table, with_access
+from grafana.words import Words
+from xomnet.states import STATES
+
+TO_LINE = link_to("line", "var-agent=${__data.fields.agent}", "var-line=${__data.fields.line}", "${area:queryparam}")
+TO_AREA = link_to("province", "var-area=${__value.raw:percentencode}", "${access:queryparam}", "${isp:queryparam}")
+TO_ISP = link_to("province", "var-isp=${__value.raw:percentencode}", "${access:queryparam}", "${area:queryparam}")
+
+WORST = ("state_code", "hamlet", "area", "access", "isp", "median_mbps", "target_mbps", "ratio", "samples", "age_s")
+FIGURES = tuple(name for name in WORST if name not in q.LINE_TAGS)
+COUNTED = ("lines", *reversed(STATES), "share")
+
+
+def build(words: Words) -> dict[str, Any]:
+    """The dashboard's JSON."""
+    return dashboard(
+        "province",
+        words,
+        PLACES,
+        [
+            [
+                stat("fixed", q.STATE.share(f"{q.CHOSEN} AND \"access\" = 'fixed'"), ("share", "judged"), words),
+                stat("mobile", q.STATE.share(f"{q.CHOSEN} AND \"access\" = 'mobile'"), ("share", "judged"), words),
+                stat("short", q.STATE.counts(q.CHOSEN), ("short", "lines"), words),
+                stat("silent", q.STATE.counts(q.CHOSEN), ("silent", "lines"), words),
+                _completeness(words),
+                stat("bytes", _bytes(), ("bytes",), words, time_from="now/M"),
+            ],
+            [_map(), _worst(words)],
+            [_share_by_day(words), _by("area", words, TO_AREA)],
+            [_ratio_by_isp(words), _by("isp", words, TO_ISP)],
+            [_trouble(words)],
+        ],
+        "now-30d",
+    )
+
+
+def _completeness(words: Words) -> Panel:
+    newest = q.last("completeness", ("stored", "expected", "missing"), q.CHOSEN)
+    query = f'SELECT sum("stored") / sum("expected") AS "completeness", sum("missing") AS "missing" FROM ({newest})'
+    return stat("completeness", query, ("completeness", "missing"), words, time_from="1h")
+
+
+def _bytes() -> str:
+    return f'SELECT sum("bytes") AS "bytes" FROM "line_day" WHERE {q.CHOSEN}'
+
+
+def _map() -> Panel:
+    fields = ", ".join(f'last("{name}") AS "{name}"' for name in ("median_mbps", "target_mbps", "ratio", "lat", "lon"))
+    query = (
+        f'SELECT last("state_code") AS "state_code", last("state_code") AS "mark", {fields}'
+        f' FROM "line_state" WHERE {q.CHOSEN} GROUP BY {q.quoted(q.LINE_TAGS)}'
+    )
+    style = {
+        "color": {"field": "state_code", "fixed": "text"},
+        "opacity": 0.8,
+        "rotation": {"fixed": 0, "max": 360, "min": -360, "mode": "mod"},
+        "size": {"fixed": 6, "min": 2, "max": 15},
+        "symbol": {"fixed": "img/icons/marker/circle.svg", "mode": "fixed"},
+        "text": {"field": "mark", "fixed": "", "mode": "field"},
+        "textConfig": {"fontSize": 10, "offsetX": 0, "offsetY": -10, "textAlign": "center", "textBaseline": "middle"},
+    }
+    layer = {
+        "type": "markers",
+        "name": "lines",
+        "tooltip": True,
+        "location": {"mode": "coords", "latitude": "lat", "longitude": "lon"},
+        "config": {"showLegend": False, "style": style},
+    }
+    columns = ("hamlet", "state_code", "median_mbps", "target_mbps", "ratio", "isp", "access", "area", "agent", "line")
+    return Panel(
+        "map",
+        "geomap",
+        (Query(query),),
+        12,
+        13,
+        (*columns, "mark"),
+        options={
+            "view": {"id": "fit", "lat": 20.3, "lon": 106.2, "zoom": 9, "allLayers": True, "padding": 10},
+            "controls": {"showZoom": True, "mouseWheelZoom": False, "showAttribution": True},
+            "basemap": {"type": "default", "name": "basemap", "config": {}},
+            "layers": [layer],
+            "tooltip": {"mode": "details"},
+        },
+        transformations=(
+            columns_in_order(columns),
+            {"id": "sortBy", "options": {"sort": [{"field": "state_code", "desc": True}]}},
+        ),
+        links={"hamlet": TO_LINE},
+        time_from=NOW,
+    )
+
+
+def _worst(words: Words) -> Panel:
+    """Lines that are short or silent, the furthest below its target first."""
+    newest = q.last("line_state", FIGURES, q.CHOSEN, q.LINE_TAGS)
+    below = STATES.index("silent")
+    query = f'SELECT {q.quoted(FIGURES)} FROM ({newest}) WHERE "state_code" <= {below} GROUP BY {q.quoted(q.LINE_TAGS)}'
+    return table(
+        "worst",
+        [query],
+        (*WORST, "agent", "line"),
+        12,
+        13,
+        sort=[("state_code", False), ("ratio", False)],
+        words=words,
+        links={"hamlet": TO_LINE},
+    )
+
+
+def _by(tag: str, words: Words, link: str) -> Panel:
+    by = (tag, "access")
+    queries = [q.STATE.counts(q.CHOSEN, by), q.STATE.share(q.CHOSEN, by)]
+    return table(
+        f"by_{tag}",
+        queries,
+        (*by, *COUNTED),
+        12,
+        sort=[("share", False)],
+        words=words,
+        links={tag: link},
+        hidden=("Time", "judged"),
+    )
+
+
+def _share_by_day(words: Words) -> Panel:
+    queries = [
+        Query(
+            q.raw("place_day", ("share",), q.PROVINCE, ("access",)),
+            words("series", "province") + ", $tag_access",
+            False,
+        ),
+        Query(q.raw("place_day", ("share",), q.AREAS, ("place", "access")), "$tag_place, $tag_access", False),
+    ]
+    return chart("share_by_day", queries, "percentunit", 12, 10, most=1, rename=with_access(words))
+
+
+def _ratio_by_isp(words: Words) -> Panel:
+    query = q.raw("place_day", ("ratio",), q.ISPS, ("place", "access"))
+    queries = [Query(query, "$tag_place, $tag_access", False)]
+    return chart("ratio_by_isp", queries, "percentunit", 12, 10, steps=GOOD_FROM_ONE, rename=with_access(words))
+
+
+def _trouble(words: Words) -> Panel:
+    """Many lines at once: a provider or an area has a fault, not forty hamlets."""
+    queries = [
+        Query(
+            q.paced("place_state", f'max("{state}")', q.PROVINCE, ("access",)),
+            words.state(state) + ", $tag_access",
+            False,
+        )
+        for state in ("short", "silent")
+    ]
+    return chart("trouble", queries, "none", 24, 8, rename=with_access(words), time_from="24h")

@@ -1,0 +1,151 @@
+"""Report: the verdicts of a month, by area and provider, with the lines behind them."""
+
+from typing import Any
+
+from collector.verdict import VERDICTS, VerdictName
+from grafana import influxql as q
+from grafana.columns import COLUMNS, VERDICT_MARKS
+from grafana.dashboards import PLACES, dashboard, link_to
+from grafana.panels import Panel, Query, by_name, chart, columns_in_order, stat, table, with_access
+from grafana.words import Words
+from xomnet.states import LOOKS
+
+FIGURES = (
+    "median_mbps",
+    "low_mbps",
+    "high_mbps",
+    "target_mbps",
+    "ratio",
+    "samples",
+    "days",
+    "peak_samples",
+    "failed",
+    "consistency",
+)
+TO_LINE = link_to("line", "var-agent=${__data.fields.agent}", "var-line=${__data.fields.line}", "${area:queryparam}")
+COUNTED = ("lines", *VERDICTS, "share")
+SHOWN: tuple[VerdictName, ...] = ("not_met", "not_certain", "unmeasured", "met")
+
+
+def build(words: Words) -> dict[str, Any]:
+    """The dashboard's JSON."""
+    found = dashboard(
+        "report",
+        words,
+        PLACES,
+        [
+            [_verdicts("fixed", words), _verdicts("mobile", words)],
+            [_by("area", words), _by("isp", words)],
+            [_bars(words)],
+            [_lines("not_met", words), _lines("not_certain", words)],
+            [_months(words), _method(words)],
+        ],
+        "now/M",
+        refresh="15m",
+    )
+    found["links"] += [
+        _month_link(words, "this_month", "now%2FM", "now"),
+        _month_link(words, "last_month", "now-1M%2FM", "now-1M%2FM"),
+    ]
+    return found
+
+
+def _month_link(words: Words, key: str, since: str, until: str) -> dict[str, Any]:
+    return {
+        "type": "link",
+        "title": words("links", key),
+        "url": f"/d/xomnet-report-{words.language}?from={since}&to={until}",
+        "icon": "time",
+        "keepTime": False,
+        "includeVars": True,
+        "targetBlank": False,
+        "tags": [],
+    }
+
+
+def _verdicts(access: str, words: Words) -> Panel:
+    where = f"{q.CHOSEN} AND \"access\" = '{access}'"
+    return stat(access, q.VERDICT.counts(where), SHOWN, words, 12, time_from=None)
+
+
+def _by(tag: str, words: Words) -> Panel:
+    by = (tag, "access")
+    queries = [q.VERDICT.counts(q.CHOSEN, by), q.VERDICT.share(q.CHOSEN, by)]
+    return table(
+        f"by_{tag}",
+        queries,
+        (*by, *COUNTED),
+        12,
+        sort=[("share", False)],
+        words=words,
+        time_from=None,
+        hidden=("Time", "judged"),
+    )
+
+
+def _bars(words: Words) -> Panel:
+    looks = [
+        by_name(
+            verdict,
+            {
+                "displayName": f"{VERDICT_MARKS[verdict][1]} {words('verdicts', verdict)}",
+                "color": {"mode": "fixed", "fixedColor": LOOKS[VERDICT_MARKS[verdict][0]].colour},
+            },
+        )
+        for verdict in SHOWN
+    ]
+    return Panel(
+        "bars",
+        "barchart",
+        (Query(q.VERDICT.counts(q.CHOSEN, ("area",))),),
+        24,
+        9,
+        unit=COLUMNS["lines"].unit,
+        options={
+            "xField": "area",
+            "orientation": "auto",
+            "showValue": "auto",
+            "stacking": "normal",
+            "xTickLabelRotation": -45,
+            "xTickLabelMaxLength": 24,
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "none"},
+        },
+        overrides=tuple(looks),
+        transformations=(columns_in_order(("area", *SHOWN), ("Time", "lines")),),
+    )
+
+
+def _lines(verdict: VerdictName, words: Words) -> Panel:
+    tags = q.quoted(q.LINE_TAGS)
+    newest = q.last("line_month", ("verdict_code", *FIGURES), q.CHOSEN, q.LINE_TAGS)
+    code = VERDICTS.index(verdict)
+    query = f'SELECT {q.quoted(FIGURES)} FROM ({newest}) WHERE "verdict_code" = {code} GROUP BY {tags}'
+    return table(
+        verdict,
+        [query],
+        ("hamlet", "area", "access", "isp", *FIGURES, "agent", "line"),
+        12,
+        12,
+        sort=[("ratio", False)],
+        words=words,
+        links={"hamlet": TO_LINE},
+        time_from=None,
+    )
+
+
+def _months(words: Words) -> Panel:
+    queries = [
+        Query(
+            q.raw("place_month", ("share",), q.PROVINCE, ("access",)),
+            words("series", "province") + ", $tag_access",
+            False,
+        ),
+        Query(q.raw("place_month", ("share",), q.AREAS, ("place", "access")), "$tag_place, $tag_access", False),
+    ]
+    return chart("months", queries, "percentunit", 16, 9, most=1, rename=with_access(words), time_from="400d")
+
+
+def _method(words: Words) -> Panel:
+    content = words("panels", "report", "method", "text")
+    return Panel("method", "text", (), 8, 9, options={"mode": "markdown", "content": content})

@@ -1,0 +1,224 @@
+"""The alert rules, as the file that Grafana provisions: from `line_state` and its sisters, written every minute.
+
+Each looks back over ten minutes and waits some more before it fires, so that a missed minute is no alert. A line in
+maintenance or acknowledged is 0, not absent: a series that vanishes is taken for a recovery. Annotations are texts for
+people, in Vietnamese; Grafana expands `$labels` and `$values` in them, and nothing else in this file has a `$` but the
+queries' `$timeFilter`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from grafana import influxql as q
+from grafana.panels import RESULTS_SOURCE
+from xomnet.states import LOOKS
+
+FOLDER = "xomnet"
+EVERY = "1m"
+EXPRESSION = "__expr__"
+MINUTE = 60
+NOW_S = 10 * MINUTE
+CONDITION = "condition"
+
+UNIT_TAGS = ("agent", "hamlet", "area")
+NOT_IN_HAND = '(1 - "maintenance") * (1 - "acknowledged")'
+"""0 while a person works on the line, or has taken its trouble on: no alert, no reminder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. It fires for each series whose last value of `trouble` is above 0; `figures` are for its message."""
+
+    key: str
+    title: str
+    trouble: str
+    wait: str
+    severity: str
+    summary: str
+    description: str
+    check: str
+    figures: tuple[tuple[str, str], ...] = ()
+    """Name in the message -> query; with the same tags as `trouble`."""
+    look_back_s: int = NOW_S
+    no_data: str = "KeepLast"
+    error: str = "KeepLast"
+    """With the database away or the collector dead nothing is known of lines: they keep their state, and the rule of
+    the collector speaks."""
+
+    def built(self) -> dict[str, Any]:
+        data: list[dict[str, Any]] = []
+        for name, query in (("trouble", self.trouble), *self.figures):
+            data += [_asked(f"{name}_series", query, self.look_back_s), _last(name, f"{name}_series")]
+        return _rule(self, [*data, _above("trouble", 0)])
+
+
+def _rule(rule: Rule, data: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "uid": f"xomnet-{rule.key}",
+        "title": rule.title,
+        "condition": CONDITION,
+        "data": data,
+        "noDataState": rule.no_data,
+        "execErrState": rule.error,
+        "for": rule.wait,
+        "annotations": {"summary": rule.summary, "description": rule.description, "check": rule.check},
+        "labels": {"severity": rule.severity},
+        "isPaused": False,
+    }
+
+
+def _asked(ref: str, query: str, look_back_s: int) -> dict[str, Any]:
+    model = {
+        "refId": ref,
+        "datasource": {"type": "influxdb", "uid": RESULTS_SOURCE},
+        "rawQuery": True,
+        "query": query,
+        "resultFormat": "time_series",
+        "intervalMs": MINUTE * 1000,
+        "maxDataPoints": 43200,
+    }
+    return _node(ref, RESULTS_SOURCE, model, look_back_s)
+
+
+def _last(ref: str, of: str) -> dict[str, Any]:
+    return _expression(ref, {"type": "reduce", "expression": of, "reducer": "last", "settings": {"mode": "dropNN"}})
+
+
+def _above(of: str, value: float) -> dict[str, Any]:
+    conditions = [{"type": "query", "evaluator": {"type": "gt", "params": [value]}}]
+    return _expression(CONDITION, {"type": "threshold", "expression": of, "conditions": conditions})
+
+
+def _expression(ref: str, model: dict[str, Any]) -> dict[str, Any]:
+    source = {"type": EXPRESSION, "uid": EXPRESSION}
+    return _node(ref, EXPRESSION, {"refId": ref, "datasource": source, **model}, NOW_S)
+
+
+def _node(ref: str, source: str, model: dict[str, Any], look_back_s: int) -> dict[str, Any]:
+    span = {"from": look_back_s, "to": 0}
+    return {"refId": ref, "relativeTimeRange": span, "datasourceUid": source, "model": model}
+
+
+def _of_lines(trouble: str, fields: Sequence[str]) -> str:
+    newest = q.last("line_state", (*fields, "maintenance", "acknowledged"), "$timeFilter", q.LINE_TAGS)
+    return f'SELECT {trouble} * {NOT_IN_HAND} AS "trouble" FROM ({newest}) GROUP BY {q.quoted(q.LINE_TAGS)}'
+
+
+def _figures(*fields: str) -> tuple[tuple[str, str], ...]:
+    return tuple((field, q.last("line_state", (field,), "$timeFilter", q.LINE_TAGS)) for field in fields)
+
+
+def _value(name: str, form: str = "%.0f") -> str:
+    return f'{{{{ printf "{form}" $values.{name}.Value }}}}'
+
+
+WHERE = "{{ $labels.hamlet }} ({{ $labels.area }}) · {{ $labels.isp }}, {{ $labels.line }}"
+SINCE = "Đã {{ humanizeDuration $values.since_s.Value }}."
+
+RULES = (
+    Rule(
+        "short",
+        "Đường THIẾU",
+        _of_lines(f"({q.STATE.is_('short')})", ("state_code",)),
+        "3m",
+        "line",
+        f"{LOOKS['short'].mark} {LOOKS['short'].vi} · {WHERE}",
+        f"Tải xuống {_value('median_mbps')} Mb/s, chỉ tiêu {_value('target_mbps')} Mb/s"
+        " ({{ humanizePercentage $values.ratio.Value }}), " + _value("samples") + f" phép đo. {SINCE}",
+        "tín hiệu (di động), cáp và cổng mạng (cố định), người khác đang dùng đường; rồi nhà mạng.",
+        _figures("median_mbps", "target_mbps", "ratio", "samples", "since_s"),
+    ),
+    Rule(
+        "silent",
+        "Đường MẤT TÍN HIỆU",
+        _of_lines(f"({q.STATE.is_('silent')})", ("state_code",)),
+        "5m",
+        "line",
+        f"{LOOKS['silent'].mark} {LOOKS['silent'].vi} · {WHERE}",
+        "Kết quả cuối cách đây {{ humanizeDuration $values.age_s.Value }}.",
+        "điện của thiết bị, đèn của modem, SIM còn tiền; cả khu vực cùng mất thì hỏi nhà mạng.",
+        _figures("age_s"),
+    ),
+    Rule(
+        "latency",
+        "Độ trễ hoặc mất gói xấu",
+        _of_lines('("latency_bad" + "loss_bad")', ("latency_bad", "loss_bad")),
+        "10m",
+        "line",
+        f"◐ ĐỘ TRỄ, MẤT GÓI · {WHERE}",
+        f"Một giờ qua: độ trễ {_value('rtt_ms')} ms, mất gói {_value('loss_percent', '%.1f')} %.",
+        "đường có đang bị dùng hết không; tín hiệu; nếu tốc độ vẫn đạt thì theo dõi thêm một ngày.",
+        _figures("rtt_ms", "loss_percent"),
+    ),
+    Rule(
+        "gap",
+        "Thiếu dữ liệu",
+        q.last("completeness", ("missing",), "$timeFilter", (*q.LINE, "hamlet", "area")),
+        "20m",
+        "data",
+        "◐ THIẾU DỮ LIỆU · {{ $labels.agent }} {{ $labels.line }} ({{ $labels.hamlet }}, {{ $labels.area }})",
+        f"{_value('trouble')} kết quả mà thiết bị đã hứa chưa có trong kho, 30 ngày qua.",
+        "/api/v1/completeness nêu số hiệu; thẻ nhớ có bị thay hay xóa không; giữ nhật ký.",
+        look_back_s=60 * MINUTE,  # it is written every ten minutes
+    ),
+    Rule(
+        "unit",
+        "Thiết bị có lỗi",
+        q.last("unit_state", ("unhealthy",), "$timeFilter", UNIT_TAGS),
+        "10m",
+        "unit",
+        "▼ THIẾT BỊ · {{ $labels.agent }} ({{ $labels.hamlet }}, {{ $labels.area }})",
+        "Thiết bị báo có lỗi; tin sức khỏe cuối cách đây {{ humanizeDuration $values.age_s.Value }}."
+        " Lý do ở bảng «Thiết bị».",
+        "nguồn điện (điện áp thấp), nhiệt độ, đĩa đầy, đồng hồ.",
+        (("age_s", q.last("unit_state", ("age_s",), "$timeFilter", UNIT_TAGS)),),
+    ),
+    Rule(
+        "collector",
+        "Máy chủ thu thập ngừng",
+        'SELECT 1 - last("up") AS "trouble" FROM "collector_state" WHERE $timeFilter',
+        "2m",
+        "system",
+        "▼ MÁY CHỦ THU THẬP NGỪNG",
+        "Mười phút qua không ai đánh giá các đường: trạng thái trên bảng là cũ. Thiết bị vẫn giữ kết quả của chúng.",
+        "systemctl status xomnet-collector; /healthz; cơ sở dữ liệu còn trả lời không; đĩa đầy.",
+        no_data="Alerting",  # nothing written for ten minutes is what this rule is for
+        error="Alerting",  # the database does not answer: nobody else will say so
+    ),
+)
+
+WATCHDOG = Rule(
+    "watchdog",
+    "Grafana còn sống",
+    "",
+    "0s",
+    "watchdog",
+    "Grafana còn sống",
+    "Luôn báo. Người canh ở ngoài phải báo động khi tin này không tới nữa.",
+    "máy chủ Grafana: điện, mạng, dịch vụ.",
+    no_data="OK",
+    error="OK",
+)
+"""The dead man's switch: it always fires, and somebody outside counts its messages."""
+
+
+def document() -> dict[str, Any]:
+    """The file's content."""
+    always = _rule(WATCHDOG, [_expression(CONDITION, {"type": "math", "expression": "1 == 1"})])
+    group = {
+        "orgId": 1,
+        "name": "xomnet",
+        "folder": FOLDER,
+        "interval": EVERY,
+        "rules": [*(rule.built() for rule in RULES), always],
+    }
+    return {"apiVersion": 1, "groups": [group]}
+
+
+def text() -> str:
+    """The file, in YAML."""
+    head = "# Built by `python -m grafana` from grafana/rules.py: change that one.\n"
+    return head + yaml.safe_dump(document(), allow_unicode=True, sort_keys=False, width=120)
