@@ -1,0 +1,45 @@
+"""Who is told: `urls_file`, a list of addresses as apprise takes them, each with what it wants to hear of."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from collector.alerts.alert import areas_of
+from collector.web.texts import Language
+from xomnet.broker import check_private
+from xomnet.registry import LineRow
+from xomnet.settings import load
+
+
+class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address. Without `areas` and `isps` it hears of everything; with both, of what is in one of each."""
+
+    url: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://")]
+    name: str | None = None
+    areas: tuple[str, ...] = ()
+    isps: tuple[str, ...] = ()
+    language: Language | None = None
+    digest: bool = True
+
+    @property
+    def id(self) -> str:
+        """What it is known by in the outbox: the address is a secret."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """What it is called in logs."""
+        return self.name or f"{self.url.partition(':')[0]}-{self.id[:4]}"
+
+    def wants(self, row: LineRow) -> bool:
+        """True where a line concerns it."""
+        here = not self.areas or any(area in self.areas for area in areas_of(row.area))
+        return here and (not self.isps or row.isp in self.isps)
+
+
+def load_channels(path: Path) -> tuple[Channel, ...]:
+    """Raises SecretError where others can read the file, SettingsError where it can't be understood."""
+    check_private(path)
+    return tuple(load(path, list[Channel]))

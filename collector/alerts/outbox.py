@@ -1,0 +1,67 @@
+"""What waits to be sent, and what could not be sent: values, and when the next try is. Pure."""
+
+import datetime as dt
+from typing import Literal
+
+from msgspec import Struct
+
+GIVEN_UP_AFTER = dt.timedelta(hours=24)
+FIRST_RETRY = dt.timedelta(minutes=1)
+LONGEST_RETRY = dt.timedelta(hours=1)
+MOST = 2_000
+"""Messages that may wait; then the oldest are given up."""
+
+Tone = Literal["failure", "success", "info"]
+
+
+class Message(Struct, frozen=True):
+    """A text for a person, in both forms."""
+
+    title: str
+    text: str
+    html: str
+    tone: Tone
+
+
+class Letter(Struct, frozen=True):
+    """A message to one channel."""
+
+    id: int
+    channel: str
+    at: dt.datetime
+    due: dt.datetime
+    tries: int
+    message: Message
+    reason: str = ""
+    """Why the last try failed."""
+
+
+class Failed(Struct, frozen=True, omit_defaults=True):
+    """A message that was given up."""
+
+    at: dt.datetime
+    channel: str
+    title: str
+    reason: str
+
+
+def next_try(letter: Letter, now: dt.datetime) -> dt.datetime | None:
+    """When a letter whose try has failed is tried again; None where it is given up."""
+    if now - letter.at >= GIVEN_UP_AFTER:
+        return None
+    back_off: dt.timedelta = FIRST_RETRY * 2 ** min(letter.tries, 10)
+    return now + min(LONGEST_RETRY, back_off)
+
+
+def joined(letters: list[Letter], count: str) -> Message:
+    """One message of several, each under its title; `count` is the title of them all."""
+    if len(letters) == 1:
+        return letters[0].message
+    messages = [letter.message for letter in letters]
+    tones = {message.tone for message in messages}
+    return Message(
+        count,
+        "\n\n".join(f"{message.title}\n{message.text}" for message in messages),
+        "<hr>".join(message.html for message in messages),
+        "failure" if "failure" in tones else tones.pop(),
+    )
