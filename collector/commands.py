@@ -83,10 +83,11 @@ class Commands:
         server: str | None = None,
         asked: str | None = None,
         valid: dt.timedelta = VALID,
+        id_: UUID | None = None,
     ) -> Asked:
         """Sends a command as soon as the broker is there. Raises TooMany."""
         now = self._now()
-        command = Command(id=uuid.uuid4(), name=name, expires=now + valid, line=line, server=server, asked=asked)
+        command = Command(id=id_ or uuid.uuid4(), name=name, expires=now + valid, line=line, server=server, asked=asked)
         entry = _Entry(Asked(agent, command, now))
         with self._lock:
             self._end_overdue()

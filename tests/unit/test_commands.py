@@ -122,6 +122,9 @@ def test_a_reply_that_could_not_be_sent_is_not_gone(spool: Spool) -> None:
 class Bench:
     """A unit with one line whose downloads are a word from us: what is tested is what is around them."""
 
+    check = Precheck()
+    fails: Exception | None = None
+
     def __init__(
         self, folder: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, access: Access, **line: Any
     ) -> None:
