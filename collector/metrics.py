@@ -44,6 +44,10 @@ class Metrics:
         )
         self.lines = Gauge("xomnet_lines", "Registered lines by state", ["state"], registry=self.registry)
 
+        self.notify_sent = Counter("xomnet_notify_sent", "Messages that a channel took", registry=self.registry)
+        self.notify_failed = Counter("xomnet_notify_failed", "Messages given up", registry=self.registry)
+        self.notify_waiting = Gauge("xomnet_notify_waiting", "Messages that wait to be sent", registry=self.registry)
+
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
         return generate_latest(self.registry)

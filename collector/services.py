@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from collector.commands import Commands
 from collector.completeness import Completeness
@@ -12,6 +12,10 @@ from collector.lines import LineStates
 from collector.metrics import Metrics
 from collector.store import Store
 from xomnet.registry import Registry
+
+if TYPE_CHECKING:  # their texts are the page's, which reads these services
+    from collector.alerts.courier import Courier
+    from collector.alerts.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +49,7 @@ class Services:
     agents: Agents
     completeness: Completeness
     commands: Commands = field(default_factory=Commands)
+    alerts: "Desk | None" = None
+    courier: "Courier | None" = None
+    """Who brings the messages of the alerts; None where nobody is told."""
     started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))

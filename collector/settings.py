@@ -1,7 +1,7 @@
 """The collector's settings: `collector.yaml`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -30,6 +30,8 @@ class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     port: Port = 8420
     operator_token_file: Path | None = None
     """Absent: the page and the REST interface only show, and nobody may change anything there."""
+    public_url: Annotated[str, Meta(pattern="^https?://")] | None = None
+    """What leads to the page from outside: for the links in messages."""
 
 
 class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +58,25 @@ class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The title of whoever signs."""
 
 
+class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an alert is told: see collector.alerts.alert.Rules."""
+
+    hold_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
+    suspect_s: Annotated[float, Meta(ge=0, le=86_400)] = 3600.0
+    silent_after_s: Positive = 1800.0
+    group_lines: Annotated[int, Meta(ge=2)] = 5
+    group_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    together_s: Positive = 3600.0
+    together_short_s: Positive = 43_200.0
+    calm_s: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
+
+
+class NotifySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    urls_file: Path
+    language: Literal["vi", "en"] = "vi"
+    digest_at: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^never$")] = "07:00"
+
+
 class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     broker: Broker
     registry: Path
@@ -68,4 +89,7 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     assess: AssessSettings = AssessSettings()
     completeness: CompletenessSettings = CompletenessSettings()
     report: ReportSettings = ReportSettings()
+    alerts: AlertSettings = AlertSettings()
+    notify: NotifySettings | None = None
+    """Absent: alerts are decided and shown, and nobody is told."""
     log_level: Level = "info"

@@ -1,0 +1,206 @@
+"""Where alerts are decided, written down and handed to the courier: follows the snapshots, in a thread of its own."""
+
+import datetime as dt
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from collector.alerts.alert import Alert, News, Rules
+from collector.alerts.book import AlertBook
+from collector.alerts.channels import Channel
+from collector.alerts.decide import decide
+from collector.alerts.digest import Day, digest, due
+from collector.alerts.evidence import NOTHING, Evidence, gather
+from collector.alerts.outbox import Message
+from collector.alerts.person import Acknowledged, Maintenance
+from collector.alerts.texts import message_of
+from collector.completeness import Found
+from collector.lines import LineStatus, Snapshot
+from collector.metrics import Metrics
+from collector.points import Value
+from collector.store import LineId, Store, StoreUnavailable
+from collector.web.texts import LOCAL, Language, Texts
+from xomnet.log import Log
+
+log = Log("collector.alerts")
+
+MOST_LOOKED_AT = 20
+"""Of so many lines that fell short in one minute, the results are looked at; the others get a sensible order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """To whom, and how: from the settings."""
+
+    channels: Sequence[Channel] = ()
+    language: Language = "vi"
+    digest_at: str = "never"
+    public_url: str | None = None
+
+    def texts_for(self, channel: Channel) -> Texts:
+        return Texts(channel.language or self.language)
+
+
+class Desk(threading.Thread):
+    """`follow` and `known` are for the line states; the rest is read by page, REST and metrics."""
+
+    def __init__(
+        self,
+        book: AlertBook,
+        store: Store,
+        rules: Rules,
+        telling: Telling,
+        window: dt.timedelta,
+        found: Callable[[], Found | None],
+        metrics: Metrics,
+    ) -> None:
+        super().__init__(name="alerts", daemon=True)
+        self.kept, self._store, self.rules, self.telling = book, store, rules, telling
+        self._window_s, self._found, self._metrics = window.total_seconds(), found, metrics
+        self._new, self._ending = threading.Event(), threading.Event()
+        self._snapshot: Snapshot | None = None
+        self.posted: Callable[[], None] = lambda: None
+        """Called when there is something to send."""
+
+    def follow(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._new.set()
+
+    def known(self, snapshot: Snapshot) -> Mapping[LineId, Mapping[str, Value]]:
+        """The fields `maintenance` and `acknowledged` of `line_state`, of every line."""
+        windows, taken = self.kept.windows(snapshot.at), self.kept.acknowledged()
+        active = [window for window in windows if window.active(snapshot.at)]
+        return {
+            _id(s): {
+                "maintenance": int(any(window.covers(s.row) for window in active)),
+                "acknowledged": int(_id(s) in taken),
+            }
+            for s in snapshot.lines
+        }
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            self._new.wait()
+            self._new.clear()
+            snapshot = self._snapshot
+            if snapshot is None or self._ending.is_set():
+                continue
+            try:
+                self.decide(snapshot)
+                self.tell_the_day(snapshot)
+            except sqlite3.Error as error:  # the book is as before: the next snapshot decides anew
+                log.error("alerts not decided", reason=str(error))
+            except Exception:  # a fault in one minute must not end the alerts of all others
+                log.exception("alerts not decided")
+
+    def decide(self, snapshot: Snapshot) -> list[News]:
+        """Decides on a snapshot; the book and what there is to send are on disk when it returns."""
+        now, seen = snapshot.at, {_id(s): s for s in snapshot.lines}
+        active = [window for window in self.kept.windows(now) if window.active(now)]
+        maintained = {_id(s) for s in snapshot.lines if any(window.covers(s.row) for window in active)}
+        before = self.kept.book()
+        news, book = decide(snapshot.lines, before, maintained, self.rules, now)
+        if book != before:
+            letters = [pair for one in news for pair in self._letters(one, seen)]
+            self._count_room(self.kept.keep(book, letters, now))
+        for one in news:
+            log.info(
+                f"alert {one.what}",
+                id=one.alert.id,
+                trouble=one.alert.trouble,
+                kind=one.alert.kind,
+                place=one.alert.place,
+                lines=len(one.alert.lines),
+            )
+        self._let_go(snapshot, book.alerts)
+        if news:
+            self.posted()
+        return news
+
+    def _letters(self, news: News, seen: Mapping[LineId, LineStatus]) -> list[tuple[str, Message]]:
+        rows = [seen[one.id].row for one in news.alert.lines if one.id in seen]
+        wanted = [c for c in self.telling.channels if not rows or any(c.wants(row) for row in rows)]
+        found = self._evidence(news, seen) if wanted else NOTHING
+        return [
+            (
+                channel.id,
+                message_of(news, seen, self._window_s, self.telling.texts_for(channel), self.telling.public_url,
+                           found, channel.wants),
+            )
+            for channel in wanted
+        ]  # fmt: skip
+
+    def _evidence(self, news: News, seen: Mapping[LineId, LineStatus]) -> Evidence:
+        alert = news.alert
+        status = seen.get(alert.lines[0].id)
+        if news.what != "opened" or alert.kind != "line" or alert.trouble != "short" or status is None:
+            return NOTHING
+        try:
+            return gather(self._store, alert.lines[0].id, status.judgement.target_mbps, alert.since, news.at)
+        except StoreUnavailable as error:
+            log.warning("alert without its evidence", reason=str(error))
+            return NOTHING
+
+    def _let_go(self, snapshot: Snapshot, alerts: Sequence[Alert]) -> None:
+        """An acknowledgement ends with the trouble that it was of."""
+        taken = self.kept.acknowledged()
+        if not taken:
+            return
+        troubled = {one.id for alert in alerts for one in alert.lines}
+        troubled |= {_id(s) for s in snapshot.lines if s.judgement.state in ("short", "silent")}
+        if gone := taken.keys() - troubled:
+            self.kept.forget(gone)
+
+    def tell_the_day(self, snapshot: Snapshot) -> bool:
+        """The digest, once a day from its hour on. True where it was told now."""
+        now, last = snapshot.at, self.kept.digest_on()
+        today = now.astimezone(LOCAL).date()
+        if not self.telling.channels or not due(now, self.telling.digest_at, last):
+            return False
+        if last is None:  # the first day: it has seen nothing of it
+            self.kept.post([], now, today)
+            return False
+        day = Day(snapshot, self.kept.book(), self.kept.acknowledged(), self.kept.windows(now), self._found(),
+                  self.kept.failed())  # fmt: skip
+        letters = [
+            (c.id, digest(day, self.telling.texts_for(c), c.wants, self.telling.public_url))
+            for c in self.telling.channels
+            if c.digest
+        ]
+        self._count_room(self.kept.post(letters, now, today))
+        self.posted()
+        return True
+
+    def _count_room(self, given_up: int) -> None:
+        if given_up:
+            self._metrics.notify_failed.inc(given_up)
+            log.error("messages given up, too many wait", messages=given_up)
+
+    def acknowledge(self, line: LineId, by: str, note: str, whole_alert: bool, now: dt.datetime) -> list[Acknowledged]:
+        """Somebody takes a line's trouble on; with `whole_alert`, that of every line of its alerts. Returns what is
+        kept; nothing where the line has no trouble.
+        """
+        snapshot = self._snapshot
+        status = None if snapshot is None else snapshot.line(*line)
+        of = [alert for alert in self.kept.book().alerts if any(one.id == line for one in alert.lines)]
+        troubled = status is not None and status.judgement.state in ("short", "silent")
+        if not of and not troubled:
+            return []
+        lines = {line} | ({one.id for alert in of for one in alert.lines} if whole_alert else set())
+        given = [Acknowledged(agent=agent, line=name, by=by, at=now, note=note) for agent, name in sorted(lines)]
+        self.kept.acknowledge(given)
+        return given
+
+    def maintenance_of(self, status: LineStatus, now: dt.datetime) -> list[Maintenance]:
+        """The windows that are on for a line."""
+        return [w for w in self.kept.windows(now) if w.active(now) and w.covers(status.row)]
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        self._ending.set()
+        self._new.set()
+        self.join(timeout_s)
+
+
+def _id(status: LineStatus) -> LineId:
+    return LineId(status.row.agent, status.row.line)
