@@ -1,8 +1,8 @@
 """Confirmation tests: a line whose evidence leans to short is asked for more tests before anybody is woken.
 
-At most ROUND after each test of the schedule, GAP apart, from the other measurement server every second time, and no more
-than MOST_A_DAY: whatever the judging says, a line moves no more bytes than that. The unit itself keeps its budget; where
-it refuses for that, the line is left alone for a day.
+At most ROUND after each test of the schedule, some time apart, from the other measurement server every second time, and
+no more than MOST_A_DAY: whatever the judging says, a line moves no more bytes than that. The unit itself keeps its
+budget; where it refuses for that, the line is left alone for a day.
 """
 
 import datetime as dt

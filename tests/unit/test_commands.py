@@ -4,7 +4,7 @@ import datetime as dt
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -212,16 +212,26 @@ def test_the_peak_tests_of_the_month_keep_their_bytes(
     assert Bench(tmp_path / "b", spool, monkeypatch, "mobile", budget_gb=(enough + 1e6) / 1e9).ask().ok
 
 
-def test_the_led_blinks_for_a_while_and_shows_again_what_it_showed(tmp_path: Path) -> None:
+def test_the_led_blinks_for_a_while_and_shows_again_what_it_showed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[Callable[[], None]] = []
+
+    class Timer(threading.Thread):
+        def __init__(self, _: float, end: Callable[[], None]) -> None:
+            super().__init__(target=lambda: later.append(end), daemon=True)
+
+    monkeypatch.setattr("agent.identify.threading.Timer", Timer)
     led = tmp_path / "ACT"
     led.mkdir()
     trigger = led / "trigger"
     trigger.write_text("none usb-gadget [mmc0] timer")
-    assert "ACT" in identify(tmp_path, for_s=0.05)
+    assert "ACT" in identify(tmp_path)
     assert trigger.read_text() == "timer"
-    assert "already" in identify(tmp_path, for_s=0.05)
-    while trigger.read_text() == "timer":
+    assert "already" in identify(tmp_path)
+    while not later:
         time.sleep(0.01)
+    later.pop()()
     assert (trigger.read_text(), chosen("none")) == ("mmc0", "none")
     with pytest.raises(Refused, match="no LED"):
         identify(tmp_path / "nowhere")
