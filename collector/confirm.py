@@ -127,7 +127,7 @@ def outcome_of(one: Confirmation, found: Asked | None, now: dt.datetime) -> str:
 class Confirming(threading.Thread):
     """Looks every few seconds at the last snapshot, and asks. What is asked is on disk before it is.
 
-    `online` has the units that the broker knows of; a line that is `held` (maintenance) is left alone.
+    `online` has the units that the broker knows of; a line that is `held` at that time (maintenance) is left alone.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Confirming(threading.Thread):
         latest: Callable[[], Snapshot | None],
         commands: Commands,
         online: Callable[[], Collection[str]],
-        held: Callable[[LineRow], bool],
+        held: Callable[[dt.datetime], Callable[[LineRow], bool]],
         file: Path,
         pace: Pace = PACE,
         every_s: float = 5.0,
@@ -176,12 +176,12 @@ class Confirming(threading.Thread):
     def _chosen(self, now: dt.datetime) -> list[tuple[LineId, Confirmation]]:
         if (snapshot := self._latest()) is None:
             return []
-        online = frozenset(self._online())
+        online, held = frozenset(self._online()), self._held(now)
         wanted = choose(
             snapshot.lines,
             self._asked,
             now,
-            lambda row: row.agent in online and not self._held(row),
+            lambda row: row.agent in online and not held(row),
             self._pace,
         )
         return [(line, Confirmation(uuid.uuid4(), now, server)) for line, server in wanted]

@@ -15,6 +15,7 @@ import uvicorn
 from collector.assess import Rules
 from collector.commands import Commands
 from collector.completeness import Completeness
+from collector.confirm import Confirming
 from collector.dead_letters import DeadLetters
 from collector.intake import Intake
 from collector.lines import LineStates
@@ -93,6 +94,13 @@ def run(settings: CollectorSettings) -> int:
         commands=commands,
     )
     services = Services(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands)
+    confirming = Confirming(
+        lambda: lines.latest,
+        commands,
+        lambda: {one.agent for one in intake.agents() if one.online},
+        lambda _: lambda _: False,
+        settings.state_dir / "confirm.json",
+    )
     ended = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends on them, then raises them anew to whom it may concern
         signal.signal(ending, lambda *_: None)
@@ -105,6 +113,8 @@ def run(settings: CollectorSettings) -> int:
     intake.start()
     lines.start()
     completeness.start()
+    if settings.assess.confirm:
+        confirming.start()
     keeper.start()
     web = uvicorn.Server(
         uvicorn.Config(
@@ -122,6 +132,7 @@ def run(settings: CollectorSettings) -> int:
     finally:
         sd.notify("STOPPING=1")
         ended.set()
+        confirming.stop()
         intake.stop()
         lines.stop()
         completeness.stop()

@@ -39,6 +39,8 @@ class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     window_hours: Positive = 72.0
     """A metered line has four tests a day, an interval needs six."""
     silent_after_s: Positive = 900.0
+    confirm: bool = True
+    """A line that leans to short is asked for a few more tests before anybody is told."""
 
 
 class CompletenessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -117,12 +117,14 @@ class Day:
         self.file, self.now, self.asked = folder / "confirm.json", NOW, list[Command]()
         self.scheduled = [NOW - 60 * MINUTE]
         self.error: str | None = None
-        self.online = {"nd-a"}
+        self.online, self.held = {"nd-a"}, set[str]()
         self.start()
 
     def start(self) -> None:
         self.commands = Commands(lambda: self.now)
-        self.confirming = Confirming(self.snapshot, self.commands, lambda: self.online, lambda _: False, self.file)
+        self.confirming = Confirming(
+            self.snapshot, self.commands, lambda: self.online, lambda _: lambda row: row.agent in self.held, self.file
+        )
 
     def snapshot(self) -> Snapshot:
         leaning = dataclasses.replace(status(), samples=tuple(Sample(at, 100.0) for at in self.scheduled))
@@ -199,8 +201,10 @@ def test_a_unit_that_is_busy_is_asked_a_little_later(day: Day) -> None:
     assert len(day.asked) == 2 + 3
 
 
-def test_a_unit_that_is_away_is_not_asked(day: Day) -> None:
+def test_a_unit_that_is_away_is_not_asked_nor_a_line_that_is_worked_on(day: Day) -> None:
     day.online = set()
+    day.go_on(60)
+    day.online, day.held = {"nd-a"}, {"nd-a"}
     day.go_on(60)
     assert not day.asked
 
