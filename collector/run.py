@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from collector.alerts.wiring import Alerts
 from collector.assess import Rules
 from collector.commands import Commands
 from collector.completeness import Completeness
@@ -93,7 +94,12 @@ def run(settings: CollectorSettings) -> int:
         completeness.saw,
         commands=commands,
     )
-    services = Services(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands)
+    alerts = Alerts.of(settings, store, lines, completeness, metrics)
+    services = Services(
+        *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
+        alerts=alerts.desk,
+        courier=alerts.courier,
+    )
     confirming = Confirming(
         lambda: lines.latest,
         commands,
@@ -110,9 +116,8 @@ def run(settings: CollectorSettings) -> int:
     for state in STATES:
         metrics.lines.labels(state=state).set_function(partial(_count, lines, state))
     page = _listen(settings.web)
-    intake.start()
-    lines.start()
-    completeness.start()
+    for part in (intake, alerts, lines, completeness):
+        part.start()
     if settings.assess.confirm:
         confirming.start()
     keeper.start()
@@ -133,9 +138,8 @@ def run(settings: CollectorSettings) -> int:
         sd.notify("STOPPING=1")
         ended.set()
         confirming.stop()
-        intake.stop()
-        lines.stop()
-        completeness.stop()
+        for part in (intake, lines, alerts, completeness):
+            part.stop()
         store.close()
     log.info("collector ended")
     return 0

@@ -69,7 +69,11 @@ class Desk(threading.Thread):
 
     def known(self, snapshot: Snapshot) -> Mapping[LineId, Mapping[str, Value]]:
         """The fields `maintenance` and `acknowledged` of `line_state`, of every line."""
-        windows, taken = self.kept.windows(snapshot.at), self.kept.acknowledged()
+        try:
+            windows, taken = self.kept.windows(snapshot.at), self.kept.acknowledged()
+        except sqlite3.Error as error:  # the states must be written all the same
+            log.error("alert book not read", reason=str(error))
+            return {}
         active = [window for window in windows if window.active(snapshot.at)]
         return {
             _id(s): {

@@ -40,6 +40,14 @@ class MaintenanceAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return "until must be after from, and not be over"
         return "at most a year" if self.until - begins > LONGEST else None
 
+    def covers(self, row: LineRow) -> bool:
+        """True where it is about a line."""
+        if self.agent is not None:
+            return self.agent == row.agent and self.line in (None, row.line)
+        if self.isp is not None:
+            return _same(self.isp, row.isp)
+        return self.area is not None and any(_same(self.area, area) for area in areas_of(row.area))
+
 
 class Maintenance(MaintenanceAsked, frozen=True, kw_only=True, rename={"from_": "from"}):
     """As it is kept."""
@@ -48,14 +56,6 @@ class Maintenance(MaintenanceAsked, frozen=True, kw_only=True, rename={"from_": 
 
     def active(self, now: dt.datetime) -> bool:
         return self.from_ is not None and self.from_ <= now < self.until
-
-    def covers(self, row: LineRow) -> bool:
-        """True where it is about a line."""
-        if self.agent is not None:
-            return self.agent == row.agent and self.line in (None, row.line)
-        if self.isp is not None:
-            return _same(self.isp, row.isp)
-        return self.area is not None and any(_same(self.area, area) for area in areas_of(row.area))
 
 
 class AcknowledgeAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

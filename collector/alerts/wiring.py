@@ -1,6 +1,8 @@
 """The parts of the alerts, from the settings."""
 
 import datetime as dt
+from dataclasses import dataclass
+from typing import Self
 
 from collector.alerts.alert import Rules
 from collector.alerts.book import AlertBook
@@ -8,6 +10,7 @@ from collector.alerts.channels import load_channels
 from collector.alerts.courier import Courier
 from collector.alerts.desk import Desk, Telling
 from collector.completeness import Completeness
+from collector.lines import LineStates
 from collector.metrics import Metrics
 from collector.settings import AlertSettings, CollectorSettings
 from collector.store import Store
@@ -36,16 +39,36 @@ def telling_of(settings: CollectorSettings) -> Telling:
     return Telling(load_channels(notify.urls_file), notify.language, notify.digest_at, settings.web.public_url)
 
 
-def wired(
-    settings: CollectorSettings, store: Store, completeness: Completeness, metrics: Metrics
-) -> tuple[Desk, Courier | None]:
-    """The desk, and a courier where somebody is to be told. Raises SecretError, SettingsError."""
-    telling = telling_of(settings)
-    book = AlertBook(settings.state_dir / BOOK)
-    window = dt.timedelta(hours=settings.assess.window_hours)
-    desk = Desk(book, store, rules_of(settings.alerts), telling, window, lambda: completeness.latest, metrics)
-    if not telling.channels:
-        return desk, None
-    courier = Courier(book, telling, metrics)
-    desk.posted = courier.wake
-    return desk, courier
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Desk and courier; no courier where nobody is to be told."""
+
+    desk: Desk
+    courier: Courier | None
+
+    @classmethod
+    def of(
+        cls, settings: CollectorSettings, store: Store, lines: LineStates, completeness: Completeness, metrics: Metrics
+    ) -> Self:
+        """They follow `lines`. Raises SecretError, SettingsError."""
+        telling = telling_of(settings)
+        book = AlertBook(settings.state_dir / BOOK)
+        rules, window = rules_of(settings.alerts), lines.rules.window
+        desk = Desk(book, store, rules, telling, window, lambda: completeness.latest, metrics)
+        lines.known.append(desk.known)
+        lines.followers.append(desk.follow)
+        courier = Courier(book, telling, metrics) if telling.channels else None
+        if courier is not None:
+            desk.posted = courier.wake
+        return cls(desk, courier)
+
+    def start(self) -> None:
+        self.desk.start()
+        if self.courier is not None:
+            self.courier.start()
+
+    def stop(self) -> None:
+        self.desk.stop()
+        if self.courier is not None:
+            self.courier.stop()
+        self.desk.kept.close()

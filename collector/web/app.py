@@ -16,9 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.services import Services
 from collector.store import StoreUnavailable
+from collector.web.alerts import AlertApi
 from collector.web.api import Api, problem
 from collector.web.commands import CommandApi
 from collector.web.errors import RequestError
+from collector.web.operator import Wrong
 from collector.web.pages import Pages
 from collector.web.reads import StoreReads
 from xomnet.log import Log
@@ -97,6 +99,7 @@ def create_app(services: Services, operator_token: str | None = None) -> Starlet
         routes=[
             *api.routes(),
             *CommandApi(services).routes(),
+            *AlertApi(services).routes(),
             *pages.routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
@@ -110,5 +113,5 @@ def create_app(services: Services, operator_token: str | None = None) -> Starlet
         },
         lifespan=lifespan,
     )
-    app.state.operator_token = operator_token
+    app.state.operator_token, app.state.wrong_tokens = operator_token, Wrong()
     return app

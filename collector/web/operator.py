@@ -1,8 +1,11 @@
 """Who may change something: the operator, by a token. Reading needs none."""
 
 import hmac
+import time
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -11,6 +14,29 @@ from xomnet.broker import SecretError, read_secret
 
 SETTING = "web.operator_token_file"
 SHORTEST_TOKEN = 16
+LARGEST_BODY = 16_384
+MORE = "see /openapi.json"
+MOST_WRONG, WRONG_FOR_S, MOST_HOSTS = 10, 60.0, 1_000
+
+T = TypeVar("T")
+
+
+class Wrong:
+    """Who came with a wrong token how often: a host that did so ten times is not listened to for a minute."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[float]] = {}
+
+    def wait_s(self, host: str, now: float) -> float:
+        """How long the host is to wait; 0 where it may try."""
+        times = [at for at in self._seen.get(host, ()) if now - at < WRONG_FOR_S]
+        return WRONG_FOR_S - (now - times[0]) if len(times) >= MOST_WRONG else 0.0
+
+    def note(self, host: str, now: float) -> None:
+        times = [at for at in self._seen.pop(host, ()) if now - at < WRONG_FOR_S]
+        self._seen[host] = [*times[-MOST_WRONG + 1 :], now]
+        while len(self._seen) > MOST_HOSTS:
+            del self._seen[next(iter(self._seen))]
 
 
 def read_token(path: Path | None) -> str | None:
@@ -33,9 +59,27 @@ def require_operator(request: Request) -> None:
     token: str | None = request.app.state.operator_token
     if token is None:
         raise RequestError(403, "nobody may change anything here yet", SETTING, "the path of a file with a token")
+    wrong: Wrong = request.app.state.wrong_tokens
+    host, now = request.client.host if request.client else "", time.monotonic()
+    if wait_s := wrong.wait_s(host, now):
+        raise RequestError(429, "too many wrong tokens", "Authorization", "the same request, later", wait_s)
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        wrong.note(host, now)
         said = "the operator's token is missing or wrong: Authorization: Bearer TOKEN"
         raise HTTPException(401, said, {"WWW-Authenticate": 'Bearer realm="xomnet"'})
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RequestError(415, "the body is not said to be JSON", "Content-Type", "application/json")
+
+
+async def body_of(request: Request, type_: type[T]) -> T:
+    """The body as a value. Raises RequestError where it is too large or something else."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_BODY:
+            raise RequestError(413, f"the body is over {LARGEST_BODY} bytes", "body", MORE)
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(400, str(error), "body", MORE) from error

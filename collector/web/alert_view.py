@@ -1,0 +1,68 @@
+"""What REST says of alerts, maintenance and acknowledgements, as types."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+
+from collector.alerts.alert import Alert, Kind, Trouble
+from collector.alerts.outbox import Failed, Letter
+from collector.alerts.person import Acknowledged, Maintenance
+from collector.store import LineId
+from collector.web.views import View
+from xomnet.messages import Access
+
+
+class AlertedLine(View, frozen=True, kw_only=True, omit_defaults=True):
+    agent: str
+    line: str
+    since: dt.datetime
+    good_since: dt.datetime | None = None
+    """It is well again since then, and must be so for a while before the alert ends."""
+    acknowledged: Acknowledged | None = None
+
+
+class AlertView(View, frozen=True, kw_only=True, omit_defaults=True):
+    id: int
+    trouble: Trouble
+    kind: Kind
+    place: str
+    """The unit, the area's path or the provider; of a line `agent/line`."""
+    opened_at: dt.datetime
+    since: dt.datetime
+    lines: list[AlertedLine]
+    access: Access | None = None
+
+
+class AlertsView(View, frozen=True, kw_only=True):
+    alerts: list[AlertView]
+    """What is open, the newest first."""
+    waiting: int
+    """Messages that are still to be sent."""
+    failed: list[Failed]
+    """Messages that were given up, the newest first."""
+
+
+class MaintenanceList(View, frozen=True, kw_only=True):
+    maintenance: list[Maintenance]
+    """On, to come, and over within the last 30 days."""
+
+
+class AcknowledgedList(View, frozen=True, kw_only=True):
+    acknowledged: list[Acknowledged]
+
+
+def alerts_view(
+    alerts: Sequence[Alert],
+    taken: Mapping[LineId, Acknowledged],
+    letters: Sequence[Letter],
+    failed: Sequence[Failed],
+) -> AlertsView:
+    return AlertsView(
+        alerts=[_alert(alert, taken) for alert in sorted(alerts, key=lambda one: one.id, reverse=True)],
+        waiting=len(letters),
+        failed=list(failed),
+    )
+
+
+def _alert(alert: Alert, taken: Mapping[LineId, Acknowledged]) -> AlertView:
+    lines = [AlertedLine.of(one, acknowledged=taken.get(one.id)) for one in alert.lines]
+    return AlertView.of(alert, lines=lines)
