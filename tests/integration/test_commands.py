@@ -13,8 +13,18 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner, Result
 
+from collector.assess import Judgement
+from collector.commands import Commands
+from collector.confirm import Confirming, Pace
+from collector.dead_letters import DeadLetters
+from collector.intake import Intake
+from collector.lines import LineStatus, Snapshot
+from collector.metrics import Metrics
+from collector.store.sqlite import SqliteStore
 from tests.deployment import Collector, MeasureServer, Unit, made, plain, secured, until
 from tests.services import Authority, Mosquitto
+from tests.stored import AGENT, LINE, registry, row
+from xomnet.broker import Broker
 from xomnet.cli import app
 from xomnet.commands import Command, Reply, decode_reply
 from xomnet.messages import encode
@@ -231,3 +241,46 @@ def test_another_unit_can_not_command_one(tmp_path: Path, mosquitto_tls: Mosquit
         client.loop_stop()
         assert answers == ["Not authorized"]
         assert "command" not in unit.output()
+
+
+@pytest.fixture
+def confirmed(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Confirming, SqliteStore]]:
+    """A collector's part that confirms, without a pause, a line that leans to short; and a unit."""
+    store, commands = SqliteStore(tmp_path / "store.db"), Commands()
+    broker, dead = Broker(port=mosquitto.port), DeadLetters(tmp_path / "dead.jsonl")
+    intake = Intake(broker, "collector", store, registry, dead, Metrics(), commands=commands)
+    leaning = LineStatus(row(LINE), Judgement("uncertain", 5, 150.0, leaning=True))
+    snapshot = Snapshot(dt.datetime.now(dt.UTC), (leaning,))
+    nothing = dt.timedelta()
+    confirming = Confirming(
+        lambda: snapshot,
+        commands,
+        lambda: {one.agent for one in intake.agents() if one.online},
+        lambda _: lambda _: False,
+        tmp_path / "confirm.json",
+        Pace(nothing, nothing),
+    )
+    nowhere = ["http://127.0.0.1:9/", "http://127.0.0.1:10/"]
+    with Unit(made(tmp_path, "unit"), AGENT, plain(mosquitto), nowhere[0], lines=lines(*nowhere)[:1], **RARELY):
+        intake.start()
+        yield confirming, store
+        intake.stop()
+        store.close()
+
+
+def test_a_line_that_leans_to_short_is_tested_exactly_three_times(
+    confirmed: tuple[Confirming, SqliteStore], tmp_path: Path
+) -> None:
+    confirming, store = confirmed
+    now = dt.datetime.now(dt.UTC)
+
+    def tests() -> list[tuple[str | None, str]]:
+        confirming.step(dt.datetime.now(dt.UTC))
+        return [(one.asked, one.server) for one in store.speed(LINE, now, now + dt.timedelta(hours=1))]
+
+    until(lambda: len(tests()) == 3, "three tests are stored")
+    for _ in range(20):
+        confirming.step(dt.datetime.now(dt.UTC))
+    assert len(json.loads((tmp_path / "confirm.json").read_bytes())[f"{AGENT}/ftth"]) == 3
+    first, other = "http://127.0.0.1:9/", "http://127.0.0.1:10/"
+    assert tests() == [("confirmation", first), ("confirmation", other), ("confirmation", first)]
