@@ -277,7 +277,7 @@ bind-address = "127.0.0.1:{free_port()}"
             text = answer.read().decode()
         finally:
             connection.close()
-        if answer.status >= 300 or '"error"' in text:
+        if answer.status >= 300 or '"error":' in text:
             raise RuntimeError(f"influxd: {answer.status} {text}")
         return text
 
