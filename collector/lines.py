@@ -5,7 +5,7 @@ Silent lines have a point too: an alert whose series vanishes is resolved, so si
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.assess import Judgement, Rules, judge
@@ -110,6 +110,8 @@ class LineStates(threading.Thread):
         self.latest: Snapshot | None = None
         self.known: list[Callable[[Snapshot], Mapping[LineId, Mapping[str, Value]]]] = []
         """What others know of lines, asked before the points are written; a later one of the same field holds."""
+        self.beside: list[Callable[[Snapshot], Sequence[Point]]] = []
+        """Points of the same minute, written together with those of the lines."""
         self.followers: list[Callable[[Snapshot], None]] = []
         """Who is given each snapshot after it is written; they take it and return at once."""
 
@@ -131,7 +133,8 @@ class LineStates(threading.Thread):
         for known in self.known:
             for line, fields in known(snapshot).items():
                 more.setdefault(line, {}).update(fields)
-        self._store.write(line_state_points(snapshot, more))
+        beside = [point for points in self.beside for point in points(snapshot)]
+        self._store.write([*line_state_points(snapshot, more), *beside])
         self.latest = snapshot
         for follow in self.followers:
             follow(snapshot)

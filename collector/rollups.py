@@ -35,8 +35,8 @@ DAYS_EVERY = 6
 """The present day, which is long to read, has its turn with every so many rounds."""
 MANY = 20
 """Units; from here on all are read at once."""
-MOST = 10
-"""Buckets in one go."""
+ENOUGH = 2000
+"""Points; then they are written."""
 NIGHT = dt.timedelta(hours=2)
 
 K = TypeVar("K", int, Bucket)
@@ -102,12 +102,8 @@ class Rollups(threading.Thread):
         if self._round_at is None or now >= self._round_at + self._interval:
             self._begin_round(now)
         if ready := self._ready(now):
-            for bucket in ready[:MOST]:
-                if self._ending.is_set():
-                    return False
-                self._roll(bucket, self._dirty[bucket])
-                del self._dirty[bucket]
-            return True
+            self._roll(ready)
+            return not self._ending.is_set()
         if self._to_compare:
             self._compare(self._to_compare[0])
             del self._to_compare[0]
@@ -161,23 +157,35 @@ class Rollups(threading.Thread):
             if count > daily.get(line, 0):
                 _mark(self._dirty, day, {line.agent})
 
-    def _roll(self, bucket: Bucket, agents: Agents) -> None:
-        """Works out the lines of some units from their results, and the places from all lines. Idempotent.
+    def _roll(self, buckets: Sequence[Bucket]) -> None:
+        """Works out some of them and writes them together. Idempotent.
 
         The places are written first: a collector that dies in between finds the lines wrong, and does both again.
         """
+        places: list[Point] = []
+        lines: list[Point] = []
+        done: list[Bucket] = []
+        for bucket in buckets:
+            if self._ending.is_set() or len(places) + len(lines) >= ENOUGH:
+                break
+            of_places, of_lines = self._rolled(bucket, self._dirty[bucket])
+            places, lines, done = places + of_places, lines + of_lines, [*done, bucket]
+        rejections = self._store.write(places + lines)
+        if rejections:
+            log.error("roll-ups refused", points=len(rejections), reason=rejections[0].reason)
+        for bucket in done:
+            del self._dirty[bucket]
+
+    def _rolled(self, bucket: Bucket, agents: Agents) -> tuple[list[Point], list[Point]]:
+        """The points of all places, from those of all lines, and of the lines of some units, from their results."""
         registry = self._registry()
         fresh: dict[LineId, Fields] = {}
         for agent in [None] if agents is None else sorted(agents):
             fresh |= self._fresh(bucket, agent, registry)
-        rest = {} if agents is None else self._written(bucket)
-        known = {**rest, **fresh}
-        lines = [(row, known.get(LineId(row.agent, row.line), {})) for row in registry.current(bucket.since)]
-        points = place_points(bucket, lines)
-        for line, fields in fresh.items():
-            if (row := registry.at(*line, bucket.since)) is not None:
-                points.append(line_point(bucket, row, fields))
-        self._write(points)
+        known = fresh if agents is None else {**self._written(bucket), **fresh}
+        rows = {LineId(row.agent, row.line): row for row in registry.current(bucket.since)}
+        places = place_points(bucket, ((row, known.get(line, {})) for line, row in rows.items()))
+        return places, [line_point(bucket, rows[line], fields) for line, fields in fresh.items()]
 
     def _fresh(self, bucket: Bucket, agent: str | None, registry: Registry) -> dict[LineId, Fields]:
         """The figures of every line that has results there, by the row in force."""
@@ -195,11 +203,6 @@ class Rollups(threading.Thread):
     def _written(self, bucket: Bucket) -> dict[LineId, Fields]:
         found = self._store.figures.points(f"line_{bucket.size}", bucket.since, bucket.until)
         return {LineId(one.tags["agent"], one.tags["line"]): one.fields for one in found}
-
-    def _write(self, points: Sequence[Point]) -> None:
-        rejections = self._store.write(points)
-        if rejections:
-            log.error("roll-ups refused", points=len(rejections), reason=rejections[0].reason)
 
 
 def _mark(marks: dict[K, Agents], key: K, agents: Agents) -> None:

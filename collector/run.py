@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,12 @@ from collector.dead_letters import DeadLetters
 from collector.intake import Intake
 from collector.lines import LineStates
 from collector.metrics import Metrics
+from collector.minute import Limits, Minute
+from collector.points import Point
 from collector.registry_file import RegistryFile
+from collector.rollups import Rollups
 from collector.services import Services
-from collector.settings import CollectorSettings, SqliteSettings, WebSettings
+from collector.settings import AssessSettings, CollectorSettings, SqliteSettings, WebSettings
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
 from collector.web.operator import read_token
@@ -50,11 +54,12 @@ def open_store(settings: CollectorSettings) -> Store:
     if isinstance(settings.store, SqliteSettings):
         from collector.store.sqlite import SqliteStore  # noqa: PLC0415  # one of the two is needed
 
-        return SqliteStore(settings.store.path)
+        return SqliteStore(settings.store.path, keep_days=settings.store.keep_days)
     from collector.store.influx import InfluxStore  # noqa: PLC0415
 
     influx = settings.store
-    return InfluxStore(influx.url, read_secret(influx.token_file), influx.bucket, influx.org, influx.timeout_s)
+    token = read_secret(influx.token_file)
+    return InfluxStore(influx.url, token, influx.bucket, influx.org, influx.timeout_s, influx.rollups_bucket)
 
 
 def run(settings: CollectorSettings) -> int:
@@ -83,6 +88,7 @@ def run(settings: CollectorSettings) -> int:
         settings.completeness.every_s,
         timedelta(seconds=settings.completeness.grace_s),
     )
+    rollups = Rollups(store, registry.current, keep_days=settings.store.keep_days)
     commands = Commands()
     intake = Intake(
         settings.broker,
@@ -91,7 +97,7 @@ def run(settings: CollectorSettings) -> int:
         registry.current,
         dead_letters,
         metrics,
-        completeness.saw,
+        partial(_tell, (completeness.saw, rollups.saw)),
         commands=commands,
     )
     alerts = Alerts.of(settings, store, lines, completeness, metrics)
@@ -100,6 +106,9 @@ def run(settings: CollectorSettings) -> int:
         alerts=alerts.desk,
         courier=alerts.courier,
     )
+    minute = Minute(store, registry.current, intake.agents, lambda: completeness.latest, _limits(settings.assess))
+    lines.known.append(minute.of_lines)
+    lines.beside.append(minute.points)
     confirming = Confirming(
         lambda: lines.latest,
         commands,
@@ -118,6 +127,7 @@ def run(settings: CollectorSettings) -> int:
     page = _listen(settings.web)
     for part in (intake, alerts, lines, completeness):
         part.start()
+    rollups.start()
     if settings.assess.confirm:
         confirming.start()
     keeper.start()
@@ -140,6 +150,7 @@ def run(settings: CollectorSettings) -> int:
         confirming.stop()
         for part in (intake, lines, alerts, completeness):
             part.stop()
+        rollups.stop()
         store.close()
     log.info("collector ended")
     return 0
@@ -154,6 +165,16 @@ def _listen(web: WebSettings) -> socket.socket:
         raise Unusable(
             f"web: {web.host} port {web.port}: {os.strerror(error.errno or 0)}; choose another web.host or web.port"
         ) from error
+
+
+def _tell(listeners: Iterable[Callable[[Sequence[Point]], None]], points: Sequence[Point]) -> None:
+    """What was stored, to everybody who wants to know."""
+    for listener in listeners:
+        listener(points)
+
+
+def _limits(assess: AssessSettings) -> Limits:
+    return Limits(latency_ms=assess.latency_limit_ms, loss_percent=assess.loss_limit_percent)
 
 
 def _count(lines: LineStates, state: State) -> float:

@@ -11,10 +11,14 @@ from xomnet.values import Text
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0, le=1e7)]
+KeepDays = Annotated[int, Meta(ge=70, le=36_500)]
+"""Two months and some days at least: the month before is judged anew while results of it come late."""
 
 
 class SqliteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="sqlite"):
     path: Path
+    keep_days: KeepDays | None = None
+    """Results older than this are deleted; roll-ups stay. Absent: for ever."""
 
 
 class InfluxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="influx"):
@@ -23,6 +27,10 @@ class InfluxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bucket: Annotated[str, Meta(min_length=1)]
     org: str = "-"
     timeout_s: Positive = 10.0
+    keep_days: KeepDays | None = None
+    """What the bucket's own retention is: roll-ups of results that it has let go of are left as they are."""
+    rollups_bucket: Annotated[str, Meta(min_length=1)] | None = None
+    """Where the roll-ups go, to outlive the results; absent: into `bucket`."""
 
 
 class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +49,10 @@ class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     silent_after_s: Positive = 900.0
     confirm: bool = True
     """A line that leans to short is asked for a few more tests before anybody is told."""
+    latency_limit_ms: Positive = 100.0
+    """Median round trip of an hour; the FCC asks for 95 % of round trips at or below 100 ms of lines it pays for."""
+    loss_limit_percent: Annotated[float, Meta(ge=0, le=100)] = 2.0
+    """Of an hour's echoes; the share of failures that the Vietnamese rules for mobile data allowed in 2018."""
 
 
 class CompletenessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

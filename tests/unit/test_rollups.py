@@ -1,0 +1,275 @@
+"""The arithmetic of roll-ups: a line's hour, a place's day, a month's count, and what is said every minute."""
+
+import datetime as dt
+from statistics import median
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.account import Tally
+from collector.assess import Judgement
+from collector.minute import (
+    PROBLEMS,
+    Limits,
+    Unit,
+    latency_fields,
+    place_state_fields,
+    unit_state_point,
+    units_of,
+)
+from collector.points import SCHEMAS, Value
+from collector.rolling import (
+    by_place,
+    day_of,
+    hour_of,
+    hours_of,
+    line_fields,
+    month_fields,
+    place_fields,
+    place_month_fields,
+    place_points,
+    places_of,
+)
+from collector.rollups import MANY, _mark
+from collector.services import AgentSeen
+from collector.store import Download, HealthRow, LatencyFigures, LineId, OutageTotal
+from collector.verdict import VERDICTS, Verdict
+from tests.stored import row
+from xomnet.states import State
+
+NOW = dt.datetime(2026, 11, 20, 16, 59, tzinfo=dt.UTC)
+ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
+
+
+def download(mbps: float | None = 100.0, **more: object) -> Download:
+    return Download(NOW, mbps, **more)  # type: ignore[arg-type]
+
+
+downloads = st.lists(
+    st.builds(
+        Download,
+        at=st.just(NOW),
+        down_mbps=st.none() | st.floats(0, 1000),
+        flags=st.sampled_from([(), ("link_down",), ("wifi",), ("audit",)]),
+        error=st.none() | st.sampled_from(["timeout", "connect"]),
+        bytes=st.none() | st.integers(0, 10**9),
+        rtt_loaded_ms=st.none() | st.floats(0, 1000),
+    ),
+    max_size=12,
+)
+
+
+# --- hours and days
+
+
+def test_a_day_is_that_of_the_province() -> None:
+    day = day_of(NOW, ZONE)  # 23:59 on the 20th there
+    assert day.since == dt.datetime(2026, 11, 19, 17, tzinfo=dt.UTC)
+    assert day_of(NOW + dt.timedelta(minutes=1), ZONE).since == day.until
+    hours = hours_of(day)
+    assert (len(hours), hours[0].since, hours[-1].until) == (24, day.since, day.until)
+    assert hours[-1] == hour_of(NOW)
+
+
+# --- a line
+
+
+def test_the_figures_of_a_line_are_of_the_tests_that_count() -> None:
+    tests = [
+        download(100.0, bytes=5, rtt_loaded_ms=30.0),
+        download(200.0, bytes=7, rtt_loaded_ms=50.0),
+        download(900.0, flags=("wifi",), bytes=1),
+        download(None, error="connect", flags=("link_down",)),
+        download(None, error="timeout"),
+    ]
+    latency = LatencyFigures(12, 240, 234, 20.0, 41.0, 3.0)
+    fields = line_fields(tests, latency, OutageTotal(2, 90.5), 150)
+    assert fields == {
+        **{"tests": 5, "counted": 3, "failed": 2, "bytes": 13},
+        **{"median_mbps": 100.0, "mean_mbps": 100.0, "p5_mbps": 10.0, "p95_mbps": 190.0},
+        **{"target_mbps": 150.0, "ratio": 100 / 150, "rtt_loaded_ms": 40.0},
+        **{"rtt_ms": 20.0, "rtt_p95_ms": 41.0, "jitter_ms": 3.0, "loss_percent": 2.5, "probes": 12},
+        **{"outages": 2, "outage_s": 90.5},
+    }
+    assert set(fields) == set(SCHEMAS["line_hour"])
+
+
+def test_what_nothing_is_known_of_is_absent_and_never_0() -> None:
+    counts = {"tests": 0, "counted": 0, "failed": 0, "bytes": 0, "probes": 0, "outages": 0, "outage_s": 0.0}
+    assert line_fields([], None, None, 70) == {**counts, "target_mbps": 70.0}
+    excluded = line_fields([download(99.0, flags=("cpu_bound",))], LatencyFigures(1, 0, 0), None, 70)
+    assert not {"median_mbps", "ratio", "rtt_ms", "loss_percent"} & set(excluded)
+
+
+@given(downloads, st.randoms(use_true_random=False))
+def test_the_order_of_the_results_does_not_matter(tests: list[Download], draw: object) -> None:
+    mixed = list(tests)
+    draw.shuffle(mixed)  # type: ignore[attr-defined]
+    assert line_fields(mixed, None, None, 70) == line_fields(tests, None, None, 70)
+
+
+# --- a place
+
+
+def test_a_line_counts_for_its_province_each_level_of_its_area_and_its_isp() -> None:
+    assert list(places_of(row(LineId("nd-a-1", "4g")))) == [
+        ("all", ""),
+        ("area", "Nam Định"),
+        ("area", "Nam Định/Hải Hậu"),
+        ("area", "Nam Định/Hải Hậu/Hải Minh"),
+        ("isp", "VNPT"),
+    ]
+
+
+def test_access_types_are_never_mixed_and_the_province_has_no_name() -> None:
+    points = place_points(day_of(NOW, ZONE), [(row(LineId("a", "4g")), {}), (row(LineId("a", "ftth")), {})])
+    assert len(points) == 10
+    assert {point.fields["lines"] for point in points} == {1}
+    assert {"scope": "all", "access": "mobile"} in [dict(point.tags) for point in points]
+    assert {"scope": "isp", "place": "VNPT", "access": "fixed"} in [dict(point.tags) for point in points]
+
+
+def line(median_mbps: float, **more: Value) -> dict[str, Value]:
+    return {**line_fields([download(median_mbps, bytes=10)], None, None, 100), **more}
+
+
+def test_a_place_has_the_medians_and_the_sums_of_its_lines() -> None:
+    lines = [line(90.0, rtt_ms=10.0), line(100.0, rtt_ms=30.0), line(300.0, outage_s=4.5, outages=1), {}]
+    fields = place_fields(lines)
+    assert (fields["lines"], fields["measured"], fields["meeting"], fields["share"]) == (4, 3, 2, 2 / 3)
+    assert (fields["median_mbps"], fields["ratio"], fields["rtt_ms"], fields["target_mbps"]) == (100.0, 1.0, 20.0, 100)
+    assert (fields["tests"], fields["bytes"], fields["outages"], fields["outage_s"]) == (3, 30, 1, 4.5)
+    assert set(fields) <= set(SCHEMAS["place_day"])
+    nothing = place_fields([{}, {}])
+    assert (nothing["lines"], nothing["measured"], nothing["tests"]) == (2, 0, 0)
+    assert not {"share", "median_mbps", "ratio", "target_mbps"} & set(nothing)
+
+
+@given(st.lists(st.sampled_from(["a/b", "a/c", "a", "d"]), min_size=1), st.data())
+def test_a_place_counts_the_same_in_whatever_order_lines_come(areas: list[str], data: st.DataObject) -> None:
+    base = row(LineId("u", "4g"))
+    rows = [
+        (type(base)(f"u{n}", "4g", "mobile", "h", area, "ISP", base.from_), data.draw(st.floats(0, 300)))
+        for n, area in enumerate(areas)
+    ]
+    found = {(t["scope"], t.get("place", "")): sorted(members) for t, members in by_place(rows)}
+    assert found == {(t["scope"], t.get("place", "")): sorted(m) for t, m in by_place(reversed(rows))}
+    assert found["all", ""] == sorted(value for _, value in rows)
+    below_a = [value for one, value in rows if one.area.split("/")[0] == "a"]
+    assert found.get(("area", "a"), []) == sorted(below_a)
+    assert len(found.get(("isp", "ISP"), [])) == len(rows)
+
+
+# --- a month
+
+
+def test_a_month_is_written_with_its_verdict() -> None:
+    verdict = Verdict("met", 70.0, samples=120, days=30, expected=124, median_mbps=80.0, low_mbps=75.0)
+    fields = month_fields(verdict)
+    assert (fields["verdict"], VERDICTS[fields["verdict_code"]], fields["ratio"]) == ("met", "met", 80 / 70)  # type: ignore[index]
+    assert "high_mbps" not in fields
+    assert set(fields) <= set(SCHEMAS["line_month"])
+
+
+def test_the_share_of_a_months_place_is_of_what_was_decided() -> None:
+    months = [Verdict("met", 70.0, median_mbps=80.0), Verdict("not_met", 70.0, median_mbps=60.0)]
+    fields = place_month_fields([*months, Verdict("unmeasured", 70.0), Verdict("not_certain", 70.0, median_mbps=71.0)])
+    counts = {"lines": 4, "met": 1, "not_met": 1, "not_certain": 1, "unmeasured": 1}
+    assert fields == {**counts, "share": 0.5, "ratio": median([80, 60, 71]) / 70}
+    assert "share" not in place_month_fields([Verdict("unmeasured", 70.0)])
+
+
+# --- what came in
+
+
+def test_many_units_of_an_hour_are_all_of_them() -> None:
+    marks: dict[int, set[str] | None] = {}
+    for n in range(MANY - 1):
+        _mark(marks, 7, {f"u{n}"})
+    assert marks[7] is not None
+    _mark(marks, 7, {"u0"})
+    assert len(marks[7]) == MANY - 1
+    _mark(marks, 7, {"one more"})
+    assert marks == {7: None}
+    _mark(marks, 7, {"another"})
+    assert marks == {7: None}
+
+
+# --- every minute
+
+
+def test_a_place_now_counts_its_lines_by_state() -> None:
+    states: list[tuple[State, float | None]] = [
+        *(("meeting", 1.2), ("meeting", 1.1), ("short", 0.5), ("silent", 2.0), ("uncertain", 1.0)),
+        ("not_assessable", None),
+    ]
+    judgements = [
+        Judgement(state, 9, 100.0, median_mbps=None if ratio is None else ratio * 100) for state, ratio in states
+    ]
+    fields = place_state_fields(judgements)
+    counts = {"lines": 6, "meeting": 2, "short": 1, "silent": 1, "uncertain": 1, "not_assessable": 1}
+    assert fields == {**counts, "share": 2 / 3, "ratio": pytest.approx(1.1)}
+    assert set(fields) == set(SCHEMAS["place_state"])
+    assert "share" not in place_state_fields(judgements[3:])
+
+
+def test_latency_is_bad_above_its_limit_and_by_more_than_a_single_probe() -> None:
+    limits = Limits(latency_ms=100, loss_percent=2)
+    good = latency_fields(LatencyFigures(12, 240, 236, 100.0), limits)
+    assert good == {"rtt_ms": 100.0, "loss_percent": pytest.approx(5 / 3), "latency_bad": 0, "loss_bad": 0}
+    bad = latency_fields(LatencyFigures(12, 240, 120, 100.5), limits)
+    assert (bad["latency_bad"], bad["loss_bad"], bad["loss_percent"]) == (1, 1, 50.0)
+    assert latency_fields(LatencyFigures(2, 40, 20, 300.0), limits) == {"rtt_ms": 300.0, "loss_percent": 50.0}
+    assert latency_fields(LatencyFigures(12, 240, 0), limits) == {"loss_percent": 100.0, "loss_bad": 1}
+    assert latency_fields(LatencyFigures(12, 0, 0), limits) == {}
+
+
+HEALTHY = HealthRow(NOW - dt.timedelta(minutes=4), "1.0", 3.0, 20.0, 10**10, 3600.0, 5, True, 50.0, 0xF0000)
+
+
+ALL_THERE = Tally(10, 10)
+
+
+def unit(seen: bool | None = True, tally: Tally = ALL_THERE, **health: object) -> Unit:
+    named = {name: getattr(HEALTHY, name) for name in HEALTHY.__dataclass_fields__}
+    said = None if seen is None else AgentSeen("nd-a-1", seen, "1.0", NOW)
+    return Unit(row(LineId("nd-a-1", "4g")), NOW, said, HealthRow(**{**named, **health}), tally)
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (unit(), None),
+        (unit(seen=None), None),
+        (unit(seen=False), "offline"),
+        (unit(seen=None, at=NOW - dt.timedelta(hours=1)), "offline"),
+        (Unit(row(LineId("nd-a-1", "4g")), NOW), "offline"),
+        (unit(at=NOW - dt.timedelta(hours=1)), "no_health"),
+        (unit(throttled=0b0001), "under_voltage"),
+        (unit(throttled=0b0101, temp_c=90.0), "under_voltage"),
+        (unit(temp_c=80.0, throttled=0b0100), "hot"),
+        (unit(throttled=0b0010), "throttled"),
+        (unit(disk_free_bytes=10**8), "disk_full"),
+        (unit(clock_synced=False, spool_depth=10**6), "clock"),
+        (unit(spool_depth=100_000), "spool_full"),
+        (unit(tally=Tally(10, 9, missing=1)), "completeness"),
+        (unit(tally=Tally(10, 9, rejected=1)), None),
+    ],
+)
+def test_the_first_of_what_is_wrong_with_a_unit_is_its_problem(found: Unit, problem: str | None) -> None:
+    assert found.problem == problem
+    fields = unit_state_point(found).fields
+    assert (fields.get("problem"), fields["unhealthy"]) == (problem, int(problem is not None))
+    assert set(fields) <= set(SCHEMAS["unit_state"])
+    assert problem in (*PROBLEMS, None)
+
+
+def test_each_unit_has_one_point_with_what_is_known_of_it() -> None:
+    rows = [row(LineId("nd-a-1", "ftth")), row(LineId("nd-a-1", "4g")), row(LineId("nd-b-2", "ftth"))]
+    first, second = units_of(rows, NOW, [AgentSeen("nd-a-1", True, "1.0", NOW)], {"nd-a-1": HEALTHY}, None)
+    point = unit_state_point(first)
+    assert dict(point.tags) == {"agent": "nd-a-1", "hamlet": "Xóm 5", "area": "Nam Định/Hải Hậu/Hải Minh"}
+    assert (point.fields["age_s"], point.fields["temp_c"], point.fields["online"]) == (240.0, 50.0, 1)
+    assert unit_state_point(second).fields == {"online": 0, "unhealthy": 1, "problem": "offline"}
