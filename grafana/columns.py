@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from collector.minute import PROBLEMS
 from collector.verdict import VERDICTS, VerdictName
 from grafana.words import Words
 from xomnet.states import LOOKS, STATES, State
@@ -42,17 +43,13 @@ COUNT = Column("none", 0)
 BAD_COUNT = Column("none", 0, BAD_FROM_ONE)
 
 COLUMNS: dict[str, Column] = {
+    "Time": Column("dateTimeAsSystem"),
     "state_code": Column(codes="state"),
     "mark": Column(codes="mark"),
-    "verdict_code": Column(codes="verdict"),
     "access": Column(codes="access"),
     "median_mbps": MBPS,
-    "mean_mbps": MBPS,
-    "p5_mbps": MBPS,
-    "p95_mbps": MBPS,
     "low_mbps": MBPS,
     "high_mbps": MBPS,
-    "now_mbps": MBPS,
     "down_mbps": MBPS,
     "target_mbps": MBPS,
     "ratio": Column("percentunit", 0, GOOD_FROM_ONE),
@@ -63,12 +60,9 @@ COLUMNS: dict[str, Column] = {
     "samples": COUNT,
     "days": COUNT,
     "peak_samples": COUNT,
-    "excluded": COUNT,
-    "tests": COUNT,
     "lines": COUNT,
     "judged": COUNT,
     "units": COUNT,
-    "units_online": COUNT,
     "met": COUNT,
     "not_met": BAD_COUNT,
     "not_certain": Column("none", 0, WATCH_FROM_ONE),
@@ -86,22 +80,18 @@ COLUMNS: dict[str, Column] = {
     "missing": BAD_COUNT,
     "evicted": BAD_COUNT,
     "rejected": BAD_COUNT,
-    "outages": COUNT,
     "age_s": Column("s", 0, OLD),
     "since_s": Column("s", 0),
-    "outage_s": Column("s", 0),
-    "rtt_ms": MS,
     "rtt_loaded_ms": MS,
     "rtt_idle_ms": MS,
-    "rtt_p95_ms": MS,
-    "loss_percent": Column("percent", 1),
     "bytes": Column("decbytes", 1),
     "disk_free_bytes": Column("decbytes", 1),
     "temp_c": Column("celsius", 0, HOT),
     "spool_depth": COUNT,
     "online": Column(codes="yes_no"),
     "clock_synced": Column(codes="yes_no"),
-    "throttled": Column(codes="no_yes"),
+    "throttled": Column(codes="bits"),
+    "problem": Column("string", codes="problem"),
     "unhealthy": Column(codes="no_yes"),
     "maintenance": Column(codes="flag"),
     "acknowledged": Column(codes="flag"),
@@ -137,6 +127,14 @@ def mappings(codes: str, words: Words) -> list[dict[str, Any]]:
             options = [mapped(0, words("no"), RED, 0), mapped(1, words("yes"), GREEN, 1)]
         case "no_yes":
             options = [mapped(0, words("no"), GREEN, 0), mapped(1, words("yes"), RED, 1)]
+        case "bits":
+            some = {
+                "type": "range",
+                "options": {"from": 1, "to": 2**32, "result": {"text": words("yes"), "color": AMBER}},
+            }
+            return [{"type": "value", "options": dict([mapped(0, words("no"), GREEN, 0)])}, some]
+        case "problem":
+            options = [mapped(word, words("problems", word), RED, i) for i, word in enumerate(PROBLEMS)]
         case "flag":
             options = [mapped(0, "–", "text", 0), mapped(1, words("yes"), AMBER, 1)]
         case _:
