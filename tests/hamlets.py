@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from collector.alerts.alert import Rules as AlertRules
+from collector.alerts.book import AlertBook
+from collector.alerts.desk import Desk, Telling
 from collector.assess import Rules
 from collector.completeness import Completeness
 from collector.dead_letters import DeadLetters, letter
@@ -206,14 +209,20 @@ def services(
     dead.keep([letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
                letter("xomnet/v1/nd-yyen-0003/up", b"\xff\xfe", "malformed", "not JSON", now,
                       "nd-yyen-0003")])  # fmt: skip
+    lines = LineStates(store, lambda: registry, rules, interval_s)
+    completeness = Completeness(store, lambda: registry, dead, metrics)
+    desk = Desk(AlertBook(folder / "alerts.db"), store, AlertRules(), Telling(), rules.window,
+                lambda: completeness.latest, metrics)  # fmt: skip
+    lines.followers.append(desk.follow)
     return Services(
         store=store,
         registry=lambda: registry,
-        lines=LineStates(store, lambda: registry, rules, interval_s),
+        lines=lines,
         dead_letters=dead,
         metrics=metrics,
         agents=Heard(seen),
-        completeness=Completeness(store, lambda: registry, dead, metrics),
+        completeness=completeness,
+        alerts=desk,
     )
 
 

@@ -9,9 +9,11 @@ from msgspec import Meta, Struct
 from collector.alerts.alert import areas_of
 from collector.store import LineId
 from xomnet.registry import LineRow
-from xomnet.values import Instant, Name, Text
+from xomnet.values import Instant, Name
 
-Words = Annotated[Text, Meta(min_length=1, max_length=200)]
+_PLAIN = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+Words = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PLAIN)]
+Note = Annotated[str, Meta(max_length=200, pattern=_PLAIN)]
 LONGEST = dt.timedelta(days=366)
 
 
@@ -60,7 +62,7 @@ class Maintenance(MaintenanceAsked, frozen=True, kw_only=True, rename={"from_": 
 
 class AcknowledgeAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     by: Words
-    note: Annotated[Text, Meta(max_length=200)] = ""
+    note: Note = ""
     whole_alert: bool = False
     """Every line of the alert that this one belongs to."""
 

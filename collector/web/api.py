@@ -139,6 +139,8 @@ class Api:
 
     async def healthz(self, _: Request) -> Response:
         parts = {"store": await self._store_health(), "broker": self._broker_health(), "snapshot": self._age_health()}
+        if self._services.courier is not None:
+            parts["notify"] = self._services.courier.trouble(dt.datetime.now(dt.UTC)) or "ok"
         ok = all(part == "ok" for part in parts.values())
         check = views.HealthCheck(status="ok" if ok else "failing", version=__version__, **parts)
         return json(check, 200 if ok else 503, None if ok else {"Retry-After": "5"})

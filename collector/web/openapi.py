@@ -4,7 +4,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from collector.alerts.person import AcknowledgeAsked, Maintenance, MaintenanceAsked
 from collector.web import views
+from collector.web.alert_view import AcknowledgedList, AlertsView, MaintenanceList
 from collector.web.command_view import CommandView, Wanted
 from collector.web.completeness_view import Completeness
 from collector.web.query import MAX_RANGE
@@ -18,6 +20,7 @@ ANSWERS = (
     *(views.Lines, views.Line, views.SpeedHistory, views.LatencyHistory),
     *(views.Agents, Completeness, views.Rejected, views.HealthCheck, views.Error),
     *(Wanted, CommandView),
+    *(AlertsView, MaintenanceList, Maintenance, MaintenanceAsked, AcknowledgeAsked, AcknowledgedList),
 )
 
 Json = dict[str, Any]
@@ -70,6 +73,19 @@ def _paths() -> Json:
         "/api/v1/commands/{id}": _get(
             "What has become of a command", CommandView, [_path_name("id", "uuid")], ("400", "404")
         ),
+        "/api/v1/alerts": _get("What is open, and the messages that wait or were given up", AlertsView, [], ("400",)),
+        "/api/v1/lines/{agent}/{line}/acknowledge": {
+            "post": _change("Takes a line's present trouble on", line, {"200": AcknowledgedList}, AcknowledgeAsked)
+        },
+        "/api/v1/maintenance": {
+            **_get("When what happens to lines is meant", MaintenanceList, [], ("400",)),
+            "post": _change(
+                "Says so of a unit, a line, an area, a provider", [], {"201": Maintenance}, MaintenanceAsked
+            ),
+        },
+        "/api/v1/maintenance/{id}": {
+            "delete": _change("It is over now", [_path_name("id", "int64")], {"200": Maintenance})
+        },
         "/healthz": {
             "get": {
                 "summary": "Whether the collector works, and which part does not",
@@ -92,18 +108,31 @@ def _paths() -> Json:
 
 def _ask() -> Json:
     """POST of a command, by the operator."""
+    asked = _change("Asks a unit: measure, report, identify", [_path_name("agent")], {"200": CommandView}, Wanted)
+    asked["responses"]["202"] = _json("Not answered yet: ask again at Location", CommandView)
+    return asked
+
+
+def _change(
+    summary: str,
+    parameters: list[Json],
+    answers: dict[str, type[msgspec.Struct]],
+    body: type[msgspec.Struct] | None = None,
+) -> Json:
+    """What only the operator may do."""
     words = {
         **{"400": "Not what is wanted", "401": "The token is missing or wrong", "403": "No token is set"},
-        **{"404": "No such unit or line", "413": "Too large", "415": "Not JSON", "503": "Too many wait"},
+        **{"404": "No such thing", "409": "Not as things are", "413": "Too large", "415": "Not JSON"},
+        **{"429": "Too many wrong tokens", "503": "Not now; see Retry-After"},
     }
+    asked = {} if body is None else {"requestBody": {"required": True, **_json("What is wanted", body)}}
     return {
-        "summary": "Asks a unit: measure, report, identify",
+        "summary": summary,
         "security": [{"operator": []}],
-        "parameters": [_path_name("agent")],
-        "requestBody": {"required": True, **_json("The command", Wanted)},
+        "parameters": parameters,
+        **asked,
         "responses": {
-            "200": _json("What has become of it", CommandView),
-            "202": _json("Not answered yet: ask again at Location", CommandView),
+            **{status: _json("Done", answer) for status, answer in answers.items()},
             **{status: _json(word, views.Error) for status, word in words.items()},
         },
     }

@@ -185,6 +185,8 @@ class HealthCheck(View, frozen=True, kw_only=True, omit_defaults=True):
     broker: str
     snapshot: str
     version: str
+    notify: str | None = None
+    """Absent where nobody is told."""
 
 
 class Problem(View, frozen=True, kw_only=True, omit_defaults=True):

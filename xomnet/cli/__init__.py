@@ -13,6 +13,7 @@ from xomnet.cli.demo import demo
 from xomnet.cli.measure import measure
 from xomnet.cli.measure_server import measure_server
 from xomnet.cli.registry import check
+from xomnet.cli.upkeep import ack, maintenance
 
 app = typer.Typer(
     help="Measures every hamlet's Internet lines against the provincial targets, and loses no result on the way.",
@@ -26,6 +27,8 @@ registry = typer.Typer(help="The registry of lines.", no_args_is_help=True)
 
 app.command()(demo)
 app.command()(ask)
+app.command()(ack)
+app.add_typer(maintenance, name="maintenance")
 app.command()(measure)
 app.command("measure-server")(measure_server)
 app.add_typer(agent, name="agent")
@@ -68,6 +71,20 @@ def resend(
     """
     flags = [name for name, given in (("--dry-run", dry_run), ("--json", as_json)) if given]
     _become("collector.resend", "--config", str(config), *flags)
+
+
+@collector.command("notify-test")
+def notify_test(
+    config: Config = Path("/etc/xomnet/collector.yaml"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
+) -> None:
+    """Sends a test message to every channel of `notify.urls_file`, and says which did not take it.
+
+    Exit status: 0 all took it, 1 some did not, 2 the settings can't be used, or name nobody.
+
+    Example: xomnet collector notify-test --config /etc/xomnet/collector.yaml
+    """
+    _become("collector.alerts.notify_test", "--config", str(config), *(["--json"] if as_json else []))
 
 
 def _become(module: str, *arguments: str) -> None:

@@ -36,6 +36,13 @@ class Rest:
 
     def post(self, path: str, body: dict[str, Any], limit_s: float = 10.0) -> Any:
         """Raises RestError."""
+        return self._changed("POST", path, json.dumps(body).encode(), limit_s)
+
+    def delete(self, path: str, limit_s: float = 10.0) -> Any:
+        """Raises RestError."""
+        return self._changed("DELETE", path, None, limit_s)
+
+    def _changed(self, method: str, path: str, body: bytes | None, limit_s: float) -> Any:
         if self._token_file is None:
             raise RestError("no token file is given")
         try:
@@ -43,7 +50,7 @@ class Rest:
         except SecretError as error:
             raise RestError(str(error)) from error
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(self._url + path, json.dumps(body).encode(), headers)  # noqa: S310
+        request = urllib.request.Request(self._url + path, body, headers, method=method)  # noqa: S310
         return self._asked(request, limit_s)
 
     def _asked(self, request: urllib.request.Request, limit_s: float) -> Any:

@@ -1,0 +1,53 @@
+"""`python -m collector.alerts.notify_test`: a test message to every channel, now; says which failed."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from collector.alerts.send import Parcel, deliver
+from collector.alerts.texts import letter
+from collector.alerts.wiring import telling_of
+from collector.settings import CollectorSettings
+from xomnet.broker import SecretError
+from xomnet.settings import SettingsError, load
+
+
+def main() -> int:
+    """Exit status: 0 all took it, 1 some did not, 2 the settings can't be used, or name nobody."""
+    parser = argparse.ArgumentParser(prog="xomnet collector notify-test")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        telling = telling_of(load(arguments.config, CollectorSettings))
+    except (SettingsError, SecretError) as error:
+        return _refused(str(error), arguments.json)
+    if not telling.channels:
+        return _refused("nobody is told: notify.urls_file is not set, or names no address", arguments.json)
+    parcels = []
+    for channel in telling.channels:
+        t = telling.texts_for(channel)
+        said = [t.text("This is a test. Alerts of the hamlets' lines will come this way.")]
+        parcels.append(Parcel(channel.url, letter(t.text("xomnet: test message"), said, telling.public_url, "info")))
+    outcomes = {outcome.number: outcome.reason for outcome in deliver(parcels)}
+    found = [(channel.label, outcomes[number]) for number, channel in enumerate(telling.channels)]
+    if arguments.json:
+        rows = [{"channel": label, "sent": reason is None, "reason": reason} for label, reason in found]
+        print(msgspec.json.encode({"channels": rows}).decode())
+    else:
+        print("\n".join(f"{'✖' if reason else '✔'} {label}  {reason or ''}".rstrip() for label, reason in found))
+    return int(any(reason is not None for _, reason in found))
+
+
+def _refused(said: str, as_json: bool) -> int:
+    if as_json:
+        print(msgspec.json.encode({"error": said}).decode())
+    else:
+        print(said, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
