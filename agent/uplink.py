@@ -25,8 +25,8 @@ WINDOW = 64
 ANSWER_S, FIRST_RESEND_S, LAST_RESEND_S = 10.0, 30.0, 900.0
 """A resend comes at random between the first, which an answer may take, and a bound that doubles up to the last."""
 LOOK_EVERY_S = 2.0
-LET_GO_S = 10.0
-"""What is answered is deleted with the next commit, or after this: each write wears the card."""
+LET_GO_S = 400.0
+"""What is answered is deleted with the next commit, or after so long without one: each write wears the card."""
 HANGS_S = 180.0
 """Longer than finding the broker's name and connecting to it may take."""
 TAKEOVER_EVENT_S = 3_600.0
@@ -131,7 +131,7 @@ class Uplink(Handler):
             self._take_time(ack)
             for spool, seqs in answered:
                 self._spool.forget(seqs, spool, later=True)
-                self._let_go_at = self._let_go_at or time.monotonic() + LET_GO_S
+                self._let_go_at = time.monotonic() + LET_GO_S
         except SpoolError as error:
             log.error("acknowledged results stay", reason=str(error))
             return
