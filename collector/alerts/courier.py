@@ -42,8 +42,12 @@ class Courier(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
+        first = True
         while not self._ending.is_set():
             try:
+                if first:
+                    self._book.hasten(dt.datetime.now(dt.UTC))
+                    first = False
                 self.send_due(dt.datetime.now(dt.UTC))
             except sqlite3.Error as error:
                 log.error("outbox not read or written", reason=str(error))

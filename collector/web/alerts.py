@@ -4,13 +4,13 @@ import datetime as dt
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from collector.alerts.book import TooMany
-from collector.alerts.desk import Desk
 from collector.alerts.person import AcknowledgeAsked, MaintenanceAsked
 from collector.services import Services
 from collector.store import LineId
@@ -19,6 +19,9 @@ from collector.web.alert_view import AcknowledgedList, MaintenanceList, alerts_v
 from collector.web.api import json
 from collector.web.errors import RequestError, unknown_line
 from collector.web.operator import body_of, require_operator
+
+if TYPE_CHECKING:  # its texts are the page's
+    from collector.alerts.desk import Desk
 
 
 class AlertApi:
@@ -37,7 +40,7 @@ class AlertApi:
         ]
 
     @property
-    def _desk(self) -> Desk:
+    def _desk(self) -> "Desk":
         if self._services.alerts is None:
             raise RequestError(503, "alerts are not decided here", "alerts", "a running collector", 5)
         return self._services.alerts

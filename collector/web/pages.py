@@ -19,6 +19,7 @@ from collector.web.errors import RequestError, not_judged_yet, unknown_line
 from collector.web.line_page import History, line_page
 from collector.web.overview import overview
 from collector.web.reads import StoreReads
+from collector.web.standing import standing
 from collector.web.texts import LANGUAGES, Language, Texts
 from xomnet import __version__
 from xomnet.states import LOOKS
@@ -94,7 +95,12 @@ class Pages:
         found = self._services.completeness.latest
         complete = None if found is None else found.line(line).tally.ratio
         content = line_page(status, history, axis, hours, rules, t, now, complete)
-        return _page(request, "line.html", t, refresh_s=10 if hours <= 24 else 60, page=content)
+        may_change = request.app.state.operator_token is not None
+        said = standing(self._services.alerts, status, may_change, t, now)
+        return _page(
+            request, "line.html", t, refresh_s=10 if hours <= 24 else 60, page=content, standing=said,
+            may_change=may_change,
+        )  # fmt: skip
 
     def _status(self, line: LineId, now: dt.datetime) -> LineStatus:
         snapshot = self._services.lines.latest

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import nodes
 
+from collector.alerts import advice
 from collector.web import words
 from collector.web.pages import TEMPLATES, environment
 from collector.web.texts import CATALOGUE, Texts, vietnamese
 
-WEB = Path(words.__file__).parent
+WEB, ALERTS = Path(words.__file__).parent, Path(advice.__file__).parent
 VI, EN = Texts("vi"), Texts("en")
 
 
@@ -31,8 +32,8 @@ def ids_of_templates() -> set[str]:
 
 def ids_of_code() -> set[str]:
     """Constants given to `t.text` and `t.plural`; words kept in tables are added by name."""
-    found = {*words.ACCESS.values(), *words.FLAGS.values(), *words.ERRORS.values()}
-    for file in WEB.glob("*.py"):
+    found = {*words.ACCESS.values(), *words.FLAGS.values(), *words.ERRORS.values(), *advice.OF_FLAGS.values()}
+    for file in (*WEB.glob("*.py"), *ALERTS.glob("*.py")):
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if (
                 isinstance(call, ast.Call)

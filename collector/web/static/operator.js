@@ -1,0 +1,50 @@
+// The operator's buttons on the page of a line. The token stays in this tab.
+"use strict";
+(() => {
+  const place = document.getElementById("operator");
+  if (!place) return;
+  const { agent, line } = place.dataset;
+  const kept = { token: sessionStorage, by: localStorage };
+  document.body.classList.add("acts");
+
+  const requests = {
+    acknowledge: (form) => [`/api/v1/lines/${agent}/${line}/acknowledge`, { by: form.by.value, note: form.note.value }],
+    maintenance: (form) => {
+      const until = new Date(Date.now() + Number(form.hours.value) * 3600000).toISOString();
+      return ["/api/v1/maintenance", { agent, line, until, by: form.by.value, why: form.why.value }];
+    },
+  };
+
+  async function send(dialog, form) {
+    const [path, body] = requests[dialog.id](form.elements);
+    const headers = { "Authorization": `Bearer ${form.elements.token.value}`, "Content-Type": "application/json" };
+    const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(15000) });
+    if (!answer.ok) {
+      const { error } = await answer.json();
+      if (answer.status === 401) sessionStorage.removeItem("token");
+      throw new Error([error.what, error.allowed].filter(Boolean).join(" · "));
+    }
+    for (const [name, storage] of Object.entries(kept)) storage.setItem(name, form.elements[name].value);
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-opens]");
+    if (!button) return;
+    const dialog = document.getElementById(button.dataset.opens);
+    const form = dialog.querySelector("form");
+    for (const [name, storage] of Object.entries(kept)) form.elements[name].value = storage.getItem(name) ?? "";
+    dialog.querySelector(".said").textContent = "";
+    dialog.showModal();
+  });
+
+  for (const dialog of place.querySelectorAll("dialog")) {
+    dialog.querySelector("form").addEventListener("submit", (event) => {
+      if (event.submitter?.value !== "send") return;
+      event.preventDefault();
+      event.submitter.disabled = true;
+      send(dialog, event.target)
+        .then(() => { dialog.close(); location.reload(); }, (error) => { dialog.querySelector(".said").textContent = error.message; })
+        .finally(() => { event.submitter.disabled = false; });
+    });
+  }
+})();
