@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collector.minute import PROBLEMS
-from collector.verdict import VERDICTS, VerdictName
+from collector.verdict import VerdictName
 from grafana.words import Words
 from xomnet.states import LOOKS, STATES, State
 
@@ -116,11 +116,6 @@ def mappings(codes: str, words: Words) -> list[dict[str, Any]]:
             options = [mapped(i, words.state(s), LOOKS[s].colour, i) for i, s in enumerate(STATES)]
         case "mark":
             options = [mapped(i, LOOKS[s].mark, LOOKS[s].colour, i) for i, s in enumerate(STATES)]
-        case "verdict":
-            options = [
-                mapped(i, f"{VERDICT_MARKS[v][1]} {words('verdicts', v)}", LOOKS[VERDICT_MARKS[v][0]].colour, i)
-                for i, v in enumerate(VERDICTS)
-            ]
         case "access":
             options = [mapped(a, words("access", a), "text", i) for i, a in enumerate(("fixed", "mobile"))]
         case "yes_no":
@@ -150,8 +145,6 @@ def code_steps(codes: str) -> Steps:
     """The colours of codes as thresholds too, for panels that colour by these."""
     if codes in ("state", "mark"):
         return tuple((None if i == 0 else float(i), LOOKS[s].colour) for i, s in enumerate(STATES))
-    if codes == "verdict":
-        return tuple((None if i == 0 else float(i), LOOKS[VERDICT_MARKS[v][0]].colour) for i, v in enumerate(VERDICTS))
     return PLAIN
 
 

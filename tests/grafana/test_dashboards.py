@@ -1,9 +1,7 @@
 """Every panel of every dashboard asks a real database, and gets what the seeded province says."""
 
-import datetime as dt
 import json
 import math
-import uuid
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from grafana.words import words
 from tests.grafana import answers
 from tests.grafana.answers import ANSWERS, Asked, Rows
 from tests.grafana.expand import Choice, alls, expand, panel_span
-from tests.grafana.seeded import AREAS, ISPS, Seeded, seeded, store
+from tests.grafana.seeded import AREAS, ISPS, Seeded
 from tests.services import Influx
 
 CHOICES: dict[str, Choice] = {
@@ -23,18 +21,6 @@ CHOICES: dict[str, Choice] = {
 }
 CASES = [(key, panel) for key in DASHBOARDS for panel in words("vi").table["panels"][key]]
 CHOSEN = [(*case, chosen) for case in CASES for chosen in CHOICES if case[0] != "line" or chosen == "all"]
-
-
-@pytest.fixture(scope="module")
-def seed() -> Seeded:
-    return seeded(dt.datetime.now(dt.UTC))
-
-
-@pytest.fixture(scope="module")
-def database(influx: Influx, seed: Seeded) -> str:
-    name = f"grafana-{uuid.uuid4().hex[:12]}"
-    store(influx, name, [point for points in seed.points.values() for point in points])
-    return name
 
 
 def panel_of(key: str, panel: str) -> dict[str, Any]:

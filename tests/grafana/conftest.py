@@ -1,0 +1,22 @@
+"""The seeded province, in a database of the run."""
+
+import datetime as dt
+import uuid
+
+import pytest
+
+from tests.grafana.seeded import Seeded, seeded, store
+from tests.services import Influx
+
+
+@pytest.fixture(scope="session")
+def seed() -> Seeded:
+    return seeded(dt.datetime.now(dt.UTC))
+
+
+@pytest.fixture(scope="session")
+def database(influx: Influx, seed: Seeded) -> str:
+    """Its name; nobody writes into it."""
+    name = f"grafana-{uuid.uuid4().hex[:12]}"
+    store(influx, name, [point for points in seed.points.values() for point in points])
+    return name
