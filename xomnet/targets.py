@@ -34,9 +34,13 @@ class Targets:
 
     def down_mbps(self, access: Access, on: dt.date) -> float:
         """The target in force on a day; before the first one, the first."""
+        return self.in_force(access, on).down_mbps
+
+    def in_force(self, access: Access, on: dt.date) -> Target:
+        """The same with its date and source."""
         rows = self._by_access[access]
         in_force = [t for t in rows if t.from_ <= on] or rows[:1]
-        return in_force[-1].down_mbps
+        return in_force[-1]
 
 
 def load_targets(path: Path) -> Targets:

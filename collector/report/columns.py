@@ -1,0 +1,73 @@
+"""The rows behind every figure: one a line, the same in the CSV and in the spreadsheet."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+
+from collector.report.model import LineMonth, MonthlyReport
+
+Value = str | int | float | dt.datetime | None
+
+COLUMNS: Mapping[str, Callable[[LineMonth], Value]] = {
+    "agent": lambda line: line.row.agent,
+    "line": lambda line: line.row.line,
+    "access": lambda line: line.row.access,
+    "isp": lambda line: line.row.isp,
+    "hamlet_code": lambda line: line.row.hamlet_code,
+    "hamlet": lambda line: line.row.hamlet,
+    "area": lambda line: line.row.area,
+    "plan_mbps": lambda line: line.row.plan_mbps,
+    "target_mbps": lambda line: line.verdict.target_mbps,
+    "verdict": lambda line: line.verdict.verdict,
+    "reasons": lambda line: " ".join(line.verdict.reasons),
+    "median_mbps": lambda line: line.verdict.median_mbps,
+    "low_mbps": lambda line: line.verdict.low_mbps,
+    "high_mbps": lambda line: line.verdict.high_mbps,
+    "samples": lambda line: line.verdict.samples,
+    "days": lambda line: line.verdict.days,
+    "peak_samples": lambda line: line.verdict.peak_samples,
+    "failed": lambda line: line.verdict.failed,
+    "excluded": lambda line: line.verdict.excluded,
+    "expected": lambda line: line.verdict.expected,
+    "ratio": lambda line: line.verdict.ratio,
+    "mean_mbps": lambda line: line.verdict.mean_mbps,
+    "p5_mbps": lambda line: line.verdict.p5_mbps,
+    "p95_mbps": lambda line: line.verdict.p95_mbps,
+    "consistency": lambda line: line.verdict.consistency,
+    "change": lambda line: line.change,
+    "before_verdict": lambda line: line.before.verdict,
+    "before_median_mbps": lambda line: line.before.median_mbps,
+    "before_low_mbps": lambda line: line.before.low_mbps,
+    "before_high_mbps": lambda line: line.before.high_mbps,
+    "before_samples": lambda line: line.before.samples,
+    "outages": lambda line: line.outages,
+    "outage_s": lambda line: line.outage_s,
+    "longest_outage_s": lambda line: line.longest_outage_s,
+    "silent_days": lambda line: line.silent_days,
+    "unit_silent_days": lambda line: line.unit_silent_days,
+    "last_test_at": lambda line: line.last_test_at,
+    "failed_at": lambda line: " ".join(stamp(at) for at in line.failed_at),
+}
+"""Name -> figure; Mb/s, seconds, shares of 1. Absent is empty."""
+
+OF_THE_MONTH: Mapping[str, Callable[[MonthlyReport], Value]] = {
+    "month": lambda report: str(report.month),
+    "as_of": lambda report: report.as_of,
+}
+"""The same in every row."""
+
+HEADER = (*OF_THE_MONTH, *COLUMNS)
+
+
+def values(report: MonthlyReport, line: LineMonth) -> list[Value]:
+    """A row, in the order of HEADER."""
+    return [*(of(report) for of in OF_THE_MONTH.values()), *(of(line) for of in COLUMNS.values())]
+
+
+def stamp(at: dt.datetime) -> str:
+    """RFC 3339 in UTC, as everywhere."""
+    return at.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def harmless(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

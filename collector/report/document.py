@@ -1,0 +1,206 @@
+"""The report in a language: sentences and tables in the order of an administrative document. Pure."""
+
+from collections.abc import Sequence
+
+from collector.report import tables
+from collector.report.annex import annex_table
+from collector.report.blocks import Annex, Bars, Block, Document, Paragraph, Points, Section
+from collector.report.front import closing, front, opening
+from collector.report.method import method
+from collector.report.model import ACCESSES, LineMonth, MonthlyReport
+from collector.report.summary import (
+    area_under,
+    coverage,
+    grouped,
+    of_access,
+    of_change,
+    of_verdict,
+    shared_area,
+    tally,
+    troubles,
+)
+from collector.report.texts import CHANGES, LOOKS, ReportTexts
+from collector.settings import ReportSettings
+from collector.web.texts import Language
+from xomnet import __version__
+from xomnet.messages import Access
+
+MOST_BARS = 14
+"""Areas in one chart; more are in the table alone."""
+
+
+def document(report: MonthlyReport, head: ReportSettings, language: Language) -> Document:
+    """All of it, but for how it looks."""
+    t = ReportTexts(language)
+    return Document(
+        language=language,
+        front=front(t, report, head),
+        opening=opening(t, report),
+        sections=[
+            _summary(t, report),
+            *_by_access(t, report),
+            *_not_met(t, report),
+            _changes(t, report),
+            *_outages(t, report),
+            method(t),
+        ],
+        closing=closing(t, head),
+        annex=Annex(
+            kind=t.text("ANNEX"),
+            title=t.text("Every line in {month}", month=t.month(report.month)),
+            note=t.text("(With the report of {month}; speeds in Mb/s)", month=t.month(report.month)),
+            table=annex_table(t, report.lines, shared_area(report.lines)),
+        ),
+        page=t.text("xomnet {version} · figures of {when}", version=__version__, when=t.moment(report.made_at)),
+    )
+
+
+def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
+    covered, trouble = coverage(report.lines), troubles(report.lines)
+    changes = {change: len(of_change(report.lines, change)) for change in CHANGES}
+    points = [
+        t.text(
+            "Coverage: {measured} of {hamlets} hamlets in the registry ({share}) have a line whose tests count;"
+            " {lines} lines in all.",
+            measured=t.number(covered.measured, 0),
+            hamlets=t.number(covered.hamlets, 0),
+            share=t.percent(covered.share),
+            lines=t.number(len(report.lines), 0),
+        ),
+        *(_sentence(t, report, access) for access in ACCESSES),
+        t.text(
+            "Against {month}: {improved} lines improved, {worsened} worsened. Outages: {outages}, {hours} in all."
+            " Units without a test for a day or longer: {silent}.",
+            month=t.month(report.month.previous),
+            improved=t.number(changes["improved"], 0),
+            worsened=t.number(changes["worsened"], 0),
+            outages=t.number(trouble.outages, 0),
+            hours=t.hours(trouble.outage_s),
+            silent=t.number(trouble.silent_units, 0),
+        ),
+    ]
+    chart = tables.bars(
+        t,
+        t.text("Lines by verdict"),
+        [(_named(t, report, access), of_access(report.lines, access)) for access in ACCESSES],
+    )
+    return Section(t.text("1. Summary"), 1, [Points(points), chart])
+
+
+def _named(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
+    target = t.target(report.targets[access].down_mbps)
+    return t.text("{access} (target {target} Mb/s)", access=t.access(access), target=target)
+
+
+def _sentence(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
+    lines = of_access(report.lines, access)
+    if not lines:
+        return t.text("{name}: no line is registered.", name=_named(t, report, access))
+    found = tally(lines)
+    target = report.targets[access].down_mbps
+    return t.text(
+        "{name}: {met} of {lines} lines MET, {not_met} NOT MET, {not_certain} NOT CERTAIN, {unmeasured} NOT MEASURED;"
+        " median of the lines' medians {median} Mb/s.",
+        name=_named(t, report, access),
+        lines=t.number(found.lines, 0),
+        median=tables.mbps(t, found.median_mbps, target).text,
+        **{name: t.number(found.by_verdict[name], 0) for name in LOOKS},
+    )
+
+
+def _by_access(t: ReportTexts, report: MonthlyReport) -> list[Section]:
+    sections = [Section(t.text("2. Results by area and provider"), 1, [Paragraph(_how_counted(t))])]
+    of_area = area_under(report.lines)
+    for number, access in enumerate(ACCESSES, 1):
+        lines = of_access(report.lines, access)
+        if not lines:
+            continue
+        target = report.targets[access].down_mbps
+        areas = grouped(lines, of_area)
+        blocks: list[Block] = [tables.by_area(t, lines, report.lines, target)]
+        if 1 < len(areas) <= MOST_BARS:
+            blocks.append(_area_chart(t, areas))
+        blocks.append(tables.by_isp(t, lines, target))
+        own = sum(line.row.target_mbps is not None for line in lines)
+        if own:
+            said = t.text(
+                "{n} of these lines have a target of their own in the registry and are judged by it.",
+                n=t.number(own, 0),
+            )
+            blocks.append(Paragraph(said))
+        sections.append(Section(f"2.{number}. {_named(t, report, access)}", 2, blocks))
+    return sections
+
+
+def _area_chart(t: ReportTexts, areas: dict[str, list[LineMonth]]) -> Bars:
+    return tables.bars(t, t.text("Lines by verdict and area"), list(areas.items()))
+
+
+def _how_counted(t: ReportTexts) -> str:
+    return t.text(
+        "Share met: of the lines with a certain verdict, met or not. A hamlet with several lines of one access type"
+        " counts by its worst line that was measured."
+    )
+
+
+def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:
+    under = shared_area(report.lines)
+    parts: Sequence[tuple[str, str, Sequence[LineMonth], tables.LinesTable]] = [
+        (
+            t.text("3.1. Lines that do not meet the target"),
+            t.text("None."),
+            of_verdict(report.lines, "not_met"),
+            tables.not_met,
+        ),
+        (
+            t.text("3.2. Lines whose verdict is not certain"),
+            t.text("None."),
+            of_verdict(report.lines, "not_certain"),
+            tables.not_certain,
+        ),
+        (t.text("3.3. Lines not measured"), t.text("None."), of_verdict(report.lines, "unmeasured"), tables.unmeasured),
+    ]
+    sections = [Section(t.text("3. Lines that are not met"), 1, [])]
+    for title, none, lines, table in parts:
+        sections.append(Section(title, 2, [table(t, lines, under) if lines else Paragraph(none)]))
+    return sections
+
+
+def _changes(t: ReportTexts, report: MonthlyReport) -> Section:
+    month = t.month(report.month.previous)
+    said = t.text(
+        "Against {month}. Improved or worsened: the 95 % intervals of the two months do not meet. Where they do,"
+        " another verdict may be chance.",
+        month=month,
+    )
+    blocks: list[Block] = [Paragraph(said)]
+    for change in CHANGES:
+        lines = of_change(report.lines, change)
+        blocks.append(Paragraph(t.text(CHANGES[change], n=t.number(len(lines), 0)), strong=True))
+        if lines:
+            blocks.append(tables.changed(t, lines, shared_area(report.lines)))
+    return Section(t.text("4. What improved and what worsened"), 1, blocks)
+
+
+def _outages(t: ReportTexts, report: MonthlyReport) -> list[Section]:
+    under = shared_area(report.lines)
+    with_outages = sorted((line for line in report.lines if line.outages), key=lambda line: -line.outage_s)
+    silent = [line for line in report.lines if line.unit_silent_days]
+    failed = sorted((line for line in report.lines if line.failed_at), key=lambda line: -line.verdict.failed)
+    none = Paragraph(t.text("None."))
+    named = t.text(
+        "A test that fails while the line is down counts as 0 Mb/s: here are all of them. A cable pulled out or a modem"
+        " switched off looks the same: ask the technician before anybody is blamed."
+    )
+    return [
+        Section(t.text("5. Outages, silent units, tests that count as 0"), 1, []),
+        Section(t.text("5.1. Outages"), 2, [tables.outages(t, with_outages, under) if with_outages else none]),
+        Section(
+            t.text("5.2. Units without a test on whole days"), 2, [tables.silent(t, silent, under) if silent else none]
+        ),
+        Section(
+            t.text("5.3. Tests that count as 0"),
+            2,
+            [Paragraph(named), tables.failed(t, failed, under)] if failed else [none],
+        ),
+    ]

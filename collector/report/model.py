@@ -1,0 +1,71 @@
+"""The officer's month as values: each line with its verdict and all else that the report says of it. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from collector.verdict import Month, Verdict
+from xomnet.messages import Access
+from xomnet.registry import LineRow
+from xomnet.targets import Target
+
+ACCESSES: tuple[Access, ...] = ("mobile", "fixed")
+"""In the order of the report."""
+
+Change = Literal["improved", "worsened", "open"]
+"""Against the month before: the interval of the median lies wholly above it, wholly below it; or the verdict is another
+one while the intervals overlap, or one is missing: whether the line changed is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineMonth:
+    """A registered line and its month."""
+
+    row: LineRow
+    verdict: Verdict
+    before: Verdict
+    """Of the month before."""
+    failed_at: tuple[dt.datetime, ...] = ()
+    """When the tests were that count as 0."""
+    outages: int = 0
+    """That touch the month."""
+    outage_s: float = 0.0
+    """What of them lies in it."""
+    longest_outage_s: float = 0.0
+    silent_days: int = 0
+    """Whole days since it was registered without a download test, not even a failed one."""
+    unit_silent_days: int = 0
+    """Those on which no line of its unit sent one."""
+    last_test_at: dt.datetime | None = None
+    """The last test of the month, of whatever outcome."""
+
+    @property
+    def change(self) -> Change | None:
+        """None where there is nothing to say: the line was not measured in one of the months, or is as it was."""
+        now, then = self.verdict, self.before
+        if "unmeasured" in (now.verdict, then.verdict):
+            return None
+        if now.low_mbps is not None and then.high_mbps is not None and now.low_mbps > then.high_mbps:
+            return "improved"
+        if now.high_mbps is not None and then.low_mbps is not None and now.high_mbps < then.low_mbps:
+            return "worsened"
+        return "open" if now.verdict != then.verdict else None
+
+
+@dataclass(frozen=True, slots=True)
+class MonthlyReport:
+    """All lines of a month, in the order of area and hamlet."""
+
+    month: Month
+    area: str | None
+    """The area that was asked for; None for all."""
+    made_at: dt.datetime
+    targets: Mapping[Access, Target]
+    """Those in force at the end of the month, or now."""
+    lines: Sequence[LineMonth]
+
+    @property
+    def as_of(self) -> dt.datetime | None:
+        """Until when the figures reach; None where the month is over."""
+        return self.made_at if self.made_at < self.month.until() else None

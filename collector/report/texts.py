@@ -1,0 +1,89 @@
+"""What the report says, in Vietnamese and English. Message ids are the English sentences, as on the page."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from babel.messages.pofile import read_po
+
+from collector.report.model import Change
+from collector.verdict import MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID, Month, Reason, VerdictName
+from collector.web.texts import Texts
+from xomnet.messages import Access
+from xomnet.states import Look
+
+CATALOGUE = Path(__file__).parent / "locale" / "vi.po"
+
+LOOKS: Mapping[VerdictName, Look] = {
+    "met": Look("●", "MET", "ĐẠT", "#2e7d32"),
+    "not_met": Look("▼", "NOT MET", "CHƯA ĐẠT", "#c62828"),
+    "not_certain": Look("◐", "NOT CERTAIN", "CHƯA ĐỦ CHẮC CHẮN", "#a15c00"),
+    "unmeasured": Look("–", "NOT MEASURED", "CHƯA ĐO ĐƯỢC", "#6b7280"),
+}
+"""In the order of every table: the good first, as an office counts."""
+
+ACCESS: Mapping[Access, str] = {"mobile": "Mobile", "fixed": "Fixed"}
+
+REASONS: Mapping[Reason, str] = {
+    "few_tests": "fewer than {tests} tests that count",
+    "few_days": "tests on fewer than {days} days",
+    "few_peak": "fewer than {peak} tests in the peak hours",
+    "few_valid": "less than {valid} of the schedule gave a test that counts",
+    "undecided": "the target lies within the interval",
+    "not_assessable": "the plan or the unit's port is slower than the target",
+}
+
+CHANGES: Mapping[Change, str] = {
+    "improved": "Improved: {n}",
+    "worsened": "Worsened: {n}",
+    "open": "Another verdict, not certainly another speed: {n}",
+}
+
+KINDS = {"KH": "Kế hoạch", "QĐ": "Quyết định", "NQ": "Nghị quyết", "CT": "Chỉ thị"}
+"""What a document's number says of its kind: 137/KH-UBND."""
+
+
+@cache
+def vietnamese() -> dict[str, str]:
+    """English id -> Vietnamese."""
+    with CATALOGUE.open("rb") as file:
+        return {str(m.id): str(m.string) for m in read_po(file, locale="vi") if m.id}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTexts(Texts):
+    """Numbers and times as on the page; the sentences are the report's own."""
+
+    def text(self, english: str, /, **values: object) -> str:
+        found = vietnamese()[english] if self.language == "vi" else english
+        return found.format(**values) if values else found
+
+    def verdict(self, verdict: VerdictName) -> str:
+        return LOOKS[verdict].vi if self.language == "vi" else LOOKS[verdict].en
+
+    def access(self, access: Access) -> str:
+        return self.text(ACCESS[access])
+
+    def reason(self, reason: Reason) -> str:
+        """Why a verdict is not certain, with the limit in force."""
+        return self.text(REASONS[reason], tests=MIN_TESTS, days=MIN_DAYS, peak=MIN_PEAK, valid=self.percent(MIN_VALID))
+
+    def month(self, month: Month) -> str:
+        """11/2026, November 2026."""
+        return f"{month.month}/{month.year}" if self.language == "vi" else self._format(month.since(), "MMMM yyyy")
+
+    def day(self, day: dt.date) -> str:
+        return day.strftime("%d/%m/%Y") if self.language == "vi" else f"{day.day} {day:%B %Y}"
+
+    def document(self, source: str) -> str:
+        """The kind of a document before its number: Kế hoạch 137/KH-UBND."""
+        kind = source.partition("/")[2].partition("-")[0]
+        return f"{KINDS.get(kind, 'văn bản')} {source}" if self.language == "vi" else source
+
+    def hours(self, seconds: float) -> str:
+        """A length of time in hours, to a tenth; of less than an hour in minutes."""
+        if seconds < 3600:
+            return self.text("{n} min", n=self.number(seconds / 60, 0))
+        return self.text("{n} h", n=self.number(seconds / 3600, 1))
