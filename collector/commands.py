@@ -121,7 +121,7 @@ class Commands:
         now = self._now()
         for entry in self._entries.values():
             if entry.asked.outcome == "waiting" and now > entry.asked.command.expires + self._grace:
-                self._end(entry, "no_answer", detail="the unit has not answered: switched off, busy, or of version 0.1")
+                self._end(entry, "no_answer", detail="the unit has not answered: away, busy, or too old for commands")
 
     def _end(self, entry: _Entry, outcome: Outcome, reply: Reply | None = None, detail: str | None = None) -> None:
         entry.asked = replace(entry.asked, outcome=outcome, reply=reply, detail=detail)
@@ -151,7 +151,7 @@ class Commands:
             entry = None if id_ is None else self._entries.get(id_)
             if entry is None or reason is None or entry.asked.outcome != "waiting":
                 return
-            self._end(entry, "undelivered", detail=f"nobody took it: {reason}; the unit is offline, or of version 0.1")
+            self._end(entry, "undelivered", detail=f"{reason}: the unit is offline, or too old for commands")
 
     def connected(self) -> None:
         """Packet ids begin anew with a connection."""
