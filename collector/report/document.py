@@ -56,8 +56,7 @@ def document(report: MonthlyReport, head: ReportSettings, language: Language) ->
 
 
 def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
-    covered, trouble = coverage(report.lines), troubles(report.lines)
-    changes = {change: len(of_change(report.lines, change)) for change in CHANGES}
+    covered = coverage(report.lines)
     points = [
         t.text(
             "Coverage: {measured} of {hamlets} hamlets in the registry ({share}) have a line whose tests count;"
@@ -68,16 +67,7 @@ def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
             lines=t.number(len(report.lines), 0),
         ),
         *(_sentence(t, report, access) for access in ACCESSES),
-        t.text(
-            "Against {month}: {improved} lines improved, {worsened} worsened. Outages: {outages}, {hours} in all."
-            " Units without a test for a day or longer: {silent}.",
-            month=t.month(report.month.previous),
-            improved=t.number(changes["improved"], 0),
-            worsened=t.number(changes["worsened"], 0),
-            outages=t.number(trouble.outages, 0),
-            hours=t.hours(trouble.outage_s),
-            silent=t.number(trouble.silent_units, 0),
-        ),
+        f"{_compared(t, report)} {_troubles(t, report)}",
     ]
     chart = tables.bars(
         t,
@@ -85,6 +75,28 @@ def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
         [(_named(t, report, access), of_access(report.lines, access)) for access in ACCESSES],
     )
     return Section(t.text("1. Summary"), 1, [Points(points), chart])
+
+
+def _compared(t: ReportTexts, report: MonthlyReport) -> str:
+    month = t.month(report.month.previous)
+    if not report.compared:
+        return t.text("The results of {month} are no longer kept: nothing is compared with it.", month=month)
+    return t.text(
+        "Against {month}: {improved} lines improved, {worsened} worsened.",
+        month=month,
+        improved=t.number(len(of_change(report.lines, "improved")), 0),
+        worsened=t.number(len(of_change(report.lines, "worsened")), 0),
+    )
+
+
+def _troubles(t: ReportTexts, report: MonthlyReport) -> str:
+    found = troubles(report.lines)
+    return t.text(
+        "Outages: {outages}, {hours} in all. Units without a test for a day or longer: {silent}.",
+        outages=t.number(found.outages, 0),
+        hours=t.hours(found.outage_s),
+        silent=t.number(found.silent_units, 0),
+    )
 
 
 def _named(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
@@ -167,6 +179,9 @@ def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:
 
 
 def _changes(t: ReportTexts, report: MonthlyReport) -> Section:
+    title = t.text("4. What improved and what worsened")
+    if not report.compared:
+        return Section(title, 1, [Paragraph(_compared(t, report))])
     month = t.month(report.month.previous)
     said = t.text(
         "Against {month}. Improved or worsened: the 95 % intervals of the two months do not meet. Where they do,"
@@ -179,7 +194,7 @@ def _changes(t: ReportTexts, report: MonthlyReport) -> Section:
         blocks.append(Paragraph(t.text(CHANGES[change], n=t.number(len(lines), 0)), strong=True))
         if lines:
             blocks.append(tables.changed(t, lines, shared_area(report.lines)))
-    return Section(t.text("4. What improved and what worsened"), 1, blocks)
+    return Section(title, 1, blocks)
 
 
 def _outages(t: ReportTexts, report: MonthlyReport) -> list[Section]:

@@ -25,21 +25,31 @@ class ReportError(Exception):
 
 
 def gather(
-    store: Store, registry: Registry, targets: Targets, month: Month, area: str | None, now: dt.datetime
+    store: Store,
+    registry: Registry,
+    targets: Targets,
+    month: Month,
+    area: str | None,
+    now: dt.datetime,
+    kept_since: dt.datetime | None = None,
 ) -> MonthlyReport:
     """The month of every line registered at its end, or now, by its registry row of then. Days are those of the
-    registry's zone. Raises ReportError or StoreUnavailable.
+    registry's zone; results from before `kept_since` are no longer in the store. Raises ReportError or
+    StoreUnavailable.
     """
     since, until = bounds(registry, month, now)
     if since > now:
         raise ReportError(f"{month} has not begun; the present month is {Month.of(now)}")
+    if kept_since is not None and since < kept_since:
+        raise ReportError(f"the results of {month} are no longer all kept: store.keep_days lets go of what is older")
     end = until - TICK
     every = sorted(registry.current(end), key=_by_place)
     rows = lines_of(every, area, month)
     units = {row.agent for row in rows}
     with_neighbours = {_id(row): row for row in every if row.agent in units}
     samples = monthly_samples(store, since, until, with_neighbours)
-    before = monthly_samples(store, *bounds(registry, month.previous, now), with_neighbours)
+    compared = kept_since is None or bounds(registry, month.previous, now)[0] >= kept_since
+    before = monthly_samples(store, *bounds(registry, month.previous, now), with_neighbours) if compared else {}
     heard = {line: test_days(samples.get(line, ()), registry) for line in with_neighbours}
     due = {line: registered_days(registry, line, month, now) for line in with_neighbours}
     lines = []
@@ -65,7 +75,7 @@ def gather(
         )
     day = end.astimezone(registry.zone).date()
     in_force = {access: targets.in_force(access, day) for access in ACCESSES}
-    return MonthlyReport(month, area, now, in_force, lines)
+    return MonthlyReport(month, area, now, in_force, lines, compared)
 
 
 def bounds(registry: Registry, month: Month, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:

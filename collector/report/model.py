@@ -64,6 +64,8 @@ class MonthlyReport:
     targets: Mapping[Access, Target]
     """Those in force at the end of the month, or now."""
     lines: Sequence[LineMonth]
+    compared: bool = True
+    """False where the results of the month before are no longer all kept."""
 
     @property
     def as_of(self) -> dt.datetime | None:

@@ -13,6 +13,7 @@ from xomnet.cli.demo import demo
 from xomnet.cli.measure import measure
 from xomnet.cli.measure_server import measure_server
 from xomnet.cli.registry import check
+from xomnet.cli.report import report
 from xomnet.cli.upkeep import ack, maintenance
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command()(ack)
 app.add_typer(maintenance, name="maintenance")
 app.command()(measure)
 app.command("measure-server")(measure_server)
+app.command()(report)
 app.add_typer(agent, name="agent")
 app.add_typer(collector, name="collector")
 app.add_typer(registry, name="registry")

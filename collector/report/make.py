@@ -1,0 +1,163 @@
+"""From settings to a file's bytes: what `xomnet report` asks for."""
+
+import datetime as dt
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from collector.report.document import document
+from collector.report.gather import ReportError, gather
+from collector.report.model import ACCESSES, MonthlyReport
+from collector.report.summary import coverage, of_access, of_change, tally, troubles
+from collector.run import open_store
+from collector.settings import CollectorSettings, SqliteSettings
+from collector.store import StoreUnavailable
+from collector.verdict import Month
+from collector.web.texts import Language
+from xomnet.broker import SecretError
+from xomnet.defaults import config_file
+from xomnet.registry import RegistryError, load_registry
+from xomnet.settings import SettingsError, load
+from xomnet.targets import load_targets
+
+Format = Literal["pdf", "docx", "xlsx", "csv", "html"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+ERRORS = (ReportError, RegistryError, SecretError, SettingsError, StoreUnavailable)
+"""What a person must hear of; each is a sentence."""
+
+INSTALL: Mapping[str, str] = {
+    "libs": "pip install 'xomnet[report]'",
+    "pango": "apt-get install libpangoft2-1.0-0 fonts-liberation",
+}
+
+
+def format_of(file: Path) -> Format:
+    """By the name's ending. Raises ReportError."""
+    for known in FORMATS:
+        if file.suffix.lower() == f".{known}":
+            return known
+    raise ReportError(f"{file}: a report is written as {', '.join(f'.{known}' for known in FORMATS)}")
+
+
+def settings(file: Path) -> CollectorSettings:
+    """Raises SettingsError."""
+    return load(file, CollectorSettings)
+
+
+def month_of(text: str) -> Month:
+    """Raises ReportError."""
+    try:
+        return Month.parse(text)
+    except ValueError as error:
+        raise ReportError(str(error)) from error
+
+
+def read(given: CollectorSettings, month: Month, area: str | None, now: dt.datetime) -> MonthlyReport:
+    """The month from the store and the registry that the settings name; a collector may run beside.
+
+    Raises ReportError, RegistryError, SecretError, SettingsError or StoreUnavailable.
+    """
+    if isinstance(given.store, SqliteSettings) and not given.store.path.exists():
+        raise ReportError(f"store.path: there is no {given.store.path}; name the file that the collector writes")
+    targets = load_targets(given.targets or config_file("targets.yaml"))
+    registry = load_registry(given.registry, targets)
+    keep = given.store.keep_days
+    kept_since = None if keep is None else now - dt.timedelta(days=keep)
+    store = open_store(given)
+    try:
+        return gather(store, registry, targets, month, area, now, kept_since)
+    finally:
+        store.close()
+
+
+def printed(report: MonthlyReport, given: CollectorSettings, language: Language, form: Format) -> bytes:
+    """The file. Raises ReportError where what it takes is not installed."""
+    try:
+        return _printed(report, given, language, form)
+    except ImportError as error:
+        raise ReportError(f"{error.name} is not installed, which .{form} needs: {INSTALL['libs']}") from error
+    except OSError as error:  # weasyprint looks for pango when it is loaded
+        raise ReportError(f"a library that .{form} needs is missing ({error}): {INSTALL['pango']}") from error
+
+
+def _printed(report: MonthlyReport, given: CollectorSettings, language: Language, form: Format) -> bytes:
+    # each format loads its own library, and only when it is asked for
+    if form == "csv":
+        from collector.report.as_csv import as_csv  # noqa: PLC0415
+
+        return as_csv(report, language)
+    said = document(report, given.report, language)
+    match form:
+        case "html":
+            from collector.report.as_html import as_html  # noqa: PLC0415
+
+            return as_html(said)
+        case "pdf":
+            from collector.report.as_pdf import as_pdf  # noqa: PLC0415
+
+            return as_pdf(said)
+        case "docx":
+            from collector.report.as_docx import as_docx  # noqa: PLC0415
+
+            return as_docx(said)
+        case "xlsx":
+            from collector.report.as_xlsx import as_xlsx  # noqa: PLC0415
+
+            return as_xlsx(said, report, language)
+
+
+def check_folder(file: Path) -> None:
+    """Raises ReportError where a file can't be written, before an hour is spent on it."""
+    if file.is_dir():
+        raise ReportError(f"{file} is a folder; name a file")
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise ReportError(f"{file} can't be written: {error.strerror or error}") from error
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """The whole file or none: what stood there before stays until the new one is on the disk. Raises ReportError."""
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with new.open("xb") as to:
+            to.write(content)
+            to.flush()
+            os.fsync(to.fileno())
+        new.replace(file)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise ReportError(f"{file} can't be written: {error.strerror or error}") from error
+
+
+def summary(report: MonthlyReport) -> dict[str, Any]:
+    """The figures of the summary, for programs."""
+    covered, found = coverage(report.lines), troubles(report.lines)
+    by_access: dict[str, Any] = {}
+    for access in ACCESSES:
+        own = tally(of_access(report.lines, access))
+        by_access[access] = {
+            "target_mbps": report.targets[access].down_mbps,
+            "lines": own.lines,
+            **own.by_verdict,
+            "share_met": own.share_met,
+            "median_mbps": own.median_mbps,
+            "hamlets": own.hamlets,
+            "hamlets_met": own.hamlets_by_verdict["met"],
+        }
+    return {
+        "lines": len(report.lines),
+        "hamlets": covered.hamlets,
+        "hamlets_measured": covered.measured,
+        **by_access,
+        "improved": len(of_change(report.lines, "improved")) if report.compared else None,
+        "worsened": len(of_change(report.lines, "worsened")) if report.compared else None,
+        "outages": found.outages,
+        "outage_s": found.outage_s,
+        "silent_units": found.silent_units,
+        "failed": found.failed,
+    }
