@@ -94,7 +94,7 @@ def main() -> int:
             if service is None:
                 reason: str | None = "apprise does not know such an address"
             else:
-                html = service.notify_format == apprise.NotifyFormat.HTML
+                html = service.resolve_format(apprise.NotifyFormat.TEXT) == apprise.NotifyFormat.HTML
                 sent = service.notify(
                     body=parcel.message.html if html else parcel.message.text,
                     title=parcel.message.title,
