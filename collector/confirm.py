@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from collector.alerts.person import Maintenance
 from collector.commands import GRACE, Asked, Commands, TooMany
 from collector.lines import LineStatus, Snapshot
 from collector.store import LineId
@@ -113,6 +114,18 @@ def choose(
             waiting.add(line.agent)
             chosen.append(Wanted(line, server))
     return chosen
+
+
+def worked_on(
+    windows: Callable[[dt.datetime], Sequence[Maintenance]],
+) -> Callable[[dt.datetime], Callable[[LineRow], bool]]:
+    """Which lines are in maintenance at a time, from the windows that people gave."""
+
+    def at(now: dt.datetime) -> Callable[[LineRow], bool]:
+        active = [window for window in windows(now) if window.active(now)]
+        return lambda row: any(window.covers(row) for window in active)
+
+    return at
 
 
 def outcome_of(one: Confirmation, found: Asked | None, now: dt.datetime) -> str:

@@ -17,7 +17,7 @@ from collector.alerts.wiring import Alerts
 from collector.assess import Rules
 from collector.commands import Commands
 from collector.completeness import Completeness
-from collector.confirm import Confirming
+from collector.confirm import Confirming, worked_on
 from collector.dead_letters import DeadLetters
 from collector.intake import Intake
 from collector.lines import LineStates
@@ -113,7 +113,7 @@ def run(settings: CollectorSettings) -> int:
         lambda: lines.latest,
         commands,
         lambda: {one.agent for one in intake.agents() if one.online},
-        lambda _: lambda _: False,
+        worked_on(alerts.desk.kept.windows),
         settings.state_dir / "confirm.json",
     )
     ended = threading.Event()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from collector.alerts.book import AlertBook
+from collector.alerts.person import MaintenanceAsked
 from collector.assess import Judgement
 from collector.commands import Asked, Commands
 from collector.confirm import (
@@ -21,6 +23,7 @@ from collector.confirm import (
     choose,
     due,
     outcome_of,
+    worked_on,
 )
 from collector.lines import LineStatus, Snapshot
 from collector.store import LineId, Sample
@@ -207,6 +210,17 @@ def test_a_unit_that_is_away_is_not_asked_nor_a_line_that_is_worked_on(day: Day)
     day.online, day.held = {"nd-a"}, {"nd-a"}
     day.go_on(60)
     assert not day.asked
+
+
+def test_a_line_that_people_said_is_worked_on_is_held_while_it_is(tmp_path: Path) -> None:
+    book = AlertBook(tmp_path / "alerts.db")
+    said = MaintenanceAsked(agent="nd-a", line="4g", until=NOW + 60 * MINUTE, by="Lan", why="a new mast")
+    book.add_window(said, NOW)
+    held = worked_on(book.windows)
+    lines = [row(LineId("nd-a", "ftth")), row(LineId("nd-a", "4g")), row(LineId("nd-b", "4g"))]
+    assert [held(NOW + MINUTE)(line) for line in lines] == [False, True, False]
+    assert not held(NOW + 61 * MINUTE)(lines[1])
+    book.close()
 
 
 def test_a_damaged_memory_is_none(day: Day) -> None:
