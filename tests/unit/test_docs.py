@@ -27,6 +27,11 @@ def guide(name: str, language: str) -> str:
     return (ROOT / f"docs/{name}.{language}.md").read_text(encoding="utf-8")
 
 
+def of_operator(language: str) -> str:
+    """The operator's guide, and that of the alerts, which is a sitting of its own."""
+    return guide("operator", language) + guide("alerts", language)
+
+
 def keys(type_: mi.Type, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Each key that a file may have, dotted, with its default; `[]` stands for a list's items."""
     if isinstance(type_, mi.UnionType):
@@ -91,7 +96,7 @@ def shown(default: Any) -> str | None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("settings", [AgentSettings, CollectorSettings])
 def test_every_key_of_the_settings_has_a_row_with_its_default(settings: type, language: str) -> None:
-    text = guide("operator", language)
+    text = of_operator(language)
     wrong = []
     for key, default in keys(mi.type_info(settings)):
         default_shown = shown(default)
@@ -110,7 +115,7 @@ def test_every_key_of_the_settings_has_a_row_with_its_default(settings: type, la
     ],
 )
 def test_every_word_that_a_reader_may_meet_is_explained(name: str, words_: set[str], language: str) -> None:
-    text = guide(name, language)
+    text = of_operator(language) if name == "operator" else guide(name, language)
     assert not sorted(word for word in words_ if f"`{word}`" not in text)
 
 
@@ -127,6 +132,6 @@ def test_a_state_is_called_as_on_the_page(name: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("name", ["technician", "operator", "officer"])
+@pytest.mark.parametrize("name", ["technician", "operator", "officer", "alerts"])
 def test_a_guide_is_not_longer_than_a_sitting(name: str, language: str) -> None:
     assert len(guide(name, language).splitlines()) <= MOST_LINES
