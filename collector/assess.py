@@ -1,6 +1,6 @@
 """Judging: pure functions over a line's download tests. The one definition behind page, REST, `line_state` and alerts.
 
-This is the first version: a rolling window and the distribution-free confidence interval of its median.
+Whether a line is short is decided by `collector.change`; the median and its interval are for the eye.
 """
 
 import datetime as dt
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean, median
 
+from collector.change import HISTORY, Course, course
 from collector.store import Sample, SpeedRow
 from xomnet.states import State
 
@@ -19,6 +20,10 @@ EXCLUDED_FLAGS = frozenset(
 """A test so flagged says something of the unit or its surroundings, not of the line."""
 
 
+MIN_TESTS = 6
+"""A window with fewer decides nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """`window` back from now is judged; a line is silent after `silent_after` without any result of it."""
@@ -26,6 +31,11 @@ class Rules:
     window: dt.timedelta = dt.timedelta(hours=72)
     silent_after: dt.timedelta = dt.timedelta(minutes=15)
     confidence: float = 0.95
+
+    @property
+    def history(self) -> dt.timedelta:
+        """How far back a line is followed."""
+        return HISTORY * self.window
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,12 @@ def early_bias(tests: Sequence[SpeedRow]) -> tuple[int, float] | None:
     return (len(off), fmean(off)) if off else None
 
 
+def course_of(samples: Sequence[Sample], target_mbps: float, rules: Rules) -> Course:
+    """Where a line stands after its last test that counts. `samples` are in the order of time."""
+    tests = [(s.at, value) for s in samples if (value := counted_mbps(s)) is not None]
+    return course(tests, target_mbps, rules.window)
+
+
 def judge(
     samples: Sequence[Sample],
     target_mbps: float,
@@ -77,23 +93,28 @@ def judge(
     last_result_at: dt.datetime | None,
     plan_mbps: float | None = None,
     rules: Rules = Rules(),  # frozen
+    followed: Course | None = None,
 ) -> Judgement:
-    """The state of one line now. `samples` are in the order of time; those outside the window are left out."""
+    """The state of one line now. `samples` are in the order of time: those of the rules' `history`, or of the window
+    alone where the line is `followed` already.
+    """
     window = [s for s in samples if now - rules.window <= s.at <= now]
     counted = [value for s in window if (value := counted_mbps(s)) is not None]
     low, high = median_interval(counted, rules.confidence) or (None, None)
+    if followed is None:
+        followed = course_of([s for s in samples if now - rules.history <= s.at <= now], target_mbps, rules)
     silent = last_result_at is None or now - last_result_at > rules.silent_after
     too_slow_unit = bool(window) and "link_below_target" in window[-1].flags
+    since, before = followed.since, followed.before_mbps
     if silent:
         state: State = "silent"
+        since = last_result_at
     elif too_slow_unit or (plan_mbps is not None and plan_mbps < target_mbps):
-        state = "not_assessable"
-    elif low is not None and low >= target_mbps:
-        state = "meeting"
-    elif high is not None and high < target_mbps:
-        state = "short"
+        state, since = "not_assessable", None
+    elif len(counted) < MIN_TESTS:
+        state, since = "uncertain", None
     else:
-        state = "uncertain"
+        state = followed.level
     return Judgement(
         state=state,
         samples=len(counted),
@@ -103,6 +124,9 @@ def judge(
         high_mbps=high,
         now_mbps=counted_mbps(window[-1]) if window else None,
         last_result_at=last_result_at,
+        since=since,
+        leaning=followed.leaning and state in ("meeting", "uncertain") and bool(counted),
+        before_mbps=before if state == "short" else None,
     )
 
 

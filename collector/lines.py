@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.assess import Judgement, Rules, judge
+from collector.assess import Judgement, Rules
+from collector.followed import Followed
 from collector.points import Point, Value, tags_of, time_ns
 from collector.store import LineId, Sample, Store, StoreUnavailable
 from xomnet.log import Log
@@ -16,9 +17,6 @@ from xomnet.registry import LineRow, Registry
 from xomnet.states import worst_first
 
 log = Log("collector.lines")
-
-LOOK_BACK = dt.timedelta(days=35)
-"""How far back the last result of a silent line is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +39,17 @@ class Snapshot:
         return next((s for s in self.lines if (s.row.agent, s.row.line) == (agent, line)), None)
 
 
-def take_snapshot(store: Store, registry: Registry, rules: Rules, now: dt.datetime) -> Snapshot:
-    """Judges every line registered now. Raises StoreUnavailable."""
-    samples = store.samples(now - rules.window, now)
-    last = store.last_results(now - LOOK_BACK)
-    lines = []
-    for row in registry.current(now):
-        line = LineId(row.agent, row.line)
-        own = samples.get(line, [])
-        target = registry.target_mbps(row, now)
-        judgement = judge(own, target, now, last.get(line), row.plan_mbps, rules)
-        lines.append(LineStatus(row, judgement, tuple(own)))
+def take_snapshot(
+    store: Store, registry: Registry, rules: Rules, now: dt.datetime, followed: Followed | None = None
+) -> Snapshot:
+    """Judges every line registered now; where it is not `followed` from look to look, all is read. Raises
+    StoreUnavailable.
+    """
+    followed = Followed(store, rules) if followed is None else followed
+    rows = registry.current(now)
+    targets = {LineId(row.agent, row.line): registry.target_mbps(row, now) for row in rows}
+    followed.look(targets, now)
+    lines = [LineStatus(row, *followed.judgement(row, targets[LineId(row.agent, row.line)], now)) for row in rows]
     return Snapshot(now, tuple(sorted(lines, key=_worst_first)))
 
 
@@ -107,6 +105,9 @@ class LineStates(threading.Thread):
         self._store, self._registry = store, registry
         self.rules, self.interval_s = rules, interval_s
         self._ending = threading.Event()
+        self._followed = Followed(store, rules)
+        self.saw = self._followed.saw
+        """New results were stored. From any thread."""
         self.latest: Snapshot | None = None
         self.known: list[Callable[[Snapshot], Mapping[LineId, Mapping[str, Value]]]] = []
         """What others know of lines, asked before the points are written; a later one of the same field holds."""
@@ -128,7 +129,7 @@ class LineStates(threading.Thread):
 
     def take(self) -> Snapshot:
         """One snapshot now, written to the store. Raises StoreUnavailable."""
-        snapshot = take_snapshot(self._store, self._registry(), self.rules, dt.datetime.now(dt.UTC))
+        snapshot = take_snapshot(self._store, self._registry(), self.rules, dt.datetime.now(dt.UTC), self._followed)
         more: dict[LineId, dict[str, Value]] = {}
         for known in self.known:
             for line, fields in known(snapshot).items():

@@ -10,7 +10,8 @@ from statistics import median
 from collector.account import NOTHING, Tally
 from collector.assess import Judgement
 from collector.completeness import Found
-from collector.lines import LOOK_BACK, Snapshot
+from collector.followed import LOOK_BACK
+from collector.lines import Snapshot
 from collector.points import Point, Value, tags_of, time_ns
 from collector.rolling import by_place
 from collector.services import AgentSeen

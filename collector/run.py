@@ -97,7 +97,7 @@ def run(settings: CollectorSettings) -> int:
         registry.current,
         dead_letters,
         metrics,
-        partial(_tell, (completeness.saw, rollups.saw)),
+        partial(_tell, (lines.saw, completeness.saw, rollups.saw)),
         commands=commands,
     )
     alerts = Alerts.of(settings, store, lines, completeness, metrics)

@@ -165,7 +165,8 @@ def verdict_of(
     The same samples give the same verdict for ever.
     """
     since, until = month.since(zone), min(now, month.until(zone))
-    own = [(s, value) for s in samples if since <= s.at < until and (value := counted_mbps(s)) is not None]
+    made = [s for s in samples if since <= s.at < until and s.asked is None]
+    own = [(s, value) for s in made if (value := counted_mbps(s)) is not None]
     limited = [s for s, _ in own if "link_below_target" in s.flags]
     by_port = 2 * len(limited) > len(own)
     if not by_port:  # the few tests through too slow a port say nothing of the line
@@ -207,7 +208,7 @@ def verdict_of(
         days=len(set(days)),
         peak_samples=len(peak),
         failed=sum(s.error is not None for s, _ in own),
-        excluded=sum(since <= s.at < until for s in samples) - len(own),
+        excluded=len(made) - len(own),
         expected=expected,
         median_mbps=median(ordered) if ordered else None,
         low_mbps=low,

@@ -1,7 +1,7 @@
 """Where results live. One small protocol; `sqlite` is embedded, `influx` is for a province."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,10 @@ from collector.points import Point
 class LineId(NamedTuple):
     agent: str
     line: str
+
+
+Lines = Collection[LineId] | None
+"""Some lines, not many: a question names each of them. None: all."""
 
 
 class Rejection(NamedTuple):
@@ -213,8 +217,8 @@ class Store(Protocol):
 
     def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]: ...
 
-    def samples(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[Sample]]:
-        """Download tests of all lines, each line's in the order of time."""
+    def samples(self, since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+        """Download tests, each line's in the order of time."""
 
     def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
         """When each line was last measured, by download or latency."""

@@ -16,6 +16,7 @@ from collector.store import (
     HealthRow,
     LatencyRow,
     LineId,
+    Lines,
     OutageRow,
     Rejection,
     Sample,
@@ -75,15 +76,19 @@ class InfluxStore:
     def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]:
         return self._of_line(OutageRow, line, since, until)
 
-    def samples(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[Sample]]:
+    def samples(self, since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+        if lines is not None and not lines:
+            return {}
         # the engine is asked for because every test has one: a row without any value is left out by the database
         columns = [*columns_of(Sample), "engine"]
-        query = f"SELECT {listed(columns)} FROM speed WHERE {between(since, until)} GROUP BY agent, line"  # noqa: S608
-        lines: dict[LineId, list[Sample]] = {}
+        one_of = " OR ".join(f"(agent = {quoted(agent)} AND line = {quoted(line)})" for agent, line in lines or ())
+        where = between(since, until) + (f" AND ({one_of})" if one_of else "")
+        query = f"SELECT {listed(columns)} FROM speed WHERE {where} GROUP BY agent, line"  # noqa: S608
+        found: dict[LineId, list[Sample]] = {}
         for series in self._query(query):
             rows = [row_of(Sample, at, values) for at, values in in_order(series)]
-            lines[line_of(series)] = [row for row in rows if row is not None]
-        return lines
+            found[line_of(series)] = [row for row in rows if row is not None]
+        return found
 
     def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
         query = f"SELECT last(seq) FROM speed, latency WHERE {after(since)} GROUP BY agent, line"  # noqa: S608

@@ -23,6 +23,7 @@ from collector.store import (
     HealthRow,
     LatencyRow,
     LineId,
+    Lines,
     OutageRow,
     Rejection,
     Sample,
@@ -101,19 +102,20 @@ class SqliteStore:
     def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]:
         return self._of_line(OutageRow, line, since, until)
 
-    def samples(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, list[Sample]]:
+    def samples(self, since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+        if lines is not None:
+            return {line: rows for line in lines if (rows := self._of_line(Sample, line, since, until))}
         columns = columns_of(Sample)
         found = self._read(
             f"SELECT time_ns, agent, line, {listed(columns)} FROM speed WHERE time_ns >= ? AND time_ns < ?"  # noqa: S608
             " ORDER BY time_ns",
             (time_ns(since), time_ns(until)),
         )
-        lines: dict[LineId, list[Sample]] = {}
+        samples: dict[LineId, list[Sample]] = {}
         for at, agent, line, *cells in found:
-            sample = row_of(Sample, at, dict(zip(columns, cells, strict=True)))
-            if sample is not None:
-                lines.setdefault(LineId(agent, line), []).append(sample)
-        return lines
+            if (sample := row_of(Sample, at, dict(zip(columns, cells, strict=True)))) is not None:
+                samples.setdefault(LineId(agent, line), []).append(sample)
+        return samples
 
     def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
         last: dict[LineId, int] = {}

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from collector.lines import LOOK_BACK, Snapshot
+from collector.followed import LOOK_BACK
+from collector.lines import Snapshot
 from collector.services import Services
 from collector.store import LineId, StoreUnavailable
 from collector.web import query, views

@@ -198,6 +198,18 @@ def test_samples_are_what_judging_needs_of_every_line(store: Store) -> None:
     }
 
 
+def test_samples_of_some_lines_are_those_of_all_lines(store: Store) -> None:
+    odd = LineId("nd-b-2", "x' OR '1'='1")
+    for n, line in enumerate((LINE, LineId(AGENT, "4g"), odd), 1):
+        store.write([speed(NOW + dt.timedelta(hours=hour), 10 * n + hour, line) for hour in (2, 0, 1)])
+    found = store.samples(EARLIER, LATER)
+    for wanted in ([LINE], [odd], [LINE, odd], [*found]):
+        assert store.samples(EARLIER, LATER, wanted) == {line: found[line] for line in wanted}
+    assert store.samples(EARLIER, LATER, []) == {}
+    assert store.samples(EARLIER, LATER, [LineId("nd-c-3", "ftth")]) == {}
+    assert store.samples(NOW, NOW + dt.timedelta(hours=1), [LINE]) == {LINE: found[LINE][:1]}
+
+
 def test_the_last_result_of_a_line_is_its_newest_of_either_kind(store: Store) -> None:
     quiet, old = LineId("nd-b-2", "4g"), LineId("nd-c-3", "ftth")
     minute = dt.timedelta(minutes=1)
@@ -283,8 +295,8 @@ def test_what_breaks_the_contract_is_rejected_and_the_rest_is_stored(store: Stor
 
 
 def test_a_snapshot_judges_lines_from_what_is_stored_and_is_stored_itself(store: Store) -> None:
-    now = NOW + dt.timedelta(hours=20)
-    for hour in range(20):
+    now = NOW + dt.timedelta(hours=80)
+    for hour in range(0, 80, 4):
         at = NOW + dt.timedelta(hours=hour)
         store.write([speed(at, hour + 1, down_mbps=160.0), speed(at, hour + 101, LineId(AGENT, "4g"), down_mbps=30.0)])
     store.write([latency(now - dt.timedelta(minutes=1), 200, line) for line in (LINE, LineId(AGENT, "4g"))])

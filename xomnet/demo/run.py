@@ -245,7 +245,7 @@ class Demo:
                 "state_dir": "collector",
                 "store": store,
                 "web": {"port": self._port},
-                "assess": {"every_s": ASSESS_EVERY_S, "window_hours": 24, "silent_after_s": SILENT_AFTER_S},
+                "assess": {"every_s": ASSESS_EVERY_S, "window_hours": 0.05, "silent_after_s": SILENT_AFTER_S},
             },
         )
 

@@ -1,0 +1,118 @@
+"""What is known of every line between two looks: where it stands, and the tests of its window.
+
+A line's history is read again where something of it was stored, and else within the hour, since another process may
+have written (`xomnet collector resend`, a second collector). So a minute reads what changed, not the province.
+"""
+
+import datetime as dt
+import math
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import islice
+
+from collector.assess import Judgement, Rules, course_of, judge
+from collector.change import Course
+from collector.points import Point, when
+from collector.store import LineId, Sample, Store
+from xomnet.registry import LineRow
+
+AGAIN = dt.timedelta(hours=1)
+AT_LEAST = 100
+"""Lines read again in one look, so that a small province is always read whole."""
+AT_ONCE = 100
+"""Lines of one question."""
+LOOK_BACK = dt.timedelta(days=35)
+"""How far back the last result of a silent line is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A line as it was read; `key` tells whether another reading found the same."""
+
+    at: dt.datetime
+    key: tuple[int, float]
+    course: Course
+    recent: tuple[Sample, ...]
+
+
+class Followed:
+    """The lines of a store. `saw` is for any thread, the rest for one."""
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._store, self._rules = store, rules
+        self._lock = threading.Lock()
+        self._changed: set[LineId] = set()
+        self._last: dict[LineId, dt.datetime] = {}
+        self._lines: dict[LineId, _Read] = {}
+        self._looked = False
+
+    def saw(self, points: Iterable[Point]) -> None:
+        """New results were stored: their lines are read at the next look."""
+        with self._lock:
+            for point in points:
+                if point.measurement in ("speed", "latency"):
+                    line, at = LineId(point.tags["agent"], point.tags["line"]), when(point.time_ns)
+                    self._last[line] = max(at, self._last.get(line, at))
+                    if point.measurement == "speed":
+                        self._changed.add(line)
+
+    def look(self, targets: Mapping[LineId, float], now: dt.datetime) -> None:
+        """Reads what is new of the lines with these targets (Mb/s); forgets all others. Raises StoreUnavailable."""
+        last = self._store.last_results(now - (AGAIN if self._looked else LOOK_BACK))
+        with self._lock:
+            for line, at in last.items():
+                self._last[line] = max(at, self._last.get(line, at))
+            self._last = {line: at for line, at in self._last.items() if line in targets}
+            changed, self._changed = self._changed & targets.keys(), set()
+        self._lines = {line: read for line, read in self._lines.items() if line in targets}
+        due = iter(self._due(targets, changed, now))
+        try:
+            while lines := list(islice(due, AT_ONCE)):
+                self._read(lines, targets, now)
+                changed.difference_update(lines)
+        finally:
+            with self._lock:
+                self._changed |= changed
+        self._looked = True
+
+    def judgement(self, row: LineRow, target_mbps: float, now: dt.datetime) -> tuple[Judgement, tuple[Sample, ...]]:
+        """Of a line that was looked at, and the tests of its window."""
+        line = LineId(row.agent, row.line)
+        read = self._lines[line]
+        window = tuple(s for s in read.recent if now - self._rules.window <= s.at <= now)
+        last = self._last.get(line)
+        return judge(window, target_mbps, now, last, row.plan_mbps, self._rules, read.course), window
+
+    def _due(self, targets: Mapping[LineId, float], changed: set[LineId], now: dt.datetime) -> list[LineId]:
+        """What is to be read: what is new, changed or has another target, and of the others those read longest ago."""
+        must = {
+            line
+            for line, target in targets.items()
+            if line in changed or (read := self._lines.get(line)) is None or read.key[1] != target
+        }
+        others = [line for line in targets if line not in must]
+        oldest = nsmallest(self._turns(len(targets), now), others, key=lambda line: self._lines[line].at)
+        return [*must, *oldest]
+
+    def _turns(self, lines: int, now: dt.datetime) -> int:
+        """How many lines have their turn, so that all have within the hour."""
+        if not self._lines:
+            return 0
+        since = now - max(read.at for read in self._lines.values())
+        return max(AT_LEAST, math.ceil(lines * (since / AGAIN)))
+
+    def _read(self, lines: Sequence[LineId], targets: Mapping[LineId, float], now: dt.datetime) -> None:
+        found = self._store.samples(now - self._rules.history, now, lines)
+        for line in lines:
+            samples, target = found.get(line, []), targets[line]
+            key = hash(tuple(samples)), target
+            before = self._lines.get(line)
+            same = before is not None and before.key == key
+            course = before.course if before is not None and same else course_of(samples, target, self._rules)
+            recent = tuple(s for s in samples if s.at >= now - self._rules.window)
+            if samples:
+                with self._lock:
+                    self._last[line] = max(samples[-1].at, self._last.get(line, samples[-1].at))
+            self._lines[line] = _Read(now, key, course, recent)
