@@ -42,11 +42,11 @@ ROWS = """[...document.querySelectorAll("tbody tr[data-line]")].map(row => {
 class Site:
     """A real uvicorn on a free port."""
 
-    def __init__(self, over: Services) -> None:
+    def __init__(self, over: Services, operator_token: str | None = None) -> None:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(create_app(over), log_level="warning"))
+        self._server = uvicorn.Server(uvicorn.Config(create_app(over, operator_token), log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 10

@@ -9,6 +9,7 @@
 
   const requests = {
     acknowledge: (form) => [`/api/v1/lines/${agent}/${line}/acknowledge`, { by: form.by.value, note: form.note.value }],
+    measure: () => [`/api/v1/agents/${agent}/commands`, { name: "measure", line, wait_s: 60 }],
     maintenance: (form) => {
       const until = new Date(Date.now() + Number(form.hours.value) * 3600000).toISOString();
       return ["/api/v1/maintenance", { agent, line, until, by: form.by.value, why: form.why.value }];
@@ -18,13 +19,19 @@
   async function send(dialog, form) {
     const [path, body] = requests[dialog.id](form.elements);
     const headers = { "Authorization": `Bearer ${form.elements.token.value}`, "Content-Type": "application/json" };
-    const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(15000) });
+    const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(75000) });
     if (!answer.ok) {
       const { error } = await answer.json();
       if (answer.status === 401) sessionStorage.removeItem("token");
       throw new Error([error.what, error.allowed].filter(Boolean).join(" · "));
     }
-    for (const [name, storage] of Object.entries(kept)) storage.setItem(name, form.elements[name].value);
+    for (const [name, storage] of Object.entries(kept)) if (form.elements[name]) storage.setItem(name, form.elements[name].value);
+    if (dialog.id === "measure") expectDone(await answer.json(), form);
+  }
+
+  function expectDone({ outcome, detail, reply }, form) {
+    if (reply?.ok) return;
+    throw new Error(outcome === "waiting" ? form.dataset.late : reply?.detail ?? detail ?? outcome);
   }
 
   document.addEventListener("click", (event) => {
@@ -32,7 +39,7 @@
     if (!button) return;
     const dialog = document.getElementById(button.dataset.opens);
     const form = dialog.querySelector("form");
-    for (const [name, storage] of Object.entries(kept)) form.elements[name].value = storage.getItem(name) ?? "";
+    for (const [name, storage] of Object.entries(kept)) if (form.elements[name]) form.elements[name].value = storage.getItem(name) ?? "";
     dialog.querySelector(".said").textContent = "";
     dialog.showModal();
   });
