@@ -1,12 +1,13 @@
 """`python -m bench [KIND …]`: benchmarks, with their results written down in `bench/results/`.
 
-`loopback` needs nothing, `intake` a broker and a database, `dashboards` a database; the others need root, for the
-laboratory. Without a kind: all of them, the long one (`grid`, over three hours, but it goes on where it was) last.
+`loopback` needs nothing, `intake` a broker and a database, `dashboards` and `rollups` a database; the others need root,
+for the laboratory. Without a kind: all of them, the long one (`grid`, over three hours, but it goes on where it was)
+last.
 """
 
 import sys
 
-from bench import accuracy, dashboards, grid, intake, loopback, sides, variations
+from bench import accuracy, dashboards, grid, intake, loopback, rollups, sides, variations
 
 KINDS = {
     "loopback": loopback.main,
