@@ -174,11 +174,12 @@ def _written(influx: Influx, batch: list[str]) -> None:
     for left in reversed(range(REFUSALS)):
         try:
             influx.write(DATABASE, "\n".join(batch))
-            return
         except (RuntimeError, TimeoutError):
             if not left:
                 raise
             time.sleep(1)
+        else:
+            return
 
 
 def _took(influx: Influx, where: tuple[str, str, str], query: str) -> Took:
