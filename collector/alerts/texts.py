@@ -58,7 +58,7 @@ def message_of(
     alert = news.alert
     if news.what == "ended":
         lines = _ended(news, seen, t, wants)
-        mark, word = LOOKS["meeting"].mark, t.text("WELL AGAIN") if _well(alert) else t.text("NO LONGER WATCHED")
+        mark, word = _end_of(alert, t)
     else:
         mark, word = LOOKS[alert.trouble].mark, t.state(alert.trouble)
         single = alert.kind in ("line", "unit")
@@ -229,8 +229,11 @@ def _short_name(one: Covered, seen: Seen) -> str:
     return f"{one.agent} / {one.line}" if status is None else f"{place_name(status.row)} · {line_name(status.row)}"
 
 
-def _well(alert: Alert) -> bool:
-    return any(one.end is None for one in alert.lines)
+def _end_of(alert: Alert, t: Texts) -> tuple[str, str]:
+    """Mark and word of an end."""
+    if all(one.end is not None for one in alert.lines):
+        return LOOKS["not_assessable"].mark, t.text("NO LONGER WATCHED")
+    return LOOKS["meeting"].mark, t.text("HEARD AGAIN") if alert.trouble == "silent" else t.text("WELL AGAIN")
 
 
 def _lines(n: int, t: Texts) -> str:
