@@ -20,6 +20,8 @@ from xomnet.registry import LineRow, Registry
 from xomnet.states import STATES, State
 
 LATENCY_WINDOW = dt.timedelta(hours=1)
+LATENCY_EVERY = dt.timedelta(minutes=5)
+"""As often as units probe: in between the figures of the last time stand."""
 FEWEST_PROBES = 3
 """Of an hour's twelve: one probe that lost three of ten echoes says nothing of an hour."""
 
@@ -192,11 +194,15 @@ class Minute:
     ) -> None:
         self._store, self._registry, self._agents, self._completeness = store, registry, agents, completeness
         self._limits = limits
+        self._latency_at: dt.datetime | None = None
+        self._latency: dict[LineId, LatencyFigures] = {}
 
     def of_lines(self, snapshot: Snapshot) -> dict[LineId, dict[str, Value]]:
         """What the last hour of latency says of each line. Raises StoreUnavailable."""
-        found = self._store.figures.latency(snapshot.at - LATENCY_WINDOW, snapshot.at)
-        return {line: latency_fields(one, self._limits) for line, one in found.items()}
+        if self._latency_at is None or snapshot.at >= self._latency_at + LATENCY_EVERY:
+            self._latency = self._store.figures.latency(snapshot.at - LATENCY_WINDOW, snapshot.at)
+            self._latency_at = snapshot.at
+        return {line: latency_fields(one, self._limits) for line, one in self._latency.items()}
 
     def points(self, snapshot: Snapshot) -> list[Point]:
         """Places, units, collector. Raises StoreUnavailable."""

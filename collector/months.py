@@ -8,7 +8,7 @@ import datetime as dt
 from collections.abc import Iterator
 
 from collector.points import Point, tags_of, time_ns
-from collector.rolling import by_place, month_fields, place_month_fields
+from collector.rolling import by_place, month_fields, place_month_fields, portions
 from collector.store import LineId, Store
 from collector.verdict import Month, Verdict, line_verdict
 from xomnet.registry import LineRow, Registry
@@ -37,19 +37,17 @@ def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetim
         units.setdefault(row.agent, []).append(row)
     places = first_rows(registry, since)
     verdicts: list[tuple[LineRow, Verdict]] = []
-    points: list[Point] = []
-    for number, (agent, rows) in enumerate(units.items(), 1):
-        samples = store.figures.downloads(since, min(now, until), agent)
-        for row in rows:
+    for some in portions(units, AT_ONCE):
+        samples = store.figures.downloads(since, min(now, until), some)
+        points = []
+        for row in (row for agent in some for row in units[agent]):
             verdict = line_verdict(samples.get(LineId(row.agent, row.line), []), row, registry, month, now)
             place = places[LineId(row.agent, row.line)]
             verdicts.append((place, verdict))
             points.append(Point("line_month", tags_of(place, place.line), month_fields(verdict), time_ns(since)))
-        if number % AT_ONCE == 0:
-            store.write(points)
-            points = []
-            yield
-    points += [
+        store.write(points)
+        yield
+    points = [
         Point("place_month", tags, place_month_fields(members), time_ns(since)) for tags, members in by_place(verdicts)
     ]
     store.write(points)

@@ -52,16 +52,24 @@ def hours_of(day: Bucket) -> list[Bucket]:
     return [hour_of(day.since + n * HOUR) for n in range((day.until - day.since) // HOUR)]
 
 
+def portions(agents: Iterable[str], most: int) -> list[list[str]]:
+    """Some units at a time, so that no question to the database is long."""
+    names = sorted(set(agents))
+    return [names[start : start + most] for start in range(0, len(names), most)]
+
+
 def line_fields(
     downloads: Sequence[Download], latency: LatencyFigures | None, outages: OutageTotal | None, target_mbps: float
 ) -> dict[str, Value]:
     """The fields of `line_hour` and `line_day`; counts are always there, and figures of nothing are absent.
 
-    `counted` are the tests that say something of the line, those that found it down as 0 (collector.assess): the speeds
-    are theirs. `failed` are all that failed, for whatever reason. The round trips are medians of the probes' and tests'
-    own figures, the loss is of all echoes together.
+    `counted` are the tests of the schedule that say something of the line, those that found it down as 0
+    (collector.assess): the speeds are theirs, as in a month's verdict. `tests`, `bytes` and `failed`, for whatever
+    reason, are of all. The round trips are medians of the probes' and tests' own figures, the loss is of all echoes
+    together.
     """
-    speeds = sorted(value for one in downloads if (value := counted_mbps(one)) is not None)
+    scheduled = (one for one in downloads if one.asked is None)
+    speeds = sorted(value for one in scheduled if (value := counted_mbps(one)) is not None)
     middle = median(speeds) if speeds else None
     probes = latency or LatencyFigures(0, 0, 0)
     began = outages or NO_OUTAGE

@@ -7,6 +7,7 @@ collector died, and what others stored without telling: `resend`, another collec
 
 import datetime as dt
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from collector.rolling import (
     line_fields,
     line_point,
     place_points,
+    portions,
 )
 from collector.store import LineId, Store, StoreUnavailable
 from xomnet.log import Log
@@ -34,7 +36,9 @@ SWEEP_DAYS = 62
 DAYS_EVERY = 6
 """The present day, which is long to read, has its turn with every so many rounds."""
 MANY = 20
-"""Units; from here on all are read at once."""
+"""Units; from here on all are worked out."""
+AT_ONCE = 50
+"""Units whose day is read with one question: 30,000 probes. An hour of a province is about as much."""
 ENOUGH = 2000
 """Points; then they are written."""
 NIGHT = dt.timedelta(hours=2)
@@ -42,8 +46,8 @@ NIGHT = dt.timedelta(hours=2)
 K = TypeVar("K", int, Bucket)
 
 _HOUR_NS = 3_600_000_000_000
-Agents = set[str] | None
-"""None: all of them."""
+Marked = set[str] | None
+"""Units with new results; None: all of them."""
 
 
 class Rollups(threading.Thread):
@@ -63,8 +67,8 @@ class Rollups(threading.Thread):
         self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
         self._ending = threading.Event()
         self._lock = threading.Lock()
-        self._seen: dict[int, Agents] = {}
-        self._dirty: dict[Bucket, Agents] = {}
+        self._seen: dict[int, Marked] = {}
+        self._dirty: dict[Bucket, Marked] = {}
         self._rounds = 0
         self._round_at: dt.datetime | None = None
         self._night: dt.date | None = None
@@ -147,7 +151,10 @@ class Rollups(threading.Thread):
     def _compare(self, day: Bucket) -> None:
         """Marks what has more results than it was made of. Fewer are no reason: results go only by their age."""
         figures = self._store.figures
-        stored = figures.counts(day.since, day.until)
+        stored: Counter[LineId] = Counter()
+        for start in range(4):
+            since = day.since + start * (day.until - day.since) / 4
+            stored.update(figures.counts(since, since + (day.until - day.since) / 4))
         hourly = figures.rolled_counts("line_hour", day.since, day.until)
         daily = figures.rolled_counts("line_day", day.since, day.until)
         for line, count in stored.items():
@@ -176,23 +183,26 @@ class Rollups(threading.Thread):
         for bucket in done:
             del self._dirty[bucket]
 
-    def _rolled(self, bucket: Bucket, agents: Agents) -> tuple[list[Point], list[Point]]:
+    def _rolled(self, bucket: Bucket, agents: Marked) -> tuple[list[Point], list[Point]]:
         """The points of all places, from those of all lines, and of the lines of some units, from their results."""
         registry = self._registry()
-        fresh: dict[LineId, Fields] = {}
-        for agent in [None] if agents is None else sorted(agents):
-            fresh |= self._fresh(bucket, agent, registry)
-        known = fresh if agents is None else {**self._written(bucket), **fresh}
         rows = {LineId(row.agent, row.line): row for row in registry.current(bucket.since)}
+        fresh: dict[LineId, Fields] = {}
+        if agents is None and bucket.size == "hour":
+            fresh = self._fresh(bucket, None, registry)
+        else:
+            for some in portions((line.agent for line in rows) if agents is None else agents, AT_ONCE):
+                fresh |= self._fresh(bucket, some, registry)
+        known = fresh if agents is None else {**self._written(bucket), **fresh}
         places = place_points(bucket, ((row, known.get(line, {})) for line, row in rows.items()))
         return places, [line_point(bucket, rows[line], fields) for line, fields in fresh.items()]
 
-    def _fresh(self, bucket: Bucket, agent: str | None, registry: Registry) -> dict[LineId, Fields]:
+    def _fresh(self, bucket: Bucket, agents: list[str] | None, registry: Registry) -> dict[LineId, Fields]:
         """The figures of every line that has results there, by the row in force."""
         figures, span = self._store.figures, (bucket.since, bucket.until)
-        downloads = figures.downloads(*span, agent)
-        latency = figures.latency(*span, agent)
-        outages = figures.outages(*span, agent)
+        downloads = figures.downloads(*span, agents)
+        latency = figures.latency(*span, agents)
+        outages = figures.outages(*span, agents)
         found: dict[LineId, Fields] = {}
         for line in downloads.keys() | latency.keys() | outages.keys():
             if (row := registry.at(*line, bucket.since)) is not None:
@@ -205,7 +215,7 @@ class Rollups(threading.Thread):
         return {LineId(one.tags["agent"], one.tags["line"]): one.fields for one in found}
 
 
-def _mark(marks: dict[K, Agents], key: K, agents: Agents) -> None:
+def _mark(marks: dict[K, Marked], key: K, agents: Marked) -> None:
     """Adds some units; from `MANY` on it is all, which also bounds the memory."""
     before = marks.get(key, set())
     if before is None or agents is None:

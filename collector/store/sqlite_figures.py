@@ -1,13 +1,12 @@
-"""Figures of all lines from the embedded store. SQLite has no median, so the probes' figures are read."""
+"""Figures of all lines from the embedded store."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from statistics import median
 from typing import Any
 
 from collector.points import COUNTED, SCHEMAS, Point, tags_in, time_ns
-from collector.store import Download, LatencyFigures, LineId, OutageTotal
+from collector.store import PROBE, Agents, Download, LatencyFigures, LineId, OutageTotal
 from collector.store.rows import columns_of, own_point, row_of
 from collector.store.sqlite_tables import listed
 
@@ -18,11 +17,9 @@ class SqliteFigures:
     def __init__(self, read: Callable[[str, Sequence[Any]], list[Any]]) -> None:
         self._read = read
 
-    def downloads(
-        self, since: dt.datetime, until: dt.datetime, agent: str | None = None
-    ) -> dict[LineId, list[Download]]:
+    def downloads(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, list[Download]]:
         columns = columns_of(Download)
-        found = self._of_lines(f"time_ns, {listed(columns)}", "speed", since, until, agent, "ORDER BY time_ns")
+        found = self._of_lines(f"time_ns, {listed(columns)}", "speed", since, until, agents, "ORDER BY time_ns")
         lines: dict[LineId, list[Download]] = {}
         for unit, line, at, *cells in found:
             row = row_of(Download, at, dict(zip(columns, cells, strict=True)))
@@ -30,17 +27,13 @@ class SqliteFigures:
                 lines.setdefault(LineId(unit, line), []).append(row)
         return lines
 
-    def latency(self, since: dt.datetime, until: dt.datetime, agent: str | None = None) -> dict[LineId, LatencyFigures]:
-        columns = "sent, received, rtt_p50_ms, rtt_p95_ms, jitter_ms"
-        found = self._of_lines(columns, "latency", since, until, agent, "ORDER BY agent, line")
-        lines: dict[LineId, LatencyFigures] = {}
-        for (unit, line), rows in groupby(found, key=lambda row: row[:2]):
-            _, _, sent, received, *figures = zip(*rows, strict=True)
-            lines[LineId(unit, line)] = LatencyFigures(len(sent), sum(sent), sum(received), *map(_median, figures))
-        return lines
+    def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
+        found = self._of_lines(listed(PROBE), "latency", since, until, agents, "ORDER BY agent, line")
+        lines = groupby(found, key=lambda row: LineId(*row[:2]))
+        return {line: LatencyFigures.of(row[2:] for row in rows) for line, rows in lines}
 
-    def outages(self, since: dt.datetime, until: dt.datetime, agent: str | None = None) -> dict[LineId, OutageTotal]:
-        found = self._of_lines("count(*), sum(duration_s)", "outage", since, until, agent, "GROUP BY agent, line")
+    def outages(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, OutageTotal]:
+        found = self._of_lines("count(*), sum(duration_s)", "outage", since, until, agents, "GROUP BY agent, line")
         return {LineId(unit, line): OutageTotal(count, total) for unit, line, count, total in found}
 
     def counts(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
@@ -77,17 +70,12 @@ class SqliteFigures:
         measurement: str,
         since: dt.datetime,
         until: dt.datetime,
-        agent: str | None = None,
+        agents: Agents = None,
         end: str = "",
     ) -> list[Any]:
         """Rows that begin with agent and line."""
-        of_agent = "" if agent is None else " AND agent = ?"
+        one_of = "" if agents is None else f" AND agent IN ({', '.join('?' * len(agents))})"
         return self._read(
-            f"SELECT agent, line, {what} FROM {measurement} WHERE time_ns >= ? AND time_ns < ?{of_agent} {end}",  # noqa: S608
-            (time_ns(since), time_ns(until), *([] if agent is None else [agent])),
+            f"SELECT agent, line, {what} FROM {measurement} WHERE time_ns >= ? AND time_ns < ?{one_of} {end}",  # noqa: S608
+            (time_ns(since), time_ns(until), *(agents or ())),
         )
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None

@@ -15,7 +15,7 @@ from collector.lines import LineStates
 from collector.minute import Limits, Minute
 from collector.points import Point, Value, time_ns
 from collector.rolling import Bucket, day_of, hour_of
-from collector.rollups import DAYS_EVERY, MANY, Rollups
+from collector.rollups import AT_ONCE, DAYS_EVERY, MANY, Rollups
 from collector.services import AgentSeen
 from collector.store import LineId, Store, StoreUnavailable
 from collector.store.influx import InfluxStore
@@ -414,14 +414,16 @@ def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(sto
     assert own.fields == {"up": 1, "lines": 3, "units": 2, "units_online": 1}
 
 
-def test_many_units_are_read_at_once(store: Store) -> None:
-    """As many as the province has: then it is one answer for all, and not one for each."""
-    names = [f"nd-{n}" for n in range(MANY + 5)]
+def test_many_units_of_an_hour_are_all_read(store: Store) -> None:
+    """From `MANY` on nobody is named for an hour, and a day is read by portions: nobody is left out."""
+    names = [f"nd-{n}" for n in range(60)]
     book = Registry([row(LineId(name, "ftth")) for name in names], registry()._targets)
     points = [speed(NOW, n, LineId(name, "ftth"), down_mbps=100.0 + n) for n, name in enumerate(names, 1)]
     store.write(points)
+    assert len(names) > max(MANY, AT_ONCE)
     told = Rollups(store, lambda: book, sweep_days=0)
     told.saw(points)
     settle(told)
-    place = fields(store, "place_hour", hour_of(NOW), **ALL_FIXED)
-    assert (place["lines"], place["measured"], place["median_mbps"]) == (25, 25, 113.0)
+    for name, bucket in (("place_hour", hour_of(NOW)), ("place_day", day_of(NOW, ZONE))):
+        place = fields(store, name, bucket, **ALL_FIXED)
+        assert (place["lines"], place["measured"], place["median_mbps"]) == (len(names), len(names), 130.5)

@@ -31,6 +31,7 @@ from collector.rolling import (
     place_month_fields,
     place_points,
     places_of,
+    portions,
 )
 from collector.rollups import MANY, _mark
 from collector.services import AgentSeen
@@ -83,11 +84,12 @@ def test_the_figures_of_a_line_are_of_the_tests_that_count() -> None:
         download(900.0, flags=("wifi",), bytes=1),
         download(None, error="connect", flags=("link_down",)),
         download(None, error="timeout"),
+        download(5.0, asked="confirmation", bytes=2),
     ]
     latency = LatencyFigures(12, 240, 234, 20.0, 41.0, 3.0)
     fields = line_fields(tests, latency, OutageTotal(2, 90.5), 150)
     assert fields == {
-        **{"tests": 5, "counted": 3, "failed": 2, "bytes": 13},
+        **{"tests": 6, "counted": 3, "failed": 2, "bytes": 15},
         **{"median_mbps": 100.0, "mean_mbps": 100.0, "p5_mbps": 10.0, "p95_mbps": 190.0},
         **{"target_mbps": 150.0, "ratio": 100 / 150, "rtt_loaded_ms": 40.0},
         **{"rtt_ms": 20.0, "rtt_p95_ms": 41.0, "jitter_ms": 3.0, "loss_percent": 2.5, "probes": 12},
@@ -110,7 +112,28 @@ def test_the_order_of_the_results_does_not_matter(tests: list[Download], draw: o
     assert line_fields(mixed, None, None, 70) == line_fields(tests, None, None, 70)
 
 
+probe = st.tuples(st.integers(0, 20), st.integers(0, 20), *[st.none() | st.floats(0, 500)] * 3)
+
+
+@given(st.lists(probe, min_size=1), st.randoms(use_true_random=False))
+def test_latency_is_the_medians_of_the_probes_in_whatever_order(probes: list[tuple[float, ...]], draw: object) -> None:
+    found = LatencyFigures.of(probes)
+    known = [one[2] for one in probes if one[2] is not None]
+    assert found.rtt_p50_ms == (median(known) if known else None)
+    assert (found.probes, found.sent) == (len(probes), sum(one[0] for one in probes))
+    mixed = list(probes)
+    draw.shuffle(mixed)  # type: ignore[attr-defined]
+    assert LatencyFigures.of(mixed) == found
+
+
 # --- a place
+
+
+@given(st.sets(st.sampled_from("abcdefgh")), st.integers(1, 9))
+def test_portions_have_every_unit_once(names: set[str], most: int) -> None:
+    found = portions(names, most)
+    assert sorted(name for some in found for name in some) == sorted(names)
+    assert all(0 < len(some) <= most for some in found)
 
 
 def test_a_line_counts_for_its_province_each_level_of_its_area_and_its_isp() -> None:
