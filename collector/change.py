@@ -35,9 +35,9 @@ class Span(NamedTuple):
     """By how many standard errors it must be below SOUND."""
 
 
-DAY = Span(1, 8, math.log(0.80), 2.95)
+DAY = Span(1, 8, math.log(0.80), 2.92)
 """A metered line has four tests a day: more count only where confirmation tests were asked for."""
-WINDOW = Span(3, 5, math.log(0.82), 2.45)
+WINDOW = Span(3, 5, math.log(0.82), 2.4)
 WEEKS = (Span(7, 14, math.log(0.86), 3.1), Span(28, 56, math.log(0.93), 3.1))
 """Of lines that are a little short for long."""
 MEETING_ERRORS = 1.3
@@ -46,6 +46,8 @@ DOUBT_ERRORS = 1.4
 """By how many below SOUND the window's mean makes a line that met its target uncertain."""
 LEAN_LEVEL, LEAN_ERRORS = math.log(0.88), 0.2
 """A line leans to short while what its tests have in sum been below the level exceeds a share of their scatter."""
+RUN_BELOW, RUN_ABOVE = 12, 8
+"""So many groups in a row on one side of the target decide too: a line that hardly scatters is soon known."""
 BEFORE = 6
 """A change has so many groups of tests before it; else the line was always so, as far as one knows."""
 
@@ -165,6 +167,7 @@ class _Groups:
     _members: int = 0
     _total: float = 0.0
     _opening: float = 0.0
+    _run: int = 0
     _last: tuple[float, float] = (0.0, 0.0)
     _day: int = 0
     _day_before: tuple[float, float] | None = None
@@ -186,14 +189,23 @@ class _Groups:
         return count, (self.end[1] - self.sums[group]) / count
 
     def turn(self, first: int, *, down: bool) -> int:
-        """From which group after `first` the logs are lower (or higher) than before: the likeliest one."""
+        """From which group after `first` the logs are lower (or higher) than before: where their sum is farthest off
+        the straight way.
+        """
+        _, mean = self.since(first)
         groups = range(first, len(self.starts))
-        if down:
-            return max(groups, key=lambda group: self.sums[group] - LEAN_LEVEL * self.counts[group])
-        return min(groups, key=self.sums.__getitem__)
+        side = 1 if down else -1
+        return max(groups, key=lambda group: side * (self.sums[group] - mean * self.counts[group]))
+
+    @property
+    def run(self) -> int:
+        """How many groups in a row, to the last, are not below the target; negative, are below it."""
+        side = 1 if self._total >= 0 else -1
+        return self._run + side if self._run * side >= 0 else side
 
     def _open(self, at: float, log: float) -> None:
         if self.starts:
+            self._run = self.run
             self.counts.append(self.end[0])
             self.sums.append(self.end[1])
             self.scatter.groups.see((log - self._opening) ** 2 / 2)
@@ -246,12 +258,17 @@ class _Follower:
                 back, doubtful = mean > MEETING_ERRORS * error, mean < SOUND - DOUBT_ERRORS * error
             elif span is not DAY:
                 sound = sound or mean > MEETING_ERRORS * error
+        run, last = groups.run, len(groups.starts) - 1
         if fell is not None:
             self._enter("short", fell)
+        elif run <= -RUN_BELOW:
+            self._enter("short", last + 1 + run)
+        elif run >= RUN_ABOVE:
+            self._enter("meeting", last + 1 - run)
         elif back or (sound and self._level == "uncertain" and not doubtful):
             self._enter("meeting", self._first[1])
         elif self._level == "meeting" and doubtful and not sound:
-            self._level, self._entered = "uncertain", len(groups.starts) - 1
+            self._level, self._entered = "uncertain", last
         entered = None if self._entered is None else groups.first_tests[self._entered]
         leaning = self._level != "short" and self._lean > LEAN_ERRORS * scatter
         return Step(self._level, entered, groups.first_tests[self._before], leaning)
