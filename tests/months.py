@@ -150,6 +150,13 @@ def _line(number: int, row: LineRow, kind: Kind, chance: random.Random) -> Itera
                 if fails and day > 12 and hour > 20 and day % 2:
                     fails -= 1
                     data = Speed(engine="http", server="s", error="unreachable", flags=("link_down",))
+                    seq += 1
+                    beside = Speed(
+                        engine="http", server="s", error="unreachable", flags=("link_down",), asked="confirmation"
+                    )
+                    again = at + dt.timedelta(minutes=20)
+                    yield point_of(SpeedResult(**base, seq=seq, at=again, clock="synced", data=beside), row)  # type: ignore[arg-type]
+                    seq += 1
                 yield point_of(SpeedResult(**base, seq=seq, at=at, clock="synced", data=data), row)  # type: ignore[arg-type]
     for n in range(kind.outages):
         seq += 1

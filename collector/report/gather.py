@@ -64,7 +64,7 @@ def gather(
                 row=row,
                 verdict=line_verdict(own, row, registry, month, now),
                 before=line_verdict(before.get(line, ()), row_before, registry, last_month, now),
-                failed_at=tuple(s.at for s in own if s.error is not None and counted_mbps(s) is not None),
+                failed_at=tuple(s.at for s in own if s.asked is None and s.error and counted_mbps(s) is not None),
                 outages=len(outages),
                 outage_s=sum(outages),
                 longest_outage_s=max(outages, default=0.0),

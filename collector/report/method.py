@@ -37,7 +37,8 @@ def method(t: ReportTexts) -> Section:
         ),
         t.text(
             "A test that fails while the line is down counts as 0. A test spoilt by the unit, by others' traffic or"
-            " by the measurement server does not count. A test that did not take place is missing, never 0."
+            " by the measurement server does not count. A test that did not take place is missing, never 0. A test"
+            " that was asked for beside the schedule does not count either."
         ),
         t.text(
             "Steady, in the annex: the share of the tests between {first} and {last} h that reach {part} of the"
