@@ -59,6 +59,9 @@ class _Desk:
         self._lines, self._free, self._rules, self._now = lines, free, rules, now
         self.opened, self.next_id = opened, next_id
         self.news: list[News] = []
+        self._units: dict[str, list[LineStatus]] = {}
+        for line, status in free.items():
+            self._units.setdefault(line.agent, []).append(status)
 
     def followed(self, alerts: Iterable[Alert]) -> list[Alert]:
         """The alerts that go on; those that are over are told."""
@@ -196,9 +199,8 @@ class _Desk:
 
     def _unit_follows(self, agent: str, trouble: Trouble) -> bool:
         """True where another line of the unit is about to be silent as well."""
-        others = (s for line, s in self._free.items() if line.agent == agent)
         return trouble == "silent" and any(
-            leans(s, trouble) and trouble_of(s, self._rules, self._now) is None for s in others
+            leans(s, trouble) and trouble_of(s, self._rules, self._now) is None for s in self._units[agent]
         )
 
     def _whole_unit(self, alerts: list[Alert], agent: str, waiting: list[Waiting]) -> tuple[Covered, ...]:
@@ -210,9 +212,7 @@ class _Desk:
             if alert.trouble == "silent" and alert.kind == "line" and one.agent == agent and one.good_since is None
         }
         silent = {**told, **{one.id: one.covered for one in waiting}}
-        heard = {
-            line for line, s in self._free.items() if line.agent == agent and s.judgement.last_result_at is not None
-        }
+        heard = {LineId(agent, s.row.line) for s in self._units[agent] if s.judgement.last_result_at is not None}
         return tuple(silent[line] for line in sorted(silent)) if heard <= silent.keys() else ()
 
     def _open(

@@ -51,6 +51,12 @@ def test_a_daemon_carries_no_command_line_library(daemon: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_collector_does_not_carry_what_sends_its_messages() -> None:
+    code = "import sys, collector.run, collector.alerts.send; print('apprise' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_no_module_is_longer_than_a_sitting() -> None:
     longest = {
         str(file.relative_to(ROOT)): lines
