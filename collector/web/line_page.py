@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from collector.assess import Rules, counted_mbps, early_bias, judge
+from collector.assess import MIN_TESTS, Rules, counted_mbps, early_bias, judge
 from collector.completeness import DAYS
 from collector.lines import LineStatus
 from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
@@ -179,14 +179,24 @@ def why(status: LineStatus, rules: Rules, t: Texts, now: dt.datetime) -> str:
         "window": t.span(rules.window.total_seconds()),
     }
     head = t.text("Median {median} of {target} Mb/s ({ratio}) over {tests} in {window}", **values)
-    if judged.low_mbps is None or judged.high_mbps is None:
-        return head + t.text("; too few tests to decide.")
-    interval = {"low": t.mbps(judged.low_mbps), "high": t.mbps(judged.high_mbps)}
-    if judged.state == "meeting":
-        return head + t.text("; even the lower end of its interval, {low} Mb/s, reaches the target.", **interval)
-    if judged.state == "short":
-        return head + t.text("; even the upper end of its interval, {high} Mb/s, is below the target.", **interval)
-    return head + t.text("; its interval, {low} to {high} Mb/s, does not decide.", **interval)
+    return head + _decided(status, t)
+
+
+def _decided(status: LineStatus, t: Texts) -> str:
+    """How the sentence ends: what the tests say, since when, and what was before."""
+    judged = status.judgement
+    if judged.state == "uncertain":
+        if judged.samples < MIN_TESTS:
+            return t.text("; too few tests to decide.")
+        said = t.text("; the tests do not decide.")
+        return said + " " + t.text("They lean to short.") if judged.leaning else said
+    short = judged.state == "short"
+    said = t.text("; the tests are below the target.") if short else t.text("; the tests reach the target.")
+    if judged.since is not None:
+        said += " " + t.text("So since {moment}.", moment=t.moment(judged.since))
+    if judged.before_mbps is not None:
+        said += " " + t.text("Before: {before} Mb/s.", before=t.mbps(judged.before_mbps, judged.target_mbps))
+    return said
 
 
 def _median_sentence(status: LineStatus, rules: Rules, t: Texts) -> str | None:

@@ -51,6 +51,8 @@ class Line(View, frozen=True, kw_only=True, omit_defaults=True):
     """Median over target."""
     now_mbps: float | None = None
     plan_mbps: float | None = None
+    since: dt.datetime | None = None
+    """When it came into this state; absent where nothing else is known of it."""
     last_result_at: dt.datetime | None = None
     age_s: float | None = None
     completeness: float | None = None
@@ -214,6 +216,7 @@ def line_view(status: LineStatus, now: dt.datetime, found: Found | None) -> Line
         high_mbps=judged.high_mbps,
         ratio=judged.ratio,
         now_mbps=judged.now_mbps,
+        since=judged.since,
         last_result_at=judged.last_result_at,
         age_s=age,
         completeness=None if found is None else found.line(LineId(status.row.agent, status.row.line)).tally.ratio,
