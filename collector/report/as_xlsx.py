@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import xlsxwriter
@@ -13,9 +14,9 @@ from collector.report.model import MonthlyReport
 from collector.report.texts import LOOKS, ReportTexts
 from collector.web.texts import LOCAL, Language
 
-WIDTHS = (34, 26, *(14,) * 8)
+WIDTHS = (36, 26, *(18,) * 8)
 """Of the first sheet's columns, in letters: a sentence spans them all."""
-LETTERS_A_LINE = 150
+LINE_HEIGHT = 15
 OPTIONS = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
 
 
@@ -26,9 +27,10 @@ def as_xlsx(document: Document, report: MonthlyReport, language: Language) -> by
     book = xlsxwriter.Workbook(file, OPTIONS)
     book.set_properties({"title": document.front.subject, "author": document.front.authority})
     looks = _Looks(book)
-    _report(_Sheet(book, looks, t.text("Report")), document)
-    _annex(_Sheet(book, looks, t.text("Annex")), document)
-    _rows(_Sheet(book, looks, t.text("Data")), report)
+    _report(_Sheet(book, looks, t.text("Report"), WIDTHS), document)
+    across = [max(7, column.width * 10) for column in document.annex.table.columns]
+    _annex(_Sheet(book, looks, t.text("Annex"), across), document)
+    _rows(_Sheet(book, looks, t.text("Data"), [16] * len(HEADER)), report)
     book.close()
     return file.getvalue()
 
@@ -51,9 +53,11 @@ class _Looks:
 class _Sheet:
     """A sheet that is written from the top down."""
 
-    def __init__(self, book: Any, looks: _Looks, name: str) -> None:
-        self.book, self.look, self.name = book, looks, name
+    def __init__(self, book: Any, looks: _Looks, name: str, widths: Sequence[float]) -> None:
+        self.book, self.look, self.name, self.widths = book, looks, name, widths
         self.sheet = book.add_worksheet(name)
+        for n, width in enumerate(widths):
+            self.sheet.set_column(n, n, width)
         self.sheet.set_paper(9)  # A4
         self.sheet.set_landscape()
         self.sheet.fit_to_pages(1, 0)
@@ -63,13 +67,19 @@ class _Sheet:
     def sentence(self, text: str, **look: Any) -> None:
         """Over all columns, as high as it needs."""
         shown = self.look(text_wrap=True, **look)
-        self.sheet.merge_range(self.row, 0, self.row, len(WIDTHS) - 1, "", shown)
+        self.sheet.merge_range(self.row, 0, self.row, len(self.widths) - 1, "", shown)
         self.sheet.write_string(self.row, 0, text, shown)
-        self.sheet.set_row(self.row, 16 * (1 + len(text) // LETTERS_A_LINE))
+        self._height([(text, sum(self.widths))])
         self.row += 1
+
+    def _height(self, texts: Sequence[tuple[str, float]]) -> None:
+        """Of the present row, for texts in cells of so many letters: not every program finds it by itself."""
+        most = max(ceil(len(text) / width) for text, width in texts)
+        self.sheet.set_row(self.row, LINE_HEIGHT * max(1, most) + 3)
 
     def table(self, table: Table) -> None:
         """From the first column on, with a head."""
+        self._height([(column.title, width) for column, width in zip(table.columns, self.widths, strict=False)])
         for n, column in enumerate(table.columns):
             self.sheet.write_string(
                 self.row,
@@ -86,6 +96,7 @@ class _Sheet:
         self.row += 2
 
     def _cells(self, cells: Sequence[Cell], table: Table, bold: bool = False) -> None:
+        self._height([(cell.text, width) for cell, width in zip(cells, self.widths, strict=False)])
         for n, (cell, column) in enumerate(zip(cells, table.columns, strict=True)):
             look: dict[str, Any] = {"border": 1, "bold": bold}
             if cell.verdict:
@@ -130,8 +141,6 @@ class _Sheet:
 
 
 def _report(to: _Sheet, document: Document) -> None:
-    for n, width in enumerate(WIDTHS):
-        to.sheet.set_column(n, n, width)
     front = document.front
     for text, look in (
         (front.nation, {"bold": True}),
@@ -171,8 +180,6 @@ def _block(to: _Sheet, block: Block) -> None:
 
 def _annex(to: _Sheet, document: Document) -> None:
     table = document.annex.table
-    for n, column in enumerate(table.columns):
-        to.sheet.set_column(n, n, max(6, column.width * 9))
     to.table(table)
     to.sheet.autofilter(0, 0, len(table.rows), len(table.columns) - 1)
     to.sheet.freeze_panes(1, 2)
@@ -197,4 +204,3 @@ def _rows(to: _Sheet, report: MonthlyReport) -> None:
                     to.sheet.write_number(row, n, value)
     to.sheet.autofilter(0, 0, max(1, len(report.lines)), len(HEADER) - 1)
     to.sheet.freeze_panes(1, 0)
-    to.sheet.set_column(0, len(HEADER) - 1, 14)

@@ -59,8 +59,8 @@ def bars(t: ReportTexts, title: str, groups: Sequence[tuple[str, Sequence[LineMo
 def _tally_columns(t: ReportTexts, first: str) -> list[Column]:
     return [
         Column(first, 3.2),
-        Column(t.text("Lines"), 1, right=True),
-        *(Column(t.verdict(name), 1.25, right=True) for name in LOOKS),
+        Column(t.text("Lines"), 1.2, right=True),
+        *(Column(t.verdict(name), 1.5, right=True) for name in LOOKS),
         Column(t.text("Share met"), 1.1, right=True),
         Column(t.text("Median of medians (Mb/s)"), 1.5, right=True),
         Column(t.text("Hamlets met / measured / all"), 1.6, right=True),

@@ -14,7 +14,17 @@ from xomnet.settings import load
 from xomnet.targets import load_targets
 
 ROOT = Path(__file__).parents[2]
-SERVER_ONLY = {"influxdb_client", "starlette", "uvicorn", "jinja2", "babel", "prometheus_client"}
+SERVER_ONLY = {
+    "influxdb_client",
+    "starlette",
+    "uvicorn",
+    "jinja2",
+    "babel",
+    "prometheus_client",
+    "weasyprint",
+    "docx",
+    "xlsxwriter",
+}
 COMMAND_LINE_ONLY = {"typer", "rich"}
 
 
