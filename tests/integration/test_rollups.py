@@ -2,6 +2,7 @@
 
 import datetime as dt
 import random
+import sqlite3
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,8 @@ from collector.store import LineId, Store, StoreUnavailable
 from collector.store.influx import InfluxStore
 from collector.store.sqlite import SqliteStore
 from collector.verdict import Month
+from tests.deployment import Collector, until
+from tests.sender import ROWS, Sender, result
 from tests.services import InfluxV2
 from tests.stored import AGENT, LINE, NOW, health, latency, outage, registry, row, speed
 from xomnet.registry import LineRow, Registry
@@ -437,3 +440,26 @@ def test_many_units_of_an_hour_are_all_read(store: Store) -> None:
     for name, bucket in (("place_hour", hour_of(NOW)), ("place_day", day_of(NOW, ZONE))):
         place = fields(store, name, bucket, **ALL_FIXED)
         assert (place["lines"], place["measured"], place["median_mbps"]) == (len(names), len(names), 130.5)
+
+
+# --- the process
+
+
+def test_a_killed_collector_has_rolled_up_what_it_stored_soon_after_its_next_start(
+    collector: Collector, sender: Sender
+) -> None:
+    for seq in (1, 2):
+        sender.send(result(seq))
+    until(lambda: sender.stored() == {1, 2}, "both are stored")
+    collector.kill()
+    collector.start()
+    with sqlite3.connect(collector.folder / "store.db") as store:
+
+        def probes(measurement: str) -> int:
+            return store.execute(f"SELECT coalesce(sum(probes), 0) FROM {measurement}").fetchone()[0]  # type: ignore[no-any-return]
+
+        until(lambda: (probes("line_hour"), probes("line_day")) == (2, 2), "hour and day are rolled up")
+        until(lambda: store.execute("SELECT count(*) FROM line_month").fetchone()[0] == len(ROWS), "the month is there")
+        (units,) = store.execute("SELECT count(DISTINCT agent) FROM unit_state").fetchone()
+        assert units == len(ROWS)
+    store.close()
