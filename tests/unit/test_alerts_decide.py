@@ -273,8 +273,8 @@ def test_the_last_of_a_group_becomes_an_alert_of_its_own() -> None:
 
 def test_a_few_lines_of_many_are_told_one_by_one() -> None:
     province = forty()
-    province.set("short", [name for name in province.rows if name.endswith("ftth")][:4])
-    assert [one.alert.kind for one in province.go(30)] == ["line"] * 4
+    province.set("short", [name for name in province.rows if name.endswith("ftth")][:6])
+    assert [one.alert.kind for one in province.go(30)] == ["line"] * 6
 
 
 # --- whatever happens
