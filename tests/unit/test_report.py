@@ -69,6 +69,8 @@ def test_each_verdict_has_its_word_and_mark_once() -> None:
         (verdict("not_certain", 65, 75), verdict("met", 71, 80), "open"),
         (verdict("not_certain"), verdict("met", 71, 80), "open"),
         (verdict("met", 71, 82), verdict("met", 72, 80), None),
+        (verdict("met", 75, 90), verdict("met", 72, 80), None),
+        (verdict("met", 72, 80), verdict("met", 75, 90), None),
         (verdict("met", 80, 90), verdict("unmeasured"), None),
         (verdict("unmeasured"), verdict("met", 80, 90), None),
     ],
