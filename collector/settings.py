@@ -68,8 +68,6 @@ class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The office above the authority."""
     authority: Text | None = None
     place: Text | None = None
-    signer: Text | None = None
-    """The title of whoever signs."""
 
 
 class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
