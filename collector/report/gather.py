@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from collector.assess import counted_mbps
+from collector.months import first_rows
 from collector.report.model import ACCESSES, LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, plain
 from collector.store import LineId, OutageRow, Sample, Store
@@ -33,9 +34,9 @@ def gather(
     now: dt.datetime,
     kept_since: dt.datetime | None = None,
 ) -> MonthlyReport:
-    """The month of every line registered at its end, or now, by its registry row of then. Days are those of the
-    registry's zone; results from before `kept_since` are no longer in the store. Raises ReportError or
-    StoreUnavailable.
+    """The month of every line registered at its end, or now: judged by its registry row of then, and told under the
+    place where it stood when the month began, as in `line_month`. Days are those of the registry's zone; results from
+    before `kept_since` are no longer in the store. Raises ReportError or StoreUnavailable.
     """
     since, until = bounds(registry, month, now)
     if since > now:
@@ -43,7 +44,8 @@ def gather(
     if kept_since is not None and since < kept_since:
         raise ReportError(f"the results of {month} are no longer all kept: store.keep_days lets go of what is older")
     end = until - TICK
-    every = sorted(registry.current(end), key=_by_place)
+    judged, places = {_id(row): row for row in registry.current(end)}, first_rows(registry, since)
+    every = sorted((places[line] for line in judged), key=_by_place)
     rows = lines_of(every, area, month)
     units = {row.agent for row in rows}
     with_neighbours = {_id(row): row for row in every if row.agent in units}
@@ -62,7 +64,7 @@ def gather(
         lines.append(
             LineMonth(
                 row=row,
-                verdict=line_verdict(own, row, registry, month, now),
+                verdict=line_verdict(own, judged[line], registry, month, now),
                 before=line_verdict(before.get(line, ()), row_before, registry, last_month, now),
                 failed_at=tuple(s.at for s in own if s.asked is None and s.error and counted_mbps(s) is not None),
                 outages=len(outages),
