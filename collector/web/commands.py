@@ -3,7 +3,6 @@
 import datetime as dt
 from uuid import UUID
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -14,11 +13,8 @@ from collector.web import query
 from collector.web.api import json
 from collector.web.command_view import Wanted, command_view
 from collector.web.errors import RequestError
-from collector.web.operator import require_operator
+from collector.web.operator import body_of, require_operator
 from xomnet.commands import OPERATOR
-
-LARGEST_BODY = 4096
-MORE = "see /openapi.json"
 
 
 class CommandApi:
@@ -37,7 +33,7 @@ class CommandApi:
         """200 with what became of it; 202 where nothing has yet."""
         require_operator(request)
         query.refuse_unknown(request.query_params, ())
-        wanted = await _body(request)
+        wanted = await body_of(request, Wanted)
         agent = request.path_params["agent"]
         self._check(agent, wanted)
         commands = self._services.commands
@@ -67,15 +63,3 @@ class CommandApi:
         if asked is None:
             raise RequestError(404, "no such command, or too long ago", "path", "an id that a POST gave")
         return json(command_view(asked))
-
-
-async def _body(request: Request) -> Wanted:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_BODY:
-            raise RequestError(413, f"the body is over {LARGEST_BODY} bytes", "body", MORE)
-    try:
-        return msgspec.json.decode(body, type=Wanted)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestError(400, str(error), "body", MORE) from error
