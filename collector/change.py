@@ -35,9 +35,9 @@ class Span(NamedTuple):
     """By how many standard errors it must be below SOUND."""
 
 
-DAY = Span(1, 8, math.log(0.80), 2.92)
+DAY = Span(1, 8, math.log(0.80), 3.25)
 """A metered line has four tests a day: more count only where confirmation tests were asked for."""
-WINDOW = Span(3, 5, math.log(0.82), 2.4)
+WINDOW = Span(3, 5, math.log(0.83), 2.35)
 WEEKS = (Span(7, 14, math.log(0.86), 3.1), Span(28, 56, math.log(0.93), 3.1))
 """Of lines that are a little short for long."""
 MEETING_ERRORS = 1.3
@@ -106,7 +106,7 @@ def log_ratio(mbps: float, target_mbps: float) -> float:
 
 def steps(tests: Iterable[tuple[float, float]], window_s: float) -> Iterator[Step]:
     """What is known after each test; a test is its time in seconds and its `log_ratio`."""
-    follower = _Follower(window_s)
+    follower = Follower(window_s)
     for at, log in tests:
         yield follower.step(at, log)
 
@@ -128,9 +128,9 @@ class _Learnt:
 class _Scatter:
     """How a line scatters, learnt from differences: a change of level is in few of them."""
 
-    groups: _Learnt = field(default_factory=lambda: _Learnt(USUAL_VARIANCE, 80, 160))
+    groups: _Learnt = field(default_factory=lambda: _Learnt(USUAL_VARIANCE, 40, 160))
     """Variance of a test, from those of neighbouring groups."""
-    near: _Learnt = field(default_factory=lambda: _Learnt(0.6 * USUAL_VARIANCE, 10, 160))
+    near: _Learnt = field(default_factory=lambda: _Learnt(0.6 * USUAL_VARIANCE, 30, 160))
     """Variance of a test beside its group, from neighbours."""
     days: _Learnt = field(default_factory=lambda: _Learnt(1.0, 20, 60))
     """Variance of a day's mean over what it would be if its groups were independent."""
@@ -225,7 +225,7 @@ class _Groups:
         self._day = len(self.starts)
 
 
-class _Follower:
+class Follower:
     """The level of a line, test by test."""
 
     def __init__(self, window_s: float) -> None:

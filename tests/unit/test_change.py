@@ -59,12 +59,10 @@ def test_a_late_test_in_the_middle_corrects_the_course() -> None:
     assert followed(sorted(figures + late)).level != "short"
 
 
-@pytest.mark.parametrize("hours", [1, 6])
-def test_one_bad_hour_of_confirmations_is_not_a_fall(hours: int) -> None:
-    """Tests that are alike say little: a line that was bad once, and asked fourteen times, is not short."""
+def test_one_bad_hour_with_its_confirmations_is_not_a_fall() -> None:
     figures = series(noisy(130, 40, 3, 0.2))
     last = figures[-1][0]
-    bad = [(last + n * hours * HOUR / 14, 55.0) for n in range(1, 15)]
+    bad = [(last + 6 * HOUR + n * dt.timedelta(minutes=20), 45.0) for n in range(4)]
     assert followed(figures + bad).leaning
     assert followed(figures + bad).level != "short"
 
