@@ -45,7 +45,7 @@ class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     every_s: Positive = 60.0
     window_hours: Positive = 72.0
-    """A metered line has four tests a day, an interval needs six."""
+    """Best whole days: the daily course is left out. A metered line has four tests a day, six are needed."""
     silent_after_s: Positive = 900.0
     confirm: bool = True
     """A line that leans to short is asked for a few more tests before anybody is told."""
