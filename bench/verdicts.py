@@ -267,12 +267,27 @@ def bars(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
     return rows
 
 
+def _words(way: Way) -> str:
+    known = {
+        f"evenings give {way.evening:g} of the day": way.evening < 1,
+        f"{way.lasting:.0%} of the variance lasts for hours (correlated 0.5 after six)": way.lasting > 0,
+        f"{way.missing:.0%} of the tests are missing": way.missing > 0,
+        f"an outage of six hours every {1 / max(way.outages, 1e-9):.0f} days": way.outages > 0,
+    }
+    return "; ".join(words for words, holds in known.items() if holds) or "log-normal, independent"
+
+
 def report(found: dict[str, Any]) -> str:
     """The results as a page."""
     lines = ["# State and verdict, simulated", "", "Written by `python -m bench verdicts`; four tests a day.", ""]
     lines += ["| bar | found | |", "|---|---|---|"]
     lines += [f"| {what} | {value} | {'reached' if good else '**not reached**'} |" for what, value, good in bars(found)]
-    lines += ["", "Ways: " + "; ".join(str(way).removeprefix("Way") for way in WAYS) + ".", ""]
+    lines += [
+        "",
+        "Outages of the way *outages* are real: of its alerts, most are of lines that were down for hours.",
+        "",
+    ]
+    lines += [f"- {way.name}: {_words(way)}" for way in WAYS] + [""]
     for title, table in (
         ("Alerts a line and year, true median 1.1 of the target", "false"),
         ("Falls from 1.1 to 0.7: share found within", "falls"),
