@@ -113,6 +113,8 @@ def judge(
         state, since = "not_assessable", None
     elif len(counted) < MIN_TESTS:
         state, since = "uncertain", None
+    elif followed.level == "uncertain" and followed.since is None and low is not None and low >= target_mbps:
+        state = "meeting"  # of a line that has no past the interval says so sooner, and nobody is woken by it
     else:
         state = followed.level
     return Judgement(

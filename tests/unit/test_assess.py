@@ -137,6 +137,14 @@ def test_the_state_follows_the_tests(figures: list[float], state: State) -> None
     assert judged(spread(figures)).state == state
 
 
+def test_a_new_line_meets_its_target_as_soon_as_the_interval_says_so() -> None:
+    """Tests near to each other do not tell how a line scatters, so the sequential test would wait for more."""
+    assert judged(spread([168.0] * 5, apart=0.001)).state == "uncertain"
+    assert judged(spread([168.0] * 6, apart=0.001)).state == "meeting"
+    fallen = spread([240.0] * 30 + [100.0] * 20 + [168.0] * 6)
+    assert judged(fallen).state == "short", "one that was short needs more than that"
+
+
 def test_one_bad_test_never_makes_a_line_short() -> None:
     for place in range(12):
         figures = [190.0] * 12
