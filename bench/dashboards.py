@@ -202,7 +202,7 @@ def _asked(now: dt.datetime) -> Iterator[tuple[tuple[str, str, str], str]]:
     """Where a query is from, and the query as the database gets it."""
     line = {"agent": ["nd-0000"], "line": ["4g"]}
     year, month = span(f"{DAYS}d", now), Month.of(now).previous
-    whole_month = Span(month.since(), month.until())
+    whole_month = Span(month.since(), month.until() - dt.timedelta(milliseconds=1))
     for key in DASHBOARDS:
         board = dashboard(key, "en")
         for panel in board["panels"]:

@@ -8,7 +8,7 @@ from grafana.panels import NOW, Panel, Query, chart, columns_in_order, stat, tab
 from grafana.words import Words
 
 UNIT = ("agent", "hamlet", "area")
-UNIT_FIELDS = (
+UNIT_FIELDS = (  # the first is always there
     "unhealthy",
     "online",
     "problem",
@@ -69,7 +69,7 @@ def _units(words: Words) -> Panel:
     columns = ("problem", *UNIT, *(name for name in UNIT_FIELDS if name not in ("problem", "unhealthy")), "unhealthy")
     return table(
         "units",
-        [q.last("unit_state", UNIT_FIELDS, q.CHOSEN_UNITS, UNIT)],
+        q.last("unit_state", UNIT_FIELDS, q.CHOSEN_UNITS, UNIT),
         columns,
         24,
         13,
@@ -145,7 +145,7 @@ def _gaps(words: Words) -> Panel:
     query = f"SELECT {q.quoted(fields)} FROM ({newest}) WHERE {bad} GROUP BY {q.quoted((*q.LINE, 'hamlet'))}"
     return table(
         "gaps",
-        [query],
+        query,
         ("missing", "evicted", "rejected", "hamlet", *q.LINE, "expected"),
         12,
         sort=[("missing", True)],
@@ -159,4 +159,4 @@ def _late(words: Words) -> Panel:
     newest = q.last("line_state", ("age_s",), q.CHOSEN, q.LINE_TAGS)
     query = f'SELECT top("age_s", {MOST}) AS "age_s", {q.quoted(q.LINE_TAGS)} FROM ({newest})'
     columns = ("age_s", "hamlet", "area", "access", "isp", *q.LINE)
-    return table("late", [query], columns, 12, sort=[("age_s", True)], words=words, links={"hamlet": TO_LINE})
+    return table("late", query, columns, 12, sort=[("age_s", True)], words=words, links={"hamlet": TO_LINE})

@@ -64,7 +64,7 @@ def _now(*fields: str) -> str:
 
 def _header(words: Words) -> Panel:
     fields = [name for name in HEADER if name not in q.LINE_TAGS]
-    return table("header", [q.last("line_state", fields, q.THE_LINE, q.LINE_TAGS[2:])], HEADER, 24, 3, words=words)
+    return table("header", q.last("line_state", fields, q.THE_LINE, q.LINE_TAGS[2:]), HEADER, 24, 3, words=words)
 
 
 def _budget() -> str:
@@ -191,7 +191,7 @@ def _bytes(words: Words) -> Panel:
 
 def _tests(words: Words) -> Panel:
     query = q.raw("speed", TESTS, q.THE_LINE) + " ORDER BY time DESC LIMIT 200"
-    panel = table("tests", [query], ("Time", *TESTS), 24, 10, words=words, time_from=None, hidden=())
+    panel = table("tests", query, ("Time", *TESTS), 24, 10, words=words, time_from=None, hidden=())
     return panel
 
 

@@ -135,7 +135,7 @@ def stat(
 
 def table(
     key: str,
-    queries: Sequence[str],
+    query: str,
     columns: Sequence[str],
     width: int,
     height: int = 10,
@@ -146,14 +146,11 @@ def table(
     time_from: str | None = NOW,
     hidden: Sequence[str] = ("Time",),
 ) -> Panel:
-    """Rows; `sort` names columns, with True where the largest come first. Several queries are joined by their tags."""
-    steps = [columns_in_order(columns, hidden)]
-    if len(queries) > 1:
-        steps = [columns_in_order((), hidden), {"id": "merge", "options": {}}, columns_in_order(columns, ())]
+    """Rows; `sort` names columns, with True where the largest come first."""
     return Panel(
         key,
         "table",
-        tuple(Query(one) for one in queries),
+        (Query(query),),
         width,
         height,
         tuple(columns),
@@ -164,7 +161,7 @@ def table(
             "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
         },
         defaults={"custom": {"align": "auto", "filterable": True, "inspect": False}},
-        transformations=tuple(steps),
+        transformations=(columns_in_order(columns, hidden),),
         links=links or {},
         time_from=time_from,
         cell="color-text",

@@ -28,14 +28,14 @@ def build(words: Words) -> dict[str, Any]:
             [
                 stat("fixed", q.STATE.share(f"{q.CHOSEN} AND \"access\" = 'fixed'"), ("share", "judged"), words),
                 stat("mobile", q.STATE.share(f"{q.CHOSEN} AND \"access\" = 'mobile'"), ("share", "judged"), words),
-                stat("short", q.STATE.counts(q.CHOSEN), ("short", "lines"), words),
-                stat("silent", q.STATE.counts(q.CHOSEN), ("silent", "lines"), words),
+                stat("short", q.STATE.counts(q.CHOSEN, "short"), ("short", "lines"), words),
+                stat("silent", q.STATE.counts(q.CHOSEN, "silent"), ("silent", "lines"), words),
                 _completeness(words),
                 stat("bytes", _bytes(), ("bytes",), words, time_from="now/M"),
             ],
             [_map(), _worst(words)],
-            [_share_by_day(words), _by("area", words, TO_AREA)],
-            [_ratio_by_isp(words), _by("isp", words, TO_ISP)],
+            [_share_by_day(words), _by("area", q.BELOW, words, TO_AREA)],
+            [_ratio_by_isp(words), _by("isp", q.ISPS, words, TO_ISP)],
             [_trouble(words)],
         ],
         "now-30d",
@@ -43,8 +43,9 @@ def build(words: Words) -> dict[str, Any]:
 
 
 def _completeness(words: Words) -> Panel:
-    newest = q.last("completeness", ("stored", "expected", "missing"), q.CHOSEN)
-    query = f'SELECT sum("stored") / sum("expected") AS "completeness", sum("missing") AS "missing" FROM ({newest})'
+    """Of all that was counted within the hour: each line is in it equally often."""
+    complete = 'sum("stored") / sum("expected") AS "completeness", max("missing") AS "missing"'
+    query = f'SELECT {complete} FROM "completeness" WHERE {q.CHOSEN}'
     return stat("completeness", query, ("completeness", "missing"), words, time_from="1h")
 
 
@@ -53,9 +54,9 @@ def _bytes() -> str:
 
 
 def _map() -> Panel:
-    fields = ", ".join(f'last("{name}") AS "{name}"' for name in ("median_mbps", "target_mbps", "ratio", "lat", "lon"))
+    fields = q.quoted(("median_mbps", "target_mbps", "ratio", "lat", "lon"))
     query = (
-        f'SELECT last("state_code") AS "state_code", last("state_code") AS "mark", {fields}'
+        f'SELECT last("state_code") AS "state_code", "state_code" AS "mark", {fields}'
         f' FROM "line_state" WHERE {q.CHOSEN} GROUP BY {q.quoted(q.LINE_TAGS)}'
     )
     style = {
@@ -105,7 +106,7 @@ def _worst(words: Words) -> Panel:
     query = f'SELECT {q.quoted(FIGURES)} FROM ({newest}) WHERE "state_code" <= {below} GROUP BY {q.quoted(q.LINE_TAGS)}'
     return table(
         "worst",
-        [query],
+        query,
         (*WORST, "agent", "line"),
         12,
         13,
@@ -115,18 +116,17 @@ def _worst(words: Words) -> Panel:
     )
 
 
-def _by(tag: str, words: Words, link: str) -> Panel:
-    by = (tag, "access")
-    queries = [q.STATE.counts(q.CHOSEN, by), q.STATE.share(q.CHOSEN, by)]
+def _by(scope: str, where: str, words: Words, link: str) -> Panel:
+    """Of places, from their own counts: those of the lines would take seconds."""
+    by = ("place", "access")
     return table(
-        f"by_{tag}",
-        queries,
+        f"by_{scope}",
+        q.last("place_state", COUNTED, where, by),
         (*by, *COUNTED),
         12,
         sort=[("share", False)],
         words=words,
-        links={tag: link},
-        hidden=("Time", "judged"),
+        links={"place": link},
     )
 
 

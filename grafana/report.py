@@ -35,7 +35,7 @@ def build(words: Words) -> dict[str, Any]:
         PLACES,
         [
             [_verdicts("fixed", words), _verdicts("mobile", words)],
-            [_by("area", words), _by("isp", words)],
+            [_by("area", q.BELOW, words), _by("isp", q.ISPS, words)],
             [_bars(words)],
             [_lines("not_met", words), _lines("not_certain", words)],
             [_months(words), _method(words)],
@@ -64,22 +64,20 @@ def _month_link(words: Words, key: str, since: str, until: str) -> dict[str, Any
 
 
 def _verdicts(access: str, words: Words) -> Panel:
-    where = f"{q.CHOSEN} AND \"access\" = '{access}'"
-    return stat(access, q.VERDICT.counts(where), SHOWN, words, 12, time_from=None)
+    where = f"{q.of_month(q.CHOSEN)} AND \"access\" = '{access}'"
+    return stat(access, q.VERDICT.counts(where, *SHOWN), SHOWN, words, 12, time_from=None)
 
 
-def _by(tag: str, words: Words) -> Panel:
-    by = (tag, "access")
-    queries = [q.VERDICT.counts(q.CHOSEN, by), q.VERDICT.share(q.CHOSEN, by)]
+def _by(scope: str, where: str, words: Words) -> Panel:
+    by = ("place", "access")
     return table(
-        f"by_{tag}",
-        queries,
+        f"by_{scope}",
+        q.last("place_month", COUNTED, q.of_month(where), by),
         (*by, *COUNTED),
         12,
         sort=[("share", False)],
         words=words,
         time_from=None,
-        hidden=("Time", "judged"),
     )
 
 
@@ -94,15 +92,18 @@ def _bars(words: Words) -> Panel:
         )
         for verdict in SHOWN
     ]
+    newest = q.last("place_month", SHOWN, q.of_month(q.BELOW), ("place", "access"))
+    sums = ", ".join(f'sum("{verdict}") AS "{verdict}"' for verdict in SHOWN)
+    query = f'SELECT {sums} FROM ({newest}) GROUP BY "place"'
     return Panel(
         "bars",
         "barchart",
-        (Query(q.VERDICT.counts(q.CHOSEN, ("area",))),),
+        (Query(query),),
         24,
         9,
         unit=COLUMNS["lines"].unit,
         options={
-            "xField": "area",
+            "xField": "place",
             "orientation": "auto",
             "showValue": "auto",
             "stacking": "normal",
@@ -112,18 +113,18 @@ def _bars(words: Words) -> Panel:
             "tooltip": {"mode": "multi", "sort": "none"},
         },
         overrides=tuple(looks),
-        transformations=(columns_in_order(("area", *SHOWN), ("Time", "lines")),),
+        transformations=(columns_in_order(("place", *SHOWN)),),
     )
 
 
 def _lines(verdict: VerdictName, words: Words) -> Panel:
     tags = q.quoted(q.LINE_TAGS)
-    newest = q.last("line_month", ("verdict_code", *FIGURES), q.CHOSEN, q.LINE_TAGS)
+    newest = q.last("line_month", ("verdict_code", *FIGURES), q.of_month(q.CHOSEN), q.LINE_TAGS)
     code = VERDICTS.index(verdict)
     query = f'SELECT {q.quoted(FIGURES)} FROM ({newest}) WHERE "verdict_code" = {code} GROUP BY {tags}'
     return table(
         verdict,
-        [query],
+        query,
         ("hamlet", "area", "access", "isp", *FIGURES, "agent", "line"),
         12,
         12,

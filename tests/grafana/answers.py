@@ -46,19 +46,28 @@ class Asked:
             if scope == "all" or (place in (chosen or [place]) and (chosen or scope == "isp" or "/" not in place)):
                 yield point
 
+    def below(self, measurement: str) -> Iterator[Point]:
+        """The chosen areas and the next level below each; of all, the first two levels."""
+        for point in self.points(measurement, scope="area"):
+            place, chosen = point.tags["place"], self.choice.get("area")
+            parent = place.rpartition("/")[0]
+            if (place in chosen or parent in chosen) if chosen else place.count("/") <= 1:
+                yield point
+
     def of_the_line(self, measurement: str) -> list[Point]:
         row = self.seed.the_line
         return list(self.points(measurement, agent=row.agent, line=row.line))
 
 
 def newest(points: Iterable[Point], fields: Sequence[str], by: Sequence[str]) -> Rows:
-    """The last value of each field that is there, by tags."""
+    """Of the newest point that has the first field, by tags."""
     found: dict[tuple[str, ...], Row] = {}
     for point in sorted(points, key=lambda point: point.time_ns):
-        tags = {name: point.tags.get(name, "") for name in by}
-        known = {name: point.fields[name] for name in fields if name in point.fields}
-        found.setdefault(tuple(tags.values()), dict(tags)).update(known)
-    return [row for row in found.values() if row.keys() & set(fields)]
+        if fields[0] in point.fields:
+            tags = {name: point.tags.get(name, "") for name in by}
+            known = {name: point.fields[name] for name in fields if name in point.fields}
+            found[tuple(tags.values())] = tags | known
+    return list(found.values())
 
 
 def grouped(rows: Rows, by: Sequence[str]) -> Iterator[tuple[Row, Rows]]:
@@ -68,25 +77,11 @@ def grouped(rows: Rows, by: Sequence[str]) -> Iterator[tuple[Row, Rows]]:
     return ((dict(zip(by, key, strict=True)), members) for key, members in found.items())
 
 
-def counts(measurement: str, code: str, words: Sequence[str], by: Sequence[str] = (), **tags: str) -> Answer:
+def counts(measurement: str, code: str, words: Sequence[str], only: Sequence[str], **tags: str) -> Answer:
     def answer(asked: Asked) -> Rows:
-        rows = newest(asked.points(measurement, **tags), (code,), (*LINE, *by))
-        return [
-            {**group, "lines": len(of)} | {word: sum(row[code] == i for row in of) for i, word in enumerate(words)}
-            for group, of in grouped(rows, by)
-        ]
-
-    return answer
-
-
-def share(measurement: str, code: str, bad: int, good: int, by: Sequence[str] = (), **tags: str) -> Answer:
-    def answer(asked: Asked) -> Rows:
-        rows = newest(asked.points(measurement, **tags), (code,), (*LINE, *by))
-        judged = [row for row in rows if row[code] in (bad, good)]
-        return [
-            {**group, "share": sum(row[code] == good for row in of) / len(of), "judged": len(of)}
-            for group, of in grouped(judged, by)
-        ]
+        rows = newest(asked.points(measurement, **tags), (code,), LINE)
+        of = {word: sum(row[code] == words.index(word) for row in rows) for word in only}
+        return [{"lines": len(rows), **of}] if rows else []
 
     return answer
 
@@ -95,26 +90,44 @@ SHORT, MEETING = STATES.index("short"), STATES.index("meeting")
 NOT_MET, MET = VERDICTS.index("not_met"), VERDICTS.index("met")
 
 
-def states(by: Sequence[str] = ()) -> Answer:
-    return counts("line_state", "state_code", STATES, by)
+def states(*only: str) -> Answer:
+    return counts("line_state", "state_code", STATES, only)
 
 
-def meeting(by: Sequence[str] = (), **tags: str) -> Answer:
-    return share("line_state", "state_code", SHORT, MEETING, by, **tags)
+def meeting(access: str) -> Answer:
+    def answer(asked: Asked) -> Rows:
+        rows = newest(asked.points("line_state", access=access), ("state_code",), LINE)
+        judged = [row["state_code"] == MEETING for row in rows if row["state_code"] in (SHORT, MEETING)]
+        return [{"share": sum(judged) / len(judged), "judged": len(judged)}] if judged else []
+
+    return answer
 
 
-def verdicts(by: Sequence[str] = (), **tags: str) -> Answer:
-    return counts("line_month", "verdict_code", VERDICTS, by, **tags)
+def verdicts(access: str) -> Answer:
+    return counts("line_month", "verdict_code", VERDICTS, report.SHOWN, access=access)
 
 
-def met(by: Sequence[str] = ()) -> Answer:
-    return share("line_month", "verdict_code", NOT_MET, MET, by)
+def below(measurement: str, fields: Sequence[str]) -> Answer:
+    return lambda asked: newest(asked.below(measurement), fields, ("place", "access"))
+
+
+def providers(measurement: str, fields: Sequence[str]) -> Answer:
+    return lambda asked: newest(asked.places(measurement, "isp"), fields, ("place", "access"))
+
+
+def _bars(asked: Asked) -> Rows:
+    rows = newest(asked.below("place_month"), report.SHOWN, ("place", "access"))
+    return [
+        {**place, **{verdict: sum(row[verdict] for row in of) for verdict in report.SHOWN}}
+        for place, of in grouped(rows, ("place",))
+    ]
 
 
 def _complete(asked: Asked) -> Rows:
-    rows = newest(asked.points("completeness"), ("stored", "expected", "missing"), LINE)
-    total = {name: sum(row[name] for row in rows) for name in ("stored", "expected", "missing")}
-    return [{"completeness": total["stored"] / total["expected"], "missing": total["missing"]}]
+    points = list(asked.points("completeness"))
+    stored, expected = (sum(int(p.fields[name]) for p in points) for name in ("stored", "expected"))
+    most = max((int(p.fields["missing"]) for p in points), default=0)
+    return [{"completeness": stored / expected, "missing": most}] if points else []
 
 
 def _bytes(asked: Asked) -> Rows:
@@ -250,21 +263,19 @@ def header(asked: Asked) -> Rows:
     return newest(asked.of_the_line("line_state"), fields, LINE_TAGS[2:])
 
 
-AREA, ISP = ("area", "access"), ("isp", "access")
-
 ANSWERS: Mapping[tuple[str, str], Sequence[Answer]] = {
-    ("province", "fixed"): [meeting(access="fixed")],
-    ("province", "mobile"): [meeting(access="mobile")],
-    ("province", "short"): [states()],
-    ("province", "silent"): [states()],
+    ("province", "fixed"): [meeting("fixed")],
+    ("province", "mobile"): [meeting("mobile")],
+    ("province", "short"): [states("short")],
+    ("province", "silent"): [states("silent")],
     ("province", "completeness"): [_complete],
     ("province", "bytes"): [_bytes],
     ("province", "map"): [_map],
     ("province", "worst"): [_worst],
     ("province", "share_by_day"): [places("place_day", "all", "share"), places("place_day", "area", "share")],
-    ("province", "by_area"): [states(AREA), meeting(AREA)],
+    ("province", "by_area"): [below("place_state", province.COUNTED)],
     ("province", "ratio_by_isp"): [places("place_day", "isp", "ratio")],
-    ("province", "by_isp"): [states(ISP), meeting(ISP)],
+    ("province", "by_isp"): [providers("place_state", province.COUNTED)],
     ("province", "trouble"): [_trouble("short"), _trouble("silent")],
     ("line", "header"): [header],
     ("line", "ratio"): [line_now("ratio", "median_mbps", "target_mbps")],
@@ -303,11 +314,11 @@ ANSWERS: Mapping[tuple[str, str], Sequence[Answer]] = {
     ("fleet", "online"): [_online("units_online"), _online("units")],
     ("fleet", "gaps"): [_gaps],
     ("fleet", "late"): [_late],
-    ("report", "fixed"): [verdicts(access="fixed")],
-    ("report", "mobile"): [verdicts(access="mobile")],
-    ("report", "by_area"): [verdicts(AREA), met(AREA)],
-    ("report", "by_isp"): [verdicts(ISP), met(ISP)],
-    ("report", "bars"): [verdicts(("area",))],
+    ("report", "fixed"): [verdicts("fixed")],
+    ("report", "mobile"): [verdicts("mobile")],
+    ("report", "by_area"): [below("place_month", report.COUNTED)],
+    ("report", "by_isp"): [providers("place_month", report.COUNTED)],
+    ("report", "bars"): [_bars],
     ("report", "not_met"): [month_lines(NOT_MET)],
     ("report", "not_certain"): [month_lines(VERDICTS.index("not_certain"))],
     ("report", "months"): [places("place_month", "all", "share"), places("place_month", "area", "share")],

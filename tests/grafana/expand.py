@@ -56,6 +56,8 @@ def expand(query: str, choice: Choice, alls: Mapping[str, str], when: Span) -> s
 
     def value(found: re.Match[str]) -> str:
         name, form = found[1], found[2]
+        if name == "__from":
+            return str(int(when.since.timestamp() * 1000))
         if form is None:
             (one,) = choice[name]
             return one.replace("\\", "\\\\").replace("'", "\\'")

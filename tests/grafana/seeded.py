@@ -83,11 +83,11 @@ def _rows() -> Iterator[LineRow]:
 def _all(now: dt.datetime, rows: Sequence[LineRow]) -> Iterator[Point]:
     dice = random.Random(7)
     for ago in range(MINUTES):
-        yield from _minute(now - ago * MINUTE, rows, dice)
+        yield from _minute(now - ago * MINUTE, rows, dice, shift=1 + (ago > 4))
     first_mobile = next(row for row in rows if row.access == "mobile")
     for ago in range(MINUTES, 24 * 60, 10):
         at = now - ago * MINUTE
-        yield _line_state(at, first_mobile, 1, dice)
+        yield _line_state(at, first_mobile, 1, dice, shift=2)
         counts: dict[str, Value] = {"lines": 150, "short": ago % 17, "silent": ago % 5}
         for access in ("fixed", "mobile"):
             yield Point("place_state", {"scope": "all", "access": access}, counts, time_ns(at))
@@ -98,8 +98,8 @@ def _all(now: dt.datetime, rows: Sequence[LineRow]) -> Iterator[Point]:
     yield from _of_the_line(now, first_mobile, dice)
 
 
-def _minute(at: dt.datetime, rows: Sequence[LineRow], dice: random.Random) -> Iterator[Point]:
-    points = [_line_state(at, row, i, dice) for i, row in enumerate(rows)]
+def _minute(at: dt.datetime, rows: Sequence[LineRow], dice: random.Random, shift: int) -> Iterator[Point]:
+    points = [_line_state(at, row, i, dice, shift) for i, row in enumerate(rows)]
     yield from points
     for tags, codes in by_place((row, int(p.fields["state_code"])) for row, p in zip(rows, points, strict=True)):
         counts: dict[str, Value] = {state: codes.count(i) for i, state in enumerate(STATES)}
@@ -110,8 +110,9 @@ def _minute(at: dt.datetime, rows: Sequence[LineRow], dice: random.Random) -> It
     yield Point("collector_state", {}, {"up": 1, "units": UNITS, "units_online": UNITS - 10}, time_ns(at))
 
 
-def _line_state(at: dt.datetime, row: LineRow, number: int, dice: random.Random) -> Point:
-    state = STATE_OF[(number * 7 + at.minute // 30) % len(STATE_OF)]
+def _line_state(at: dt.datetime, row: LineRow, number: int, dice: random.Random, shift: int) -> Point:
+    """Of all lines in different states; `shift` gives each another one."""
+    state = STATE_OF[(number * 7 + shift) % len(STATE_OF)]
     target = 100.0 if number % 23 == 0 else 150.0 if row.access == "fixed" else 70.0
     ratio = {"meeting": 1.0, "short": 0.3}.get(state, 0.7) + dice.random() / 2
     fields: dict[str, Value] = {

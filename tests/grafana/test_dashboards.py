@@ -8,7 +8,6 @@ import pytest
 
 from grafana.files import DASHBOARDS, dashboard
 from grafana.words import words
-from tests.grafana import answers
 from tests.grafana.answers import ANSWERS, Asked, Rows
 from tests.grafana.expand import Choice, alls, expand, panel_span
 from tests.grafana.seeded import AREAS, ISPS, Seeded
@@ -110,6 +109,6 @@ def test_the_variables_offer_what_there_is(key: str, seed: Seeded, influx: Influ
 
 def test_a_difference_is_seen(seed: Seeded) -> None:
     when = panel_span(dashboard("province", "vi"), {}, seed.now)
-    rows = answers.states(("area",))(Asked(seed, {}, when))
+    rows = ANSWERS["province", "by_area"][0](Asked(seed, {}, when))
     assert same(rows, rows[::-1])
     assert not same(rows, [{**rows[0], "short": rows[0]["short"] + 1}, *rows[1:]])

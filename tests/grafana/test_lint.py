@@ -159,9 +159,9 @@ def test_every_variable_is_used_and_every_use_is_a_variable(key: str, language: 
     names = {one["name"] for one in board["templating"]["list"]}
     queries = "".join(t["query"] for panel in board["panels"] for t in panel["targets"])
     queries += "".join(one["query"] for one in board["templating"]["list"])
-    assert set(re.findall(r"\$\{(\w+)", queries)) == names
+    assert set(re.findall(r"\$\{(\w+)", queries)) - {"__from"} == names
     linked = set(re.findall(r"\$\{(\w+)(?::\w+)?\}", "\n".join(texts(board))))
-    assert linked <= names | {"__url_time_range"}
+    assert linked <= names | {"__url_time_range", "__from"}
 
 
 @each
@@ -178,7 +178,7 @@ def test_a_query_leads_to_the_database_that_keeps_its_measurement(key: str, lang
             (measurement,) = set(re.findall(r'FROM "(\w+)"', target["query"]))
             kept_for_years = measurement.endswith(("_hour", "_day", "_month"))
             assert target["datasource"]["uid"] == (ROLLUPS_SOURCE if kept_for_years else RESULTS_SOURCE)
-            assert "$timeFilter" in target["query"]
+            assert "$timeFilter" in target["query"] or "${__from}" in target["query"]
 
 
 @each
