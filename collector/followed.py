@@ -46,6 +46,7 @@ class Followed:
         self._changed: set[LineId] = set()
         self._last: dict[LineId, dt.datetime] = {}
         self._lines: dict[LineId, _Read] = {}
+        self._judged: dict[LineId, tuple[object, Judgement]] = {}  # with all that it follows from
         self._looked = False
 
     def saw(self, points: Iterable[Point]) -> None:
@@ -67,6 +68,7 @@ class Followed:
             self._last = {line: at for line, at in self._last.items() if line in targets}
             changed, self._changed = self._changed & targets.keys(), set()
         self._lines = {line: read for line, read in self._lines.items() if line in targets}
+        self._judged = {line: judged for line, judged in self._judged.items() if line in targets}
         due = iter(self._due(targets, changed, now))
         try:
             while lines := list(islice(due, AT_ONCE)):
@@ -81,9 +83,16 @@ class Followed:
         """Of a line that was looked at, and the tests of its window."""
         line = LineId(row.agent, row.line)
         read = self._lines[line]
-        window = tuple(s for s in read.recent if now - self._rules.window <= s.at <= now)
+        oldest = now - self._rules.window
+        window = tuple(s for s in read.recent if oldest <= s.at <= now)
         last = self._last.get(line)
-        return judge(window, target_mbps, now, last, row.plan_mbps, self._rules, read.course), window
+        silent = last is None or now - last > self._rules.silent_after
+        same = (read.course, window, last, silent, row.plan_mbps, target_mbps)
+        before = self._judged.get(line)
+        if before is None or before[0] != same:
+            before = same, judge(window, target_mbps, now, last, row.plan_mbps, self._rules, read.course)
+            self._judged[line] = before
+        return before[1], window
 
     def _due(self, targets: Mapping[LineId, float], changed: set[LineId], now: dt.datetime) -> list[LineId]:
         """What is to be read: what is new, changed or has another target, and of the others those read longest ago."""
