@@ -52,17 +52,17 @@ def build(words: Words) -> dict[str, Any]:
 def _sum(fields: tuple[str, ...], of: str, name: str) -> str:
     """A sum over the units' newest values, and how many units there are."""
     newest = q.last("unit_state", fields, q.CHOSEN_UNITS, ("agent",))
-    each = f'SELECT {of} AS "{name}" FROM ({newest}) GROUP BY "agent"'
-    return f'SELECT sum("{name}") AS "{name}", count("{name}") AS "units" FROM ({each})'
+    each = q.outer(f'{of} AS "{name}"', newest)
+    return q.outer(f'sum("{name}") AS "{name}", count("{name}") AS "units"', each)
 
 
 def _least(name: str) -> str:
     newest = q.last("unit_state", (name,), q.CHOSEN_UNITS, ("agent",))
-    return f'SELECT min("{name}") AS "{name}" FROM ({newest})'
+    return q.outer(f'min("{name}") AS "{name}"', newest)
 
 
 def _oldest() -> str:
-    return f'SELECT max("age_s") AS "age_s" FROM ({q.last("line_state", ("age_s",), q.CHOSEN)})'
+    return q.outer('max("age_s") AS "age_s"', q.last("line_state", ("age_s",), q.CHOSEN))
 
 
 def _units(words: Words) -> Panel:
@@ -142,7 +142,7 @@ def _gaps(words: Words) -> Panel:
     fields = ("missing", "evicted", "rejected", "expected")
     newest = q.last("completeness", fields, q.CHOSEN, (*q.LINE, "hamlet"))
     bad = '"missing" > 0 OR "evicted" > 0 OR "rejected" > 0'
-    query = f"SELECT {q.quoted(fields)} FROM ({newest}) WHERE {bad} GROUP BY {q.quoted((*q.LINE, 'hamlet'))}"
+    query = q.outer(q.quoted(fields), newest, bad, (*q.LINE, "hamlet"))
     return table(
         "gaps",
         query,
@@ -157,6 +157,6 @@ def _gaps(words: Words) -> Panel:
 def _late(words: Words) -> Panel:
     """The lines whose last result is oldest."""
     newest = q.last("line_state", ("age_s",), q.CHOSEN, q.LINE_TAGS)
-    query = f'SELECT top("age_s", {MOST}) AS "age_s", {q.quoted(q.LINE_TAGS)} FROM ({newest})'
+    query = q.outer(f'top("age_s", {MOST}) AS "age_s", {q.quoted(q.LINE_TAGS)}', newest)
     columns = ("age_s", "hamlet", "area", "access", "isp", *q.LINE)
     return table("late", query, columns, 12, sort=[("age_s", True)], words=words, links={"hamlet": TO_LINE})

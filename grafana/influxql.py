@@ -33,11 +33,11 @@ BELOW = f'"scope" = \'area\' AND "place" =~ /^${{area:regex}}(\\/[^\\/]+)?$/ AND
 ISPS = f'"scope" = \'isp\' AND "place" =~ /^${{isp:regex}}$/ AND {WITH_ACCESS} AND $timeFilter'
 
 
-def of_month(where: str) -> str:
+def of_month(query: str) -> str:
     """The same of the month that begins where the time range does: its points are at its beginning, and to look for
     them in all the month would take a database of weekly files five times as long.
     """
-    return where.replace("$timeFilter", "time >= ${__from}ms AND time < ${__from}ms + 1d")
+    return query.replace("$timeFilter", "time >= ${__from}ms AND time < ${__from}ms + 1d")
 
 
 def quoted(names: Sequence[str]) -> str:
@@ -69,6 +69,14 @@ def paced(measurement: str, what: str, where: str, by: Sequence[str] = (), fill:
     return f'SELECT {what} FROM "{measurement}" WHERE {where} GROUP BY time($__interval){tags} fill({fill})'
 
 
+def outer(what: str, inner: str, where: str = "", by: Sequence[str] = ()) -> str:
+    """A question to the answer of another, whose rows have the times of points. The time range stands here too:
+    InfluxDB 1 opens the files of the outermost one.
+    """
+    also = f"({where}) AND " if where else ""
+    return f"SELECT {what} FROM ({inner}) WHERE {also}$timeFilter{grouped(by)}"
+
+
 def is_code(column: str, code: int) -> str:
     """1 where an integer column from 0 to 4 has the code, else 0.
 
@@ -95,15 +103,14 @@ class Codes:
         """How many of the chosen lines have each of some words now, and how many lines there are."""
         each = ", ".join(f'{self.is_(word)} AS "{word}"' for word in words)
         sums = ", ".join(f'sum("{word}") AS "{word}"' for word in words)
-        flagged = f"SELECT {each} FROM ({last(self.measurement, (self.field,), where)})"
-        return f'SELECT count("{words[0]}") AS "lines", {sums} FROM ({flagged})'
+        flagged = outer(each, last(self.measurement, (self.field,), where))
+        return outer(f'count("{words[0]}") AS "lines", {sums}', flagged)
 
     def share(self, where: str) -> str:
         """Of the chosen lines that are a yes or a no, the share of the yes; and how many they are."""
         judged = " OR ".join(f'"{self.field}" = {self.words.index(word)}' for word in (self.bad, self.good))
-        newest = last(self.measurement, (self.field,), where)
-        good = f'SELECT {self.is_(self.good)} AS "good" FROM ({newest}) WHERE {judged}'
-        return f'SELECT mean("good") AS "share", count("good") AS "judged" FROM ({good})'
+        good = outer(f'{self.is_(self.good)} AS "good"', last(self.measurement, (self.field,), where), judged)
+        return outer('mean("good") AS "share", count("good") AS "judged"', good)
 
 
 STATE = Codes("line_state", "state_code", STATES, "meeting", "short")

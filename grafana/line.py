@@ -69,7 +69,7 @@ def _header(words: Words) -> Panel:
 
 def _budget() -> str:
     parts = q.last("speed", ("budget_used_bytes", "budget_bytes"), q.THE_LINE, ())
-    return f'SELECT "budget_used_bytes" / "budget_bytes" AS "budget" FROM ({parts})'
+    return q.outer('"budget_used_bytes" / "budget_bytes" AS "budget"', parts)
 
 
 def _series(words: Words, *path: str) -> str:

@@ -103,7 +103,7 @@ def _worst(words: Words) -> Panel:
     """Lines that are short or silent, the furthest below its target first."""
     newest = q.last("line_state", FIGURES, q.CHOSEN, q.LINE_TAGS)
     below = STATES.index("silent")
-    query = f'SELECT {q.quoted(FIGURES)} FROM ({newest}) WHERE "state_code" <= {below} GROUP BY {q.quoted(q.LINE_TAGS)}'
+    query = q.outer(q.quoted(FIGURES), newest, f'"state_code" <= {below}', q.LINE_TAGS)
     return table(
         "worst",
         query,

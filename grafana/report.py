@@ -64,15 +64,15 @@ def _month_link(words: Words, key: str, since: str, until: str) -> dict[str, Any
 
 
 def _verdicts(access: str, words: Words) -> Panel:
-    where = f"{q.of_month(q.CHOSEN)} AND \"access\" = '{access}'"
-    return stat(access, q.VERDICT.counts(where, *SHOWN), SHOWN, words, 12, time_from=None)
+    where = f"{q.CHOSEN} AND \"access\" = '{access}'"
+    return stat(access, q.of_month(q.VERDICT.counts(where, *SHOWN)), SHOWN, words, 12, time_from=None)
 
 
 def _by(scope: str, where: str, words: Words) -> Panel:
     by = ("place", "access")
     return table(
         f"by_{scope}",
-        q.last("place_month", COUNTED, q.of_month(where), by),
+        q.of_month(q.last("place_month", COUNTED, where, by)),
         (*by, *COUNTED),
         12,
         sort=[("share", False)],
@@ -92,9 +92,9 @@ def _bars(words: Words) -> Panel:
         )
         for verdict in SHOWN
     ]
-    newest = q.last("place_month", SHOWN, q.of_month(q.BELOW), ("place", "access"))
+    newest = q.last("place_month", SHOWN, q.BELOW, ("place", "access"))
     sums = ", ".join(f'sum("{verdict}") AS "{verdict}"' for verdict in SHOWN)
-    query = f'SELECT {sums} FROM ({newest}) GROUP BY "place"'
+    query = q.of_month(q.outer(sums, newest, by=("place",)))
     return Panel(
         "bars",
         "barchart",
@@ -118,10 +118,9 @@ def _bars(words: Words) -> Panel:
 
 
 def _lines(verdict: VerdictName, words: Words) -> Panel:
-    tags = q.quoted(q.LINE_TAGS)
-    newest = q.last("line_month", ("verdict_code", *FIGURES), q.of_month(q.CHOSEN), q.LINE_TAGS)
+    newest = q.last("line_month", ("verdict_code", *FIGURES), q.CHOSEN, q.LINE_TAGS)
     code = VERDICTS.index(verdict)
-    query = f'SELECT {q.quoted(FIGURES)} FROM ({newest}) WHERE "verdict_code" = {code} GROUP BY {tags}'
+    query = q.of_month(q.outer(q.quoted(FIGURES), newest, f'"verdict_code" = {code}', q.LINE_TAGS))
     return table(
         verdict,
         query,

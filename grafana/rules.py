@@ -104,7 +104,7 @@ def _node(ref: str, source: str, model: dict[str, Any], look_back_s: int) -> dic
 
 def _of_lines(trouble: str, fields: Sequence[str]) -> str:
     newest = q.last("line_state", ("maintenance", "acknowledged", *fields), "$timeFilter", q.LINE_TAGS)
-    return f'SELECT {trouble} * {NOT_IN_HAND} AS "trouble" FROM ({newest}) GROUP BY {q.quoted(q.LINE_TAGS)}'
+    return q.outer(f'{trouble} * {NOT_IN_HAND} AS "trouble"', newest, by=q.LINE_TAGS)
 
 
 def _figures(*fields: str) -> tuple[tuple[str, str], ...]:
