@@ -231,7 +231,7 @@ def _text(found: list[Took], points: int, filled_s: float, load: float) -> str:
 
 `python -m bench dashboards`: influxd 1.6.7, {points:,} points ({filled_s:.0f} s to write), {UNITS:,} units, {AREAS}
 communes in 10 districts, {DAYS} days; each query {TRIES} times, one after the other. The bar is {BAR_S:g} s:
-{kept} of {len(found)} queries keep it by the clock (load of the machine meanwhile: {load:.1f} on {os.cpu_count()} cores),
+{kept} of {len(found)} queries keep it by the clock (load of the machine: {load:.1f} on {os.cpu_count()} cores),
 {within} by the processor's time that the database took, which the clock of a quiet machine does not exceed.
 
 | dashboard | panel | query | median, s | worst, s | influxd's CPU, s | answer, kB |
