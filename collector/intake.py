@@ -4,6 +4,7 @@ Every step may be repeated: the write is idempotent, an ack may be said twice. S
 its result is in the database or in the dead-letter file, and whatever dies in between only causes a resend.
 """
 
+import contextlib
 import datetime as dt
 import queue
 import random
@@ -15,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from collector import own_voice
+from collector.acks import acks_of
 from collector.commands import Commands
 from collector.dead_letters import DeadLetters, letter
 from collector.metrics import Metrics
@@ -26,7 +28,7 @@ from collector.validate import Accepted, Refused, ResultId, validate
 from xomnet import crash
 from xomnet.broker import Broker
 from xomnet.log import Log
-from xomnet.messages import Ack, Rejected, Stored, decode_state, encode
+from xomnet.messages import decode_state, encode
 from xomnet.mqtt import Connection, ConnectionLost, Handler, Link, Message
 from xomnet.registry import Registry
 from xomnet.topics import every, parse, topic
@@ -37,8 +39,9 @@ T = TypeVar("T")
 
 RECEIVE_MAXIMUM = 1000
 """Messages that the broker may have given us without a PUBACK: what bounds the memory while the database is away."""
+MOST_QUEUED = 4 * RECEIVE_MAXIMUM
+"""Mosquitto up to 2.0.12 gives out more than that: each PUBACK of the oldest message releases as many again."""
 BATCH, BATCH_WAIT_S = 500, 0.1
-ACK_SEQS = 200
 MOST_PATIENCE_S = 300.0
 """However long the database asks for."""
 MAX_AGENTS = 100_000
@@ -63,7 +66,7 @@ class Intake(Handler):
         self._voice = OwnVoice(probe_s)
         self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
-        self._queue: queue.Queue[Message] = queue.Queue(maxsize=4 * RECEIVE_MAXIMUM)
+        self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._agents: dict[str, AgentSeen] = {}
         self._stop = threading.Event()
         self._last_stored_at = time.monotonic()
@@ -108,7 +111,13 @@ class Intake(Handler):
 
     # --- network thread
 
+    def has_room(self) -> bool:
+        return self._queue.qsize() < MOST_QUEUED
+
     def on_connected(self, connection: Connection) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()  # of an earlier connection: they can't be acknowledged, and come again
         self._in_hand = 0
         self._voice.connected()
         self._commands.connected()
@@ -139,13 +148,8 @@ class Intake(Handler):
             return
         self._metrics.received.inc()
         self._in_hand += 1
-        try:
-            self._queue.put_nowait(message)
-            crash.at("intake.received")
-        except queue.Full:
-            raise ConnectionLost(
-                "the broker sends more than was agreed; what is not acknowledged comes again"
-            ) from None
+        self._queue.put(message)
+        crash.at("intake.received")
 
     def _see(self, agent: str, payload: bytes) -> None:
         try:
@@ -241,7 +245,7 @@ class Intake(Handler):
         for _, verdict in refused:
             self._metrics.rejected.labels(code=verdict.code).inc()
             log.warning("rejected", agent=verdict.agent, code=verdict.code, reason=verdict.reason)
-        return True
+        return self._queue.qsize() < MOST_QUEUED
 
     def _until_done(self, attempt: Callable[[], T]) -> T | None:
         """Repeats while the store is away, with full jitter; None where the collector stops first."""
@@ -274,27 +278,3 @@ class Intake(Handler):
             crash.at("intake.answered")
 
         self._link.call(answer)
-
-
-def acks_of(stored: Iterable[ResultId], refused: Iterable[Refused], now: dt.datetime) -> list[Ack]:
-    """One or more acks for each agent, of bounded size."""
-    answers: dict[str, tuple[dict[str, list[ResultId]], list[Rejected]]] = {}
-    for one in stored:
-        answers.setdefault(one.agent, ({}, []))[0].setdefault(str(one.spool), []).append(one)
-    for verdict in refused:
-        if verdict.id is not None:
-            rejected = Rejected(spool=verdict.id.spool, seq=verdict.id.seq, reason=_one_line(verdict))
-            answers.setdefault(verdict.id.agent, ({}, []))[1].append(rejected)
-    acks: list[Ack] = []
-    for agent, (by_spool, rejections) in answers.items():
-        for ids in by_spool.values():
-            for start in range(0, len(ids), ACK_SEQS):
-                seqs = tuple(sorted(one.seq for one in ids[start : start + ACK_SEQS]))
-                acks.append(Ack(agent=agent, time=now, stored=(Stored(spool=ids[0].spool, seqs=seqs),)))
-        for start in range(0, len(rejections), 20):
-            acks.append(Ack(agent=agent, time=now, rejected=tuple(rejections[start : start + 20])))
-    return acks
-
-
-def _one_line(verdict: Refused) -> str:
-    return "".join(c if c.isprintable() else " " for c in f"{verdict.code}: {verdict.reason}")[:512]

@@ -78,6 +78,10 @@ class Handler:
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
         """A PUBACK came; `reason` is None for success, else the broker's word. It says nothing of the database."""
 
+    def has_room(self) -> bool:
+        """False while it can take no more messages: then the network is not read, which holds the broker back."""
+        return True
+
     def on_tick(self, connection: Connection) -> None:
         """After every turn of the loop, at least every `turn_s`."""
 
@@ -219,9 +223,11 @@ class Link(threading.Thread):
         sock = client.socket()
         if sock is None:
             raise ConnectionLost("closed")
-        pending = client.has_read_ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
+        room = self._handler.has_room()
+        pending = room and (client.has_read_ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0))
         writable = [sock] if client.want_write() else []
-        ready, to_write, _ = select.select([sock, self._wake_in], writable, [], 0 if pending else wait_s)
+        readable = [sock, self._wake_in] if room else [self._wake_in]
+        ready, to_write, _ = select.select(readable, writable, [], 0 if pending else wait_s)
         if self._wake_in in ready:
             with contextlib.suppress(BlockingIOError):
                 self._wake_in.recv(4096)
@@ -229,7 +235,7 @@ class Link(threading.Thread):
         if sock in ready or pending:
             codes.append(client.loop_read())
             for _ in range(PACKETS_A_TURN):
-                if not client.has_read_ahead:
+                if not (client.has_read_ahead and self._handler.has_room()):
                     break
                 codes.append(client.loop_read())
         if to_write:

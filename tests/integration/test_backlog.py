@@ -15,6 +15,7 @@ import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from collector.intake import MOST_QUEUED
 from tests.deployment import DATABASE, Collector, made, plain, until
 from tests.sender import Sender, result
 from tests.services import InfluxV2, Mosquitto, Nginx
@@ -94,6 +95,26 @@ def test_one_with_a_huge_backlog_does_not_starve_the_others(tmp_path: Path, mosq
                 one.close()
     assert Counter(log) == {names[0]: 6000, **dict.fromkeys(names[1:], 200)}
     assert _longest_wait(log[before:], names) < 4 * len(names) * WINDOW
+
+
+def test_more_than_was_agreed_is_left_in_the_network(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """Mosquitto 2.0.11 gives out far more than Receive Maximum while acks flow: 6,400 results come at once."""
+    names = [f"nd-{n:03}" for n in range(100)]
+    log: list[str] = []
+    with Collector(made(tmp_path, "collector"), plain(mosquitto), [row(name) for name in names]) as collector:
+        until(lambda: collector.metric("xomnet_broker_answers") == 1, "it is connected")
+        agents = [Agent(mosquitto.port, name, 100, log) for name in names]
+        queued: list[float] = []
+        try:
+            for one in agents:
+                one.start()
+            until(lambda: queued.append(collector.metric("xomnet_queue")) or len(log) >= 10_000, "all is stored", 100)  # type: ignore[func-returns-value]
+        finally:
+            for one in agents:
+                one.close()
+        assert max(queued) <= MOST_QUEUED + 1
+        assert "broker away" not in collector.output(1_000_000)
+        assert collector.metric("xomnet_results_received_total") == 10_000
 
 
 def _longest_wait(log: list[str], names: list[str]) -> int:

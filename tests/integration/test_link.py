@@ -245,3 +245,31 @@ def test_what_was_read_ahead_is_given_out_before_the_network_is_asked_again() ->
         far.close()
         assert client._sock_recv(1) == b""
         client._sock = None
+
+
+def test_who_has_no_room_is_sent_nothing_and_loses_nothing(
+    mosquitto: Mosquitto, link: Callable[..., tuple[Link, Listener]]
+) -> None:
+    class Full(Listener):
+        room = 3
+
+        def has_room(self) -> bool:
+            return len(self.messages) < self.room
+
+    broker = Broker(port=mosquitto.port)
+    full = Full()
+    listening = Link(broker, "full", full, ("talk",), manual_ack=True)
+    listening.start()
+    speaking, _ = link(broker)
+    try:
+        until(lambda: full.connections and speaking.connected, "both are there")
+        for number in range(50):
+            say(speaking, b"%d" % number)
+        until(lambda: len(full.messages) == 3, "it takes what it has room for")
+        assert listening.connected
+        full.room = 100
+        until(lambda: len(full.messages) == 50, "and the rest when it has more")
+        assert [message.payload for message in full.messages] == [b"%d" % number for number in range(50)]
+        assert full.connections == 1
+    finally:
+        listening.stop()
