@@ -245,7 +245,7 @@ class Intake(Handler):
         for _, verdict in refused:
             self._metrics.rejected.labels(code=verdict.code).inc()
             log.warning("rejected", agent=verdict.agent, code=verdict.code, reason=verdict.reason)
-        return self._queue.qsize() < MOST_QUEUED
+        return True
 
     def _until_done(self, attempt: Callable[[], T]) -> T | None:
         """Repeats while the store is away, with full jitter; None where the collector stops first."""
