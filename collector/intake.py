@@ -64,7 +64,7 @@ class Intake(Handler):
     ) -> None:
         self._stored, self._commands = stored, commands or Commands()
         self._voice = OwnVoice(probe_s)
-        self._in_hand = 0
+        self._generation = self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
         self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._agents: dict[str, AgentSeen] = {}
@@ -115,12 +115,18 @@ class Intake(Handler):
         return self._queue.qsize() < MOST_QUEUED
 
     def on_connected(self, connection: Connection) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._queue.get_nowait()  # of an earlier connection: they can't be acknowledged, and come again
-        self._in_hand = 0
         self._voice.connected()
         self._commands.connected()
+
+    def on_lost(self) -> None:
+        self._begin(0)
+
+    def _begin(self, generation: int) -> None:
+        """What is queued of another connection can't be acknowledged on this one, and comes again."""
+        self._generation, self._in_hand = generation, 0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
 
     def on_tick(self, connection: Connection) -> None:
         if self._in_hand >= RECEIVE_MAXIMUM:
@@ -146,6 +152,8 @@ class Intake(Handler):
             take(place.agent, message.payload)
             connection.ack(message.mid)
             return
+        if message.generation != self._generation:  # the first ones come before we are told that it is connected
+            self._begin(message.generation)
         self._metrics.received.inc()
         self._in_hand += 1
         self._queue.put(message)
