@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -109,8 +110,9 @@ def backlog() -> tuple[int, float, float, float]:
             until(lambda: collector.metric("xomnet_broker_answers") == 1, "it is connected")
             process, log = psutil.Process(collector.pid), _Log()
             agents = [Agent(broker.port, name, results, log) for name in names]
-            log.began = began = time.monotonic()
-            for agent in agents:
+            began = time.monotonic()
+            for agent in agents:  # that takes a while, since those that have begun are at work
+                log.times[agent.name] = [time.monotonic()]
                 agent.start()
             most = 0
             while any(agent.left for agent in agents) and time.monotonic() - began < 600:
@@ -126,20 +128,15 @@ class _Log(list[str]):
     """Which unit was answered, and when."""
 
     def __init__(self) -> None:
-        self.began = 0.0
         self.times: dict[str, list[float]] = {}
 
     def append(self, name: str) -> None:
         super().append(name)
-        self.times.setdefault(name, []).append(time.monotonic())
+        self.times[name].append(time.monotonic())
 
     def longest_s(self) -> float:
-        """Between two answers of a unit, or from the beginning to its first."""
-        return max(
-            later - earlier
-            for of_unit in self.times.values()
-            for earlier, later in zip([self.began, *of_unit], of_unit, strict=False)
-        )
+        """Between two answers of a unit, or from its beginning to its first."""
+        return max(later - earlier for of_unit in self.times.values() for earlier, later in pairwise(of_unit))
 
 
 def online() -> list[float]:
