@@ -41,7 +41,7 @@ def test_a_trouble_is_taken_on_and_the_token_is_asked_for_once(tmp_path: Path) -
             assert browser.run("document.querySelector('[data-opens=acknowledge]')") is None
             assert press(browser, "maintenance", '{"hours": 2, "why": "thay bộ định tuyến"}') == TOKEN
             browser.run("document.querySelector('#maintenance [value=send]').click()")
-            browser.until("document.querySelector('main').textContent.includes('thay bộ định tuyến')")
+            browser.until("document.querySelector('main')?.textContent?.includes('thay bộ định tuyến')")
             shown(browser, "operator-maintenance", *DESKTOP)
             assert [line for line in browser.logged if "401" not in line] == []
         assert services.alerts is not None
