@@ -3,8 +3,10 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from collector.alerts.courier import Courier
+from collector.alerts.desk import Desk
 from collector.commands import Commands
 from collector.completeness import Completeness
 from collector.dead_letters import DeadLetters
@@ -12,10 +14,6 @@ from collector.lines import LineStates
 from collector.metrics import Metrics
 from collector.store import Store
 from xomnet.registry import Registry
-
-if TYPE_CHECKING:  # their texts are the page's, which reads these services
-    from collector.alerts.courier import Courier
-    from collector.alerts.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Services:
     agents: Agents
     completeness: Completeness
     commands: Commands = field(default_factory=Commands)
-    alerts: "Desk | None" = None
-    courier: "Courier | None" = None
+    alerts: Desk | None = None
+    courier: Courier | None = None
     """Who brings the messages of the alerts; None where nobody is told."""
     started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))

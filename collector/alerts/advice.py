@@ -3,7 +3,7 @@
 from collector.alerts.alert import Alert
 from collector.alerts.evidence import Evidence
 from collector.lines import LineStatus
-from collector.web.texts import Texts
+from collector.texts import Texts
 
 MOST = 3
 

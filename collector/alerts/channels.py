@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from collector.alerts.alert import areas_of
-from collector.web.texts import Language
+from collector.texts import Language
 from xomnet.broker import check_private
 from xomnet.registry import LineRow
 from xomnet.settings import load

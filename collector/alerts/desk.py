@@ -20,7 +20,7 @@ from collector.lines import LineStatus, Snapshot
 from collector.metrics import Metrics
 from collector.points import Value
 from collector.store import LineId, Store, StoreUnavailable
-from collector.web.texts import LOCAL, Language, Texts
+from collector.texts import LOCAL, Language, Texts
 from xomnet.log import Log
 
 log = Log("collector.alerts")

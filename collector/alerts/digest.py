@@ -11,8 +11,8 @@ from collector.alerts.texts import Wants, letter, line_name, place_name
 from collector.completeness import Found
 from collector.lines import LineStatus, Snapshot
 from collector.store import LineId
-from collector.web.texts import LOCAL, Texts
-from collector.web.words import access_word
+from collector.texts import LOCAL, Texts
+from collector.words import access_word
 from xomnet.states import LOOKS
 
 MOST_NAMED = 20

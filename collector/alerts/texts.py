@@ -13,8 +13,8 @@ from collector.alerts.evidence import NOTHING, Evidence
 from collector.alerts.outbox import Message
 from collector.lines import LineStatus
 from collector.store import LineId
-from collector.web.texts import Texts
-from collector.web.words import access_word
+from collector.texts import Texts
+from collector.words import access_word
 from xomnet.registry import LineRow
 from xomnet.states import LOOKS
 

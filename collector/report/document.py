@@ -21,7 +21,7 @@ from collector.report.summary import (
 )
 from collector.report.texts import CHANGES, LOOKS, ReportTexts
 from collector.settings import ReportSettings
-from collector.web.texts import Language
+from collector.texts import Language
 from xomnet import __version__
 from xomnet.messages import Access
 

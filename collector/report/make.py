@@ -14,8 +14,8 @@ from collector.report.summary import coverage, of_access, of_change, tally, trou
 from collector.run import open_store
 from collector.settings import CollectorSettings, SqliteSettings
 from collector.store import StoreUnavailable
+from collector.texts import Language
 from collector.verdict import Month
-from collector.web.texts import Language
 from xomnet.broker import SecretError
 from xomnet.defaults import config_file
 from xomnet.registry import RegistryError, load_registry

@@ -9,8 +9,8 @@ from pathlib import Path
 from babel.messages.pofile import read_po
 
 from collector.report.model import Change
+from collector.texts import Texts
 from collector.verdict import MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID, Month, Reason, VerdictName
-from collector.web.texts import Texts
 from xomnet.messages import Access
 from xomnet.states import Look
 

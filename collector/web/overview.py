@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from collector.assess import Judgement
 from collector.lines import LineStatus, Snapshot
+from collector.texts import Texts
 from collector.web import chart_map, charts
 from collector.web.query import Filter, levels
-from collector.web.texts import Texts
-from collector.web.words import access_word
+from collector.words import access_word
 from xomnet.messages import Access
 from xomnet.states import LOOKS, STATES, State
 

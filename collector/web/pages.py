@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from collector.lines import LineStatus
 from collector.services import Services
 from collector.store import LineId, Store
+from collector.texts import LANGUAGES, Language, Texts
 from collector.web import query
 from collector.web.api import old_after_s
 from collector.web.axis import HOURS, Axis, chosen_hours, fitted
@@ -20,7 +21,6 @@ from collector.web.line_page import History, line_page
 from collector.web.overview import overview
 from collector.web.reads import StoreReads
 from collector.web.standing import standing
-from collector.web.texts import LANGUAGES, Language, Texts
 from xomnet import __version__
 from xomnet.states import LOOKS
 from xomnet.targets import PROVINCE_TIME

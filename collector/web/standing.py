@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from collector.lines import LineStatus
 from collector.store import LineId
-from collector.web.texts import Texts
+from collector.texts import Texts
 
 if TYPE_CHECKING:  # its texts are the page's
     from collector.alerts.desk import Desk

@@ -16,8 +16,8 @@ import pytest
 import uvicorn
 
 from collector.services import Services
+from collector.texts import LANGUAGES, Language, Texts
 from collector.web import create_app
-from collector.web.texts import LANGUAGES, Language, Texts
 from tests.browser.chromium import Chromium
 from tests.hamlets import HOSTILE, RULES, SEEDS, fill, province, services
 from xomnet.states import LOOKS, STATES

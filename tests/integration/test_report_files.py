@@ -24,7 +24,7 @@ from collector.report.gather import gather
 from collector.report.model import MonthlyReport
 from collector.settings import ReportSettings
 from collector.store.sqlite import SqliteStore
-from collector.web.texts import Texts
+from collector.texts import Texts
 from tests import months
 
 HEAD = ReportSettings(parent="Ủy ban nhân dân tỉnh Nam Định", authority="Sở Khoa học và Công nghệ", place="Nam Định")

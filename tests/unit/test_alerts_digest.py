@@ -15,7 +15,7 @@ from collector.assess import Judgement
 from collector.completeness import Found, LineCompleteness
 from collector.lines import LineStatus, Snapshot
 from collector.store import LineId
-from collector.web.texts import Texts
+from collector.texts import Texts
 from xomnet.registry import LineRow
 
 NOW = dt.datetime(2026, 11, 23, 0, 1, tzinfo=dt.UTC)  # 07:01 in Viet Nam

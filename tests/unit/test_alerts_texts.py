@@ -10,7 +10,7 @@ from collector.alerts.texts import message_of
 from collector.assess import Judgement
 from collector.lines import LineStatus
 from collector.store import LatencyRow, LineId, SpeedRow
-from collector.web.texts import Texts
+from collector.texts import Texts
 from xomnet.registry import LineRow
 
 NOW = dt.datetime(2026, 11, 22, 13, 40, tzinfo=dt.UTC)

@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from collector.assess import Judgement
 from collector.store import LatencyRow, OutageRow, Sample
+from collector.texts import LOCAL, Texts
 from collector.web import axis as axes
 from collector.web import chart_history as history
 from collector.web import chart_map, charts
 from collector.web.svg import element, picture
-from collector.web.texts import LOCAL, Texts
 from xomnet.states import LOOKS, STATES, State
 
 NOW = dt.datetime(2026, 11, 22, 6, 30, tzinfo=dt.UTC)

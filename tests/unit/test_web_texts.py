@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from jinja2 import nodes
 
 from collector.alerts import advice
+from collector.texts import CATALOGUE, Texts, vietnamese
 from collector.web import words
 from collector.web.pages import TEMPLATES, environment
-from collector.web.texts import CATALOGUE, Texts, vietnamese
 
 WEB, ALERTS = Path(words.__file__).parent, Path(advice.__file__).parent
 VI, EN = Texts("vi"), Texts("en")

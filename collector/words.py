@@ -1,6 +1,6 @@
 """Flags, errors and access types in plain words: English message ids. A newer agent's word is shown as it is."""
 
-from collector.web.texts import Texts
+from collector.texts import Texts
 from xomnet.messages import Access
 
 ACCESS: dict[Access, str] = {"fixed": "Fixed", "mobile": "Mobile"}
