@@ -23,8 +23,8 @@ import psutil
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.runs import write
+from tests.backlog import Agent, row
 from tests.deployment import DATABASE, Collector, Unit, made, plain, until
-from tests.integration.test_backlog import Agent, row
 from tests.sender import result
 from tests.services import InfluxV2, Mosquitto
 

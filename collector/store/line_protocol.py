@@ -1,7 +1,8 @@
 """A point as a line of InfluxDB's line protocol.
 
 The client library writes measurement and tags, with all their escaping, once for each line of the registry; what
-changes from point to point is written here. It took four times as long for whole points: a third of a result's cost.
+changes from point to point is written here. For whole points the library takes four times as long, a third of what a
+result cost.
 """
 
 from collections.abc import Callable

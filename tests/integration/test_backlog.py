@@ -1,10 +1,7 @@
 """A backlog drains: nothing is acknowledged that is not stored, nobody is starved, and the memory has a bound."""
 
-import datetime as dt
 import json
 import os
-import threading
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,58 +13,12 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from collector.intake import MOST_QUEUED
+from tests.backlog import WINDOW, Agent, row
 from tests.deployment import DATABASE, Collector, made, plain, until
 from tests.sender import Sender, result
 from tests.services import InfluxV2, Mosquitto, Nginx
 
-WINDOW = 64
-"""Results that an agent has under way without an answer."""
 MB = 2**20
-
-
-def row(agent: str) -> str:
-    return f"{agent},ftth,fixed,Xóm 5,Nam Định/Hải Hậu/Hải Minh,VNPT,2026-01-01"
-
-
-class Agent:
-    """One that has a backlog of `results` and keeps to the window, as the real one does; `log` notes every ack."""
-
-    def __init__(self, port: int, name: str, results: int, log: list[str]) -> None:
-        self.name, self.left, self._log = name, results, log
-        self._next, self._last = 1, results
-        self._spool = str(uuid.uuid4())
-        self._begin = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
-        subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
-        self._client.max_inflight_messages_set(1000)
-        self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.on_message = self._acknowledged
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        self._client.subscribe(f"xomnet/v1/{name}/ack", qos=1)
-        assert subscribed.wait(10)
-
-    def start(self) -> None:
-        for _ in range(WINDOW):
-            self._send()
-
-    def _send(self) -> None:
-        if self._next <= self._last:
-            at = self._begin + dt.timedelta(milliseconds=self._next)
-            message = result(self._next, agent=self.name, spool=self._spool, at=at.isoformat())
-            self._client.publish(f"xomnet/v1/{self.name}/up", json.dumps(message), qos=1)
-            self._next += 1
-
-    def _acknowledged(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        for stored in json.loads(message.payload).get("stored", []):
-            for _ in stored["seqs"]:
-                self.left -= 1
-                self._log.append(self.name)
-                self._send()
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
 
 
 def test_one_with_a_huge_backlog_does_not_starve_the_others(tmp_path: Path, mosquitto: Mosquitto) -> None:
@@ -105,10 +56,15 @@ def test_more_than_was_agreed_breaks_no_connection(tmp_path: Path, mosquitto: Mo
         until(lambda: collector.metric("xomnet_broker_answers") == 1, "it is connected")
         agents = [Agent(mosquitto.port, name, 100, log) for name in names]
         queued: list[float] = []
+
+        def done() -> bool:
+            queued.append(collector.metric("xomnet_queue"))
+            return len(log) >= 10_000
+
         try:
             for one in agents:
                 one.start()
-            until(lambda: queued.append(collector.metric("xomnet_queue")) or len(log) >= 10_000, "all is stored", 100)  # type: ignore[func-returns-value]
+            until(done, "all is stored", 100)
         finally:
             for one in agents:
                 one.close()
