@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 
 from collector.account import NOTHING, Account, Manifest, Span, Tally, accounts, joined, manifest_of, without
 from collector.dead_letters import DeadLetters
+from collector.every import Every
 from collector.metrics import Metrics
 from collector.points import Point, Value, tags_of, time_ns
-from collector.store import EventRow, LineId, Store, StoreUnavailable
+from collector.store import EventRow, LineId, Store, write_own
 from collector.store.rows import columns_of, row_of
 from xomnet.log import Log
 from xomnet.registry import Registry
@@ -65,7 +66,7 @@ class Found:
         return sum((one.tally for one in self.lines.values()), NOTHING)
 
 
-class Completeness(threading.Thread):
+class Completeness(Every):
     """Looks every `interval_s`. `latest` is None until the manifests of the last 30 days were read and looked at."""
 
     def __init__(
@@ -77,10 +78,9 @@ class Completeness(threading.Thread):
         interval_s: float = 600.0,
         grace: dt.timedelta = dt.timedelta(hours=1),
     ) -> None:
-        super().__init__(name="completeness", daemon=True)
+        super().__init__("completeness", interval_s, self.take, log, "completeness not known")
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
-        self._interval_s, self._grace = interval_s, grace
-        self._ending = threading.Event()
+        self._grace = grace
         self._lock = threading.Lock()
         self._seen: list[Manifest] = []
         self._edition = dead_letters.edition
@@ -108,22 +108,6 @@ class Completeness(threading.Thread):
                 self._seen.clear()
                 self._to_read = None  # they are in the store
 
-    def run(self) -> None:
-        while True:
-            more = False
-            try:
-                more = self.take(dt.datetime.now(dt.UTC))
-            except StoreUnavailable as error:
-                log.warning("completeness not known", reason=str(error))
-            except Exception:  # the last line of defence: one bad value must not end it
-                log.exception("completeness not known")
-            if self._ending.wait(0.1 if more else self._interval_s):
-                return
-
-    def stop(self, timeout_s: float = 5.0) -> None:
-        self._ending.set()
-        self.join(timeout_s)
-
     def take(self, now: dt.datetime) -> bool:
         """Reads a day and looks once; True while some manifest was not looked at yet. Raises StoreUnavailable."""
         if self._edition != (edition := self._dead.edition):
@@ -141,7 +125,7 @@ class Completeness(threading.Thread):
         total = self.latest.total()
         self._metrics.completeness.set(math.nan if total.ratio is None else total.ratio)
         self._metrics.gap_results.set(total.missing)
-        self._store.write(_points(self.latest, self._registry()))
+        write_own(self._store, _points(self.latest, self._registry()))
         return False
 
     def _admit_new(self, now: dt.datetime) -> None:

@@ -7,7 +7,6 @@ budget; where it refuses for that, the line is left alone for a day.
 
 import datetime as dt
 import os
-import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from msgspec.structs import replace
 
 from collector.alerts.person import Maintenance
 from collector.commands import GRACE, Asked, Commands, TooMany
+from collector.every import Every
 from collector.lines import LineStatus, Snapshot
 from collector.store import LineId
 from xomnet.commands import CONFIRMATION
@@ -137,7 +137,7 @@ def outcome_of(one: Confirmation, found: Asked | None, now: dt.datetime) -> str:
     return "tested" if found.reply.ok else found.reply.error or "refused"
 
 
-class Confirming(threading.Thread):
+class Confirming(Every):
     """Looks every few seconds at the last snapshot, and asks. What is asked is on disk before it is.
 
     `online` has the units that the broker knows of; a line that is `held` at that time (maintenance) is left alone.
@@ -153,24 +153,11 @@ class Confirming(threading.Thread):
         pace: Pace = PACE,
         every_s: float = 5.0,
     ) -> None:
-        super().__init__(name="confirming", daemon=True)
+        super().__init__("confirming", every_s, self.step, log, "no confirmation asked for")
         self._latest, self._commands, self._online, self._held, self._file = latest, commands, online, held, file
-        self._pace, self._every_s = pace, every_s
-        self._ending = threading.Event()
+        self._pace = pace
         self._asked = _read(file)
         self._written = b""
-
-    def run(self) -> None:
-        while not self._ending.wait(self._every_s):
-            try:
-                self.step(dt.datetime.now(dt.UTC))
-            except Exception:  # the last line of defence: judging and alerts go on without
-                log.exception("no confirmation asked for")
-
-    def stop(self, timeout_s: float = 5.0) -> None:
-        self._ending.set()
-        if self.is_alive():
-            self.join(timeout_s)
 
     def step(self, now: dt.datetime) -> None:
         """Takes in what has become of what was asked, and asks for what is due."""

@@ -4,14 +4,14 @@ Silent lines have a point too: an alert whose series vanishes is resolved, so si
 """
 
 import datetime as dt
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.assess import Judgement, Rules
+from collector.every import Every
 from collector.followed import Followed
 from collector.points import Point, Value, tags_of, time_ns
-from collector.store import LineId, Sample, Store, StoreUnavailable
+from collector.store import LineId, Sample, Store, write_own
 from xomnet.log import Log
 from xomnet.registry import LineRow, Registry
 from xomnet.states import worst_first
@@ -91,7 +91,7 @@ def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Po
     return Point("line_state", tags_of(row, row.line), known, time_ns(at))
 
 
-class LineStates(threading.Thread):
+class LineStates(Every):
     """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one."""
 
     def __init__(
@@ -101,10 +101,9 @@ class LineStates(threading.Thread):
         rules: Rules,
         interval_s: float = 60.0,
     ) -> None:
-        super().__init__(name="line-states", daemon=True)
+        super().__init__("line-states", interval_s, lambda _: self.take(), log, "lines not judged")
         self._store, self._registry = store, registry
-        self.rules, self.interval_s = rules, interval_s
-        self._ending = threading.Event()
+        self.rules = rules
         self._followed = Followed(store, rules)
         self.saw = self._followed.saw
         """New results were stored. From any thread."""
@@ -116,17 +115,6 @@ class LineStates(threading.Thread):
         self.followers: list[Callable[[Snapshot], None]] = []
         """Who is given each snapshot after it is written; they take it and return at once."""
 
-    def run(self) -> None:
-        while True:
-            try:
-                self.take()
-            except StoreUnavailable as error:
-                log.warning("lines not judged", reason=str(error))
-            except Exception:  # the last line of defence: a bad value must not end the judging of all other minutes
-                log.exception("lines not judged")
-            if self._ending.wait(self.interval_s):
-                return
-
     def take(self) -> Snapshot:
         """One snapshot now, written to the store. Raises StoreUnavailable."""
         snapshot = take_snapshot(self._store, self._registry(), self.rules, dt.datetime.now(dt.UTC), self._followed)
@@ -135,12 +123,8 @@ class LineStates(threading.Thread):
             for line, fields in known(snapshot).items():
                 more.setdefault(line, {}).update(fields)
         beside = [point for points in self.beside for point in points(snapshot)]
-        self._store.write([*line_state_points(snapshot, more), *beside])
+        write_own(self._store, [*line_state_points(snapshot, more), *beside])
         self.latest = snapshot
         for follow in self.followers:
             follow(snapshot)
         return snapshot
-
-    def stop(self, timeout_s: float = 5.0) -> None:
-        self._ending.set()
-        self.join(timeout_s)

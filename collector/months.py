@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from collector.points import Point, tags_of, time_ns
 from collector.rolling import by_place, month_fields, place_month_fields, portions
-from collector.store import LineId, Store
+from collector.store import LineId, Store, write_own
 from collector.verdict import Month, Verdict, line_verdict
 from xomnet.registry import LineRow, Registry
 
@@ -45,12 +45,12 @@ def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetim
             place = places[LineId(row.agent, row.line)]
             verdicts.append((place, verdict))
             points.append(Point("line_month", tags_of(place, place.line), month_fields(verdict), time_ns(since)))
-        store.write(points)
+        write_own(store, points)
         yield
     points = [
         Point("place_month", tags, place_month_fields(members), time_ns(since)) for tags, members in by_place(verdicts)
     ]
-    store.write(points)
+    write_own(store, points)
     yield
 
 

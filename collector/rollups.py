@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from collector.every import Every
 from collector.months import write_months
 from collector.points import COUNTED, EPOCH, Point
 from collector.rolling import (
@@ -25,7 +26,7 @@ from collector.rolling import (
     place_points,
     portions,
 )
-from collector.store import LineId, Store, StoreUnavailable
+from collector.store import LineId, Store, StoreUnavailable, write_own
 from xomnet.log import Log
 from xomnet.registry import Registry
 
@@ -42,6 +43,8 @@ AT_ONCE = 50
 ENOUGH = 2000
 """Points; then they are written."""
 NIGHT = dt.timedelta(hours=2)
+CLOCK = dt.timedelta(seconds=1)
+"""What a clock that is being set right may go slower than the thread's own, between two rounds."""
 
 K = TypeVar("K", int, Bucket)
 
@@ -50,7 +53,7 @@ Marked = set[str] | None
 """Units with new results; None: all of them."""
 
 
-class Rollups(threading.Thread):
+class Rollups(Every):
     """Works every `interval_s`. Results of more than `keep_days` ago are no longer all stored: those roll-ups stay."""
 
     def __init__(
@@ -61,11 +64,10 @@ class Rollups(threading.Thread):
         keep_days: int | None = None,
         sweep_days: int = SWEEP_DAYS,
     ) -> None:
-        super().__init__(name="rollups", daemon=True)
+        super().__init__("rollups", interval_s, self.take, log, "not rolled up")
         self._store, self._registry = store, registry
         self._interval = dt.timedelta(seconds=interval_s)
         self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
-        self._ending = threading.Event()
         self._lock = threading.Lock()
         self._seen: dict[int, Marked] = {}
         self._dirty: dict[Bucket, Marked] = {}
@@ -82,28 +84,12 @@ class Rollups(threading.Thread):
                 if point.measurement in COUNTED:
                     _mark(self._seen, point.time_ns // _HOUR_NS, {point.tags["agent"]})
 
-    def run(self) -> None:
-        while True:
-            more = False
-            try:
-                more = self.take(dt.datetime.now(dt.UTC))
-            except StoreUnavailable as error:
-                log.warning("not rolled up", reason=str(error))
-            except Exception:  # the last line of defence: one bad value must not end it
-                log.exception("not rolled up")
-            if self._ending.wait(0.1 if more else self._interval.total_seconds()):
-                return
-
-    def stop(self, timeout_s: float = 5.0) -> None:
-        self._ending.set()
-        self.join(timeout_s)
-
     def take(self, now: dt.datetime) -> bool:
         """A few buckets, or a day's comparison, or some lines' months; True while there is more.
 
         Raises StoreUnavailable; nothing is forgotten by it.
         """
-        if self._round_at is None or now >= self._round_at + self._interval:
+        if self._round_at is None or abs(now - self._round_at) >= self._interval - CLOCK:
             self._begin_round(now)
         if ready := self._ready(now):
             self._roll(ready)
@@ -157,7 +143,10 @@ class Rollups(threading.Thread):
             stored.update(figures.counts(since, since + (day.until - day.since) / 4))
         hourly = figures.rolled_counts("line_hour", day.since, day.until)
         daily = figures.rolled_counts("line_day", day.since, day.until)
+        registry = self._registry()
         for line, count in stored.items():
+            if registry.at(*line, day.since) is None:
+                continue  # it has vanished from the registry, so nothing is made of it, tonight or any other night
             if count > hourly.get(line, 0):
                 for hour in hours_of(day):
                     _mark(self._dirty, hour, {line.agent})
@@ -175,11 +164,16 @@ class Rollups(threading.Thread):
         for bucket in buckets:
             if self._ending.is_set() or len(places) + len(lines) >= ENOUGH:
                 break
-            of_places, of_lines = self._rolled(bucket, self._dirty[bucket])
-            places, lines, done = places + of_places, lines + of_lines, [*done, bucket]
-        rejections = self._store.write(places + lines)
-        if rejections:
-            log.error("roll-ups refused", points=len(rejections), reason=rejections[0].reason)
+            done.append(bucket)
+            try:
+                of_places, of_lines = self._rolled(bucket, self._dirty[bucket])
+            except StoreUnavailable:
+                raise
+            except Exception:  # a bad value in one hour must not end the working out of all others
+                log.exception("not rolled up", size=bucket.size, since=bucket.since.isoformat())
+                continue
+            places, lines = places + of_places, lines + of_lines
+        write_own(self._store, places + lines)
         for bucket in done:
             del self._dirty[bucket]
 

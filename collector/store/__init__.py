@@ -7,6 +7,9 @@ from statistics import median
 from typing import Any, NamedTuple, Protocol, Self
 
 from collector.points import Point
+from xomnet.log import Log
+
+log = Log("collector.store")
 
 
 class LineId(NamedTuple):
@@ -256,3 +259,17 @@ class Store(Protocol):
         """Raises StoreUnavailable where the database does not answer."""
 
     def close(self) -> None: ...
+
+
+def write_own(store: Store, points: Sequence[Point]) -> None:
+    """Writes what the collector worked out itself. No unit waits for an answer to it, so what the database refuses is
+    said in the log. Raises StoreUnavailable.
+    """
+    if rejections := store.write(points):
+        first = rejections[0]
+        log.error(
+            "the database refuses points",
+            points=len(rejections),
+            measurement=first.point.measurement,
+            reason=first.reason,
+        )

@@ -4,73 +4,25 @@ import datetime as dt
 import random
 import sqlite3
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.assess import Rules
-from collector.lines import LineStates
-from collector.minute import Limits, Minute
-from collector.points import Point, Value, time_ns
-from collector.rolling import Bucket, day_of, hour_of
+from collector.points import Point
+from collector.rolling import day_of, hour_of
 from collector.rollups import AT_ONCE, DAYS_EVERY, MANY, Rollups
-from collector.services import AgentSeen
 from collector.store import LineId, Store, StoreUnavailable
 from collector.store.influx import InfluxStore
 from collector.store.sqlite import SqliteStore
-from collector.verdict import Month
 from tests.deployment import Collector, until
+from tests.rolled import ALL_FIXED, DAY, HOUR, LATER, MINUTE, MOBILE, TAGS, ZONE, everything, fields, rollups, settle
 from tests.sender import ROWS, Sender, result
 from tests.services import InfluxV2
-from tests.stored import AGENT, LINE, NOW, health, latency, outage, registry, row, speed
-from xomnet.registry import LineRow, Registry
-from xomnet.targets import Target, Targets
-
-MINUTE, HOUR, DAY = dt.timedelta(minutes=1), dt.timedelta(hours=1), dt.timedelta(days=1)
-MOBILE = LineId(AGENT, "4g")
-LATER = NOW + 30 * HOUR
-ZONE = registry().zone
-TAGS = {"agent": AGENT, "line": "ftth"}
-ALL_FIXED = {"scope": "all", "access": "fixed"}
-
-
-def rollups(store: Store, **more: int) -> Rollups:
-    return Rollups(store, registry, sweep_days=more.pop("sweep_days", 3), **more)
-
-
-def settle(one: Rollups, now: dt.datetime = LATER) -> None:
-    """Works until nothing is left to do."""
-    for _ in range(2000):
-        if not one.take(now):
-            return
-    raise AssertionError("it never ends")
-
-
-def fields(store: Store, measurement: str, bucket: Bucket, **tags: str) -> dict[str, Value]:
-    """Of the one point in a bucket that has these tags; nothing where there is none."""
-    found = [
-        dict(p.fields)
-        for p in store.figures.points(measurement, bucket.since, bucket.until)
-        if tags.items() <= p.tags.items() and ("place" in tags or tags.get("scope") != "all" or "place" not in p.tags)
-    ]
-    assert len(found) <= 1
-    return found[0] if found else {}
-
-
-Everything = dict[tuple[object, ...], dict[str, Value]]
-
-
-def everything(store: Store, since: dt.datetime = NOW - 40 * DAY, until: dt.datetime = LATER + DAY) -> Everything:
-    """Every hour and day of which anything is known. Of nothing a place may have a point, or none."""
-    found: Everything = {}
-    for measurement in ("line_hour", "line_day", "place_hour", "place_day"):
-        for p in store.figures.points(measurement, since, until):
-            if any(p.fields[name] for name in ("tests", "probes", "outages")):
-                found[measurement, p.time_ns, *sorted(p.tags.items())] = dict(p.fields)
-    return found
+from tests.stored import LINE, NOW, latency, outage, registry, row, speed
+from xomnet.registry import Registry
 
 
 def test_an_hour_and_a_day_are_rolled_up_for_the_line_and_its_places(store: Store) -> None:
@@ -243,6 +195,47 @@ def test_a_collector_that_died_while_it_wrote_does_it_again(store: Store) -> Non
     assert fields(store, "place_hour", hour_of(NOW), **ALL_FIXED)["tests"] == 1
 
 
+def test_an_hour_that_can_not_be_worked_out_keeps_no_other_from_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [speed(NOW, 1), speed(NOW - 3 * HOUR, 2)]
+    store.write(points)
+    downloads = store.figures.downloads
+
+    def bad(since: dt.datetime, *more: Any) -> Any:
+        if since == hour_of(NOW).since:
+            raise TypeError("a bad value")
+        return downloads(since, *more)
+
+    told = rollups(store, sweep_days=0)
+    told.saw(points)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.figures, "downloads", bad)
+        settle(told)
+    assert fields(store, "line_hour", hour_of(NOW), **TAGS) == {}
+    assert fields(store, "line_hour", hour_of(NOW - 3 * HOUR), **TAGS)["tests"] == 1
+    settle(rollups(store))
+    assert fields(store, "line_hour", hour_of(NOW), **TAGS)["tests"] == 1
+
+
+def test_a_line_that_is_no_longer_registered_is_not_read_again_each_night(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write([speed(NOW, 1, LineId("nd-gone", "ftth"))])
+    downloads, read = store.figures.downloads, []
+
+    def noted(*asked: Any) -> Any:
+        read.append(asked)
+        return downloads(*asked)
+
+    told = rollups(store)
+    settle(told)
+    monkeypatch.setattr(store.figures, "downloads", noted)
+    settle(told, LATER + DAY)
+    assert read, "the months are judged each night"
+    assert not [since for since, until, agents in read if agents == ["nd-gone"]]
+
+
 def test_the_present_day_is_worked_out_with_every_sixth_round_and_when_it_is_over(store: Store) -> None:
     noon = day_of(NOW, ZONE).since + 12 * HOUR
     told = rollups(store)
@@ -273,158 +266,6 @@ def test_while_the_database_is_away_nothing_is_forgotten(own_influx_v2: InfluxV2
     settle(told, LATER + 11 * MINUTE)
     assert fields(store, "line_day", day_of(NOW - 10 * DAY, ZONE), **TAGS)["tests"] == 1
     store.close()
-
-
-# --- retention
-
-
-def sqlite(folder: Path, keep_days: int | None) -> SqliteStore:
-    return SqliteStore(folder / "store.db", keep_days=keep_days)
-
-
-def test_old_results_go_in_small_steps_and_their_roll_ups_stay(tmp_path: Path) -> None:
-    old = NOW - 80 * DAY
-    store = sqlite(tmp_path, None)
-    store.write(
-        [make(old + n * MINUTE, 4 * n + k) for n in range(400) for k, make in enumerate((speed, latency, outage))]
-    )
-    told = rollups(store, sweep_days=85)
-    settle(told)
-    before = fields(store, "line_day", day_of(old, ZONE), **TAGS)
-    assert before["tests"]
-    store.close()
-    store = sqlite(tmp_path, 70)
-    counts = []
-    for n in range(5):
-        store.write([make(NOW + n * MINUTE, 9000 + n) for make in (speed, latency, outage)])
-        counts.append(sum(store.figures.counts(old - DAY, old + DAY).values()))
-    assert counts == [3 * (400 - 102 * (n + 1)) if n < 3 else 0 for n in range(5)]
-    settle(rollups(store, keep_days=70, sweep_days=85))
-    assert fields(store, "line_day", day_of(old, ZONE), **TAGS) == before
-    store.close()
-
-
-def test_a_result_older_than_what_is_kept_is_rejected_with_the_reason(tmp_path: Path) -> None:
-    store = sqlite(tmp_path, 70)
-    late, good = speed(NOW - 75 * DAY, 1), speed(NOW - 60 * DAY, 2)
-    (rejection,) = store.write([late, good])
-    assert rejection.point is late
-    assert "kept for 70 days (store.keep_days)" in rejection.reason
-    assert store.write([Point("line_day", {**TAGS}, {"tests": 1}, time_ns(NOW - 90 * DAY))]) == []
-    store.close()
-
-
-def test_a_bucket_that_is_partly_gone_is_left_as_it_was_rolled_up(store: Store) -> None:
-    old = NOW - 71 * DAY
-    before = [speed(old, n, down_mbps=float(n)) for n in (1, 2, 3)]
-    store.write(before)
-    told = rollups(store)
-    told.saw(before)
-    settle(told)
-    more = [speed(old + MINUTE, 4)]
-    store.write(more)
-    keeping = rollups(store, keep_days=70)
-    keeping.saw(more)
-    settle(keeping)
-    assert fields(store, "line_hour", hour_of(old), **TAGS)["tests"] == 3
-    told.saw(more)
-    settle(told, LATER + 10 * MINUTE)
-    assert fields(store, "line_hour", hour_of(old), **TAGS)["tests"] == 4
-
-
-def test_roll_ups_may_have_a_database_of_their_own(influx_v2: InfluxV2) -> None:
-    influx_v2.create("results", duration="2400h")
-    influx_v2.create("kept-for-ever")
-    store = InfluxStore(influx_v2.url, "any", "results", rollups_bucket="kept-for-ever")
-    store.write([speed(NOW, 1)])
-    settle(rollups(store))
-    assert fields(store, "line_day", day_of(NOW, ZONE), **TAGS)["tests"] == 1
-    shown = [influx_v2.query("SHOW MEASUREMENTS", name) for name in ("results", "kept-for-ever")]
-    assert ["line_day" in text for text in shown] == [False, True]
-    assert ["speed" in text for text in shown] == [True, False]
-    store.close()
-
-
-# --- months
-
-
-def test_the_verdicts_of_this_month_and_the_one_before_are_written(store: Store) -> None:
-    now = LATER
-    before = Month.of(now).previous
-    days = [before.since() + n * DAY + h * HOUR for n in range(before.days) for h in (1, 5, 9, 12, 19, 20, 21, 22)]
-    store.write([speed(at, seq, down_mbps=200.0 + seq % 5) for seq, at in enumerate(days, 1)])
-    settle(rollups(store), now)
-    month = Bucket("day", before.since(), before.since() + DAY)
-    line = fields(store, "line_month", month, **TAGS)
-    assert (line["verdict"], line["samples"], line["days"], line["median_mbps"]) == (
-        "met",
-        len(days),
-        before.days,
-        202.0,
-    )
-    place = fields(store, "place_month", month, **ALL_FIXED)
-    assert {name: place[name] for name in ("lines", "met", "unmeasured", "share")} == {
-        **{"lines": 2, "met": 1, "unmeasured": 1, "share": 1.0}
-    }
-    present = Bucket("day", Month.of(now).since(), Month.of(now).since() + DAY)
-    assert fields(store, "line_month", present, **TAGS)["verdict"] in ("unmeasured", "not_certain")
-
-
-def test_a_line_that_moves_within_a_month_has_one_series_for_it(store: Store) -> None:
-    month = Month.of(LATER).previous
-    targets = Targets(
-        [
-            Target(access="fixed", from_=dt.date(2024, 1, 1), down_mbps=150),
-            Target(access="mobile", from_=dt.date(2024, 1, 1), down_mbps=70),
-        ]
-    )
-    then = row(LINE)
-    day = month.since().date()
-    moved = LineRow(AGENT, "ftth", "fixed", "Xóm 9", "Nam Định/Ý Yên", "FPT", from_=day + 10 * DAY)
-    new = LineRow("nd-new", "4g", "mobile", "Xóm 9", "Nam Định/Ý Yên", "FPT", from_=day + 12 * DAY)
-    once = LineRow(AGENT, "ftth", "fixed", "Xóm 1", "Nam Định/Vụ Bản", "FPT", from_=then.from_ - 9 * DAY)
-    for rows in ([once, then], [once, then, moved, new]):
-        book = Registry(rows, targets)
-        settle(Rollups(store, lambda book=book: book, sweep_days=0), LATER)  # type: ignore[misc]
-    found = {p.tags["agent"]: p for p in store.figures.points("line_month", month.since(), month.since() + DAY)}
-    assert len(store.figures.points("line_month", month.since(), month.since() + DAY)) == 2
-    assert (found[AGENT].tags["isp"], found[AGENT].tags["area"]) == (then.isp, then.area)
-    assert found["nd-new"].tags["area"] == "Nam Định/Ý Yên"
-
-
-# --- every minute
-
-
-def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(store: Store) -> None:
-    now = dt.datetime.now(dt.UTC)
-    lines = [LINE, LineId("nd-b-2", "ftth")]
-    store.write(
-        [latency(now - n * MINUTE, n, line, received=9, rtt_p50_ms=100.0 + n) for n in range(1, 9) for line in lines]
-    )
-    store.write([latency(now - 3 * HOUR, 20, rtt_p50_ms=1.0), health(now - MINUTE, 21, temp_c=85.0)])
-    states = LineStates(store, registry, Rules())
-    seen = [AgentSeen(AGENT, True, "1.0", now), AgentSeen("nd-z-9", True, "1.0", now)]
-    minute = Minute(store, registry, lambda: seen, lambda: None, Limits(latency_ms=104, loss_percent=10))
-    states.known.append(minute.of_lines)
-    states.beside.append(minute.points)
-    at = states.take().at
-
-    def written(measurement: str) -> Iterable[Point]:
-        return store.figures.points(measurement, at, at + dt.timedelta(microseconds=1))
-
-    of_lines = {(p.tags["agent"], p.tags["line"]): p.fields for p in written("line_state")}
-    line = of_lines[LINE]
-    assert (line["rtt_ms"], line["loss_percent"], line["latency_bad"], line["loss_bad"]) == (104.5, 10.0, 1, 0)
-    assert "rtt_ms" not in of_lines[MOBILE]
-    units = {p.tags["agent"]: p.fields for p in written("unit_state")}
-    assert [(agent, units[agent]["problem"]) for agent in sorted(units)] == [(AGENT, "hot"), ("nd-b-2", "offline")]
-    places = {(p.tags["scope"], p.tags.get("place", ""), p.tags["access"]): p.fields for p in written("place_state")}
-    assert places["all", "", "fixed"]["lines"] == 2
-    assert places["area", "Nam Định/Hải Hậu", "mobile"] == {
-        **{"lines": 1, "silent": 1, "short": 0, "uncertain": 0, "meeting": 0, "not_assessable": 0}
-    }
-    (own,) = written("collector_state")
-    assert own.fields == {"up": 1, "lines": 3, "units": 2, "units_online": 1}
 
 
 def test_many_units_of_an_hour_are_all_read(store: Store) -> None:

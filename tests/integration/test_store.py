@@ -8,7 +8,7 @@ import pytest
 from collector.assess import Rules
 from collector.lines import line_state_points, take_snapshot
 from collector.points import Point, Value, time_ns
-from collector.store import EventRow, LineId, Sample, Store, StoreUnavailable
+from collector.store import EventRow, LineId, Sample, Store, StoreUnavailable, write_own
 from collector.store.sqlite import SqliteStore
 from tests.stored import (
     AGENT,
@@ -324,3 +324,12 @@ def test_times_keep_their_microseconds(store: Store) -> None:
     assert store.speed(LINE, EARLIER, LATER)[0].at == at
     assert store.last_results(EARLIER) == {LINE: at}
     assert time_ns(at, 999) % 1000 == 999
+
+
+def test_what_the_collector_worked_out_and_nobody_takes_is_said_in_the_log(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_own(store, [Point("line_state", {"agent": AGENT, "line": "ftth"}, {"samples": "many"}, time_ns(NOW))])
+    (said,) = [record for record in caplog.records if record.name == "collector.store"]
+    assert said.__dict__["fields"]["measurement"] == "line_state"
+    assert "not of type int" in said.__dict__["fields"]["reason"]

@@ -1,0 +1,79 @@
+"""Old results go, and what was made of them stays."""
+
+from pathlib import Path
+
+from collector.points import Point, time_ns
+from collector.rolling import day_of, hour_of
+from collector.store import Store
+from collector.store.influx import InfluxStore
+from collector.store.sqlite import SqliteStore
+from tests.rolled import DAY, LATER, MINUTE, TAGS, ZONE, fields, rollups, settle
+from tests.services import InfluxV2
+from tests.stored import NOW, latency, outage, speed
+
+
+def sqlite(folder: Path, keep_days: int | None) -> SqliteStore:
+    return SqliteStore(folder / "store.db", keep_days=keep_days)
+
+
+def test_old_results_go_in_small_steps_and_their_roll_ups_stay(tmp_path: Path) -> None:
+    old = NOW - 80 * DAY
+    store = sqlite(tmp_path, None)
+    store.write(
+        [make(old + n * MINUTE, 4 * n + k) for n in range(400) for k, make in enumerate((speed, latency, outage))]
+    )
+    told = rollups(store, sweep_days=85)
+    settle(told)
+    before = fields(store, "line_day", day_of(old, ZONE), **TAGS)
+    assert before["tests"]
+    store.close()
+    store = sqlite(tmp_path, 70)
+    counts = []
+    for n in range(5):
+        store.write([make(NOW + n * MINUTE, 9000 + n) for make in (speed, latency, outage)])
+        counts.append(sum(store.figures.counts(old - DAY, old + DAY).values()))
+    assert counts == [3 * (400 - 102 * (n + 1)) if n < 3 else 0 for n in range(5)]
+    settle(rollups(store, keep_days=70, sweep_days=85))
+    assert fields(store, "line_day", day_of(old, ZONE), **TAGS) == before
+    store.close()
+
+
+def test_a_result_older_than_what_is_kept_is_rejected_with_the_reason(tmp_path: Path) -> None:
+    store = sqlite(tmp_path, 70)
+    late, good = speed(NOW - 75 * DAY, 1), speed(NOW - 60 * DAY, 2)
+    (rejection,) = store.write([late, good])
+    assert rejection.point is late
+    assert "kept for 70 days (store.keep_days)" in rejection.reason
+    assert store.write([Point("line_day", {**TAGS}, {"tests": 1}, time_ns(NOW - 90 * DAY))]) == []
+    store.close()
+
+
+def test_a_bucket_that_is_partly_gone_is_left_as_it_was_rolled_up(store: Store) -> None:
+    old = NOW - 71 * DAY
+    before = [speed(old, n, down_mbps=float(n)) for n in (1, 2, 3)]
+    store.write(before)
+    told = rollups(store)
+    told.saw(before)
+    settle(told)
+    more = [speed(old + MINUTE, 4)]
+    store.write(more)
+    keeping = rollups(store, keep_days=70)
+    keeping.saw(more)
+    settle(keeping)
+    assert fields(store, "line_hour", hour_of(old), **TAGS)["tests"] == 3
+    told.saw(more)
+    settle(told, LATER + 10 * MINUTE)
+    assert fields(store, "line_hour", hour_of(old), **TAGS)["tests"] == 4
+
+
+def test_roll_ups_may_have_a_database_of_their_own(influx_v2: InfluxV2) -> None:
+    influx_v2.create("results", duration="2400h")
+    influx_v2.create("kept-for-ever")
+    store = InfluxStore(influx_v2.url, "any", "results", rollups_bucket="kept-for-ever")
+    store.write([speed(NOW, 1)])
+    settle(rollups(store))
+    assert fields(store, "line_day", day_of(NOW, ZONE), **TAGS)["tests"] == 1
+    shown = [influx_v2.query("SHOW MEASUREMENTS", name) for name in ("results", "kept-for-ever")]
+    assert ["line_day" in text for text in shown] == [False, True]
+    assert ["speed" in text for text in shown] == [True, False]
+    store.close()
