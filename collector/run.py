@@ -49,12 +49,15 @@ class Unusable(Exception):
     """Something that the settings name can't be used on this machine."""
 
 
-def open_store(settings: CollectorSettings) -> Store:
-    """The store that the settings name. Raises StoreUnavailable or SecretError."""
+def open_store(settings: CollectorSettings, *, read_only: bool = False) -> Store:
+    """The store that the settings name; one that is only read is left as it is, and waits for no writer.
+
+    Raises StoreUnavailable or SecretError.
+    """
     if isinstance(settings.store, SqliteSettings):
         from collector.store.sqlite import SqliteStore  # noqa: PLC0415  # one of the two is needed
 
-        return SqliteStore(settings.store.path, keep_days=settings.store.keep_days)
+        return SqliteStore(settings.store.path, keep_days=settings.store.keep_days, read_only=read_only)
     from collector.store.influx import InfluxStore  # noqa: PLC0415
 
     influx = settings.store
@@ -125,9 +128,8 @@ def run(settings: CollectorSettings) -> int:
     for state in STATES:
         metrics.lines.labels(state=state).set_function(partial(_count, lines, state))
     page = _listen(settings.web)
-    for part in (intake, alerts, lines, completeness):
+    for part in (intake, alerts, lines, completeness, rollups):
         part.start()
-    rollups.start()
     if settings.assess.confirm:
         confirming.start()
     keeper.start()
@@ -148,9 +150,8 @@ def run(settings: CollectorSettings) -> int:
         sd.notify("STOPPING=1")
         ended.set()
         confirming.stop()
-        for part in (intake, lines, alerts, completeness):
+        for part in (intake, lines, alerts, completeness, rollups):
             part.stop()
-        rollups.stop()
         store.close()
     log.info("collector ended")
     return 0
@@ -168,9 +169,14 @@ def _listen(web: WebSettings) -> socket.socket:
 
 
 def _tell(listeners: Iterable[Callable[[Sequence[Point]], None]], points: Sequence[Point]) -> None:
-    """What was stored, to everybody who wants to know."""
+    """What was stored, to everybody who wants to know: a fault of one keeps it neither from the others nor from being
+    acknowledged.
+    """
     for listener in listeners:
-        listener(points)
+        try:
+            listener(points)
+        except Exception:
+            log.exception("not heard of what was stored", points=len(points))
 
 
 def _limits(assess: AssessSettings) -> Limits:

@@ -66,7 +66,7 @@ def read(given: CollectorSettings, month: Month, area: str | None, now: dt.datet
     registry = load_registry(given.registry, targets)
     keep = given.store.keep_days
     kept_since = None if keep is None else now - dt.timedelta(days=keep)
-    store = open_store(given)
+    store = open_store(given, read_only=True)
     try:
         return gather(store, registry, targets, month, area, now, kept_since)
     finally:

@@ -33,7 +33,7 @@ from collector.store import (
 )
 from collector.store.rows import MEASUREMENT_OF, R, columns_of, rejection, row_of, rows_of, typed
 from collector.store.sqlite_figures import SqliteFigures
-from collector.store.sqlite_tables import insert, listed, make_tables, measurement_of, refuse_damaged, values
+from collector.store.sqlite_tables import insert, listed, make_ready, measurement_of, prune, values
 
 _PRUNED_AT_LEAST, _RESULTS_PRUNED_AT_LEAST = 1000, 100
 
@@ -44,6 +44,7 @@ PRUNED = (*EVERY_MINUTE, "completeness")
 class SqliteStore:
     """A `Store` in one file, for any number of threads: one writes at a time, readers never wait for it.
 
+    `read_only`, its file must be there, is neither looked through nor changed, and no writer is waited for.
     Raises StoreRefused where the file is damaged or can't be used, StoreUnavailable where it is locked.
     """
 
@@ -53,8 +54,10 @@ class SqliteStore:
         keep_own: dt.timedelta = dt.timedelta(days=35),
         busy_s: float = 5.0,
         keep_days: int | None = None,
+        read_only: bool = False,
     ) -> None:
         self._path, self._keep_own, self._busy_s = path, keep_own, busy_s
+        self._mode = "ro" if read_only else "rwc"
         self._keep_days = keep_days
         self._writing = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
@@ -63,11 +66,8 @@ class SqliteStore:
         with self._translated():
             self._writer = self._connect()
             try:
-                refuse_damaged(self._writer)
-                self._writer.execute("PRAGMA journal_mode = WAL")
-                self._writer.execute("PRAGMA synchronous = FULL")
-                self._writer.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
-                make_tables(self._writer)
+                if not read_only:
+                    make_ready(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
@@ -75,10 +75,10 @@ class SqliteStore:
     def write(self, points: Sequence[Point]) -> list[Rejection]:
         good, rejections = typed(points)
         oldest = self._oldest_result()
-        late = [one for one in good if one.point.time_ns < oldest and measurement_of(one) in RESULTS]
+        late = {id(one) for one in good if one.point.time_ns < oldest and measurement_of(one) in RESULTS}
         if late:
-            rejections += [rejection(one.point, self._too_late(one.point)) for one in late]
-            good = [one for one in good if one not in late]
+            rejections += [rejection(one.point, self._too_late(one.point)) for one in good if id(one) in late]
+            good = [one for one in good if id(one) not in late]
         if not good:
             return rejections
         with self._translated(), self._transaction() as connection:
@@ -88,9 +88,9 @@ class SqliteStore:
                 if measurement in PRUNED:
                     newest = max(one.point.time_ns for one in new)
                     before, key = newest - _ns(self._keep_own), listed(["time_ns", *identity_of(measurement)])
-                    self._prune(connection, measurement, key, before, 2 * len(new) + _PRUNED_AT_LEAST)
+                    prune(connection, measurement, key, before, 2 * len(new) + _PRUNED_AT_LEAST)
                 elif measurement in RESULTS and oldest:
-                    self._prune(connection, measurement, "rowid", oldest, 2 * len(new) + _RESULTS_PRUNED_AT_LEAST)
+                    prune(connection, measurement, "rowid", oldest, 2 * len(new) + _RESULTS_PRUNED_AT_LEAST)
         return rejections
 
     def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]:
@@ -238,7 +238,8 @@ class SqliteStore:
             self._idle.append(connection)
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False)
+        uri = f"{self._path.absolute().as_uri()}?mode={self._mode}"
+        return sqlite3.connect(uri, timeout=self._busy_s, isolation_level=None, check_same_thread=False, uri=True)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -265,15 +266,6 @@ class SqliteStore:
     def _too_late(self, point: Point) -> str:
         return f"of {when(point.time_ns):%Y-%m-%d %H:%M}: results are kept for {self._keep_days} days (store.keep_days)"
 
-    @staticmethod
-    def _prune(connection: sqlite3.Connection, measurement: str, key: str, before: int, most: int) -> None:
-        """Deletes the oldest points. A little more than there are new ones: no write takes long, and it ends."""
-        connection.execute(
-            f"DELETE FROM {measurement} WHERE ({key}) IN"  # noqa: S608
-            f" (SELECT {key} FROM {measurement} WHERE time_ns < ? ORDER BY time_ns LIMIT ?)",
-            (before, most),
-        )
-
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -290,8 +282,8 @@ class SqliteStore:
             )
         if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
             return StoreRefused(
-                f"{self._path} can't be written ({error}): the collector's user needs write access to the file and its"
-                " folder, which must exist"
+                f"{self._path} can't be opened or written ({error}): the collector's user needs write access to the"
+                " file and its folder, which must exist"
             )
         return StoreUnavailable(f"{self._path}: {error} ({name})")
 

@@ -12,7 +12,16 @@ _TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: 
 _CHECK_S = 5.0
 
 
-def refuse_damaged(connection: sqlite3.Connection) -> None:
+def make_ready(connection: sqlite3.Connection) -> None:
+    """For writing. Raises sqlite3.DatabaseError where the file is damaged."""
+    _refuse_damaged(connection)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
+    _make_tables(connection)
+
+
+def _refuse_damaged(connection: sqlite3.Connection) -> None:
     """Looks through the file for at most a few seconds. Raises sqlite3.DatabaseError."""
     end = time.monotonic() + _CHECK_S
     connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
@@ -30,7 +39,7 @@ def refuse_damaged(connection: sqlite3.Connection) -> None:
         raise damaged
 
 
-def make_tables(connection: sqlite3.Connection) -> None:
+def _make_tables(connection: sqlite3.Connection) -> None:
     """Creates what is missing: tables, and columns that the contract has gained."""
     connection.execute("BEGIN IMMEDIATE")
     for measurement, fields in SCHEMAS.items():
@@ -69,6 +78,15 @@ def insert(measurement: str) -> str:
         changed = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
         again = f"(time_ns, {listed(identity_of(measurement))}) DO UPDATE SET {changed}"
     return f"INSERT INTO {measurement} ({listed(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
+
+
+def prune(connection: sqlite3.Connection, measurement: str, key: str, before: int, most: int) -> None:
+    """Deletes the oldest points. A little more than there are new ones: no write takes long, and it ends."""
+    connection.execute(
+        f"DELETE FROM {measurement} WHERE ({key}) IN"  # noqa: S608
+        f" (SELECT {key} FROM {measurement} WHERE time_ns < ? ORDER BY time_ns LIMIT ?)",
+        (before, most),
+    )
 
 
 def values(one: Typed) -> list[Any]:

@@ -186,6 +186,38 @@ def test_a_file_of_a_newer_contract_is_used_as_far_as_it_is_known(path: Path) ->
     store.close()
 
 
+def test_who_only_reads_waits_for_no_writer_and_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = {name: kind for name, kind in SCHEMAS["line_day"].items() if name != "jitter_ms"}
+    with monkeypatch.context() as before:
+        before.setitem(SCHEMAS, "line_day", older)
+        collector = SqliteStore(path)
+    collector.write([speed(NOW, 1)])
+    busy = sqlite3.connect(path, isolation_level=None)
+    busy.execute("BEGIN IMMEDIATE")
+    reader = SqliteStore(path, busy_s=0.1, read_only=True)
+    assert len(reader.speed(LINE, EARLIER, LATER)) == 1
+    busy.execute("ROLLBACK")
+    with pytest.raises(StoreRefused, match="readonly"):
+        reader.write([speed(NOW, 2)])
+    assert len(collector.speed(LINE, EARLIER, LATER)) == 1
+    assert "jitter_ms" not in {row[1] for row in busy.execute("PRAGMA table_info(line_day)")}
+    busy.close()
+    reader.close()
+    collector.close()
+
+
+def test_who_only_reads_finds_what_a_collector_left_and_makes_no_file(path: Path) -> None:
+    store = SqliteStore(path)
+    store.write([speed(NOW, 1)])
+    store.close()
+    reader = SqliteStore(path, read_only=True)
+    assert len(reader.speed(LINE, EARLIER, LATER)) == 1
+    reader.close()
+    with pytest.raises(StoreRefused):
+        SqliteStore(path.with_name("another.db"), read_only=True)
+    assert not path.with_name("another.db").exists()
+
+
 def _without(point: Point, known: dict[str, type]) -> Point:
     return Point(point.measurement, point.tags, {k: v for k, v in point.fields.items() if k in known}, point.time_ns)
 
