@@ -1,5 +1,6 @@
 """Old results go, and what was made of them stays."""
 
+import datetime as dt
 from pathlib import Path
 
 from collector.points import Point, time_ns
@@ -7,8 +8,10 @@ from collector.rolling import day_of, hour_of
 from collector.store import Store
 from collector.store.influx import InfluxStore
 from collector.store.sqlite import SqliteStore
+from tests.deployment import Collector, made, plain, until
 from tests.rolled import DAY, LATER, MINUTE, TAGS, ZONE, fields, rollups, settle
-from tests.services import InfluxV2
+from tests.sender import ROWS, Sender, result
+from tests.services import InfluxV2, Mosquitto
 from tests.stored import NOW, latency, outage, speed
 
 
@@ -77,3 +80,20 @@ def test_roll_ups_may_have_a_database_of_their_own(influx_v2: InfluxV2) -> None:
     assert ["line_day" in text for text in shown] == [False, True]
     assert ["speed" in text for text in shown] == [True, False]
     store.close()
+
+
+def test_a_unit_hears_why_its_result_of_long_ago_is_not_taken(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """After months without a connection a unit sends what it has: it must learn what it may let go of."""
+    keeping = {"kind": "sqlite", "path": "store.db", "keep_days": 70}
+    with Collector(made(tmp_path, "collector"), plain(mosquitto), ROWS, store=keeping) as collector:
+        until(lambda: collector.get("/healthz")["broker"] == "ok", "the collector is connected")
+        sender = Sender(mosquitto.port)
+        for seq, days in ((1, 75), (2, 69), (3, 0)):
+            at = dt.datetime.now(dt.UTC) - days * DAY
+            sender.send(result(seq, at=at.isoformat()))
+        until(lambda: sender.stored() | sender.rejected().keys() == {1, 2, 3}, "all are answered")
+        assert sender.stored() == {2, 3}
+        assert "results are kept for 70 days (store.keep_days)" in sender.rejected()[1]
+        (letter,) = collector.get("/api/v1/rejected")["rejected"]
+        assert letter["seq"] == 1
+        sender.close()
