@@ -101,7 +101,9 @@ def _tells(status: LineStatus, trouble: Trouble, began: dt.datetime) -> bool:
     return judged.state in ("meeting", "uncertain") and any(sample.at > began for sample in status.samples)
 
 
-def _rank(place: Place, trouble: Trouble) -> tuple[bool, int]:
-    """Of places that fit equally: silence rather has a cause that is local, a slow line one of its provider."""
+def _rank(place: Place, trouble: Trouble) -> tuple[bool, int, str, str]:
+    """Of places that fit equally: silence rather has a cause that is local, a slow line one of its provider. The names
+    come last, so that the same lines always give the same answer.
+    """
     local = place.kind == "area"
-    return local != (trouble == "silent"), -place.name.count("/")
+    return local != (trouble == "silent"), -place.name.count("/"), place.name, place.access or ""
