@@ -34,7 +34,6 @@ class Column:
     decimals: int | None = None
     steps: Steps = PLAIN
     codes: str = ""
-    width: int | None = None
 
 
 MBPS = Column("Mbits", 1)
@@ -160,8 +159,6 @@ def shown(name: str, words: Words, cell: str | None = None) -> dict[str, Any]:
         properties.append({"id": "decimals", "value": column.decimals})
     if found := mappings(column.codes, words):
         properties.append({"id": "mappings", "value": found})
-    if column.width is not None:
-        properties.append({"id": "custom.width", "value": column.width})
     if cell is not None and (column.steps != PLAIN or column.codes):
         properties.append({"id": "custom.cellOptions", "value": {"type": cell}})
     return {"matcher": {"id": "byName", "options": name}, "properties": properties}

@@ -76,6 +76,10 @@ def link_to(key: str, *parts: str) -> str:
     return f"/d/xomnet-{key}-{{language}}?" + "&".join(["${__url_time_range}", *parts])
 
 
+TO_LINE = link_to("line", "var-agent=${__data.fields.agent}", "var-line=${__data.fields.line}", "${area:queryparam}")
+"""For tables and maps that have the columns agent and line."""
+
+
 def _laid_out(key: str, rows: Rows, words: Words) -> list[dict[str, Any]]:
     panels: list[dict[str, Any]] = []
     top = 0

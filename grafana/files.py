@@ -9,6 +9,7 @@ from grafana import fleet, line, province, report, rules
 from grafana.words import LANGUAGES, Language, words
 
 FOLDER = Path(__file__).parent
+WIDTH = 120
 DASHBOARDS = {"province": province.build, "line": line.build, "fleet": fleet.build, "report": report.build}
 
 
@@ -37,4 +38,16 @@ def written() -> Iterator[Path]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    return _laid_out(value, 0) + "\n"
+
+
+def _laid_out(value: Any, depth: int) -> str:
+    """JSON in lines for people who compare them: what fits on one stands on one."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if depth + len(flat) <= WIDTH or not isinstance(value, dict | list):
+        return flat
+    pad = "\n" + " " * (depth + 1)
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {_laid_out(part, depth + 1)}" for key, part in value.items()]
+        return "{" + pad + ("," + pad).join(parts) + pad[:-1] + "}"
+    return "[" + pad + ("," + pad).join(_laid_out(part, depth + 1) for part in value) + pad[:-1] + "]"

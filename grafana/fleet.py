@@ -3,8 +3,8 @@
 from typing import Any
 
 from grafana import influxql as q
-from grafana.dashboards import PLACES, dashboard, link_to
-from grafana.panels import NOW, Panel, Query, chart, columns_in_order, stat, table
+from grafana.dashboards import PLACES, TO_LINE, dashboard, link_to
+from grafana.panels import Panel, Query, chart, columns_in_order, stat, table
 from grafana.words import Words
 
 UNIT = ("agent", "hamlet", "area")
@@ -21,7 +21,6 @@ UNIT_FIELDS = (  # the first is always there
     "completeness",
     "disk_free_bytes",
 )
-TO_LINE = link_to("line", "var-agent=${__data.fields.agent}", "var-line=${__data.fields.line}", "${area:queryparam}")
 TO_UNIT = link_to("line", "var-agent=${__data.fields.agent}")
 MOST = 50
 
@@ -92,7 +91,7 @@ def _versions(words: Words) -> Panel:
     return Panel(
         "versions",
         "barchart",
-        (Query(q.last("unit_state", ("version",), q.CHOSEN_UNITS, ("agent",))),),
+        (Query(q.within(q.last("unit_state", ("version",), q.CHOSEN_UNITS, ("agent",)), q.NOW)),),
         8,
         8,
         options={
@@ -104,7 +103,6 @@ def _versions(words: Words) -> Panel:
             "tooltip": {"mode": "single", "sort": "none"},
         },
         transformations=(columns_in_order(("version", "agent")), grouped),
-        time_from=NOW,
     )
 
 
@@ -112,7 +110,7 @@ def _temperatures(words: Words) -> Panel:
     return Panel(
         "temperatures",
         "histogram",
-        (Query(q.last("unit_state", ("temp_c",), q.CHOSEN_UNITS, ("agent",))),),
+        (Query(q.within(q.last("unit_state", ("temp_c",), q.CHOSEN_UNITS, ("agent",)), q.NOW)),),
         8,
         8,
         ("temp_c",),
@@ -125,7 +123,6 @@ def _temperatures(words: Words) -> Panel:
             "tooltip": {"mode": "single", "sort": "none"},
         },
         transformations=(columns_in_order(("temp_c",), ("Time", "agent")),),
-        time_from=NOW,
     )
 
 
@@ -150,7 +147,7 @@ def _gaps(words: Words) -> Panel:
         12,
         sort=[("missing", True)],
         words=words,
-        time_from="1h",
+        within="1h",
     )
 
 

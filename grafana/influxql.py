@@ -33,6 +33,18 @@ BELOW = f'"scope" = \'area\' AND "place" =~ /^${{area:regex}}(\\/[^\\/]+)?$/ AND
 ISPS = f'"scope" = \'isp\' AND "place" =~ /^${{isp:regex}}$/ AND {WITH_ACCESS} AND $timeFilter'
 
 
+NOW = "10m"
+"""What "now" looks back over: ten of the points that are written each minute, so that a missed one leaves no hole."""
+EACH_MINUTE = ("line_state", "place_state", "unit_state", "collector_state")
+
+
+def within(query: str, span: str) -> str:
+    """The same of the last `span` (`10m`, `1h`), whatever time range is chosen: Grafana forgets a panel's own range
+    when somebody drags over a chart, and would ask for days of what is written each minute.
+    """
+    return query.replace("$timeFilter", f"time >= now() - {span}")
+
+
 def of_month(query: str) -> str:
     """The same of the month that begins where the time range does: its points are at its beginning, and to look for
     them in all the month would take a database of weekly files five times as long.
@@ -63,9 +75,12 @@ def raw(measurement: str, fields: Sequence[str], where: str, by: Sequence[str] =
     return f'SELECT {quoted(fields)} FROM "{measurement}" WHERE {where}{grouped(by)}'
 
 
-def paced(measurement: str, what: str, where: str, by: Sequence[str] = (), fill: str = "none") -> str:
-    """`what`, aggregated over steps of the panel's width; gaps stay gaps."""
+def paced(measurement: str, what: str, where: str, by: Sequence[str] = ()) -> str:
+    """`what`, aggregated over steps of the panel's width. Where a point of each minute is missing there is a null, so
+    that no line is drawn across; what comes seldom has no value in most of the steps, and that is no gap.
+    """
     tags = f", {quoted(by)}" if by else ""
+    fill = "null" if measurement in EACH_MINUTE else "none"
     return f'SELECT {what} FROM "{measurement}" WHERE {where} GROUP BY time($__interval){tags} fill({fill})'
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from grafana import influxql as q
 from grafana.columns import AMBER, COLUMNS, GREEN, GREY, RED, mappings, thresholds
 from grafana.dashboards import PLACES, Variable, dashboard
-from grafana.panels import Panel, Query, by_name, chart, stat, table
+from grafana.panels import DAY_S, Panel, Query, by_name, chart, stat, table
 from grafana.words import Words
 from xomnet.targets import PROVINCE_TIME
 
@@ -44,7 +44,7 @@ def build(words: Words) -> dict[str, Any]:
                     "samples", _now("samples", "low_mbps", "high_mbps"), ("samples", "low_mbps", "high_mbps"), words, 7
                 ),
                 stat("age", _now("age_s"), ("age_s",), words, 5),
-                stat("budget", _budget(), ("budget",), words, 5, time_from="now/M"),
+                stat("budget", _budget(), ("budget",), words, 5, within=None, time_from="now/M"),
             ],
             [_downloads(words)],
             [_latency(words), _loss(words)],
@@ -120,7 +120,7 @@ def _latency(words: Words) -> Panel:
     queries = [
         Query(q.paced(measurement, f'mean("{field}")', q.THE_LINE), name, False) for measurement, field, name in found
     ]
-    return chart("latency", queries, "ms", 12, points=[_series(words, "rtt_loaded")])
+    return chart("latency", queries, "ms", 12, points=[_series(words, "rtt_loaded")], gap_s=DAY_S / 4)
 
 
 def _loss(words: Words) -> Panel:
@@ -180,7 +180,7 @@ def _days(words: Words) -> Panel:
         _coloured(_series(words, "p5"), GREY),
         _coloured(_series(words, "target"), RED, **{"custom.lineWidth": 2}),
     ]
-    return chart("days", queries, "Mbits", 12, 9, overrides=looks, time_from=YEAR)
+    return chart("days", queries, "Mbits", 12, 9, overrides=looks, gap_s=1.5 * DAY_S, time_from=YEAR)
 
 
 def _bytes(words: Words) -> Panel:
@@ -191,8 +191,7 @@ def _bytes(words: Words) -> Panel:
 
 def _tests(words: Words) -> Panel:
     query = q.raw("speed", TESTS, q.THE_LINE) + " ORDER BY time DESC LIMIT 200"
-    panel = table("tests", query, ("Time", *TESTS), 24, 10, words=words, time_from=None, hidden=())
-    return panel
+    return table("tests", query, ("Time", *TESTS), 24, 10, words=words, within=None, hidden=())
 
 
 def _peak_hours(words: Words) -> dict[str, Any]:

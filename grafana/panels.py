@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from grafana import influxql as q
 from grafana.columns import COLUMNS, Column, Steps, code_steps, mappings, shown, thresholds
 from grafana.words import Words
 
 RESULTS_SOURCE, ROLLUPS_SOURCE = "xomnet", "xomnet-rollups"
 """The datasources' uids: what is of the moment, and what is kept for years. They may lead to one database."""
 ROLLED = ("_hour", "_day", "_month")
-
-NOW = "10m"
-"""What "now" looks back over: ten of the points that are written each minute, so that a missed one leaves no hole."""
+DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +104,29 @@ def columns_in_order(columns: Sequence[str], hidden: Sequence[str] = ("Time",)) 
     }
 
 
+def _asked(query: str, within: str | None) -> tuple[Query, ...]:
+    return (Query(q.within(query, within) if within else query),)
+
+
 def stat(
-    key: str, query: str, columns: Sequence[str], words: Words, width: int = 4, time_from: str | None = NOW
+    key: str,
+    query: str,
+    columns: Sequence[str],
+    words: Words,
+    width: int = 4,
+    *,
+    within: str | None = q.NOW,
+    time_from: str | None = None,
 ) -> Panel:
-    """Figures large: the first column is what the colour is of."""
+    """Figures large: the first column is what the colour is of. They are of the time `within`; None: of `time_from`
+    or what is chosen.
+    """
     first = COLUMNS.get(columns[0], Column())
     steps = code_steps(first.codes) if first.codes else first.steps
     return Panel(
         key,
         "stat",
-        (Query(query),),
+        _asked(query, within),
         width,
         4,
         tuple(columns),
@@ -143,14 +155,14 @@ def table(
     sort: Sequence[tuple[str, bool]] = (),
     words: Words,
     links: Mapping[str, str] | None = None,
-    time_from: str | None = NOW,
+    within: str | None = q.NOW,
     hidden: Sequence[str] = ("Time",),
 ) -> Panel:
-    """Rows; `sort` names columns, with True where the largest come first."""
+    """Rows of the time `within`, or of what is chosen; `sort` names columns, with True where the largest come first."""
     return Panel(
         key,
         "table",
-        (Query(query),),
+        _asked(query, within),
         width,
         height,
         tuple(columns),
@@ -163,7 +175,6 @@ def table(
         defaults={"custom": {"align": "auto", "filterable": True, "inspect": False}},
         transformations=(columns_in_order(columns, hidden),),
         links=links or {},
-        time_from=time_from,
         cell="color-text",
     )
 
@@ -178,20 +189,22 @@ def chart(
     steps: Steps | None = None,
     bars: bool = False,
     points: Sequence[str] = (),
-    stacked: bool = False,
     most: float | None = None,
+    gap_s: float = 0,
     overrides: Sequence[Mapping[str, Any]] = (),
     rename: Sequence[tuple[str, str]] = (),
     time_from: str | None = None,
 ) -> Panel:
-    """Values over time. `steps` are drawn as lines too; `points` are the series that are dots, not lines."""
+    """Values over time. `steps` are drawn as lines too; `points` are the series that are dots, not lines. No line is
+    drawn across more than `gap_s` seconds without a value; 0: across any.
+    """
     custom: dict[str, Any] = {
         "drawStyle": "bars" if bars else "line",
         "lineWidth": 1,
         "fillOpacity": 60 if bars else 0,
         "showPoints": "auto",
         "spanNulls": False,
-        "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+        "insertNulls": int(1000 * gap_s) or False,
         "thresholdsStyle": {"mode": "line" if steps else "off"},
     }
     defaults: dict[str, Any] = {"custom": custom, "min": 0, "color": {"mode": "palette-classic"}}
@@ -237,3 +250,33 @@ def by_name(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
 def with_access(words: Words) -> list[tuple[str, str]]:
     """Series names that end in an access type say it in words."""
     return [(f"(.*){access}$", f"$1{words('access', access)}") for access in ("fixed", "mobile")]
+
+
+def shares(
+    key: str,
+    measurement: str,
+    words: Words,
+    width: int,
+    height: int,
+    *,
+    gap_s: float,
+    time_from: str | None = None,
+) -> Panel:
+    """The share of the lines that meet over time: of the whole province and of the chosen areas, by access."""
+    province = q.raw(measurement, ("share",), q.PROVINCE, ("access",))
+    areas = q.raw(measurement, ("share",), q.AREAS, ("place", "access"))
+    queries = [
+        Query(province, words("series", "province") + ", $tag_access", False),
+        Query(areas, "$tag_place, $tag_access", False),
+    ]
+    return chart(
+        key,
+        queries,
+        "percentunit",
+        width,
+        height,
+        most=1,
+        gap_s=gap_s,
+        rename=with_access(words),
+        time_from=time_from,
+    )

@@ -4,12 +4,11 @@ from typing import Any
 
 from grafana import influxql as q
 from grafana.columns import GOOD_FROM_ONE
-from grafana.dashboards import PLACES, dashboard, link_to
-from grafana.panels import NOW, Panel, Query, chart, columns_in_order, stat, table, with_access
+from grafana.dashboards import PLACES, TO_LINE, dashboard, link_to
+from grafana.panels import DAY_S, Panel, Query, chart, columns_in_order, shares, stat, table, with_access
 from grafana.words import Words
 from xomnet.states import STATES
 
-TO_LINE = link_to("line", "var-agent=${__data.fields.agent}", "var-line=${__data.fields.line}", "${area:queryparam}")
 TO_AREA = link_to("province", "var-area=${__value.raw:percentencode}", "${access:queryparam}", "${isp:queryparam}")
 TO_ISP = link_to("province", "var-isp=${__value.raw:percentencode}", "${access:queryparam}", "${area:queryparam}")
 
@@ -31,10 +30,13 @@ def build(words: Words) -> dict[str, Any]:
                 stat("short", q.STATE.counts(q.CHOSEN, "short"), ("short", "lines"), words),
                 stat("silent", q.STATE.counts(q.CHOSEN, "silent"), ("silent", "lines"), words),
                 _completeness(words),
-                stat("bytes", _bytes(), ("bytes",), words, time_from="now/M"),
+                stat("bytes", _bytes(), ("bytes",), words, within=None, time_from="now/M"),
             ],
             [_map(), _worst(words)],
-            [_share_by_day(words), _by("area", q.BELOW, words, TO_AREA)],
+            [
+                shares("share_by_day", "place_day", words, 12, 10, gap_s=1.5 * DAY_S),
+                _by("area", q.BELOW, words, TO_AREA),
+            ],
             [_ratio_by_isp(words), _by("isp", q.ISPS, words, TO_ISP)],
             [_trouble(words)],
         ],
@@ -46,7 +48,7 @@ def _completeness(words: Words) -> Panel:
     """Of all that was counted within the hour: each line is in it equally often."""
     complete = 'sum("stored") / sum("expected") AS "completeness", max("missing") AS "missing"'
     query = f'SELECT {complete} FROM "completeness" WHERE {q.CHOSEN}'
-    return stat("completeness", query, ("completeness", "missing"), words, time_from="1h")
+    return stat("completeness", query, ("completeness", "missing"), words, within="1h")
 
 
 def _bytes() -> str:
@@ -79,7 +81,7 @@ def _map() -> Panel:
     return Panel(
         "map",
         "geomap",
-        (Query(query),),
+        (Query(q.within(query, q.NOW)),),
         12,
         13,
         (*columns, "mark"),
@@ -95,7 +97,6 @@ def _map() -> Panel:
             {"id": "sortBy", "options": {"sort": [{"field": "state_code", "desc": True}]}},
         ),
         links={"hamlet": TO_LINE},
-        time_from=NOW,
     )
 
 
@@ -130,22 +131,19 @@ def _by(scope: str, where: str, words: Words, link: str) -> Panel:
     )
 
 
-def _share_by_day(words: Words) -> Panel:
-    queries = [
-        Query(
-            q.raw("place_day", ("share",), q.PROVINCE, ("access",)),
-            words("series", "province") + ", $tag_access",
-            False,
-        ),
-        Query(q.raw("place_day", ("share",), q.AREAS, ("place", "access")), "$tag_place, $tag_access", False),
-    ]
-    return chart("share_by_day", queries, "percentunit", 12, 10, most=1, rename=with_access(words))
-
-
 def _ratio_by_isp(words: Words) -> Panel:
     query = q.raw("place_day", ("ratio",), q.ISPS, ("place", "access"))
     queries = [Query(query, "$tag_place, $tag_access", False)]
-    return chart("ratio_by_isp", queries, "percentunit", 12, 10, steps=GOOD_FROM_ONE, rename=with_access(words))
+    return chart(
+        "ratio_by_isp",
+        queries,
+        "percentunit",
+        12,
+        10,
+        steps=GOOD_FROM_ONE,
+        gap_s=1.5 * DAY_S,
+        rename=with_access(words),
+    )
 
 
 def _trouble(words: Words) -> Panel:

@@ -5,8 +5,8 @@ from typing import Any
 from collector.verdict import VERDICTS, VerdictName
 from grafana import influxql as q
 from grafana.columns import COLUMNS, VERDICT_MARKS
-from grafana.dashboards import PLACES, dashboard, link_to
-from grafana.panels import Panel, Query, by_name, chart, columns_in_order, stat, table, with_access
+from grafana.dashboards import PLACES, TO_LINE, dashboard
+from grafana.panels import DAY_S, Panel, Query, by_name, columns_in_order, shares, stat, table
 from grafana.words import Words
 from xomnet.states import LOOKS
 
@@ -22,7 +22,6 @@ FIGURES = (
     "failed",
     "consistency",
 )
-TO_LINE = link_to("line", "var-agent=${__data.fields.agent}", "var-line=${__data.fields.line}", "${area:queryparam}")
 COUNTED = ("lines", *VERDICTS, "share")
 SHOWN: tuple[VerdictName, ...] = ("not_met", "not_certain", "unmeasured", "met")
 
@@ -38,7 +37,10 @@ def build(words: Words) -> dict[str, Any]:
             [_by("area", q.BELOW, words), _by("isp", q.ISPS, words)],
             [_bars(words)],
             [_lines("not_met", words), _lines("not_certain", words)],
-            [_months(words), _method(words)],
+            [
+                shares("months", "place_month", words, 16, 9, gap_s=40 * DAY_S, time_from="400d"),
+                _method(words),
+            ],
         ],
         "now/M",
         refresh="15m",
@@ -65,7 +67,7 @@ def _month_link(words: Words, key: str, since: str, until: str) -> dict[str, Any
 
 def _verdicts(access: str, words: Words) -> Panel:
     where = f"{q.CHOSEN} AND \"access\" = '{access}'"
-    return stat(access, q.of_month(q.VERDICT.counts(where, *SHOWN)), SHOWN, words, 12, time_from=None)
+    return stat(access, q.of_month(q.VERDICT.counts(where, *SHOWN)), SHOWN, words, 12, within=None)
 
 
 def _by(scope: str, where: str, words: Words) -> Panel:
@@ -77,7 +79,7 @@ def _by(scope: str, where: str, words: Words) -> Panel:
         12,
         sort=[("share", False)],
         words=words,
-        time_from=None,
+        within=None,
     )
 
 
@@ -130,20 +132,8 @@ def _lines(verdict: VerdictName, words: Words) -> Panel:
         sort=[("ratio", False)],
         words=words,
         links={"hamlet": TO_LINE},
-        time_from=None,
+        within=None,
     )
-
-
-def _months(words: Words) -> Panel:
-    queries = [
-        Query(
-            q.raw("place_month", ("share",), q.PROVINCE, ("access",)),
-            words("series", "province") + ", $tag_access",
-            False,
-        ),
-        Query(q.raw("place_month", ("share",), q.AREAS, ("place", "access")), "$tag_place, $tag_access", False),
-    ]
-    return chart("months", queries, "percentunit", 16, 9, most=1, rename=with_access(words), time_from="400d")
 
 
 def _method(words: Words) -> Panel:

@@ -42,8 +42,9 @@ def span(text: str, now: dt.datetime) -> Span:
 
 
 def panel_span(dashboard: Mapping[str, Any], panel: Mapping[str, Any], now: dt.datetime) -> Span:
-    """A panel's own range, or its dashboard's."""
-    return span(panel.get("timeFrom", dashboard["time"]["from"]), now)
+    """The range that a panel's queries name, or its own, or its dashboard's."""
+    named = re.search(r"now\(\) - (\w+)", " ".join(target["query"] for target in panel.get("targets", ())))
+    return span(named[1] if named else panel.get("timeFrom", dashboard["time"]["from"]), now)
 
 
 def alls(dashboard: Mapping[str, Any]) -> dict[str, str]:
@@ -67,6 +68,7 @@ def expand(query: str, choice: Choice, alls: Mapping[str, str], when: Span) -> s
     text = re.sub(r"\$\{(\w+)(?::(\w+))?\}", value, query)
     since, until = (int(t.timestamp() * 1000) for t in when)
     text = text.replace("$timeFilter", f"time >= {since}ms and time <= {until}ms")
+    text = text.replace("now()", f"{until}ms")  # the database's clock, which a seeded province does not follow
     text = text.replace("$__interval", f"{when.interval_s}s")
     assert not re.search(r"\$[\w{]", text), text
     return text

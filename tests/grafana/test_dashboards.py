@@ -1,5 +1,6 @@
 """Every panel of every dashboard asks a real database, and gets what the seeded province says."""
 
+import datetime as dt
 import json
 import math
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from grafana.files import DASHBOARDS, dashboard
 from grafana.words import words
 from tests.grafana.answers import ANSWERS, Asked, Rows
-from tests.grafana.expand import Choice, alls, expand, panel_span
+from tests.grafana.expand import Choice, Span, alls, expand, panel_span
 from tests.grafana.seeded import AREAS, ISPS, Seeded
 from tests.services import Influx
 
@@ -26,6 +27,10 @@ def panel_of(key: str, panel: str) -> dict[str, Any]:
     title = words("vi")("panels", key, panel, "title")
     (found,) = (one for one in dashboard(key, "vi")["panels"] if one["title"] == title)
     return found  # type: ignore[no-any-return]
+
+
+def of_line(seed: Seeded) -> dict[str, list[str]]:
+    return {"agent": [seed.the_line.agent], "line": [seed.the_line.line]}
 
 
 def rows_of(text: str, with_time: bool) -> Rows:
@@ -62,7 +67,7 @@ def test_a_panel_gets_what_the_province_says(
 ) -> None:
     built, board = panel_of(key, panel), dashboard(key, "vi")
     when = panel_span(board, built, seed.now)
-    the_line = {"agent": [seed.the_line.agent], "line": [seed.the_line.line]} if key == "line" else {}
+    the_line = of_line(seed) if key == "line" else {}
     choice = {} if key == "line" else CHOICES[chosen]
     expected = ANSWERS[key, panel]
     assert len(built["targets"]) == len(expected)
@@ -77,9 +82,21 @@ def test_a_panel_gets_what_the_province_says(
 
 
 def _one_value(rows: Rows) -> Rows:
-    """Series have one value each, whatever the database calls it."""
+    """Series have one value each, whatever the database calls it; without what is null."""
     named = ("time", "access", "place")
-    return [{("value" if name not in named else name): value for name, value in row.items()} for row in rows]
+    found = [{("value" if name not in named else name): value for name, value in row.items()} for row in rows]
+    return [row for row in found if "value" in row]
+
+
+@pytest.mark.parametrize("panel", ["states", "downloads"])
+def test_where_a_minute_has_no_state_no_line_is_drawn(panel: str, seed: Seeded, influx: Influx, database: str) -> None:
+    """Grafana joins the points that it gets; a null between them is a gap."""
+    board, when = dashboard("line", "vi"), Span(seed.now - dt.timedelta(days=2), seed.now)
+    query = expand(panel_of("line", panel)["targets"][-1]["query"], of_line(seed), alls(board), when)
+    (series,) = json.loads(influx.query(query, database))["results"][0]["series"]
+    known = [value is not None for _, value in series["values"]]
+    assert not known[0], "the province has states of one day"
+    assert all(known[-20:-1])
 
 
 def test_every_panel_has_its_answer() -> None:
