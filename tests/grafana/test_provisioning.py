@@ -88,7 +88,7 @@ def test_every_alert_has_a_way_to_somebody(rule: Any) -> None:
 def test_only_the_watcher_hears_the_dead_mans_switch() -> None:
     route = routed(WATCHDOG.severity)
     assert route["receiver"] == "xomnet-watcher"
-    assert minutes(route["repeat_interval"]) <= 5
+    assert minutes(route["repeat_interval"]) < minutes(route["group_interval"]) <= 5, "else every other time"
     assert "mute_time_intervals" not in route
     assert {one["receiver"] for one in POLICY["routes"] if one is not route} >= {"xomnet"}
 
@@ -113,5 +113,6 @@ def test_the_templates_are_whole_and_used() -> None:
     defined = set(re.findall(r'define "([\w.]+)"', TEMPLATE))
     used = set(re.findall(r'template "([\w.]+)"', (PROVISIONING / "alerting/contact-points.yaml").read_text()))
     assert defined == used
+    assert "ExternalURL }}/" not in TEMPLATE.replace('reReplaceAll "/+$" "" $.ExternalURL', ""), "it ends in a slash"
     annotations = set(re.findall(r"\.Annotations\.(\w+)", TEMPLATE))
     assert annotations == {"summary", "description", "check"}
