@@ -8,12 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import inspect as mi
 
+from collector.own_schemas import OWN, Kind
 from xomnet.messages import RESULT_TYPES, HealthResult, Result
 from xomnet.registry import LineRow
-from xomnet.states import STATES
 
 Value = float | int | bool | str
-Kind = type[float] | type[int] | type[bool] | type[str]
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 TAGS = ("agent", "line", "access", "isp", "hamlet", "area")
@@ -79,136 +78,14 @@ def _struct(kind: type[Result]) -> mi.StructType:
     return info
 
 
-SCHEMAS: dict[str, dict[str, Kind]] = {str(_struct(kind).tag): _fields(kind) for kind in RESULT_TYPES}
-"""Measurement -> field -> type, for every kind of result."""
-
-SCHEMAS["line_state"] = {
-    "state": str,
-    "median_mbps": float,
-    "low_mbps": float,
-    "high_mbps": float,
-    "now_mbps": float,
-    "samples": int,
-    "target_mbps": float,
-    "ratio": float,
-    "age_s": float,
-    "lat": float,
-    "lon": float,
-    "state_code": int,  # the place of the state in xomnet.states.STATES: 0 is the worst
-    "since_s": float,  # for how long the line has been in this state
-    "failed": int,  # tests of the window that failed
-    "rtt_ms": float,  # of the last hour: median of the probes' medians
-    "loss_percent": float,  # of the last hour: lost of sent
-    "latency_bad": int,  # 1 or 0: over the limit of the settings
-    "loss_bad": int,
-    "maintenance": int,  # 1 while a person has said that the line is worked on
-    "acknowledged": int,  # 1 where a person has taken the present trouble on
-}
-
-_PLACE_STATE: dict[str, Kind] = {"lines": int, **dict.fromkeys(STATES, int), "share": float, "ratio": float}
-SCHEMAS["place_state"] = _PLACE_STATE
-"""Each minute, for the province and each area, ISP (PLACE_TAGS): lines by state; `share` meeting of
-those that are judged (meeting or short); `ratio` the median of theirs."""
-
-SCHEMAS["unit_state"] = {
-    "online": int,
-    "unhealthy": int,
-    "problem": str,  # the first of what is wrong, a word; absent where nothing is
-    "version": str,
-    "age_s": float,  # of the last health
-    "temp_c": float,
-    "throttled": int,
-    "clock_synced": int,
-    "disk_free_bytes": int,
-    "spool_depth": int,
-    "completeness": float,
-    "lat": float,
-    "lon": float,
-}
-"""Each minute, for every registered unit."""
-
-SCHEMAS["collector_state"] = {"up": int, "lines": int, "units": int, "units_online": int}
-"""Each minute: while it is written, somebody judges."""
-
-_ROLLED: dict[str, Kind] = {
-    "tests": int,
-    "counted": int,
-    "failed": int,
-    "median_mbps": float,
-    "mean_mbps": float,
-    "p5_mbps": float,
-    "p95_mbps": float,
-    "target_mbps": float,
-    "ratio": float,
-    "bytes": int,
-    "rtt_ms": float,
-    "rtt_p95_ms": float,
-    "rtt_loaded_ms": float,
-    "jitter_ms": float,
-    "loss_percent": float,
-    "probes": int,
-    "outages": int,
-    "outage_s": float,
-}
-SCHEMAS["line_hour"] = SCHEMAS["line_day"] = _ROLLED
-"""What a line gave in an hour or a day of the province's time, at its beginning."""
-
-_PLACE_ROLLED: dict[str, Kind] = {**_ROLLED, "lines": int, "measured": int, "meeting": int, "share": float}
-SCHEMAS["place_hour"] = SCHEMAS["place_day"] = _PLACE_ROLLED
-"""The same of a place and access: figures are medians over its lines, counts are sums; `meeting` lines have a median at
-or above their target, `share` is of those measured."""
-
-_MONTH: dict[str, Kind] = {
-    "verdict": str,
-    "verdict_code": int,  # the place in collector.verdict.VERDICTS: 0 is the worst
-    "samples": int,
-    "days": int,
-    "peak_samples": int,
-    "failed": int,
-    "excluded": int,
-    "expected": int,
-    "median_mbps": float,
-    "low_mbps": float,
-    "high_mbps": float,
-    "mean_mbps": float,
-    "p5_mbps": float,
-    "p95_mbps": float,
-    "consistency": float,
-    "target_mbps": float,
-    "ratio": float,
-}
-SCHEMAS["line_month"] = _MONTH
-"""The verdict of a line's month, at its beginning; of the present month as it would be now."""
-
-SCHEMAS["place_month"] = {
-    **{name: int for name in ("lines", "met", "not_met", "not_certain", "unmeasured")},
-    "share": float,
-    "ratio": float,
-}
-"""The verdicts of a place and access: how many lines of each; `share` met of met and not met."""
-
-
-SCHEMAS["completeness"] = {
-    "expected": int,
-    "stored": int,
-    "rejected": int,
-    "evicted": int,
-    "missing": int,
-    "ratio": float,
-}
+SCHEMAS: dict[str, dict[str, Kind]] = {str(_struct(kind).tag): _fields(kind) for kind in RESULT_TYPES} | OWN
+"""Measurement -> field -> type: of every kind of result, and the collector's own."""
 
 RESULTS: tuple[str, ...] = tuple(name for name, fields in SCHEMAS.items() if "spool" in fields)
 """The measurements that hold what units sent; the others are the collector's own."""
 
-
 COUNTED = ("speed", "latency", "outage")
 """What the roll-ups are made of."""
-
-ROLLED = tuple(f"{of}_{time}" for of in ("line", "place") for time in ("hour", "day", "month"))
-"""Figures of a time that has passed, or passes: kept for years."""
-
-EVERY_MINUTE = ("line_state", "place_state", "unit_state", "collector_state")
-"""What is of the moment only; the roll-ups are for years."""
 
 
 def tags_in(measurement: str) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from collector.points import RESULTS, ROLLED, Point, when
+from collector.own_schemas import ROLLED
+from collector.points import RESULTS, Point, when
 from collector.store import (
     EventRow,
     HealthRow,

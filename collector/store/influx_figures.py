@@ -3,7 +3,8 @@
 import datetime as dt
 from collections.abc import Callable, Sequence
 
-from collector.points import COUNTED, ROLLED, Point, tags_in
+from collector.own_schemas import ROLLED
+from collector.points import COUNTED, Point, tags_in
 from collector.store import PROBE, Agents, Download, LatencyFigures, LineId, OutageTotal
 from collector.store.influx_answers import Series
 from collector.store.influx_text import between, in_order, line_of, listed, quoted

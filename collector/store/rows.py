@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
-from collector.points import SCHEMAS, Kind, Point, Value, when
+from collector.own_schemas import Kind
+from collector.points import SCHEMAS, Point, Value, when
 from collector.store import Download, EventRow, HealthRow, LatencyRow, OutageRow, Rejection, Sample, SpeedRow
 
 if TYPE_CHECKING:

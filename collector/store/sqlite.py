@@ -17,7 +17,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from collector.points import EVERY_MINUTE, RESULTS, Point, identity_of, time_ns, when
+from collector.own_schemas import EVERY_MINUTE
+from collector.points import RESULTS, Point, identity_of, time_ns, when
 from collector.store import (
     EventRow,
     HealthRow,
