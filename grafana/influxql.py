@@ -40,7 +40,7 @@ EACH_MINUTE = ("line_state", "place_state", "unit_state", "collector_state")
 
 def within(query: str, span: str) -> str:
     """The same of the last `span` (`10m`, `1h`), whatever time range is chosen: Grafana forgets a panel's own range
-    when somebody drags over a chart, and would ask for days of what is written each minute.
+    when somebody drags over a chart, and last week's states and lines that are gone would be shown as those of now.
     """
     return query.replace("$timeFilter", f"time >= now() - {span}")
 
