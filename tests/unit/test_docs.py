@@ -11,9 +11,10 @@ from msgspec import inspect as mi
 
 from agent import download, sockets
 from agent.settings import AgentSettings
+from collector import words
 from collector.metrics import Metrics
 from collector.settings import CollectorSettings
-from collector.web import openapi, words
+from collector.web import openapi
 from xomnet.messages import FLAGS
 from xomnet.registry import COLUMNS
 from xomnet.states import LOOKS, STATES

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import nodes
 
+from collector import words
 from collector.alerts import advice
 from collector.texts import CATALOGUE, Texts, vietnamese
-from collector.web import words
 from collector.web.pages import TEMPLATES, environment
 
 WEB, ALERTS = Path(words.__file__).parent, Path(advice.__file__).parent
