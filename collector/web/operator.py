@@ -47,9 +47,10 @@ def read_token(path: Path | None) -> str | None:
     if path is None:
         return None
     token = read_secret(path)
-    if len(token) < SHORTEST_TOKEN:
+    if len(token) < SHORTEST_TOKEN or not (token.isascii() and token.isprintable()):
         raise SecretError(
-            f"{SETTING}: {path}: shorter than {SHORTEST_TOKEN} letters; run: openssl rand -hex 32 > {path}"
+            f"{SETTING}: {path}: shorter than {SHORTEST_TOKEN} ASCII letters, or more than a line; "
+            f"run: openssl rand -hex 32 > {path}"
         )
     return token
 

@@ -1,5 +1,6 @@
 """The collector's REST interface, as the commands of an operator use it."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -22,6 +23,13 @@ class RestError(Exception):
     """The collector could not be asked, or said no; the text says what to do."""
 
 
+class _Here(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: a redirected POST becomes a GET, and the token would go wherever it is sent."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
 class Rest:
     """One collector. `token_file` is needed for what changes something."""
 
@@ -32,7 +40,7 @@ class Rest:
 
     def get(self, path: str, limit_s: float = 10.0) -> Any:
         """Raises RestError."""
-        return self._asked(urllib.request.Request(self._url + path), limit_s)  # noqa: S310  # checked above
+        return self._asked("GET", path, None, {}, limit_s)
 
     def post(self, path: str, body: dict[str, Any], limit_s: float = 10.0) -> Any:
         """Raises RestError."""
@@ -49,17 +57,19 @@ class Rest:
             token = read_secret(self._token_file)
         except SecretError as error:
             raise RestError(str(error)) from error
+        if not (token.isascii() and token.isprintable()):
+            raise RestError(f"{self._token_file}: not one line of ASCII letters; it must hold the collector's token")
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(self._url + path, body, headers, method=method)  # noqa: S310
-        return self._asked(request, limit_s)
+        return self._asked(method, path, body, headers, limit_s)
 
-    def _asked(self, request: urllib.request.Request, limit_s: float) -> Any:
+    def _asked(self, method: str, path: str, body: bytes | None, headers: dict[str, str], limit_s: float) -> Any:
         try:
-            with urllib.request.urlopen(request, timeout=limit_s) as answer:  # noqa: S310
+            request = urllib.request.Request(self._url + path, body, headers, method=method)  # noqa: S310  # see above
+            with urllib.request.build_opener(_Here).open(request, timeout=limit_s) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise RestError(_said(error)) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise RestError(f"{self._url}: {reason}; is the collector running, is --url right?") from error
 
@@ -71,4 +81,5 @@ def _said(error: urllib.error.HTTPError) -> str:
         allowed = problem.get("allowed")
         return f"{problem['where']}: {problem['what']}" + (f"; allowed: {allowed}" if allowed else "")
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return f"{error.url}: {error.code} {error.reason}"
+        elsewhere = error.headers.get("Location")
+        return f"{error.url}: {error.code} {error.reason}" + (f"; it is at {elsewhere}: --url" if elsewhere else "")

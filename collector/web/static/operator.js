@@ -21,7 +21,7 @@
     const headers = { "Authorization": `Bearer ${form.elements.token.value}`, "Content-Type": "application/json" };
     const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(75000) });
     if (!answer.ok) {
-      const { error } = await answer.json();
+      const { error } = await answer.json().catch(() => ({ error: { what: `${answer.status} ${answer.statusText}` } }));
       if (answer.status === 401) sessionStorage.removeItem("token");
       throw new Error([error.what, error.allowed].filter(Boolean).join(" · "));
     }
