@@ -9,7 +9,8 @@ from uuid import UUID
 
 from collector.alerts.alert import Rules as AlertRules
 from collector.alerts.book import AlertBook
-from collector.alerts.desk import Desk, Telling
+from collector.alerts.channels import Telling
+from collector.alerts.desk import Desk
 from collector.assess import Rules
 from collector.completeness import Completeness
 from collector.dead_letters import DeadLetters, letter

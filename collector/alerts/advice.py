@@ -7,7 +7,7 @@ from collector.texts import Texts
 
 MOST = 3
 
-OF_FLAGS: dict[str, str] = {
+OF_FLAGS = {
     "link_below_target": "the unit's port is slower than the target → cable with all 8 wires, gigabit port",
     "throttled": "the unit is slowed down → power supply, ventilation",
     "cpu_bound": "the unit's processor is busy → other programs on it",
@@ -20,6 +20,7 @@ OF_FLAGS: dict[str, str] = {
     "weak_radio": "weak mobile signal → aerial, position",
     "no_steady_state": "the speed never settles → full line, radio bridge",
 }
+"""Flags that say where to look, the unit's own faults first."""
 
 
 def first_checks(alert: Alert, status: LineStatus | None, evidence: Evidence, t: Texts) -> list[str]:
@@ -55,7 +56,7 @@ def _of_evidence(found: Evidence, t: Texts) -> list[str]:
         before, now = found.technology
         said.append(t.text("the modem is on {now} (normally {before}) → signal, SIM", now=now, before=before))
     covered = {"weak_radio"} if found.rsrp_dbm is not None else set()
-    said += [t.text(OF_FLAGS[flag]) for flag in found.flags if flag in OF_FLAGS and flag not in covered]
+    said += [t.text(said_of) for flag, said_of in OF_FLAGS.items() if flag in found.flags - covered]
     if found.loss_percent is not None:
         values = {"now": t.number(found.loss_percent.now), "before": t.number(found.loss_percent.before)}
         said.append(t.text("loss {now} % (normally {before}) → cable, signal, then the provider", **values))

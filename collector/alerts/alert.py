@@ -1,6 +1,7 @@
 """What an alert is, and what there is to tell of it: values that `book` keeps and `texts` puts into words."""
 
 import datetime as dt
+import unicodedata
 from collections.abc import Iterator
 from typing import Literal
 
@@ -134,3 +135,8 @@ def areas_of(path: str) -> Iterator[str]:
     """`A/B/C` -> A, A/B, A/B/C."""
     levels = path.split("/")
     return ("/".join(levels[:depth]) for depth in range(1, len(levels) + 1))
+
+
+def same_name(given: str, name: str) -> bool:
+    """True where people mean a provider or an area of the registry: a Mac writes Vietnamese in other bytes."""
+    return unicodedata.normalize("NFC", given).strip("/ ") == unicodedata.normalize("NFC", name)

@@ -14,7 +14,7 @@ import msgspec
 from collector.alerts.alert import Book
 from collector.alerts.outbox import MOST, Failed, Letter, Message
 from collector.alerts.person import Acknowledged, Maintenance, MaintenanceAsked
-from collector.store import LineId
+from collector.store import LineId, StoreUnavailable
 from xomnet.log import Log
 
 log = Log("collector.alerts")
@@ -38,7 +38,12 @@ class TooMany(Exception):
 
 
 class AlertBook:
-    """The file; safe over threads. Every method raises sqlite3.Error where the disk refuses."""
+    """The file; safe over threads. Raises StoreUnavailable where it can't be opened now, and from then on sqlite3.Error
+    where the disk refuses. A damaged file is set aside; one that is locked, or on a full disk, is not damaged.
+    """
+
+    WAIT_S = 10.0
+    """For somebody else who has the file open."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -47,6 +52,8 @@ class AlertBook:
         try:
             self._db = self._opened(path)
             self.book()
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"{path}: {error}") from error
         except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
             aside = path.with_name(f"{path.name}.damaged-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}")
             path.rename(aside)
@@ -54,9 +61,9 @@ class AlertBook:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = self._opened(path)
 
-    @staticmethod
-    def _opened(path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+    @classmethod
+    def _opened(cls, path: Path) -> sqlite3.Connection:
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=cls.WAIT_S)
         db.execute("PRAGMA synchronous=FULL")
         db.executescript(TABLES)
         return db

@@ -1,16 +1,18 @@
-"""Who is told: `urls_file`, a list of addresses as apprise takes them, each with what it wants to hear of."""
+"""Who is told, and how: `urls_file`, a list of addresses as apprise takes them, each with what it wants to hear of."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from collector.alerts.alert import areas_of
-from collector.texts import Language
+from collector.alerts.alert import areas_of, same_name
+from collector.texts import Language, Texts
 from xomnet.broker import check_private
 from xomnet.registry import LineRow
-from xomnet.settings import load
+from xomnet.settings import SettingsError, load
 
 
 class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,11 +37,32 @@ class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def wants(self, row: LineRow) -> bool:
         """True where a line concerns it."""
-        here = not self.areas or any(area in self.areas for area in areas_of(row.area))
-        return here and (not self.isps or row.isp in self.isps)
+        here = not self.areas or any(same_name(given, area) for given in self.areas for area in areas_of(row.area))
+        return here and (not self.isps or any(same_name(given, row.isp) for given in self.isps))
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """To whom, and how: from the settings."""
+
+    channels: Sequence[Channel] = ()
+    language: Language = "vi"
+    digest_at: str = "never"
+    public_url: str | None = None
+
+    def texts_for(self, channel: Channel) -> Texts:
+        return Texts(channel.language or self.language)
 
 
 def load_channels(path: Path) -> tuple[Channel, ...]:
-    """Raises SecretError where others can read the file, SettingsError where it can't be understood."""
+    """Raises SecretError where others can read the file, SettingsError where it can't be understood: without what was
+    found there, which may be an address.
+    """
     check_private(path)
-    return tuple(load(path, list[Channel]))
+    try:
+        return tuple(load(path, list[Channel]))
+    except SettingsError as error:
+        if not {"'", '"'} & set(error.found):
+            raise
+        hidden = "something else, not shown: it may be a secret"
+        raise SettingsError(error.file, error.line, error.key, hidden, error.allowed) from None

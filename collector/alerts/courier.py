@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from collector.alerts.book import AlertBook
-from collector.alerts.channels import Channel
-from collector.alerts.desk import Telling
+from collector.alerts.channels import Channel, Telling
 from collector.alerts.outbox import Letter, joined, next_try
 from collector.alerts.send import Outcome, Parcel, deliver
 from collector.metrics import Metrics
@@ -57,13 +56,14 @@ class Courier(threading.Thread):
             self._wake.clear()
 
     def send_due(self, now: dt.datetime) -> None:
-        """Tries everything that is due, once."""
+        """Tries what is due, once, with all else that waits for the same channel: an end after its beginning."""
         letters = self._book.letters()
         self._metrics.notify_waiting.set(len(letters))
         for letter in letters:
             if letter.channel not in self._channels:
                 self._give_up(letter, now, "its address is no longer in notify.urls_file")
-        bundles = self._bundles([one for one in letters if one.due <= now and one.channel in self._channels])
+        due = {one.channel for one in letters if one.due <= now} & self._channels.keys()
+        bundles = self._bundles([one for one in letters if one.channel in due])
         parcels = [self._parcel(bundle) for bundle in bundles]
         if not parcels:
             return

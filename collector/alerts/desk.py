@@ -4,11 +4,10 @@ import datetime as dt
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from collector.alerts.alert import Alert, News, Rules
 from collector.alerts.book import AlertBook
-from collector.alerts.channels import Channel
+from collector.alerts.channels import Channel, Telling
 from collector.alerts.decide import decide
 from collector.alerts.digest import Day, digest, due
 from collector.alerts.evidence import NOTHING, Evidence, gather
@@ -20,26 +19,13 @@ from collector.lines import LineStatus, Snapshot
 from collector.metrics import Metrics
 from collector.points import Value
 from collector.store import LineId, Store, StoreUnavailable
-from collector.texts import LOCAL, Language, Texts
+from collector.texts import LOCAL
 from xomnet.log import Log
 
 log = Log("collector.alerts")
 
 MOST_LOOKED_AT = 20
 """Of so many lines that fell short in one minute, the results are looked at; the others get a sensible order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """To whom, and how: from the settings."""
-
-    channels: Sequence[Channel] = ()
-    language: Language = "vi"
-    digest_at: str = "never"
-    public_url: str | None = None
-
-    def texts_for(self, channel: Channel) -> Texts:
-        return Texts(channel.language or self.language)
 
 
 class Desk(threading.Thread):
@@ -106,7 +92,8 @@ class Desk(threading.Thread):
         before = self.kept.book()
         news, book = decide(snapshot.lines, before, maintained, self.rules, now)
         if book != before:
-            letters = [pair for one in news for pair in self._letters(one, seen)]
+            found = self._evidence([one for one in news if self._wanted(one, seen)], seen)
+            letters = [pair for one in news for pair in self._letters(one, seen, found.get(one.alert.id, NOTHING))]
             self._count_room(self.kept.keep(book, letters, now))
         for one in news:
             log.info(
@@ -122,33 +109,36 @@ class Desk(threading.Thread):
             self.posted()
         return news
 
-    def _letters(self, news: News, seen: Mapping[LineId, LineStatus]) -> list[tuple[str, Message]]:
+    def _wanted(self, news: News, seen: Mapping[LineId, LineStatus]) -> list[Channel]:
+        """Who is to hear of it."""
         rows = [seen[one.id].row for one in news.alert.lines if one.id in seen]
-        wanted = [c for c in self.telling.channels if not rows or any(c.wants(row) for row in rows)]
-        found = self._evidence(news, seen) if wanted else NOTHING
+        return [c for c in self.telling.channels if not rows or any(c.wants(row) for row in rows)]
+
+    def _letters(self, news: News, seen: Mapping[LineId, LineStatus], found: Evidence) -> list[tuple[str, Message]]:
         return [
             (
                 channel.id,
                 message_of(news, seen, self._window_s, self.telling.texts_for(channel), self.telling.public_url,
                            found, channel.wants),
             )
-            for channel in wanted
+            for channel in self._wanted(news, seen)
         ]  # fmt: skip
 
-    def _evidence(self, news: News, seen: Mapping[LineId, LineStatus]) -> Evidence:
-        alert = news.alert
-        status = seen.get(alert.lines[0].id)
-        if news.what != "opened" or alert.kind != "line" or alert.trouble != "short" or status is None:
-            return NOTHING
+    def _evidence(self, news: Sequence[News], seen: Mapping[LineId, LineStatus]) -> dict[int, Evidence]:
+        """By alert: what the store says of lines that fell short, of the first MOST_LOOKED_AT."""
+        short = [one for one in news if (one.what, one.alert.kind, one.alert.trouble) == ("opened", "line", "short")]
+        found: dict[int, Evidence] = {}
         try:
-            return gather(self._store, alert.lines[0].id, status.judgement.target_mbps, alert.since, news.at)
+            for one in short[:MOST_LOOKED_AT]:
+                line, since = one.alert.lines[0].id, one.alert.since
+                found[one.alert.id] = gather(self._store, line, seen[line].judgement.target_mbps, since, one.at)
         except StoreUnavailable as error:
-            log.warning("alert without its evidence", reason=str(error))
-            return NOTHING
+            log.warning("alerts without their evidence", reason=str(error))
+        return found
 
     def _let_go(self, snapshot: Snapshot, alerts: Sequence[Alert]) -> None:
-        """An acknowledgement ends with the trouble that it was of."""
-        taken = self.kept.acknowledged()
+        """An acknowledgement ends with the trouble that it was of; one given since the snapshot is of a later one."""
+        taken = {line: one for line, one in self.kept.acknowledged().items() if one.at <= snapshot.at}
         if not taken:
             return
         troubled = {one.id for alert in alerts for one in alert.lines}

@@ -18,12 +18,6 @@ RSRP_DROP_DB = 6.0
 RTT_FACTOR, RTT_MORE_MS = 1.5, 10.0
 LOSS_FACTOR, LOSS_LEAST = 3.0, 2.0
 
-TELLING_FLAGS = (
-    *("link_below_target", "throttled", "cpu_bound", "wifi", "cross_traffic", "portal", "payload_mismatch"),
-    *("link_down", "rat_changed", "weak_radio", "no_steady_state"),
-)
-"""Flags that say where to look, the unit's own faults first."""
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -37,7 +31,7 @@ class Change:
 class Evidence:
     """None where nothing is known, or where nothing is unusual."""
 
-    flags: tuple[str, ...] = ()
+    flags: frozenset[str] = frozenset()
     """What most tests since then were flagged with."""
     rsrp_dbm: Change | None = None
     technology: tuple[str, str] | None = None
@@ -106,9 +100,9 @@ def _loss(was: Sequence[LatencyRow], new: Sequence[LatencyRow]) -> Change | None
     return Change(now, before)
 
 
-def _flags(new: Sequence[SpeedRow]) -> tuple[str, ...]:
+def _flags(new: Sequence[SpeedRow]) -> frozenset[str]:
     counted = Counter(flag for row in new for flag in row.flags)
-    return tuple(flag for flag in TELLING_FLAGS if 2 * counted[flag] > len(new))
+    return frozenset(flag for flag, times in counted.items() if 2 * times > len(new))
 
 
 def _technology(was: Sequence[SpeedRow], new: Sequence[SpeedRow]) -> tuple[str, str] | None:

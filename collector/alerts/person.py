@@ -1,12 +1,11 @@
 """What people say of lines: that they are worked on for a while, that somebody has taken a trouble on."""
 
 import datetime as dt
-import unicodedata
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from collector.alerts.alert import areas_of
+from collector.alerts.alert import areas_of, same_name
 from collector.store import LineId
 from xomnet.registry import LineRow
 from xomnet.values import Instant, Name
@@ -47,8 +46,8 @@ class MaintenanceAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.agent is not None:
             return self.agent == row.agent and self.line in (None, row.line)
         if self.isp is not None:
-            return _same(self.isp, row.isp)
-        return self.area is not None and any(_same(self.area, area) for area in areas_of(row.area))
+            return same_name(self.isp, row.isp)
+        return self.area is not None and any(same_name(self.area, area) for area in areas_of(row.area))
 
 
 class Maintenance(MaintenanceAsked, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -79,7 +78,3 @@ class Acknowledged(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def id(self) -> LineId:
         return LineId(self.agent, self.line)
-
-
-def _same(one: str, other: str) -> bool:
-    return unicodedata.normalize("NFC", one).strip("/ ") == unicodedata.normalize("NFC", other)

@@ -6,9 +6,9 @@ from typing import Self
 
 from collector.alerts.alert import Rules
 from collector.alerts.book import AlertBook
-from collector.alerts.channels import load_channels
+from collector.alerts.channels import Telling, load_channels
 from collector.alerts.courier import Courier
-from collector.alerts.desk import Desk, Telling
+from collector.alerts.desk import Desk
 from collector.completeness import Completeness
 from collector.lines import LineStates
 from collector.metrics import Metrics
@@ -50,7 +50,7 @@ class Alerts:
     def of(
         cls, settings: CollectorSettings, store: Store, lines: LineStates, completeness: Completeness, metrics: Metrics
     ) -> Self:
-        """They follow `lines`. Raises SecretError, SettingsError."""
+        """They follow `lines`. Raises SecretError, SettingsError, StoreUnavailable."""
         telling = telling_of(settings)
         book = AlertBook(settings.state_dir / BOOK)
         rules, window = rules_of(settings.alerts), lines.rules.window

@@ -86,7 +86,7 @@ def test_what_to_check_first_comes_from_the_results() -> None:
     found = evidence([*was, *new], [*echoes(9, 20, range(-40, 0)), *echoes(31, 18, range(3))], 150.0, SINCE)
     assert found.link_mbps is not None
     assert (found.link_mbps.now, found.link_mbps.before) == (100, 1000)
-    assert found.flags == ("no_steady_state",)
+    assert found.flags == {"no_steady_state"}
     assert found.rtt_ms is not None
     assert found.loss_percent is not None
     assert round(found.loss_percent.now) == 10
@@ -104,7 +104,7 @@ def test_what_is_usual_is_no_evidence() -> None:
     found = evidence(rows, [], 70.0, SINCE)
     assert (found.rsrp_dbm, found.flags, found.rtt_ms, found.loss_percent, found.technology) == (
         None,
-        (),
+        frozenset(),
         None,
         None,
         None,
