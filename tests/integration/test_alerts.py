@@ -5,6 +5,7 @@ import http.server
 import json
 import random
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -17,6 +18,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from typer.testing import CliRunner
 
+from collector.alerts.outbox import Message
+from collector.alerts.send import Parcel, deliver
 from tests.deployment import Collector, made, plain, until
 from tests.sender import ROWS, SPOOL, Sender
 from tests.services import Mosquitto, free_port
@@ -53,7 +56,7 @@ class Mailbox:
 
 
 class Hook:
-    """A real web server that keeps what is posted."""
+    """A real web server that keeps what is posted; it takes its time for what is titled `slow`."""
 
     def __init__(self) -> None:
         self.posted: list[dict[str, Any]] = []
@@ -61,7 +64,10 @@ class Hook:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                kept.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if posted["title"] == "slow":
+                    time.sleep(1)
+                kept.append(posted)
                 self.send_response(204)
                 self.end_headers()
 
@@ -219,6 +225,14 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         assert code == 1
         assert "no trouble to take on" in output
         assert running.metric("xomnet_notify_sent_total") == 3  # since the restart
+
+
+def test_messages_to_one_address_arrive_in_their_order(hook: Hook) -> None:
+    one, other = f"json://127.0.0.1:{hook.port}/one", f"json://127.0.0.1:{hook.port}/other"
+    sent = [(one, "slow"), (one, "second"), (other, "third")]
+    outcomes = list(deliver([Parcel(url, Message(title, "text", "<p>text</p>", "info")) for url, title in sent]))
+    assert sorted(outcome.number for outcome in outcomes if outcome.reason is None) == [0, 1, 2]
+    assert [posted["title"] for posted in hook.posted] == ["third", "slow", "second"]
 
 
 def running_page(of: Collector, path: str) -> str:
