@@ -179,9 +179,10 @@ class Intake(Handler):
                 continue
             try:
                 self._handle(batch)
-            except Exception:  # the last line of defence: the messages stay unacknowledged and come again
+            except Exception:  # the last line of defence
                 log.exception("batch not handled", messages=len(batch))
                 self._stop.wait(1)
+                self._link.call(_again)
 
     def _batch(self) -> list[Message]:
         try:
@@ -286,3 +287,7 @@ class Intake(Handler):
             crash.at("intake.answered")
 
         self._link.call(answer)
+
+
+def _again(_: Connection) -> None:
+    raise ConnectionLost("a batch was not handled; on the next connection it comes again")

@@ -1,12 +1,25 @@
 """What the collector accepts, what it refuses, and that it says so."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deployment import Collector, until
-from tests.sender import SPOOL, Sender, result
+from collector.dead_letters import DeadLetters
+from collector.intake import Intake
+from collector.metrics import Metrics
+from collector.points import Point
+from collector.store import Rejection
+from collector.store.sqlite import SqliteStore
+from tests.deployment import HEADER, Collector, until
+from tests.sender import ROWS, SPOOL, Sender, result
+from tests.services import Mosquitto
+from xomnet.broker import Broker
+from xomnet.defaults import config_file
+from xomnet.registry import load_registry
+from xomnet.targets import load_targets
 
 BAD: list[tuple[str, dict[str, Any]]] = [
     ("foreign_agent", {"agent": "nd-b"}),
@@ -112,3 +125,34 @@ def test_an_audit_is_counted_with_what_stopping_early_would_have_said(sender: Se
     until(lambda: sender.stored() == {1, 2, 3}, "all are stored")
     assert collector.metric("xomnet_audit_early_ratio_count") == 2
     assert collector.metric("xomnet_audit_early_ratio_sum") == pytest.approx(2.005)
+
+
+class Clumsy(SqliteStore):
+    """One whose first write fails as nothing should."""
+
+    failed = 0
+
+    def write(self, points: Sequence[Point]) -> list[Rejection]:
+        if not self.failed:
+            self.failed = len(points)
+            raise ZeroDivisionError("a defect of ours")
+        return super().write(points)
+
+
+def test_what_a_defect_left_without_an_answer_comes_again(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    store = Clumsy(tmp_path / "store.db")
+    broker = Broker(port=mosquitto.port)
+    (tmp_path / "lines.csv").write_text(HEADER + "".join(f"{row}\n" for row in ROWS), encoding="utf-8")
+    registry = load_registry(tmp_path / "lines.csv", load_targets(config_file("targets.yaml")))
+    intake = Intake(broker, "clumsy", store, lambda: registry, DeadLetters(tmp_path / "letters"), Metrics())
+    intake.start()
+    sender = Sender(mosquitto.port)
+    try:
+        until(lambda: intake.trouble() is None, "it is connected")
+        sender.send(result(1))
+        until(lambda: sender.stored() == {1}, "it is stored at the second time", 60)
+        assert store.failed == 1
+    finally:
+        sender.close()
+        intake.stop()
+        store.close()
