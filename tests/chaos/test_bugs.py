@@ -22,9 +22,7 @@ def more(province: Province, results: int) -> None:
 
 def the_database_is_killed_after_an_ack(province: Province) -> None:
     province.shim.answer = "503"
-    asked = []
-    while acked := province.witness.last_acks(1):  # what was under way, and then nothing, as long as nothing is stored
-        asked = acked
+    asked = province.witness.quiet(2)  # what was under way comes, and then nothing, as long as nothing is stored
     province.influx.kill()
     province.influx.start()
     found = stored_of(province.influx, asked)

@@ -48,6 +48,13 @@ class Witness:
                 return []
             return list(self._acks)
 
+    def quiet(self, for_s: float) -> list[Id]:
+        """Waits until no ack comes for so long, then gives the last ones that did."""
+        while self.last_acks(for_s):
+            pass
+        with self._heard:
+            return list(self._acks)
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
