@@ -4,6 +4,7 @@ import json
 import sqlite3
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,6 +48,13 @@ class Collector(Process):
     def get(self, path: str) -> Any:
         """What the REST interface says."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return json.load(answer)
+
+    def health(self) -> Any:
+        """What `/healthz` says, also where something is not well: just after a start no snapshot was taken yet."""
+        try:
+            return self.get("/healthz")
+        except urllib.error.HTTPError as answer:
             return json.load(answer)
 
     def metric(self, name: str) -> float:

@@ -23,7 +23,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def collector(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Collector]:
     with Collector(made(tmp_path, "collector"), plain(mosquitto), ROWS) as collector:
-        until(lambda: collector.get("/healthz")["broker"] == "ok", "the collector is connected")
+        until(lambda: collector.health()["broker"] == "ok", "the collector is connected")
         yield collector
 
 

@@ -166,7 +166,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
 ) -> None:
     mailbox.closed = True  # the first try fails; what waits goes over a restart
     with collector(made(tmp_path, "collector"), mosquitto, mailbox, hook) as running:
-        until(lambda: running.get("/healthz")["broker"] == "ok", "the collector is connected")
+        until(lambda: running.health()["broker"] == "ok", "the collector is connected")
         sender = Sender(mosquitto.port)
         measure(sender, 162, range(400, 72, -6), 1)
         measure(sender, 42, range(71, 0, -3), 1000)

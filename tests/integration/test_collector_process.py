@@ -77,7 +77,7 @@ def test_a_secret_open_to_others_is_refused(tmp_path: Path) -> None:
 
 def test_sigterm_ends_it_in_order(tmp_path: Path, mosquitto: Mosquitto) -> None:
     with Collector(made(tmp_path, "collector"), plain(mosquitto), [ROW]) as collector:
-        until(lambda: collector.get("/healthz")["status"] == "ok", "it is well")
+        until(lambda: collector.health()["status"] == "ok", "it is well")
         assert collector.metric("xomnet_lines") == 1
         collector.stop()
         assert collector.status == 0
@@ -86,7 +86,7 @@ def test_sigterm_ends_it_in_order(tmp_path: Path, mosquitto: Mosquitto) -> None:
 
 def test_sighup_reads_the_registry_at_once(tmp_path: Path, mosquitto: Mosquitto) -> None:
     with Collector(made(tmp_path, "collector"), plain(mosquitto), [ROW]) as collector:
-        until(lambda: collector.get("/healthz")["status"] == "ok", "it is well")
+        until(lambda: collector.health()["status"] == "ok", "it is well")
         collector.send(signal.SIGHUP)
         until(lambda: "registry read" in collector.output(), "it is read", 4)
 
@@ -95,11 +95,11 @@ def test_a_restart_with_a_registry_that_was_refused_goes_on_with_the_last_good_o
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     with Collector(made(tmp_path, "collector"), plain(mosquitto), [ROW]) as collector:
-        until(lambda: collector.get("/healthz")["status"] == "ok", "it is well")
+        until(lambda: collector.health()["status"] == "ok", "it is well")
         (collector.folder / "lines.csv").write_text("agent,line\n", encoding="utf-8")
         until(lambda: collector.metric("xomnet_registry_problems") > 0, "it is refused")
         collector.kill()
         collector.start()
-        until(lambda: collector.get("/healthz")["status"] == "ok", "it is well")
+        until(lambda: collector.health()["status"] == "ok", "it is well")
         assert [line["agent"] for line in collector.get("/api/v1/lines")["lines"]] == ["nd-a"]
         assert collector.metric("xomnet_registry_problems") > 0

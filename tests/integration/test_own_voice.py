@@ -1,13 +1,9 @@
 """The collector and a broker that lets it connect and no more: it finds out, says so, and comes back."""
 
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from collector.dead_letters import DeadLetters
@@ -22,23 +18,15 @@ from xomnet.broker import Broker, Tls
 ROW = "nd-a,ftth,fixed,Xóm 5,Nam Định/Hải Hậu/Hải Minh,VNPT,2026-01-01"
 
 
-def health(collector: Collector) -> tuple[int, dict[str, Any]]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{collector.port}/healthz", timeout=5) as answer:
-            return answer.status, msgspec.json.decode(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, msgspec.json.decode(error.read())
-
-
 def test_a_certificate_of_another_name_is_found_out(
     tmp_path: Path, mosquitto_tls: Mosquitto, authority: Authority
 ) -> None:
     broker = secured(mosquitto_tls, authority, "server")
     with Collector(made(tmp_path, "collector"), broker, [ROW]) as collector:
         until(lambda: collector.metric("xomnet_broker_connected") == 1, "it is connected")
-        until(lambda: "refused" in health(collector)[1]["broker"], "it is refused")
-        status, said = health(collector)
-        assert status == 503
+        until(lambda: "refused" in collector.health()["broker"], "it is refused")
+        said = collector.health()
+        assert said["status"] == "failing"
         assert said["broker"].startswith("our own message was refused (Not authorized)")
         assert "is the certificate's name `collector`" in said["broker"]
         assert collector.metric("xomnet_broker_answers") == 0
@@ -49,7 +37,7 @@ def test_with_its_own_name_the_rules_of_the_guide_are_enough(
 ) -> None:
     broker = secured(mosquitto_tls, authority, "collector")
     with Collector(made(tmp_path, "collector"), broker, [ROW]) as collector:
-        until(lambda: health(collector)[1]["broker"] == "ok", "it hears itself")
+        until(lambda: collector.health()["broker"] == "ok", "it hears itself")
         assert collector.metric("xomnet_broker_answers") == 1
         assert collector.metric("xomnet_results_received_total") == 0
         assert collector.get("/api/v1/rejected")["rejected"] == []
@@ -86,8 +74,8 @@ def test_a_right_that_is_taken_away_in_mid_session_is_noticed_and_so_is_its_retu
 
 def test_a_broker_away_is_not_connected(tmp_path: Path, mosquitto: Mosquitto) -> None:
     with Collector(made(tmp_path, "collector"), plain(mosquitto), [ROW]) as collector:
-        until(lambda: health(collector)[1]["broker"] == "ok", "it hears itself")
+        until(lambda: collector.health()["broker"] == "ok", "it hears itself")
         mosquitto.kill()
-        until(lambda: health(collector)[1]["broker"] == "not connected", "it is noticed")
+        until(lambda: collector.health()["broker"] == "not connected", "it is noticed")
         mosquitto.start()
-        until(lambda: health(collector)[1]["broker"] == "ok", "it is back")
+        until(lambda: collector.health()["broker"] == "ok", "it is back")

@@ -76,7 +76,7 @@ def test_a_line_that_was_forgotten_gets_its_results_beside_a_running_collector(
 def test_completeness_counts_what_was_stored_in_the_end(tmp_path: Path, mosquitto: Mosquitto) -> None:
     quick = {"every_s": 0.2, "grace_s": 1}
     with Collector(made(tmp_path, "collector"), plain(mosquitto), ROWS, completeness=quick) as collector:
-        until(lambda: collector.get("/healthz")["broker"] == "ok", "the collector is connected")
+        until(lambda: collector.health()["broker"] == "ok", "the collector is connected")
         sender = Sender(mosquitto.port)
         sender.send(result(1, line="4g"))
         sender.send(result(2))

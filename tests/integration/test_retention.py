@@ -86,7 +86,7 @@ def test_a_unit_hears_why_its_result_of_long_ago_is_not_taken(tmp_path: Path, mo
     """After months without a connection a unit sends what it has: it must learn what it may let go of."""
     keeping = {"kind": "sqlite", "path": "store.db", "keep_days": 70}
     with Collector(made(tmp_path, "collector"), plain(mosquitto), ROWS, store=keeping) as collector:
-        until(lambda: collector.get("/healthz")["broker"] == "ok", "the collector is connected")
+        until(lambda: collector.health()["broker"] == "ok", "the collector is connected")
         sender = Sender(mosquitto.port)
         for seq, days in ((1, 75), (2, 69), (3, 0)):
             at = dt.datetime.now(dt.UTC) - days * DAY
