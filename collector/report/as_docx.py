@@ -37,7 +37,7 @@ def as_docx(document: Document) -> bytes:
     word.core_properties.title = document.front.subject
     word.core_properties.author = document.front.authority
     word.core_properties.language = document.language
-    _styles(word)
+    _styles(word, document.language)
     _pages(word.sections[0], document.page, first_without_number=True)
     _front(word, document.front)
     opening = word.add_paragraph(document.opening)
@@ -53,7 +53,9 @@ def as_docx(document: Document) -> bytes:
     return file.getvalue()
 
 
-def _styles(word: "Word") -> None:
+def _styles(word: "Word", language: str) -> None:
+    for spelling in word.styles.element.iter(qn("w:lang")):  # or every word is underlined as misspelt English
+        spelling.set(qn("w:val"), {"vi": "vi-VN", "en": "en-GB"}[language])
     for name, size in (("Normal", 13), ("Heading 1", 13), ("Heading 2", 13), ("List Bullet", 13)):
         style: Any = word.styles[name]
         style.font.name, style.font.size = FONT, Pt(size)

@@ -59,8 +59,12 @@ HEADER = (*OF_THE_MONTH, *COLUMNS)
 
 
 def values(report: MonthlyReport, line: LineMonth) -> list[Value]:
-    """A row, in the order of HEADER."""
-    return [*(of(report) for of in OF_THE_MONTH.values()), *(of(line) for of in COLUMNS.values())]
+    """A row, in the order of HEADER; of a month before that is no longer kept nothing is said."""
+    said = {name: of for name, of in COLUMNS.items() if report.before_kept or not name.startswith("before_")}
+    return [
+        *(of(report) for of in OF_THE_MONTH.values()),
+        *(said[name](line) if name in said else None for name in COLUMNS),
+    ]
 
 
 def stamp(at: dt.datetime) -> str:

@@ -22,6 +22,7 @@ from collector.report.summary import (
 from collector.report.texts import CHANGES, LOOKS, ReportTexts
 from collector.settings import ReportSettings
 from collector.texts import Language
+from collector.verdict import VerdictName
 from xomnet import __version__
 from xomnet.messages import Access
 
@@ -79,8 +80,10 @@ def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
 
 def _compared(t: ReportTexts, report: MonthlyReport) -> str:
     month = t.month(report.month.previous)
-    if not report.compared:
+    if not report.before_kept:
         return t.text("The results of {month} are no longer kept: nothing is compared with it.", month=month)
+    if not report.compared:
+        return t.text("No line was measured in {month}: nothing is compared with it.", month=month)
     return t.text(
         "Against {month}: {improved} lines improved, {worsened} worsened.",
         month=month,
@@ -136,7 +139,7 @@ def _by_access(t: ReportTexts, report: MonthlyReport) -> list[Section]:
         own = sum(line.row.target_mbps is not None for line in lines)
         if own:
             said = t.text(
-                "{n} of these lines have a target of their own in the registry and are judged by it.",
+                "Lines among these with a target of their own in the registry, by which they are judged: {n}.",
                 n=t.number(own, 0),
             )
             blocks.append(Paragraph(said))
@@ -157,24 +160,15 @@ def _how_counted(t: ReportTexts) -> str:
 
 def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:
     under = shared_area(report.lines)
-    parts: Sequence[tuple[str, str, Sequence[LineMonth], tables.LinesTable]] = [
-        (
-            t.text("3.1. Lines that do not meet the target"),
-            t.text("None."),
-            of_verdict(report.lines, "not_met"),
-            tables.not_met,
-        ),
-        (
-            t.text("3.2. Lines whose verdict is not certain"),
-            t.text("None."),
-            of_verdict(report.lines, "not_certain"),
-            tables.not_certain,
-        ),
-        (t.text("3.3. Lines not measured"), t.text("None."), of_verdict(report.lines, "unmeasured"), tables.unmeasured),
+    parts: Sequence[tuple[str, VerdictName, tables.LinesTable]] = [
+        (t.text("3.1. Lines that do not meet the target"), "not_met", tables.not_met),
+        (t.text("3.2. Lines whose verdict is not certain"), "not_certain", tables.not_certain),
+        (t.text("3.3. Lines not measured"), "unmeasured", tables.unmeasured),
     ]
-    sections = [Section(t.text("3. Lines that are not met"), 1, [])]
-    for title, none, lines, table in parts:
-        sections.append(Section(title, 2, [table(t, lines, under) if lines else Paragraph(none)]))
+    sections = [Section(t.text("3. Lines that are not met, not certain, not measured"), 1, [])]
+    for title, verdict, table in parts:
+        lines = of_verdict(report.lines, verdict)
+        sections.append(Section(title, 2, [table(t, lines, under) if lines else Paragraph(t.text("None."))]))
     return sections
 
 
@@ -204,8 +198,8 @@ def _outages(t: ReportTexts, report: MonthlyReport) -> list[Section]:
     failed = sorted((line for line in report.lines if line.failed_at), key=lambda line: -line.verdict.failed)
     none = Paragraph(t.text("None."))
     named = t.text(
-        "A test that fails while the line is down counts as 0 Mb/s: here are all of them. A cable pulled out or a modem"
-        " switched off looks the same: ask the technician before anybody is blamed."
+        "A test that fails while the line is down counts as 0 Mb/s: here is every line with one. A cable pulled out or"
+        " a modem switched off looks the same: ask the technician before anybody is blamed."
     )
     return [
         Section(t.text("5. Outages, silent units, tests that count as 0"), 1, []),

@@ -9,6 +9,8 @@ from collector.texts import LOCAL
 DOTS = "…" * 8
 FEW = "…" * 3
 """Where an office writes by hand, or nothing is known."""
+FIRST_WITHOUT_ZERO = 3
+"""Nghị định 30/2020/NĐ-CP, annex I: a 0 before January and February, so that no other figure is put there."""
 
 
 def front(t: ReportTexts, report: MonthlyReport, head: ReportSettings) -> Front:
@@ -23,7 +25,7 @@ def front(t: ReportTexts, report: MonthlyReport, head: ReportSettings) -> Front:
             "{place}, day {dots} month {month} year {year}",
             place=head.place or FEW,
             dots=FEW,
-            month=f"{made.month:02}",
+            month=f"{made.month:02}" if made.month < FIRST_WITHOUT_ZERO else made.month,
             year=made.year,
         ),
         kind=t.text("REPORT"),

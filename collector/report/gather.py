@@ -2,12 +2,14 @@
 
 import datetime as dt
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from collector.assess import counted_mbps
-from collector.months import first_rows
+from collector.months import AT_ONCE, first_rows
 from collector.report.model import ACCESSES, LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, plain
+from collector.rolling import portions
 from collector.store import LineId, OutageRow, Sample, Store
 from collector.verdict import Month, line_verdict
 from xomnet.registry import LineRow, Registry
@@ -17,8 +19,6 @@ LONGEST_OUTAGE = dt.timedelta(days=62)
 """How long before a month an outage may have begun that still lasts in it."""
 
 TICK = dt.timedelta(microseconds=1)
-
-Samples = Mapping[LineId, Sequence[Sample]]
 
 
 class ReportError(Exception):
@@ -36,48 +36,67 @@ def gather(
 ) -> MonthlyReport:
     """The month of every line registered at its end, or now: judged by its registry row of then, and told under the
     place where it stood when the month began, as in `line_month`. Days are those of the registry's zone; results from
-    before `kept_since` are no longer in the store. Raises ReportError or StoreUnavailable.
+    before `kept_since` are no longer in the store. A few units are read at a time. Raises ReportError or
+    StoreUnavailable.
     """
     since, until = bounds(registry, month, now)
     if since > now:
         raise ReportError(f"{month} has not begun; the present month is {Month.of(now)}")
     if kept_since is not None and since < kept_since:
         raise ReportError(f"the results of {month} are no longer all kept: store.keep_days lets go of what is older")
-    end = until - TICK
-    judged, places = {_id(row): row for row in registry.current(end)}, first_rows(registry, since)
-    every = sorted((places[line] for line in judged), key=_by_place)
-    rows = lines_of(every, area, month)
-    units = {row.agent for row in rows}
-    with_neighbours = {_id(row): row for row in every if row.agent in units}
-    samples = monthly_samples(store, since, until, with_neighbours)
-    compared = kept_since is None or bounds(registry, month.previous, now)[0] >= kept_since
-    before = monthly_samples(store, *bounds(registry, month.previous, now), with_neighbours) if compared else {}
-    heard = {line: test_days(samples.get(line, ()), registry) for line in with_neighbours}
-    due = {line: registered_days(registry, line, month, now) for line in with_neighbours}
-    lines = []
-    for row in rows:
-        line, last_month = _id(row), month.previous
-        own = samples.get(line, ())
-        outages = clipped(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
-        unit = [other for other in with_neighbours if other.agent == row.agent]
-        row_before = registry.at(*line, bounds(registry, last_month, now)[1] - TICK) or row
-        lines.append(
-            LineMonth(
+    at_end, at_start = {_id(row): row for row in registry.current(until - TICK)}, first_rows(registry, since)
+    shown = [
+        replace(at_start[line], plan_mbps=row.plan_mbps, target_mbps=row.target_mbps) for line, row in at_end.items()
+    ]
+    rows = lines_of(sorted(shown, key=_by_place), area, month)
+    before_kept = kept_since is None or bounds(registry, month.previous, now)[0] >= kept_since
+    units: dict[str, list[LineRow]] = {}
+    for row in at_end.values():
+        units.setdefault(row.agent, []).append(row)
+    months: dict[LineId, LineMonth] = {}
+    for some in portions((row.agent for row in rows), AT_ONCE):
+        months |= _months(store, registry, month, now, [units[agent] for agent in some], before_kept)
+    day = (until - TICK).astimezone(registry.zone).date()
+    in_force = {access: targets.in_force(access, day) for access in ACCESSES}
+    lines = [replace(months[_id(row)], row=row) for row in rows]
+    return MonthlyReport(month, area, now, in_force, lines, before_kept)
+
+
+def _months(
+    store: Store,
+    registry: Registry,
+    month: Month,
+    now: dt.datetime,
+    units: Sequence[Sequence[LineRow]],
+    before_kept: bool,
+) -> dict[LineId, LineMonth]:
+    """Of all lines of some units."""
+    (since, until), (before, before_end) = bounds(registry, month, now), bounds(registry, month.previous, now)
+    lines = [_id(row) for unit in units for row in unit]
+    samples = store.samples(since, until, lines)
+    samples_before = store.samples(before, before_end, lines) if before_kept else {}
+    months: dict[LineId, LineMonth] = {}
+    for unit in units:
+        due = {_id(row): registered_days(registry, _id(row), month, now) for row in unit}
+        heard = {line: test_days(samples.get(line, ()), registry) for line in due}
+        for row in unit:
+            line = _id(row)
+            own = samples.get(line, ())
+            outages = clipped(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
+            row_before = registry.at(*line, before_end - TICK) or row
+            months[line] = LineMonth(
                 row=row,
-                verdict=line_verdict(own, judged[line], registry, month, now),
-                before=line_verdict(before.get(line, ()), row_before, registry, last_month, now),
+                verdict=line_verdict(own, row, registry, month, now),
+                before=line_verdict(samples_before.get(line, ()), row_before, registry, month.previous, now),
                 failed_at=tuple(s.at for s in own if s.asked is None and s.error and counted_mbps(s) is not None),
                 outages=len(outages),
                 outage_s=sum(outages),
                 longest_outage_s=max(outages, default=0.0),
                 silent_days=len(due[line] - heard[line]),
-                unit_silent_days=len(set().union(*(due[o] for o in unit)).difference(*(heard[o] for o in unit))),
+                unit_silent_days=len(set().union(*due.values()).difference(*heard.values())),
                 last_test_at=own[-1].at if own else None,
             )
-        )
-    day = end.astimezone(registry.zone).date()
-    in_force = {access: targets.in_force(access, day) for access in ACCESSES}
-    return MonthlyReport(month, area, now, in_force, lines, compared)
+    return months
 
 
 def bounds(registry: Registry, month: Month, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
@@ -112,16 +131,6 @@ def _likeness(place: str, asked: str) -> float:
     return max(
         difflib.SequenceMatcher(None, one, asked).ratio() for one in (plain(place), plain(place.rpartition("/")[2]))
     )
-
-
-def monthly_samples(store: Store, since: dt.datetime, until: dt.datetime, lines: Collection[LineId]) -> Samples:
-    """The tests of some lines, read a day at a time: a database need not answer for a whole month at once."""
-    found: dict[LineId, list[Sample]] = {}
-    for start, end in _days(since, until):
-        for line, samples in store.samples(start, end).items():
-            if line in lines:
-                found.setdefault(line, []).extend(samples)
-    return found
 
 
 def registered_days(registry: Registry, line: LineId, month: Month, now: dt.datetime) -> set[dt.date]:

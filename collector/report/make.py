@@ -60,8 +60,14 @@ def read(given: CollectorSettings, month: Month, area: str | None, now: dt.datet
 
     Raises ReportError, RegistryError, SecretError, SettingsError or StoreUnavailable.
     """
-    if isinstance(given.store, SqliteSettings) and not given.store.path.exists():
-        raise ReportError(f"store.path: there is no {given.store.path}; name the file that the collector writes")
+    if isinstance(given.store, SqliteSettings):
+        try:
+            given.store.path.stat()
+        except OSError as error:
+            raise ReportError(
+                f"store.path: {given.store.path}: {error.strerror}; name the file that the collector writes, and run"
+                " this as its user"
+            ) from error
     targets = load_targets(given.targets or config_file("targets.yaml"))
     registry = load_registry(given.registry, targets)
     keep = given.store.keep_days

@@ -23,6 +23,7 @@ class LineMonth:
     """A registered line and its month."""
 
     row: LineRow
+    """Place and provider as the month found the line, plan and target of its own as the month left it."""
     verdict: Verdict
     before: Verdict
     """Of the month before."""
@@ -64,8 +65,13 @@ class MonthlyReport:
     targets: Mapping[Access, Target]
     """Those in force at the end of the month, or now."""
     lines: Sequence[LineMonth]
-    compared: bool = True
+    before_kept: bool = True
     """False where the results of the month before are no longer all kept."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is anything of the month before."""
+        return self.before_kept and any(line.before.verdict != "unmeasured" for line in self.lines)
 
     @property
     def as_of(self) -> dt.datetime | None:

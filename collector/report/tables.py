@@ -1,20 +1,26 @@
 """The report's tables: which figures of lines stand in which column. Pure."""
 
-from collections.abc import Callable, Sequence
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 
 from collector.report.blocks import Bar, Bars, Cell, Column, Table
 from collector.report.model import LineMonth
 from collector.report.summary import Tally, area_under, grouped, tally
 from collector.report.texts import LOOKS, ReportTexts
-from collector.verdict import Verdict
+from collector.verdict import Verdict, VerdictName
 
 LinesTable = Callable[[ReportTexts, Sequence[LineMonth], str], Table]
 """Of some lines; the area that all lines of the report share is not said in each row."""
+
+Figure = tuple[Column, Callable[[LineMonth], Cell]]
+"""A column, and what stands in it of a line."""
 
 DASH = Cell("–")
 TO = "\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}"
 MOST_TIMES = 6
 """Of failed tests are named in the table; all stand in the CSV."""
+TALLY_WIDTHS: Mapping[VerdictName, float] = {"met": 1.2, "not_met": 1.2, "not_certain": 1.6, "unmeasured": 1.9}
+"""Each as wide as the longest word of its verdict."""
 
 
 def whole(t: ReportTexts, value: int) -> Cell:
@@ -22,7 +28,10 @@ def whole(t: ReportTexts, value: int) -> Cell:
 
 
 def mbps(t: ReportTexts, value: float | None, target: float | None = None) -> Cell:
-    return DASH if value is None else Cell(t.mbps(value, target), value, 1)
+    if value is None:
+        return DASH
+    text = t.mbps(value, target)
+    return Cell(text, value, len(text) - len(text.rstrip("0123456789")))
 
 
 def share(t: ReportTexts, value: float | None) -> Cell:
@@ -41,16 +50,6 @@ def verdict_cell(t: ReportTexts, verdict: Verdict) -> Cell:
     return Cell(f"{LOOKS[name].mark} {t.verdict(name)}", verdict=name)
 
 
-def where(line: LineMonth, under: str) -> Cell:
-    """Hamlet and area, the nearest first; what all lines share, `under`, is left out."""
-    area = line.row.area.removeprefix(under).strip("/")
-    return Cell(", ".join([line.row.hamlet, *reversed(area.split("/"))]) if area else line.row.hamlet)
-
-
-def unit_and_line(line: LineMonth) -> Cell:
-    return Cell(f"{line.row.agent} / {line.row.line}")
-
-
 def bars(t: ReportTexts, title: str, groups: Sequence[tuple[str, Sequence[LineMonth]]]) -> Bars:
     found = [Bar(label, tally(lines).by_verdict) for label, lines in groups if lines]
     return Bars(title, found, {name: f"{look.mark} {t.verdict(name)}" for name, look in LOOKS.items()})
@@ -58,9 +57,9 @@ def bars(t: ReportTexts, title: str, groups: Sequence[tuple[str, Sequence[LineMo
 
 def _tally_columns(t: ReportTexts, first: str) -> list[Column]:
     return [
-        Column(first, 3.2),
-        Column(t.text("Lines"), 1.2, right=True),
-        *(Column(t.verdict(name), 1.5, right=True) for name in LOOKS),
+        Column(first, 2.8),
+        Column(t.text("Lines"), 1.1, right=True),
+        *(Column(t.verdict(name), TALLY_WIDTHS[name], right=True) for name in LOOKS),
         Column(t.text("Share met"), 1.1, right=True),
         Column(t.text("Median of medians (Mb/s)"), 1.5, right=True),
         Column(t.text("Hamlets met / measured / all"), 1.6, right=True),
@@ -97,164 +96,163 @@ def _tallies(
     return Table(_tally_columns(t, first), rows, total)
 
 
-def _line_columns(t: ReportTexts) -> list[Column]:
-    return [
-        Column(t.text("Hamlet, area"), 3.2),
-        Column(t.text("Unit / line"), 2),
-        Column(t.text("Provider"), 1.6),
-    ]
+def of_lines(lines: Sequence[LineMonth], *figures: Figure) -> Table:
+    """A row a line."""
+    return Table([column for column, _ in figures], [[cell(line) for _, cell in figures] for line in lines])
 
 
-def _line_cells(line: LineMonth, under: str) -> list[Cell]:
-    return [where(line, under), unit_and_line(line), Cell(line.row.isp)]
+def where(t: ReportTexts, under: str, width: float = 3) -> Figure:
+    """Hamlet and area, the nearest first; what all lines share, `under`, is left out."""
+
+    def cell(line: LineMonth) -> Cell:
+        area = line.row.area.removeprefix(under).strip("/")
+        return Cell(", ".join([line.row.hamlet, *reversed(area.split("/"))]) if area else line.row.hamlet)
+
+    return Column(t.text("Hamlet, area"), width), cell
+
+
+def unit_and_line(t: ReportTexts, width: float = 2) -> Figure:
+    return Column(t.text("Unit / line"), width), lambda line: Cell(f"{line.row.agent} / {line.row.line}")
+
+
+def isp(t: ReportTexts) -> Figure:
+    return Column(t.text("Provider"), 1.5), lambda line: Cell(line.row.isp)
+
+
+def target(t: ReportTexts) -> Figure:
+    def cell(line: LineMonth) -> Cell:
+        own = line.verdict.target_mbps
+        return Cell(t.target(own), own, 0 if own == int(own) else 1)
+
+    return Column(t.text("Target"), 1, right=True), cell
+
+
+def median(t: ReportTexts, title: str) -> Figure:
+    return (
+        Column(title, 1.2, right=True),
+        lambda line: mbps(t, line.verdict.median_mbps, line.verdict.target_mbps),
+    )
+
+
+def ends(t: ReportTexts) -> Figure:
+    return Column(t.text("95 % interval"), 1.9, right=True), lambda line: interval(t, line.verdict)
+
+
+def samples(t: ReportTexts) -> Figure:
+    return Column(t.text("Tests"), 0.9, right=True), lambda line: whole(t, line.verdict.samples)
+
+
+def zeros(t: ReportTexts) -> Figure:
+    return Column(t.text("Counted as 0"), 1.2, right=True), lambda line: whole(t, line.verdict.failed)
 
 
 def not_met(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
-    columns = [
-        *_line_columns(t),
-        Column(t.text("Target"), 0.9, right=True),
-        Column(t.text("Median (Mb/s)"), 1.1, right=True),
-        Column(t.text("Of the target"), 1, right=True),
-        Column(t.text("95 % interval"), 1.9, right=True),
-        Column(t.text("Tests"), 0.9, right=True),
-        Column(t.text("Counted as 0"), 0.9, right=True),
-    ]
-    rows = [
-        [
-            *_line_cells(line, under),
-            mbps_target(t, line.verdict),
-            mbps(t, line.verdict.median_mbps, line.verdict.target_mbps),
-            share(t, line.verdict.ratio),
-            interval(t, line.verdict),
-            whole(t, line.verdict.samples),
-            whole(t, line.verdict.failed),
-        ]
-        for line in lines
-    ]
-    return Table(columns, rows)
-
-
-def mbps_target(t: ReportTexts, verdict: Verdict) -> Cell:
-    return Cell(
-        t.target(verdict.target_mbps), verdict.target_mbps, 0 if verdict.target_mbps == int(verdict.target_mbps) else 1
+    return of_lines(
+        lines,
+        where(t, under),
+        unit_and_line(t),
+        isp(t),
+        target(t),
+        median(t, t.text("Median (Mb/s)")),
+        (Column(t.text("Of the target"), 1, right=True), lambda line: share(t, line.verdict.ratio)),
+        ends(t),
+        samples(t),
+        zeros(t),
     )
 
 
 def not_certain(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
-    columns = [
-        *_line_columns(t),
-        Column(t.text("Target"), 0.9, right=True),
-        Column(t.text("Median (Mb/s)"), 1.1, right=True),
-        Column(t.text("95 % interval"), 1.9, right=True),
-        Column(t.text("Tests"), 0.9, right=True),
-        Column(t.text("Why"), 2.8),
-    ]
-    rows = [
-        [
-            *_line_cells(line, under),
-            mbps_target(t, line.verdict),
-            mbps(t, line.verdict.median_mbps, line.verdict.target_mbps),
-            interval(t, line.verdict),
-            whole(t, line.verdict.samples),
-            Cell("; ".join(t.reason(reason) for reason in line.verdict.reasons)),
-        ]
-        for line in lines
-    ]
-    return Table(columns, rows)
+    def why(line: LineMonth) -> Cell:
+        return Cell("; ".join(t.reason(reason) for reason in line.verdict.reasons))
+
+    return of_lines(
+        lines,
+        where(t, under),
+        unit_and_line(t),
+        isp(t),
+        target(t),
+        median(t, t.text("Median (Mb/s)")),
+        ends(t),
+        samples(t),
+        (Column(t.text("Why"), 2.8), why),
+    )
 
 
 def unmeasured(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
-    columns = [
-        *_line_columns(t),
-        Column(t.text("Tests that do not count"), 1.4, right=True),
-        Column(t.text("Days without a test"), 1.4, right=True),
-        Column(t.text("Last test"), 1.6, right=True),
-    ]
-    rows = [
-        [
-            *_line_cells(line, under),
-            whole(t, line.verdict.excluded),
-            whole(t, line.silent_days),
-            Cell("–" if line.last_test_at is None else t.minute(line.last_test_at)),
-        ]
-        for line in lines
-    ]
-    return Table(columns, rows)
+    return of_lines(
+        lines,
+        where(t, under),
+        unit_and_line(t),
+        isp(t),
+        (
+            Column(t.text("Tests that do not count"), 1.4, right=True),
+            lambda line: whole(t, line.verdict.excluded),
+        ),
+        (Column(t.text("Days without a test"), 1.4, right=True), lambda line: whole(t, line.silent_days)),
+        (Column(t.text("Last test"), 1.6, right=True), lambda line: _when(t, line.last_test_at)),
+    )
 
 
 def changed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
-    columns = [
-        *_line_columns(t)[:2],
-        Column(t.text("Month before"), 1.8),
-        Column(t.text("Median, interval"), 2.7, right=True),
-        Column(t.text("This month"), 1.8),
-        Column(t.text("Median, interval"), 2.7, right=True),
-    ]
-    rows = [
-        [
-            *_line_cells(line, under)[:2],
-            verdict_cell(t, line.before),
-            _median_and_interval(t, line.before),
-            verdict_cell(t, line.verdict),
-            _median_and_interval(t, line.verdict),
-        ]
-        for line in lines
-    ]
-    return Table(columns, rows)
+    def figures(verdict: Verdict) -> Cell:
+        found = mbps(t, verdict.median_mbps, verdict.target_mbps).text
+        return Cell(found if verdict.low_mbps is None else f"{found} ({interval(t, verdict).text})")
 
-
-def _median_and_interval(t: ReportTexts, verdict: Verdict) -> Cell:
-    ends = "" if verdict.low_mbps is None else f" ({interval(t, verdict).text})"
-    return Cell(mbps(t, verdict.median_mbps, verdict.target_mbps).text + ends)
+    return of_lines(
+        lines,
+        where(t, under),
+        unit_and_line(t),
+        (Column(t.text("Month before"), 1.8), lambda line: verdict_cell(t, line.before)),
+        (Column(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.before)),
+        (Column(t.text("This month"), 1.8), lambda line: verdict_cell(t, line.verdict)),
+        (Column(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.verdict)),
+    )
 
 
 def outages(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
-    columns = [
-        *_line_columns(t),
-        Column(t.text("Outages"), 1, right=True),
-        Column(t.text("In all"), 1.1, right=True),
-        Column(t.text("The longest"), 1.1, right=True),
-    ]
-    rows = [
-        [
-            *_line_cells(line, under),
-            whole(t, line.outages),
-            Cell(t.hours(line.outage_s)),
-            Cell(t.hours(line.longest_outage_s)),
-        ]
-        for line in lines
-    ]
-    return Table(columns, rows)
+    return of_lines(
+        lines,
+        where(t, under),
+        unit_and_line(t),
+        isp(t),
+        (Column(t.text("Outages"), 1, right=True), lambda line: whole(t, line.outages)),
+        (Column(t.text("In all"), 1.1, right=True), lambda line: Cell(t.hours(line.outage_s))),
+        (Column(t.text("The longest"), 1.1, right=True), lambda line: Cell(t.hours(line.longest_outage_s))),
+    )
 
 
 def silent(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
     """A row a unit."""
-    columns = [
-        Column(t.text("Hamlet, area"), 3.2),
-        Column(t.text("Unit"), 2.2),
-        Column(t.text("Days without a test"), 1.4, right=True),
-        Column(t.text("Last test"), 1.6, right=True),
-    ]
-    rows = []
-    for agent, own in grouped(lines, lambda line: line.row.agent).items():
-        last = max((line.last_test_at for line in own if line.last_test_at is not None), default=None)
-        when = Cell("–" if last is None else t.minute(last))
-        rows.append([where(own[0], under), Cell(agent), whole(t, own[0].unit_silent_days), when])
-    return Table(columns, rows)
+    units = grouped(lines, lambda line: line.row.agent)
+
+    def last(line: LineMonth) -> Cell:
+        times = [own.last_test_at for own in units[line.row.agent] if own.last_test_at is not None]
+        return _when(t, max(times, default=None))
+
+    return of_lines(
+        [own[0] for own in units.values()],
+        where(t, under),
+        (Column(t.text("Unit"), 2.2), lambda line: Cell(line.row.agent)),
+        (Column(t.text("Days without a test"), 1.4, right=True), lambda line: whole(t, line.unit_silent_days)),
+        (Column(t.text("Last test"), 1.6, right=True), last),
+    )
 
 
 def failed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
-    columns = [
-        *_line_columns(t)[:2],
-        Column(t.text("Tests"), 0.8, right=True),
-        Column(t.text("Counted as 0"), 0.9, right=True),
-        Column(t.text("When"), 4.2),
-    ]
-    rows = []
-    for line in lines:
-        times = [t.minute(at) for at in line.failed_at[:MOST_TIMES]]
-        more = len(line.failed_at) - len(times)
-        said = "; ".join(times) + (t.text("; and {n} more, in the CSV", n=t.number(more, 0)) if more else "")
-        numbers = (whole(t, line.verdict.samples), whole(t, line.verdict.failed))
-        rows.append([*_line_cells(line, under)[:2], *numbers, Cell(said)])
-    return Table(columns, rows)
+    def times(line: LineMonth) -> Cell:
+        said = "; ".join(t.minute(at) for at in line.failed_at[:MOST_TIMES])
+        more = len(line.failed_at) - MOST_TIMES
+        return Cell(said + t.text("; and {n} more, in the CSV", n=t.number(more, 0)) if more > 0 else said)
+
+    return of_lines(
+        lines,
+        where(t, under),
+        unit_and_line(t),
+        samples(t),
+        zeros(t),
+        (Column(t.text("When"), 4.2), times),
+    )
+
+
+def _when(t: ReportTexts, at: dt.datetime | None) -> Cell:
+    return DASH if at is None else Cell(t.minute(at))

@@ -108,7 +108,8 @@ def test_what_can_not_be_done_is_one_sentence(
 @pytest.mark.parametrize(
     ("store", "reason"),
     [
-        ("{kind: sqlite, path: gone.db}", "there is no "),
+        ("{kind: sqlite, path: gone.db}", "gone.db: No such file or directory; name the file that the collector"),
+        ("{kind: sqlite, path: lines.csv/store.db}", "store.db: Not a directory; name the file that the collector"),
         ("{kind: influx, url: 'http://127.0.0.1:9', token_file: token, bucket: b}", "127.0.0.1:9"),
         ("{kind: sqlite, path: store.db, keep_days: 70}", "are no longer all kept"),
     ],

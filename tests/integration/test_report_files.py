@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import datetime as dt
 import html
 import io
 import re
@@ -25,7 +26,9 @@ from collector.report.model import MonthlyReport
 from collector.settings import ReportSettings
 from collector.store.sqlite import SqliteStore
 from collector.texts import Texts
+from collector.verdict import Verdict
 from tests import months
+from xomnet.registry import LineRow, Registry
 
 HEAD = ReportSettings(parent="Ủy ban nhân dân tỉnh Nam Định", authority="Sở Khoa học và Công nghệ", place="Nam Định")
 VI = Texts("vi")
@@ -202,6 +205,7 @@ def test_word_has_the_same_tables_and_sentences(report: MonthlyReport, rows: lis
     word = docx.Document(io.BytesIO(as_docx(document(report, HEAD, "vi"))))
     said = [paragraph.text for paragraph in word.paragraphs]
     assert set(summary_of(rows)) <= set(said)
+    assert re.findall(r'<w:lang w:val="(.*?)"', word.styles.element.xml) == ["vi-VN"]
     found = [[[plain(cell.text) for cell in row.cells] for row in table.rows] for table in word.tables]
     heads = [table[0] for table in tables(page)]
     assert [table for table in found if table[0] in heads] == tables(page)
@@ -218,6 +222,38 @@ def test_excel_holds_the_rows_as_numbers(report: MonthlyReport, rows: list[Row])
             # as many digits as a spreadsheet has
             assert figures[name] == (pytest.approx(number(row[name]), rel=1e-14) if row[name] else None)
     assert len(book["Báo cáo"]._charts) == 3  # type: ignore[attr-defined]
+
+
+def test_no_format_rounds_a_median_across_its_target(report: MonthlyReport) -> None:
+    (line,) = (one for one in report.lines if one.row.agent == "nd-0017" and one.row.line == "4g")
+    nearly = dataclasses.replace(line, verdict=dataclasses.replace(line.verdict, median_mbps=69.97))
+    said = document(dataclasses.replace(report, lines=[nearly]), HEAD, "vi")
+    assert ">69,97<" in as_html(said).decode()
+    sheet = openpyxl.load_workbook(io.BytesIO(as_xlsx(said, report, "vi")))["Phụ lục"]
+    assert [cell.number_format for cell in sheet[2] if cell.value == 69.97] == ["#,##0.00"]
+
+
+def test_nothing_is_compared_with_a_month_of_which_there_is_nothing(report: MonthlyReport) -> None:
+    line = next(one for one in report.lines if one.before.verdict == "met")
+    new = dataclasses.replace(line, before=Verdict("unmeasured", 70))
+    page = as_html(document(dataclasses.replace(report, lines=[new]), HEAD, "vi")).decode()
+    assert page.count("Không đường truyền nào đo được trong tháng 10/2026: không so sánh được.") == 2
+    gone = dataclasses.replace(report, before_kept=False)
+    assert as_html(document(gone, HEAD, "vi")).decode().count("Kết quả của tháng 10/2026 không còn được lưu") == 2
+    assert {row[name] for row in rows_of(as_csv(gone, "vi")) for name in row if name.startswith("before_")} == {""}
+
+
+def test_a_line_is_told_where_the_month_found_it_and_by_the_plan_and_target_it_ended_with(tmp_path: Path) -> None:
+    first = LineRow("nd-0001", "4g", "mobile", "Xóm 5", "Nam Định/Hải Hậu", "VNPT", dt.date(2026, 1, 1), plan_mbps=60)
+    last = dataclasses.replace(
+        first, hamlet="Xóm 6", isp="FPT", from_=dt.date(2026, 11, 20), plan_mbps=300, target_mbps=50
+    )
+    store = SqliteStore(tmp_path / "store.db")
+    registry = Registry([first, last], months.TARGETS)
+    (line,) = gather(store, registry, months.TARGETS, months.NOVEMBER, None, months.AFTER).lines
+    store.close()
+    assert (line.row.hamlet, line.row.isp, line.row.plan_mbps, line.row.target_mbps) == ("Xóm 5", "VNPT", 300, 50)
+    assert line.verdict.target_mbps == 50
 
 
 HOSTILE = '=HYPERLINK("http://x","Xóm")&<script>;"'

@@ -10,10 +10,12 @@ from babel.messages.pofile import read_po
 
 from collector.report import texts
 from collector.report.columns import harmless
+from collector.report.front import front
 from collector.report.gather import ReportError, clipped, lines_of, registered_days
-from collector.report.model import Change, LineMonth
+from collector.report.model import Change, LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, area_under, shared_area, tally
 from collector.report.texts import ReportTexts, vietnamese
+from collector.settings import ReportSettings
 from collector.store import LineId, OutageRow
 from collector.verdict import VERDICTS, Month, Verdict, VerdictName
 from tests.months import TARGETS
@@ -151,6 +153,13 @@ def test_days_are_due_from_the_registry_on_and_only_when_they_are_over() -> None
 def test_names_stand_in_the_order_of_the_alphabet() -> None:
     names = ["Ý Yên", "Đông", "Dân", "Hải Minh", "An", "Hải Đông"]
     assert sorted(names, key=alphabetical) == ["An", "Dân", "Đông", "Hải Đông", "Hải Minh", "Ý Yên"]
+
+
+@pytest.mark.parametrize(("made", "said"), [(2, "tháng 02 năm"), (3, "tháng 3 năm"), (12, "tháng 12 năm")])
+def test_the_month_of_the_head_is_written_as_the_decree_has_it(made: int, said: str) -> None:
+    at = dt.datetime(2027, made, 3, tzinfo=dt.UTC)
+    head = front(VI, MonthlyReport(NOVEMBER, None, at, {}, []), ReportSettings())
+    assert said in head.place_and_date
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
