@@ -15,6 +15,7 @@ from xomnet.targets import load_targets
 
 ROOT = Path(__file__).parents[2]
 SERVER_ONLY = {
+    "cryptography",
     "influxdb_client",
     "starlette",
     "uvicorn",
