@@ -52,11 +52,11 @@ class Allowance:
     reason: str | None = None
 
 
-def allow(used: int, budget: int | None, wanted: int, peak: bool, peak_left: int, held_back: int = 0) -> Allowance:
+def allow(used: int, budget: int | None, wanted: int, peak: bool, kept_tests: int, held_back: int = 0) -> Allowance:
     """What a test that wants `wanted` bytes of payload may move.
 
-    `held_back` is what latency and messages still need. An off-peak test must also leave enough for the peak tests
-    that are left in the month, so that those go last.
+    `held_back` is what latency and messages still need. One that is not of the peak hours must also leave
+    enough for `kept_tests` that are still to come, so that those go last.
     """
     if budget is None:
         return Allowance(wanted)
@@ -64,8 +64,8 @@ def allow(used: int, budget: int | None, wanted: int, peak: bool, peak_left: int
     left = max(0, budget - used - held_back)
     if cost > left:
         return Allowance(0, f"{left} of {budget} bytes are left for tests this month, one may take {cost}")
-    if not peak and left - cost < peak_left * cost:
-        return Allowance(0, f"{left} bytes are left for tests this month, kept for {peak_left} in the peak hours")
+    if not peak and left - cost < kept_tests * cost:
+        return Allowance(0, f"{left} bytes are left for tests this month, kept for {kept_tests} of the schedule")
     return Allowance(wanted)
 
 

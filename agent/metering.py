@@ -5,6 +5,7 @@ updates, and `xomnet measure`. Where they see less than a test received (loopbac
 """
 
 import datetime as dt
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from agent.clock import ClockReading, boot_id, read_clock
 from agent.counters import Counters, of_line, read_counters
 from agent.download import wanted_bytes
 from agent.settings import AgentSettings, LineSettings
+from xomnet.commands import CONFIRMATION
 from xomnet.log import Log
 from xomnet.messages import Speed
 
@@ -36,6 +38,8 @@ RESULT_BYTES = 2_500
 IDLE_DAY_BYTES = 500_000
 """Keepalives of MQTT, time, names."""
 DAY_S = 86_400.0
+CONFIRMATIONS_LEAVE = 0.8
+"""Of the schedule's tests: without so many the month has no verdict, whatever was confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +112,20 @@ class Meter:
         """Bytes of this month, as far as a message can carry them."""
         return min(self._ledger.used(line.line), 2**53)
 
-    def allowance(self, line: LineSettings, planned: schedule.Planned | None, beside: bool = False) -> Allowance:
-        """What a test of this line may move now. One `beside` the schedule leaves the peak tests theirs as well."""
+    def allowance(self, line: LineSettings, planned: schedule.Planned | None, asked: str | None = None) -> Allowance:
+        """What a test of this line may move now. One that was `asked` for beside the schedule (Speed.asked) leaves the
+        peak tests theirs as well, and a confirmation what the verdict of the month needs.
+        """
         self._charge()
         now = self._now()
-        by_slots = planned is not None or (beside and line.every_s is None)
-        peak_left = schedule.peak_tests_left(now, line.is_metered, self.settings.timezone) if by_slots else 0
+        by_slots = planned is not None or (asked is not None and line.every_s is None)
+        kept = schedule.peak_tests_left(now, line.is_metered, self.settings.timezone) if by_slots else 0
+        if asked == CONFIRMATION:
+            kept = math.ceil(kept / schedule.PEAK_SHARE * CONFIRMATIONS_LEAVE)
         day = background(self.settings)
         held_back = int((day.echoes + day.messages) * schedule.days_left(now, self.settings.timezone))
         peak = planned is not None and planned.slot.peak
-        return allow(self._ledger.used(line.line), line.budget_bytes, wanted_bytes(line), peak, peak_left, held_back)
+        return allow(self._ledger.used(line.line), line.budget_bytes, wanted_bytes(line), peak, kept, held_back)
 
     def reserve(self, line: LineSettings, max_bytes: int) -> None:
         """Before a test. Raises LedgerError: then it must not run."""

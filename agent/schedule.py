@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 PEAK_HOURS = (19, 23)
 METERED_HOURS = ((6, 12), (12, 18), (19, 21), (21, 23))
 UNMETERED_HOURS = ((0, 6), (6, 11), (11, 15), (15, 19), (19, 20), (20, 21), (21, 22), (22, 23))
+PEAK_SHARE = 0.5
+"""Of the slots of either kind."""
 AUDIT_ONE_IN = 10
 LONGEST_MONTH_DAYS = 31
 LATEST = dt.timedelta(minutes=1)

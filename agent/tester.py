@@ -97,7 +97,7 @@ class Tester:
             # A dark Ethernet port is a cable or a box without power on our side; a modem's is the network's as well.
             ours: tuple[Flag, ...] = ("unit_fault",) if line.access == "fixed" else ()
             return replace(failed, error=error, error_detail=detail, flags=ours)
-        allowed = self.meter.allowance(line, planned, beside=asked is not None)
+        allowed = self.meter.allowance(line, planned, None if asked is None else asked.by)
         if allowed.reason is not None:
             if asked is not None:
                 raise Refused("budget", allowed.reason)

@@ -35,7 +35,7 @@ class Span(NamedTuple):
     """By how many standard errors it must be below SOUND."""
 
 
-DAY = Span(1, 8, math.log(0.80), 3.25)
+DAY = Span(1, 8, math.log(0.82), 3.1)
 """A metered line has four tests a day: more count only where confirmation tests were asked for."""
 WINDOW = Span(3, 5, math.log(0.83), 2.35)
 WEEKS = (Span(7, 14, math.log(0.86), 3.1), Span(28, 56, math.log(0.93), 3.1))
@@ -44,7 +44,7 @@ MEETING_ERRORS = 1.3
 """By how many standard errors the mean of the window or the weeks must be above the target."""
 DOUBT_ERRORS = 1.4
 """By how many below SOUND the window's mean makes a line that met its target uncertain."""
-LEAN_LEVEL, LEAN_ERRORS = math.log(0.88), 0.2
+LEAN_LEVEL, LEAN_ERRORS = math.log(0.88), 0.1
 """A line leans to short while what its tests have in sum been below the level exceeds a share of their scatter."""
 RUN_BELOW, RUN_ABOVE = 12, 8
 """So many groups in a row on one side of the target decide too: a line that hardly scatters is soon known."""

@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from collector.alerts.person import Maintenance
+from collector.alerts.person import Maintenance, in_maintenance
 from collector.commands import GRACE, Asked, Commands, TooMany
 from collector.every import Every
 from collector.lines import LineStatus, Snapshot
@@ -31,7 +31,7 @@ log = Log("collector.confirm")
 
 Server = Literal["first", "other"]
 
-ROUND, MOST_A_DAY, MOST_TRIES_A_DAY = 3, 9, 18
+ROUND, MOST_A_DAY, MOST_TRIES_A_DAY = 8, 16, 32
 DAY = dt.timedelta(days=1)
 VALID = dt.timedelta(minutes=3)
 MOST_AT_ONCE = 4
@@ -105,7 +105,7 @@ def choose(
     for status in lines:
         if len(chosen) >= room:
             break
-        line = LineId(status.row.agent, status.row.line)
+        line = status.id
         if not status.judgement.leaning or status.judgement.state not in JUDGED or line.agent in waiting:
             continue
         scheduled = max((sample.at for sample in status.samples if sample.asked is None), default=None)
@@ -121,11 +121,7 @@ def worked_on(
 ) -> Callable[[dt.datetime], Callable[[LineRow], bool]]:
     """Which lines are in maintenance at a time, from the windows that people gave."""
 
-    def at(now: dt.datetime) -> Callable[[LineRow], bool]:
-        active = [window for window in windows(now) if window.active(now)]
-        return lambda row: any(window.covers(row) for window in active)
-
-    return at
+    return lambda now: in_maintenance(windows(now), now)
 
 
 def outcome_of(one: Confirmation, found: Asked | None, now: dt.datetime) -> str:

@@ -75,7 +75,7 @@ def test_a_refusal_says_how_much_is_left() -> None:
         "10000000 of 5000000000 bytes are left for tests this month, one may take 44000000"
     )
     assert allow(0, 100 * MB, 40 * MB, False, 2, 5 * MB).reason == (
-        "95000000 bytes are left for tests this month, kept for 2 in the peak hours"
+        "95000000 bytes are left for tests this month, kept for 2 of the schedule"
     )
 
 

@@ -26,7 +26,7 @@ from agent.tester import Refused
 from agent.unit import Unit
 from collector.commands import Commands, TooMany
 from xomnet.broker import Broker
-from xomnet.commands import CONFIRMATION, Command, Reply
+from xomnet.commands import CONFIRMATION, OPERATOR, Command, Reply
 from xomnet.defaults import config_file
 from xomnet.messages import Access, Speed, SpeedResult, decode_result, encode
 from xomnet.targets import load_targets
@@ -199,17 +199,21 @@ def test_busy_servers_are_a_refusal_and_no_result(bench: Bench) -> None:
     assert not bench.stored()
 
 
-def test_the_peak_tests_of_the_month_keep_their_bytes(
-    tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [(OPERATOR, 60), (CONFIRMATION, 96)],  # of 120 of the schedule: those of the peak hours; what a verdict needs
+)
+def test_the_schedule_keeps_its_bytes(
+    tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, asked: str, kept: int
 ) -> None:
     monkeypatch.setattr("agent.metering.schedule.peak_tests_left", lambda *_: 60)
     monkeypatch.setattr("agent.metering.schedule.days_left", lambda *_: 0.0)
-    enough, too_little = 61 * 44_000_000, 60 * 44_000_000
-    refusal = Bench(tmp_path, spool, monkeypatch, "mobile", budget_gb=too_little / 1e9).ask()
+    enough, too_little = (kept + 1) * 44_000_000, kept * 44_000_000
+    refusal = Bench(tmp_path, spool, monkeypatch, "mobile", budget_gb=too_little / 1e9).ask(asked=asked)
     assert (refusal.ok, refusal.error) == (False, "budget")
-    assert "peak" in (refusal.detail or "")
+    assert f"kept for {kept} of the schedule" in (refusal.detail or "")
     (tmp_path / "b").mkdir()
-    assert Bench(tmp_path / "b", spool, monkeypatch, "mobile", budget_gb=(enough + 1e6) / 1e9).ask().ok
+    assert Bench(tmp_path / "b", spool, monkeypatch, "mobile", budget_gb=(enough + 1e6) / 1e9).ask(asked=asked).ok
 
 
 def test_the_led_blinks_for_a_while_and_shows_again_what_it_showed(

@@ -52,7 +52,7 @@ def ask(
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        print("\n".join(said(found)), file=_out(done))
+        print("\n".join(said(found)), file=_out((found.get("reply") or {}).get("ok", False)))
     raise typer.Exit(0 if done else 1)
 
 
