@@ -81,7 +81,7 @@ class Followed:
 
     def judgement(self, row: LineRow, target_mbps: float, now: dt.datetime) -> tuple[Judgement, tuple[Sample, ...]]:
         """Of a line that was looked at, and the tests of its window."""
-        line = LineId(row.agent, row.line)
+        line = LineId.of(row)
         read = self._lines[line]
         oldest = now - self._rules.window
         window = tuple(s for s in read.recent if oldest <= s.at <= now)

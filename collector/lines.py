@@ -27,6 +27,10 @@ class LineStatus:
     judgement: Judgement
     samples: tuple[Sample, ...] = ()
 
+    @property
+    def id(self) -> LineId:
+        return LineId.of(self.row)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -36,7 +40,7 @@ class Snapshot:
     lines: tuple[LineStatus, ...]
 
     def line(self, agent: str, line: str) -> LineStatus | None:
-        return next((s for s in self.lines if (s.row.agent, s.row.line) == (agent, line)), None)
+        return next((s for s in self.lines if s.id == (agent, line)), None)
 
 
 def take_snapshot(
@@ -47,9 +51,9 @@ def take_snapshot(
     """
     followed = Followed(store, rules) if followed is None else followed
     rows = registry.current(now)
-    targets = {LineId(row.agent, row.line): registry.target_mbps(row, now) for row in rows}
+    targets = {LineId.of(row): registry.target_mbps(row, now) for row in rows}
     followed.look(targets, now)
-    lines = [LineStatus(row, *followed.judgement(row, targets[LineId(row.agent, row.line)], now)) for row in rows]
+    lines = [LineStatus(row, *followed.judgement(row, targets[LineId.of(row)], now)) for row in rows]
     return Snapshot(now, tuple(sorted(lines, key=_worst_first)))
 
 
@@ -63,7 +67,7 @@ NOTHING_MORE: Mapping[LineId, Mapping[str, Value]] = {}
 
 def line_state_points(snapshot: Snapshot, more: Mapping[LineId, Mapping[str, Value]] = NOTHING_MORE) -> list[Point]:
     """A point for every line, at the snapshot's time; `more` has what others know of a line, by field."""
-    return [_point(s, snapshot.at, more.get(LineId(s.row.agent, s.row.line), {})) for s in snapshot.lines]
+    return [_point(s, snapshot.at, more.get(s.id, {})) for s in snapshot.lines]
 
 
 def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Point:

@@ -41,8 +41,8 @@ def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetim
         samples = store.figures.downloads(since, min(now, until), some)
         points = []
         for row in (row for agent in some for row in units[agent]):
-            verdict = line_verdict(samples.get(LineId(row.agent, row.line), []), row, registry, month, now)
-            place = places[LineId(row.agent, row.line)]
+            verdict = line_verdict(samples.get(LineId.of(row), []), row, registry, month, now)
+            place = places[LineId.of(row)]
             verdicts.append((place, verdict))
             points.append(Point("line_month", tags_of(place, place.line), month_fields(verdict), time_ns(since)))
         write_own(store, points)
@@ -58,7 +58,7 @@ def first_rows(registry: Registry, since: dt.datetime) -> dict[LineId, LineRow]:
     """Of every line the row that was in force at an instant, or the first one after it."""
     first: dict[LineId, LineRow] = {}
     for row in registry.rows():
-        line = LineId(row.agent, row.line)
+        line = LineId.of(row)
         if line not in first:
             first[line] = registry.at(*line, since) or row
     return first

@@ -180,7 +180,7 @@ class Rollups(Every):
     def _rolled(self, bucket: Bucket, agents: Marked) -> tuple[list[Point], list[Point]]:
         """The points of all places, from those of all lines, and of the lines of some units, from their results."""
         registry = self._registry()
-        rows = {LineId(row.agent, row.line): row for row in registry.current(bucket.since)}
+        rows = {LineId.of(row): row for row in registry.current(bucket.since)}
         fresh: dict[LineId, Fields] = {}
         if agents is None and bucket.size == "hour":
             fresh = self._fresh(bucket, None, registry)

@@ -73,8 +73,8 @@ def causes(
     """The places with a fallen line, best fit first. `fallen`: since when each has had the trouble; `old` lines have
     had it for longer than a common cause takes, and tell nothing of this one.
     """
-    rows = [status for status in seen if LineId(status.row.agent, status.row.line) not in old]
-    wanted = {place for s in rows if LineId(s.row.agent, s.row.line) in fallen for place in places_of(s.row)}
+    rows = [status for status in seen if status.id not in old]
+    wanted = {place for s in rows if s.id in fallen for place in places_of(s.row)}
     members: dict[Place, list[LineStatus]] = {place: [] for place in wanted}
     for status in rows:
         for place in places_of(status.row):
@@ -85,7 +85,7 @@ def causes(
 
 
 def _cause(place: Place, statuses: list[LineStatus], fallen: Mapping[LineId, dt.datetime], trouble: Trouble) -> Cause:
-    by_id = {LineId(s.row.agent, s.row.line): s for s in statuses}
+    by_id = {s.id: s for s in statuses}
     own = frozenset(line for line in by_id if line in fallen)
     began = min(fallen[line] for line in own)
     suspects = frozenset(line for line, status in by_id.items() if line not in own and leans(status, trouble))

@@ -25,7 +25,7 @@ def decide(
     seen: Sequence[LineStatus], book: Book, maintained: Collection[LineId], rules: Rules, now: dt.datetime
 ) -> tuple[list[News], Book]:
     """What is to be told of the lines as they are now, and the book from then on; nothing opens of `maintained`."""
-    lines = {LineId(s.row.agent, s.row.line): s for s in seen}
+    lines = {s.id: s for s in seen}
     opened = {key: kept for key, at in book.opened.items() if (kept := tuple(a for a in at if now - a < DAY))}
     desk = _Desk(lines, {k: s for k, s in lines.items() if k not in maintained}, opened, rules, now, book.next_id)
     alerts = desk.followed(book.alerts)

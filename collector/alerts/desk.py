@@ -12,7 +12,7 @@ from collector.alerts.decide import decide
 from collector.alerts.digest import Day, digest, due
 from collector.alerts.evidence import NOTHING, Evidence, gather
 from collector.alerts.outbox import Message
-from collector.alerts.person import Acknowledged, Maintenance
+from collector.alerts.person import Acknowledged, Maintenance, in_maintenance
 from collector.alerts.texts import message_of
 from collector.completeness import Found
 from collector.lines import LineStatus, Snapshot
@@ -60,11 +60,11 @@ class Desk(threading.Thread):
         except sqlite3.Error as error:  # the states must be written all the same
             log.error("alert book not read", reason=str(error))
             return {}
-        active = [window for window in windows if window.active(snapshot.at)]
+        maintained = in_maintenance(windows, snapshot.at)
         return {
-            _id(s): {
-                "maintenance": int(any(window.covers(s.row) for window in active)),
-                "acknowledged": int(_id(s) in taken),
+            s.id: {
+                "maintenance": int(maintained(s.row)),
+                "acknowledged": int(s.id in taken),
             }
             for s in snapshot.lines
         }
@@ -86,9 +86,9 @@ class Desk(threading.Thread):
 
     def decide(self, snapshot: Snapshot) -> list[News]:
         """Decides on a snapshot; the book and what there is to send are on disk when it returns."""
-        now, seen = snapshot.at, {_id(s): s for s in snapshot.lines}
-        active = [window for window in self.kept.windows(now) if window.active(now)]
-        maintained = {_id(s) for s in snapshot.lines if any(window.covers(s.row) for window in active)}
+        now, seen = snapshot.at, {s.id: s for s in snapshot.lines}
+        worked_on = in_maintenance(self.kept.windows(now), now)
+        maintained = {s.id for s in snapshot.lines if worked_on(s.row)}
         before = self.kept.book()
         news, book = decide(snapshot.lines, before, maintained, self.rules, now)
         if book != before:
@@ -142,7 +142,7 @@ class Desk(threading.Thread):
         if not taken:
             return
         troubled = {one.id for alert in alerts for one in alert.lines}
-        troubled |= {_id(s) for s in snapshot.lines if s.judgement.state in ("short", "silent")}
+        troubled |= {s.id for s in snapshot.lines if s.judgement.state in ("short", "silent")}
         if gone := taken.keys() - troubled:
             self.kept.forget(gone)
 
@@ -194,7 +194,3 @@ class Desk(threading.Thread):
         self._ending.set()
         self._new.set()
         self.join(timeout_s)
-
-
-def _id(status: LineStatus) -> LineId:
-    return LineId(status.row.agent, status.row.line)

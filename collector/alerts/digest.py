@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from collector.alerts.alert import Book
 from collector.alerts.outbox import Failed, Message
-from collector.alerts.person import Acknowledged, Maintenance
+from collector.alerts.person import Acknowledged, Maintenance, in_maintenance
 from collector.alerts.texts import Wants, letter, line_name, place_name
 from collector.completeness import Found
 from collector.lines import LineStatus, Snapshot
@@ -41,8 +41,9 @@ def due(now: dt.datetime, digest_at: str, last: dt.date | None) -> bool:
 def digest(day: Day, t: Texts, wants: Wants, public_url: str | None) -> Message:
     """The digest for somebody who `wants` some lines only."""
     now, seen = day.snapshot.at, [s for s in day.snapshot.lines if wants(s.row)]
-    maintained = {_id(s) for s in seen if any(w.active(now) and w.covers(s.row) for w in day.windows)}
-    open_ = [s for s in seen if _id(s) not in maintained and _id(s) not in day.acknowledged]
+    worked_on = in_maintenance(day.windows, now)
+    maintained = {s.id for s in seen if worked_on(s.row)}
+    open_ = [s for s in seen if s.id not in maintained and s.id not in day.acknowledged]
     lines = [_of_access(seen, t), *_short(open_, t), *_silent(open_, now, t)]
     lines += _acknowledged(day.acknowledged, seen, t)
     if maintained:
@@ -58,10 +59,6 @@ def digest(day: Day, t: Texts, wants: Wants, public_url: str | None) -> Message:
         silent=t.number(sum(s.judgement.state == "silent" for s in seen), 0),
     )
     return letter(title, [line for line in lines if line], public_url, "info")
-
-
-def _id(status: LineStatus) -> LineId:
-    return LineId(status.row.agent, status.row.line)
 
 
 def _of_access(seen: Sequence[LineStatus], t: Texts) -> str:
@@ -109,7 +106,7 @@ def _silent(open_: Sequence[LineStatus], now: dt.datetime, t: Texts) -> list[str
 def _acknowledged(given: Mapping[LineId, Acknowledged], seen: Sequence[LineStatus], t: Texts) -> list[str]:
     said = []
     for s in seen:
-        one = given.get(_id(s))
+        one = given.get(s.id)
         if one is not None:
             who = t.text("taken on by {who}, {moment}", who=one.by, moment=t.minute(one.at))
             note = f" – {one.note}" if one.note else ""

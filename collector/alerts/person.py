@@ -1,6 +1,7 @@
 """What people say of lines: that they are worked on for a while, that somebody has taken a trouble on."""
 
 import datetime as dt
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -57,6 +58,12 @@ class Maintenance(MaintenanceAsked, frozen=True, kw_only=True, rename={"from_": 
 
     def active(self, now: dt.datetime) -> bool:
         return self.from_ is not None and self.from_ <= now < self.until
+
+
+def in_maintenance(windows: Iterable[Maintenance], now: dt.datetime) -> Callable[[LineRow], bool]:
+    """Whether a line is in one of some windows at a time."""
+    active = [window for window in windows if window.active(now)]
+    return lambda row: any(window.covers(row) for window in active)
 
 
 class AcknowledgeAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

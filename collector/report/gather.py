@@ -44,7 +44,7 @@ def gather(
         raise ReportError(f"{month} has not begun; the present month is {Month.of(now)}")
     if kept_since is not None and since < kept_since:
         raise ReportError(f"the results of {month} are no longer all kept: store.keep_days lets go of what is older")
-    at_end, at_start = {_id(row): row for row in registry.current(until - TICK)}, first_rows(registry, since)
+    at_end, at_start = {LineId.of(row): row for row in registry.current(until - TICK)}, first_rows(registry, since)
     shown = [
         replace(at_start[line], plan_mbps=row.plan_mbps, target_mbps=row.target_mbps) for line, row in at_end.items()
     ]
@@ -58,7 +58,7 @@ def gather(
         months |= _months(store, registry, month, now, [units[agent] for agent in some], before_kept)
     day = (until - TICK).astimezone(registry.zone).date()
     in_force = {access: targets.in_force(access, day) for access in ACCESSES}
-    lines = [replace(months[_id(row)], row=row) for row in rows]
+    lines = [replace(months[LineId.of(row)], row=row) for row in rows]
     return MonthlyReport(month, area, now, in_force, lines, before_kept)
 
 
@@ -72,15 +72,15 @@ def _months(
 ) -> dict[LineId, LineMonth]:
     """Of all lines of some units."""
     (since, until), (before, before_end) = bounds(registry, month, now), bounds(registry, month.previous, now)
-    lines = [_id(row) for unit in units for row in unit]
+    lines = [LineId.of(row) for unit in units for row in unit]
     samples = store.samples(since, until, lines)
     samples_before = store.samples(before, before_end, lines) if before_kept else {}
     months: dict[LineId, LineMonth] = {}
     for unit in units:
-        due = {_id(row): registered_days(registry, _id(row), month, now) for row in unit}
+        due = {LineId.of(row): registered_days(registry, LineId.of(row), month, now) for row in unit}
         heard = {line: test_days(samples.get(line, ()), registry) for line in due}
         for row in unit:
-            line = _id(row)
+            line = LineId.of(row)
             own = samples.get(line, ())
             outages = clipped(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
             row_before = registry.at(*line, before_end - TICK) or row
@@ -159,7 +159,3 @@ def _days(since: dt.datetime, until: dt.datetime) -> Iterator[tuple[dt.datetime,
 
 def _by_place(row: LineRow) -> tuple[tuple[str, str], tuple[str, str], str, str]:
     return alphabetical(row.area), alphabetical(row.hamlet), row.agent, row.line
-
-
-def _id(row: LineRow) -> LineId:
-    return LineId(row.agent, row.line)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from collector.points import Point
 from xomnet.log import Log
+from xomnet.registry import LineRow
 
 log = Log("collector.store")
 
@@ -15,6 +16,10 @@ log = Log("collector.store")
 class LineId(NamedTuple):
     agent: str
     line: str
+
+    @classmethod
+    def of(cls, row: LineRow) -> Self:
+        return cls(row.agent, row.line)
 
 
 Lines = Collection[LineId] | None

@@ -52,7 +52,7 @@ class Completeness(View, frozen=True, kw_only=True, omit_defaults=True):
 
 def completeness_view(found: Found, registered: list[LineRow]) -> Completeness:
     """What was found of every line, also of those without a manifest."""
-    lines = {*found.lines, *(LineId(row.agent, row.line) for row in registered)}
+    lines = {*found.lines, *(LineId.of(row) for row in registered)}
     views = [_completeness(line, found.line(line)) for line in sorted(lines)]
     total = found.total()
     return Completeness(

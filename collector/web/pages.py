@@ -73,7 +73,7 @@ class Pages:
         t, now = texts_of(request), dt.datetime.now(dt.UTC)
         asked = query.choice(request.query_params, "hours", [str(hours) for hours in HOURS])
         status = self._status(LineId(request.path_params["agent"], request.path_params["line"]), now)
-        line = LineId(status.row.agent, status.row.line)
+        line = status.id
         rules = self._services.lines.rules
 
         def read(store: Store) -> tuple[History, Axis, int]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collector.lines import LineStatus
-from collector.store import LineId
 from collector.texts import Texts
 
 if TYPE_CHECKING:  # its texts are the page's
@@ -24,7 +23,7 @@ def standing(desk: "Desk | None", status: LineStatus, may_change: bool, t: Texts
     """None where nobody decides on alerts. `may_change`: a token is set, so there are buttons."""
     if desk is None:
         return None
-    line, said = LineId(status.row.agent, status.row.line), []
+    line, said = status.id, []
     alerts = [alert for alert in desk.kept.book().alerts if any(one.id == line for one in alert.lines)]
     said += [t.text("Alert since {moment}.", moment=t.minute(alert.opened_at)) for alert in alerts]
     taken = desk.kept.acknowledged().get(line)

@@ -13,7 +13,7 @@ from collector.completeness import Found
 from collector.dead_letters import DeadLetter
 from collector.lines import LineStatus
 from collector.services import AgentSeen
-from collector.store import HealthRow, LatencyRow, LineId, Sample, SpeedRow
+from collector.store import HealthRow, LatencyRow, Sample, SpeedRow
 from xomnet.messages import Access
 from xomnet.registry import LineRow
 from xomnet.states import State
@@ -219,7 +219,7 @@ def line_view(status: LineStatus, now: dt.datetime, found: Found | None) -> Line
         since=judged.since,
         last_result_at=judged.last_result_at,
         age_s=age,
-        completeness=None if found is None else found.line(LineId(status.row.agent, status.row.line)).tally.ratio,
+        completeness=None if found is None else found.line(status.id).tally.ratio,
     )
 
 

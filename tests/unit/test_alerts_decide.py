@@ -299,7 +299,7 @@ def test_of_causes_that_fit_equally_the_same_comes_first_every_time() -> None:
     isps = ["FPT", "MobiFone", "SCTV", "VNPT", "Viettel", "VinaPhone"]
     province = Province([row(f"{isp.lower()}{n}/ftth", isp, f"Nam Định/{isp}{n}") for isp in isps for n in range(5)])
     seen = [*province.seen(), *(replace(s, row=row(f"well{n}/ftth", "other")) for n, s in enumerate(province.seen()))]
-    fallen = {LineId(s.row.agent, s.row.line): START for s in province.seen()}
+    fallen = {s.id: START for s in province.seen()}
     found = causes(seen, fallen, (), "short")
     assert [cause.place.name for cause in found if cause.place.kind == "isp"] == isps
 

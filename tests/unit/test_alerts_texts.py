@@ -9,7 +9,7 @@ from collector.alerts.outbox import Message
 from collector.alerts.texts import message_of
 from collector.assess import Judgement
 from collector.lines import LineStatus
-from collector.store import LatencyRow, LineId, SpeedRow
+from collector.store import LatencyRow, SpeedRow
 from collector.texts import Texts
 from xomnet.registry import LineRow
 
@@ -32,7 +32,7 @@ def measured(mbps: float, hours: range, **more: Any) -> list[SpeedRow]:
 
 
 def said(news: News, seen: list[LineStatus], t: Texts, found: Evidence = NOTHING, **more: Any) -> Message:
-    by_id = {LineId(s.row.agent, s.row.line): s for s in seen}
+    by_id = {s.id: s for s in seen}
     return message_of(news, by_id, 86_400, t, URL, found, **more)
 
 
