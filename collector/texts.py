@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from babel import Locale
@@ -32,9 +32,9 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
 @cache
-def vietnamese() -> dict[str, str]:
+def vietnamese(catalogue: Path = CATALOGUE) -> dict[str, str]:
     """English id -> Vietnamese. A plural's Vietnamese, which has one form, stands under its singular id."""
-    with CATALOGUE.open("rb") as file:
+    with catalogue.open("rb") as file:
         messages = list(read_po(file, locale="vi"))
     pairs = ((m.id if isinstance(m.id, str) else m.id[0], m.string) for m in messages if m.id)
     return {key: text if isinstance(text, str) else text[0] for key, text in pairs if text}
@@ -45,6 +45,7 @@ class Texts:
     """One language. Nothing here is HTML: templates escape what they show."""
 
     language: Language
+    catalogue: ClassVar[Path] = CATALOGUE
 
     @property
     def locale(self) -> Locale:
@@ -52,12 +53,12 @@ class Texts:
 
     def text(self, english: str, /, **values: object) -> str:
         """The sentence of an id, its placeholders filled."""
-        found = vietnamese().get(english, english) if self.language == "vi" else english
+        found = vietnamese(self.catalogue).get(english, english) if self.language == "vi" else english
         return found.format(**values) if values else found
 
     def plural(self, one: str, many: str, n: int, /, **values: object) -> str:
         """As `text`, in the number's form; `{n}` is the number, written as the language does."""
-        found = vietnamese().get(one, many) if self.language == "vi" else one if n == 1 else many
+        found = vietnamese(self.catalogue).get(one, many) if self.language == "vi" else one if n == 1 else many
         return found.format(n=self.number(n, 0), **values)
 
     def state(self, state: State) -> str:

@@ -3,10 +3,8 @@
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-
-from babel.messages.pofile import read_po
+from typing import ClassVar
 
 from collector.report.model import Change
 from collector.texts import Texts
@@ -45,20 +43,11 @@ KINDS = {"KH": "Kế hoạch", "QĐ": "Quyết định", "NQ": "Nghị quyết",
 """What a document's number says of its kind: 137/KH-UBND."""
 
 
-@cache
-def vietnamese() -> dict[str, str]:
-    """English id -> Vietnamese."""
-    with CATALOGUE.open("rb") as file:
-        return {str(m.id): str(m.string) for m in read_po(file, locale="vi") if m.id}
-
-
 @dataclass(frozen=True, slots=True)
 class ReportTexts(Texts):
     """Numbers and times as on the page; the sentences are the report's own."""
 
-    def text(self, english: str, /, **values: object) -> str:
-        found = vietnamese()[english] if self.language == "vi" else english
-        return found.format(**values) if values else found
+    catalogue: ClassVar[Path] = CATALOGUE
 
     def verdict(self, verdict: VerdictName) -> str:
         return LOOKS[verdict].vi if self.language == "vi" else LOOKS[verdict].en
