@@ -20,9 +20,9 @@ from collector.web.alerts import AlertApi
 from collector.web.api import Api, problem
 from collector.web.commands import CommandApi
 from collector.web.errors import RequestError
-from collector.web.operator import Wrong
 from collector.web.pages import Pages
 from collector.web.reads import StoreReads
+from collector.wrong_tokens import Wrong
 from xomnet.log import Log
 
 log = Log("collector.web")

@@ -10,33 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from collector.web.errors import RequestError
+from collector.wrong_tokens import Wrong
 from xomnet.broker import SecretError, read_secret
 
 SETTING = "web.operator_token_file"
 SHORTEST_TOKEN = 16
 LARGEST_BODY = 16_384
 MORE = "see /openapi.json"
-MOST_WRONG, WRONG_FOR_S, MOST_HOSTS = 10, 60.0, 1_000
 
 T = TypeVar("T")
-
-
-class Wrong:
-    """Who came with a wrong token how often: a host that did so ten times is not listened to for a minute."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, list[float]] = {}
-
-    def wait_s(self, host: str, now: float) -> float:
-        """How long the host is to wait; 0 where it may try."""
-        times = [at for at in self._seen.get(host, ()) if now - at < WRONG_FOR_S]
-        return WRONG_FOR_S - (now - times[0]) if len(times) >= MOST_WRONG else 0.0
-
-    def note(self, host: str, now: float) -> None:
-        times = [at for at in self._seen.pop(host, ()) if now - at < WRONG_FOR_S]
-        self._seen[host] = [*times[-MOST_WRONG + 1 :], now]
-        while len(self._seen) > MOST_HOSTS:
-            del self._seen[next(iter(self._seen))]
 
 
 def read_token(path: Path | None) -> str | None:

@@ -26,7 +26,7 @@ from collector.metrics import Metrics
 from collector.services import Services
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
-from collector.web.operator import MOST_WRONG
+from collector.wrong_tokens import MOST_WRONG
 from tests.hamlets import province
 from xomnet.broker import SecretError
 from xomnet.registry import LineRow
