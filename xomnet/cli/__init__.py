@@ -12,6 +12,7 @@ from xomnet.cli.ask import ask
 from xomnet.cli.demo import demo
 from xomnet.cli.measure import measure
 from xomnet.cli.measure_server import measure_server
+from xomnet.cli.pki import pki
 from xomnet.cli.registry import check
 from xomnet.cli.report import report
 from xomnet.cli.upkeep import ack, maintenance
@@ -36,6 +37,7 @@ app.command()(report)
 app.add_typer(agent, name="agent")
 app.add_typer(collector, name="collector")
 app.add_typer(registry, name="registry")
+app.add_typer(pki, name="pki")
 registry.command("check")(check)
 
 Config = Annotated[Path, typer.Option(help="The settings file (YAML).", exists=True, dir_okay=False, resolve_path=True)]
