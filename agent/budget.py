@@ -1,6 +1,5 @@
 """The ledger of bytes: what each line has moved in each month, on disk, before and after every test."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from agent.counters import Counters, moved, of_line
+from agent.whole_file import set_aside, write_whole
 from xomnet.log import Log
 
 log = Log("agent.budget")
@@ -90,9 +90,7 @@ class Ledger:
         except FileNotFoundError:
             return _File()
         except (msgspec.DecodeError, OSError) as error:
-            aside = self._path.with_name(f"{self._path.name}.damaged-{os.urandom(4).hex()}")
-            os.replace(self._path, aside)
-            self.reset_detail = f"{error}; set aside as {aside.name}"
+            self.reset_detail = f"{error}; set aside as {set_aside(self._path).name}"
             log.error("damaged ledger set aside; no budgeted test until next month", reason=self.reset_detail)
             fresh = _File(lost=True)
             self._write(fresh)  # a restart must not find an empty ledger and a month to spend
@@ -168,19 +166,8 @@ class Ledger:
         self.unsaved_bytes = 0
 
     def _write(self, ledger: _File) -> None:
-        new = self._path.with_name(self._path.name + ".new")
         try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(ledger))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_whole(self._path, msgspec.json.encode(ledger))
         except OSError as error:
             raise LedgerError(f"{self._path}: {error.strerror}; free some space or mend the card") from error
 

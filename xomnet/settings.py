@@ -33,21 +33,40 @@ class SettingsError(Exception):
 
 def load(path: Path, kind: type[T]) -> T:
     """Reads one YAML file as `kind`. Relative paths in it are taken from the file's folder. Raises SettingsError."""
+    return parse(text_of(path), kind, str(path), path.parent)
+
+
+def text_of(path: Path) -> str:
+    """What the file holds. Raises SettingsError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(str(path), None, "file", error.strerror or str(error), "a readable YAML file") from error
     except UnicodeDecodeError as error:
         raise SettingsError(
             str(path), None, "file", "bytes that are not UTF-8", "a YAML file saved as UTF-8"
         ) from error
-    return parse(text, kind, str(path), path.parent)
 
 
 def parse(text: str, kind: type[T], file: str, base: Path) -> T:
     """As `load`, from text; `file` and `base` serve the errors and the relative paths."""
+    root, data = _document(text, file)
+    return _converted(data, kind, file, base, root)
+
+
+def document(text: str, file: str) -> Any:
+    """The text's groups, lists and values, not yet typed. Raises SettingsError where it is no YAML."""
+    return _document(text, file)[1]
+
+
+def convert(data: Any, kind: type[T], file: str, base: Path) -> T:
+    """As `parse`, from what `document` gave; an error names no line."""
+    return _converted(data, kind, file, base, None)
+
+
+def _document(text: str, file: str) -> tuple[yaml.Node | None, Any]:
     try:
-        root, data = _read(text, file)
+        return _read(text, file)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = None if mark is None else mark.line + 1
@@ -57,6 +76,8 @@ def parse(text: str, kind: type[T], file: str, base: Path) -> T:
     except RecursionError as error:
         raise SettingsError(file, None, "YAML", "groups in groups without end", "a few levels") from error
 
+
+def _converted(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node | None) -> T:
     def from_text(wanted: type[Any], value: Any) -> Any:
         if wanted is Path and isinstance(value, str):
             return base / Path(value).expanduser()
