@@ -1,11 +1,9 @@
 """Alerts over REST: what is open; who has taken it on; when what happens to lines is meant."""
 
 import datetime as dt
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -25,7 +23,7 @@ if TYPE_CHECKING:  # its texts are the page's
 
 
 class AlertApi:
-    """Reading needs no token, changing does."""
+    """Reading needs no token, changing does. The book is on a disk, which may be slow: never on the event loop."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -57,8 +55,8 @@ class AlertApi:
         line = LineId(request.path_params["agent"], request.path_params["line"])
         if self._services.registry().at(*line, now) is None:
             raise unknown_line(*line)
-        with _disk():
-            given = self._desk.acknowledge(line, asked.by, asked.note, asked.whole_alert, now)
+        desk = self._desk
+        given = await run_in_threadpool(desk.acknowledge, line, asked.by, asked.note, asked.whole_alert, now)
         if not given:
             raise RequestError(
                 409, f"{line.agent} / {line.line} has no trouble to take on", "path", "a line in trouble"
@@ -78,29 +76,19 @@ class AlertApi:
             raise RequestError(400, fault, "body", "see /openapi.json")
         if not any(asked.covers(row) for row in self._services.registry().current(now)):
             raise RequestError(404, "no line in the registry is meant by this", "body", "names as in /api/v1/lines")
-        with _disk():
-            try:
-                window = self._desk.kept.add_window(asked, now)
-            except TooMany as error:
-                raise RequestError(409, str(error), "maintenance", "fewer, or wider ones") from error
+        try:
+            window = await run_in_threadpool(self._desk.kept.add_window, asked, now)
+        except TooMany as error:
+            raise RequestError(409, str(error), "maintenance", "fewer, or wider ones") from error
         return json(window, 201, {"Location": f"/api/v1/maintenance/{window.id}"})
 
     async def end(self, request: Request) -> Response:
         require_operator(request)
         query.refuse_unknown(request.query_params, ())
-        with _disk():
-            ended = self._desk.kept.end_window(request.path_params["id"], dt.datetime.now(dt.UTC))
+        now, kept = dt.datetime.now(dt.UTC), self._desk.kept
+        ended = await run_in_threadpool(kept.end_window, request.path_params["id"], now)
         if ended is None:
             raise RequestError(
                 404, "no such maintenance, or it is over", "path", "an id that /api/v1/maintenance lists"
             )
         return json(ended)
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    """The disk's refusal as an answer."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise RequestError(503, f"not kept: {error}", "state_dir", "the same request, later", 10) from error

@@ -3,14 +3,17 @@
 import csv
 import datetime as dt
 import io
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from collector.alerts.courier import Courier
 from collector.followed import LOOK_BACK
 from collector.lines import Snapshot
 from collector.services import Services
@@ -141,7 +144,7 @@ class Api:
     async def healthz(self, _: Request) -> Response:
         parts = {"store": await self._store_health(), "broker": self._broker_health(), "snapshot": self._age_health()}
         if self._services.courier is not None:
-            parts["notify"] = self._services.courier.trouble(dt.datetime.now(dt.UTC)) or "ok"
+            parts["notify"] = await run_in_threadpool(_notify_health, self._services.courier)
         ok = all(part == "ok" for part in parts.values())
         check = views.HealthCheck(status="ok" if ok else "failing", version=__version__, **parts)
         return json(check, 200 if ok else 503, None if ok else {"Retry-After": "5"})
@@ -163,6 +166,13 @@ class Api:
         age = (dt.datetime.now(dt.UTC) - snapshot.at).total_seconds()
         limit = old_after_s(self._services)
         return "ok" if age <= limit else f"too old: {age:.0f} s, at most {limit:.0f} s"
+
+
+def _notify_health(courier: Courier) -> str:
+    try:
+        return courier.trouble(dt.datetime.now(dt.UTC)) or "ok"
+    except sqlite3.Error as error:
+        return f"the alert book can't be read: {error}"
 
 
 def old_after_s(services: Services) -> float:

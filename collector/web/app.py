@@ -1,5 +1,6 @@
 """The web application: routes, headers, and how errors are said."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,6 +84,12 @@ def create_app(services: Services, operator_token: str | None = None) -> Starlet
             request, RequestError(503, f"the database is away: {error}", "store", "the same request, later", retry)
         )
 
+    async def book_away(request: Request, error: Exception) -> Response:
+        """Of the alert book; a store translates what its own files say."""
+        log.warning("alert book away", path=request.url.path, reason=str(error))
+        what = f"the alert book can't be read or written: {error}"
+        return say(request, RequestError(503, what, "state_dir", "the same request, later", 10))
+
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         answer = say(request, RequestError(error.status_code, error.detail, request.url.path))
@@ -108,6 +115,7 @@ def create_app(services: Services, operator_token: str | None = None) -> Starlet
         exception_handlers={
             RequestError: refused,
             StoreUnavailable: store_away,
+            sqlite3.Error: book_away,
             HTTPException: http_error,
             Exception: bug,
         },

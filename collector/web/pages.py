@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -96,7 +97,7 @@ class Pages:
         complete = None if found is None else found.line(line).tally.ratio
         content = line_page(status, history, axis, hours, rules, t, now, complete)
         may_change = request.app.state.operator_token is not None
-        said = standing(self._services.alerts, status, may_change, t, now)
+        said = await run_in_threadpool(standing, self._services.alerts, status, may_change, t, now)
         return _page(
             request, "line.html", t, refresh_s=10 if hours <= 24 else 60, page=content, standing=said,
             may_change=may_change,

@@ -1,6 +1,7 @@
 """What people and alerts say of a line, for its page: sentences, and what the operator's buttons send."""
 
 import datetime as dt
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,19 @@ class Standing:
 
 
 def standing(desk: "Desk | None", status: LineStatus, may_change: bool, t: Texts, now: dt.datetime) -> Standing | None:
-    """None where nobody decides on alerts. `may_change`: a token is set, so there are buttons."""
+    """None where nobody decides on alerts. `may_change`: a token is set, so there are buttons. Reads the alert book;
+    where the disk refuses, that is said.
+    """
     if desk is None:
         return None
+    try:
+        return _standing(desk, status, may_change, t, now)
+    except sqlite3.Error as error:
+        unread = t.text("What is told of this line can't be read just now: {reason}", reason=error)
+        return Standing(*status.id, [unread], may_acknowledge=False)
+
+
+def _standing(desk: "Desk", status: LineStatus, may_change: bool, t: Texts, now: dt.datetime) -> Standing:
     line, said = status.id, []
     alerts = [alert for alert in desk.kept.book().alerts if any(one.id == line for one in alert.lines)]
     said += [t.text("Alert since {moment}.", moment=t.minute(alert.opened_at)) for alert in alerts]
