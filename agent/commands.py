@@ -4,6 +4,7 @@ The network's thread hears them and sends the answers, the unit's loop does them
 """
 
 import datetime as dt
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -67,6 +68,8 @@ class Inbox:
         self._arrived = threading.Event()
         self._call_back: Callable[[], None] = lambda: None
         self._taken: Taken = _read(spool)
+        self._here: dict[UUID, queue.SimpleQueue[Reply]] = {}
+        """Commands of this machine itself -> where their answers go."""
 
     def on_answer(self, call: Callable[[], None]) -> None:
         """Calls back when there is a reply to send."""
@@ -107,6 +110,18 @@ class Inbox:
         self._taken = taken
         self._waiting.append(command)
         self._arrived.set()
+
+    def ask(self, command: Command, limit_s: float) -> Reply:
+        """The answer to a command that somebody on this machine gives. Raises Refused where none comes in time."""
+        if len(self._waiting) >= WAITING:
+            raise Refused("too_many", f"{WAITING} commands wait already")
+        answer = self._here[command.id] = queue.SimpleQueue()
+        self._waiting.append(command)
+        self._arrived.set()
+        try:
+            return answer.get(timeout=limit_s)
+        except queue.Empty:
+            raise Refused("busy", f"the unit was at something else for {limit_s:g} s") from None
 
     def replies(self) -> Iterator[Reply]:
         """Those to be sent; each is gone when the next one is asked for."""
@@ -150,7 +165,10 @@ class Inbox:
         self._say(command.id, refusal)
 
     def answer(self, reply: Reply) -> None:
-        """Goes out as soon as there is a connection."""
+        """Goes to whoever asks on this machine, or out as soon as there is a connection."""
+        if (here := self._here.pop(reply.id, None)) is not None:
+            here.put(reply)
+            return
         self._replies.append(reply)
         self._call_back()
 

@@ -7,7 +7,6 @@ import datetime as dt
 import random
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from agent import schedule
@@ -21,6 +20,7 @@ from agent.latency import longest_s, parse_anchor, probe, server_anchors
 from agent.manifest import day_of
 from agent.metering import Meter
 from agent.orders import obey, tested
+from agent.remembered import Remembered
 from agent.settings import AgentSettings, LineSettings
 from agent.spool import Spool, SpoolError
 from agent.tester import Asked, Refused, Tester
@@ -38,20 +38,6 @@ IDLE_S = 30.0
 """The longest sleep: the wall clock may step, and slots are in wall time."""
 MANIFEST_LOOK_S = 60.0
 LONGEST_TEST_S = 200.0
-
-
-@dataclass(slots=True)
-class _Line:
-    """What the loop remembers of a line."""
-
-    settings: LineSettings
-    latency_at: float
-    speed_at: float
-    """time.monotonic(); for a line tested by slots, not before this."""
-    deferred: int = 0
-    busy_tries: int = 0
-    spent: bool = False
-    """It was said that no byte is left for echoes."""
 
 
 class Unit:
@@ -76,7 +62,7 @@ class Unit:
         self._clock_synced = True
         now = time.monotonic()
         self._health_at = self._manifest_at = now
-        self._lines = [_Line(line, now, now + (line.every_s or 0) * random.random()) for line in settings.lines]  # noqa: S311
+        self._lines = [Remembered(line, now, now + (line.every_s or 0) * random.random()) for line in settings.lines]  # noqa: S311
         self.alive_at = now
 
     def apply(self, settings: AgentSettings) -> None:
@@ -88,7 +74,7 @@ class Unit:
         self._tester = self._made_tester()
         fresh = []
         for line in settings.lines:
-            one = known.get(line.line) or _Line(line, now, now)
+            one = known.get(line.line) or Remembered(line, now, now)
             one.latency_at = min(one.latency_at, now + settings.latency.every_s)
             if line.every_s != one.settings.every_s:
                 one.speed_at = min(one.speed_at, now + (line.every_s or 0) * random.random())  # noqa: S311
@@ -120,6 +106,7 @@ class Unit:
                 for do in (self._do_latency, self._do_speed):
                     waits.append(do(line))
                     self.alive_at = time.monotonic()
+                line.test_at = self.alive_at + waits[-1]
             self._inbox.wait(max(0.0, min(IDLE_S, *waits)))
         self._meter.look()
         self._meter.save()
@@ -181,7 +168,7 @@ class Unit:
                 log.error("no manifest written", reason=str(error))
         return self._manifest_at - now
 
-    def _do_latency(self, line: _Line) -> float:
+    def _do_latency(self, line: Remembered) -> float:
         now = time.monotonic()
         anchors = self._tester.anchors or server_anchors(line.settings.servers or self._settings.servers)
         if not anchors or self._stop.is_set():
@@ -199,7 +186,7 @@ class Unit:
             line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if suspicious else every)
         return max(line.latency_at - time.monotonic(), IDLE_S if line.spent else 0.0)
 
-    def _has_bytes_for_echoes(self, line: _Line) -> bool:
+    def _has_bytes_for_echoes(self, line: Remembered) -> bool:
         reason = self._meter.spent(line.settings)
         if reason is not None and not line.spent:
             log.warning("budget spent", line=line.settings.line, reason=reason)
@@ -207,7 +194,7 @@ class Unit:
         line.spent = reason is not None
         return not line.spent
 
-    def _do_speed(self, line: _Line) -> float:
+    def _do_speed(self, line: Remembered) -> float:
         now = time.monotonic()
         if now < line.speed_at or self._stop.is_set():
             return line.speed_at - now
@@ -223,7 +210,7 @@ class Unit:
             line.speed_at = now + line.settings.every_s * random.uniform(0.9, 1.1)  # noqa: S311
         return line.speed_at - time.monotonic()
 
-    def _planned(self, line: _Line) -> schedule.Planned:
+    def _planned(self, line: Remembered) -> schedule.Planned:
         done = self._ledger.done_until(line.settings.line)
         now = self._best()
         return schedule.next_test(
@@ -235,7 +222,7 @@ class Unit:
             self._zone,
         )
 
-    def _test(self, line: _Line, planned: schedule.Planned | None) -> float | None:
+    def _test(self, line: Remembered, planned: schedule.Planned | None) -> float | None:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
         check = self._tester.check(settings)
@@ -245,8 +232,9 @@ class Unit:
             return checks.defer_s
         taken = self._clock()
         try:
-            last_try = line.busy_tries >= BUSY_TRIES
-            result = self._tester.measure(settings, check, taken.synced, planned, last_try)
+            with line.test():
+                last_try = line.busy_tries >= BUSY_TRIES
+                result = self._tester.measure(settings, check, taken.synced, planned, last_try)
         except AllBusy as busy:
             line.busy_tries += 1
             log.info("test deferred", line=settings.line, reason=str(busy), times=line.busy_tries)
@@ -254,18 +242,24 @@ class Unit:
         if self._stop.is_set() and result.error == "cancelled":
             return None  # a test cut off by our own stop is none; its slot stays open
         self._commit(result, settings.line, taken)
+        line.last = taken.wall, result
         line.deferred = line.busy_tries = 0
         if planned is not None:
             self._finish_slot(line, planned)
         log.info("tested", line=settings.line, down_mbps=result.down_mbps, error=result.error, bytes=result.bytes)
         return None
 
-    def _finish_slot(self, line: _Line, planned: schedule.Planned) -> None:
+    def _finish_slot(self, line: Remembered, planned: schedule.Planned) -> None:
         try:
             self._ledger.done(line.settings.line, planned.slot.start.isoformat())
         except LedgerError as error:
             log.error("slot not noted", line=line.settings.line, reason=str(error))
             line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
+
+    @property
+    def told(self) -> tuple[AgentSettings, tuple[Remembered, ...], Meter]:
+        """Settings, lines and bytes, for the unit's status (agent.status); other threads read them."""
+        return self._settings, tuple(self._lines), self._meter
 
     # What commands may want (agent.orders.Worker). The schedule goes on as if nothing had been.
 
@@ -282,14 +276,17 @@ class Unit:
         check = self._tester.check(line)
         if check.busy is not None and asked.by == CONFIRMATION:
             raise Refused("busy", check.busy)
+        remembered = next(one for one in self._lines if one.settings.line == line.line)
         taken = self._clock()
         try:
-            result = self._tester.measure(line, check, taken.synced, last_try=False, asked=asked)
+            with remembered.test():
+                result = self._tester.measure(line, check, taken.synced, last_try=False, asked=asked)
         except AllBusy as busy:
             raise Refused("server_busy", f"every measurement server is {busy}") from busy
         if self._stop.is_set() and result.error == "cancelled":
             raise Refused("stopping", "the agent is being stopped")
         seq = self._commit(result, line.line, taken)
+        remembered.last = taken.wall, result
         log.info("tested", line=line.line, asked=asked.by, down_mbps=result.down_mbps, error=result.error)
         return tested(line.line, result, self._spool.id, seq)
 

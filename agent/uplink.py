@@ -10,6 +10,7 @@ import msgspec
 from agent.clock import ClockReading, read_clock
 from agent.commands import Inbox
 from agent.dating import of_answer
+from agent.heard import Heard
 from agent.spool import Spool, SpoolError
 from xomnet import __version__, crash
 from xomnet.broker import Broker
@@ -62,7 +63,9 @@ class Uplink(Handler):
         self._spool_id = spool.id
         self._first_sent: dict[int, int] = {}
         """Results of this process -> CLOCK_BOOTTIME when they first went out: an answer to one is not older."""
-        self._refusal: str | None = None
+        self.refusal: str | None = None
+        """Why the broker did not deliver the last result; None where it did."""
+        self.heard = Heard(spool.id)
         self._takeovers, self._takeover_said_at = 0, -TAKEOVER_EVENT_S
         self._let_go_at: float | None = None
         self._changed = threading.Event()
@@ -83,6 +86,15 @@ class Uplink(Handler):
     def alive(self) -> bool:
         """False where the network thread stands still; being offline is not that."""
         return self._link.is_alive() and time.monotonic() - self._link.alive_at < HANGS_S
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    @property
+    def away(self) -> str | None:
+        """Why there is no connection to the broker; None while there is one, or before the first try has ended."""
+        return self._link.away
 
     def start(self) -> None:
         self._link.start()
@@ -136,6 +148,7 @@ class Uplink(Handler):
             log.error("acknowledged results stay", reason=str(error))
             return
         crash.at("uplink.forgotten")
+        self.heard = self.heard.after(ack, self._spool.id)
         for _, seqs in answered:
             for seq in seqs:
                 self._sent.pop(seq, None)
@@ -158,8 +171,8 @@ class Uplink(Handler):
         """The broker's answer decides nothing but when to try again: a refused message need not wait its full time."""
         crash.at("uplink.puback")
         seq = self._mids.pop(mid, None)
-        if reason != self._refusal:
-            self._refusal = reason
+        if reason != self.refusal:
+            self.refusal = reason
             if reason is not None:
                 log.warning("broker did not deliver", seq=seq, reason=reason)
         if reason is not None and seq in self._sent:

@@ -121,6 +121,8 @@ class Link(threading.Thread):
         self._wake_out.setblocking(False)
         self._generation = 0
         self.connected = False
+        self.away: str | None = None
+        """Why the last try or connection ended; None since one was made."""
         self.alive_at = time.monotonic()
 
     def call(self, function: Callable[[Connection], None]) -> None:
@@ -149,8 +151,9 @@ class Link(threading.Thread):
             try:
                 self._live(self._generation)
             except Exception as error:  # noqa: BLE001  # paho raises bare ValueError, struct.error and more
+                self.away = _named(error)
                 level = log.warning if attempt == 0 or attempt % 10 == 0 else log.debug
-                level("broker away", host=self._broker.host, port=self._broker.port, reason=_named(error))
+                level("broker away", host=self._broker.host, port=self._broker.port, reason=self.away)
                 if isinstance(error, ConnectionLost) and self.connected:
                     said = error.reason_code == TAKEN_OVER
                     cut = time.monotonic() - began < rivalry.window_s and lives(self._broker.host, self._broker.port)
@@ -197,7 +200,7 @@ class Link(threading.Thread):
                 raise ConnectionLost("refused")
             if self._subscriptions:
                 client.subscribe([(filter_, 1) for filter_ in self._subscriptions])
-            self.connected = True
+            self.connected, self.away = True, None
             log.info("connected to broker", host=self._broker.host, port=self._broker.port, generation=generation)
             crash.at("mqtt.connected")
             self._handler.on_connected(connection)
