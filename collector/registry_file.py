@@ -7,6 +7,7 @@ remembered in the collector's own folder, so that a restart neither forgets nor 
 import datetime as dt
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,7 @@ class RegistryFile:
         self._path, self._targets, self._memory_file, self._store = path, targets, memory, store
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
+        self._followers: list[Callable[[Registry], None]] = []
         self.problems: list[BadCell] = []
         self._memory = self._remembered()
         self._registry = Registry(self._memory.rows, targets)
@@ -46,6 +48,11 @@ class RegistryFile:
 
     def current(self) -> Registry:
         return self._registry
+
+    def follow(self, call: Callable[[Registry], None]) -> None:
+        """Calls with the registry in force, and with each one that comes into force later."""
+        self._followers.append(call)
+        call(self._registry)
 
     def _now(self) -> tuple[int, int] | None:
         try:
@@ -76,6 +83,8 @@ class RegistryFile:
                 return False
             self.problems, self._registry = [], registry
             log.info("registry read", file=str(self._path))
+            for call in self._followers:
+                call(registry)
             return True
 
     def _refuse_renaming(self, registry: Registry) -> None:

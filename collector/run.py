@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from collector.alerts.channels import warn_of_unheard
 from collector.alerts.wiring import Alerts
 from collector.assess import Rules
 from collector.commands import Commands
@@ -104,6 +105,7 @@ def run(settings: CollectorSettings) -> int:
         commands=commands,
     )
     alerts = Alerts.of(settings, store, lines, completeness, metrics)
+    registry.follow(partial(warn_of_unheard, alerts.desk.telling.channels))
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
         alerts=alerts.desk,

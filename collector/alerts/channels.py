@@ -1,7 +1,8 @@
 """Who is told, and how: `urls_file`, a list of addresses as apprise takes them, each with what it wants to hear of."""
 
+import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,11 @@ from msgspec import Meta, Struct
 from collector.alerts.alert import areas_of, same_name
 from collector.texts import Language, Texts
 from xomnet.broker import check_private
-from xomnet.registry import LineRow
+from xomnet.log import Log
+from xomnet.registry import LineRow, Registry
 from xomnet.settings import SettingsError, load
+
+log = Log("collector.alerts")
 
 
 class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +43,27 @@ class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """True where a line concerns it."""
         here = not self.areas or any(same_name(given, area) for given in self.areas for area in areas_of(row.area))
         return here and (not self.isps or any(same_name(given, row.isp) for given in self.isps))
+
+
+def unheard(channels: Iterable[Channel], registry: Registry, now: dt.datetime) -> list[tuple[Channel, str]]:
+    """What channels name that no line has, now or from a later day on: a word that is mistyped, or out of date."""
+    today = now.astimezone(registry.zone).date()
+    rows = [*registry.current(now), *(row for row in registry.rows() if row.from_ > today)]
+    isps = {row.isp for row in rows}
+    areas = {area for row in rows for area in areas_of(row.area)}
+    return [
+        (channel, name)
+        for channel in channels
+        for given, known in ((channel.areas, areas), (channel.isps, isps))
+        for name in given
+        if not any(same_name(name, one) for one in known)
+    ]
+
+
+def warn_of_unheard(channels: Iterable[Channel], registry: Registry) -> None:
+    """Says it in the log: such a channel stays silent, which nobody notices."""
+    for channel, name in unheard(channels, registry, dt.datetime.now(dt.UTC)):
+        log.warning("a channel names what no line of the registry has", channel=channel.label, name=name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,8 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
     mailbox.closed = True  # the first try fails; what waits goes over a restart
     with collector(made(tmp_path, "collector"), mosquitto, mailbox, hook) as running:
         until(lambda: running.health()["broker"] == "ok", "the collector is connected")
+        unheard = 'a channel names what no line of the registry has" channel=elsewhere name="Nam Định/Ý Yên"'
+        assert running.output().count(unheard) == 1
         sender = Sender(mosquitto.port)
         measure(sender, 162, range(400, 72, -6), 1)
         measure(sender, 42, range(71, 0, -3), 1000)
@@ -213,6 +215,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         assert "thay bộ định tuyến" in run(running, "maintenance", "list")[1]
 
         target(running, 30)
+        until(lambda: running.output().count(unheard) == 3, "said at each start, and when the registry is read anew")
         until(lambda: len(hook.posted) == 2, "the end is told")
         until(lambda: len(mailbox.mails) == 2, "by mail, too")
         assert hook.posted[1]["title"].startswith("● WELL AGAIN · Xóm 5, Hải Minh")

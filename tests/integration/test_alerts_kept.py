@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from collector.alerts.alert import Book, Rules
 from collector.alerts.book import AlertBook
-from collector.alerts.channels import Channel, Telling, load_channels
+from collector.alerts.channels import Channel, Telling, load_channels, unheard
 from collector.alerts.courier import Courier
 from collector.alerts.desk import MOST_LOOKED_AT, Desk
 from collector.alerts.outbox import MOST, Message
@@ -27,9 +27,9 @@ from collector.services import Services
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
 from collector.wrong_tokens import MOST_WRONG
-from tests.hamlets import province
+from tests.hamlets import TARGETS, province
 from xomnet.broker import SecretError
-from xomnet.registry import LineRow
+from xomnet.registry import LineRow, Registry
 from xomnet.settings import SettingsError
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
@@ -168,6 +168,18 @@ def test_an_area_is_meant_however_a_computer_writes_it() -> None:
         assert Channel(url="json://x", areas=(given,)).wants(row)
     assert not Channel(url="json://x", areas=("Hải Hậu",)).wants(row)
     assert not Channel(url="json://x", areas=("Nam Định",), isps=("VNPT",)).wants(row)
+
+
+def test_a_name_that_no_line_has_is_found_also_where_one_had_it_or_will_have_it() -> None:
+    def row(area: str, isp: str, from_: str) -> LineRow:
+        return LineRow("nd-a", "4g", "mobile", "Xóm 5", area, isp, dt.date.fromisoformat(from_))
+
+    rows = [row("Nam Định/Hải Hậu", "Viettel", "2026-01-01"), row("Ninh Bình/Hải Hậu", "Viettel", "2026-11-01"),
+            row("Ninh Bình/Hải Hậu", "VNPT", "2026-12-01")]  # fmt: skip
+    decomposed = unicodedata.normalize("NFD", "Ninh Bình/Hải Hậu/")
+    channel = Channel(url="json://x", areas=("Nam Định", "Ninh Bình", decomposed), isps=("Viettel", "VNPT", "Vietel"))
+    found = unheard([CHANNEL, channel], Registry(rows, TARGETS), NOW)
+    assert found == [(channel, "Nam Định"), (channel, "Vietel")]
 
 
 def test_addresses_that_others_can_read_are_refused(tmp_path: Path) -> None:
