@@ -25,6 +25,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from bench.runs import write
 from tests.backlog import Agent, row
 from tests.deployment import DATABASE, Collector, Unit, made, plain, until
+from tests.influx import influx_v2
 from tests.sender import result
 from tests.services import InfluxV2, Mosquitto
 
@@ -52,7 +53,7 @@ def _services() -> Iterator[tuple[Path, Mosquitto, InfluxV2]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         broker = Mosquitto(made(folder, "broker"), log="error")
-        influx = stack.enter_context(InfluxV2(made(folder, "influx")))
+        influx = stack.enter_context(influx_v2(made(folder, "influx")))
         influx.create(DATABASE)
         yield folder, stack.enter_context(broker), influx
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import services
+from tests.influx import influx_v2 as new_influx_v2
 from tests.services import Authority, Influx, InfluxV2, Mosquitto
 
 
@@ -33,22 +34,22 @@ def mosquitto_tls(tmp_path: Path, authority: Authority) -> Iterator[Mosquitto]:
 
 @pytest.fixture(scope="session")
 def influx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influx]:
-    """InfluxDB 1.6.7 for the run: each test creates a database of its own."""
-    with Influx(tmp_path_factory.mktemp("influx")) as server:
+    """InfluxDB for the run: each test creates a database of its own."""
+    with new_influx_v2(tmp_path_factory.mktemp("influx")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def influx_v2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxV2]:
     """InfluxDB with `/api/v2/write` for the run: each test creates a database of its own."""
-    with InfluxV2(tmp_path_factory.mktemp("influx-v2")) as server:
+    with new_influx_v2(tmp_path_factory.mktemp("influx-v2")) as server:
         yield server
 
 
 @pytest.fixture
 def own_influx_v2(tmp_path: Path) -> Iterator[InfluxV2]:
     """InfluxDB with `/api/v2/write` that a test may kill."""
-    with InfluxV2(_folder(tmp_path, "own-influx-v2")) as server:
+    with new_influx_v2(_folder(tmp_path, "own-influx-v2")) as server:
         yield server
 
 

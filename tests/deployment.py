@@ -29,7 +29,7 @@ class Collector(Process):
         store: dict[str, Any] = {"kind": "sqlite", "path": "store.db"}
         if influx is not None:
             token = folder / "token"
-            token.write_text("user:pass")
+            token.write_text(influx.token)
             token.chmod(0o600)
             store = {"kind": "influx", "url": influx.url, "bucket": DATABASE, "token_file": "token"}
         settings = {

@@ -234,10 +234,16 @@ def _with_certificates(folder: Path, authority: Authority) -> list[str]:
 
 
 class Influx(Process):
-    """Debian's influxd 1.6.7: `/write` and `/query`, no `/api/v2/write`."""
+    """Debian's influxd 1.6.7: `/write` and `/query`, no `/api/v2/write`. Or what is at `path`: see tests.influx."""
 
-    def __init__(self, folder: Path) -> None:
+    token = "any"
+
+    def __init__(self, folder: Path, path: str | None = None) -> None:
         port = free_port()
+        super().__init__(folder, [path or program("influxd"), *self._arguments(folder, port)], port)
+
+    @staticmethod
+    def _arguments(folder: Path, port: int) -> list[str]:
         (folder / "influxdb.conf").write_text(
             f"""\
 reporting-disabled = true
@@ -255,7 +261,7 @@ bind-address = "127.0.0.1:{free_port()}"
   log-enabled = false
 """
         )
-        super().__init__(folder, [program("influxd"), "run", "-config", "influxdb.conf"], port)
+        return ["run", "-config", "influxdb.conf"]
 
     @property
     def url(self) -> str:
@@ -276,7 +282,9 @@ bind-address = "127.0.0.1:{free_port()}"
     def _request(self, path: str, parameters: dict[str, str], body: str) -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request("POST", f"{path}?{urlencode(parameters)}", body.encode())
+            connection.request(
+                "POST", f"{path}?{urlencode(parameters)}", body.encode(), {"Authorization": f"Token {self.token}"}
+            )
             answer = connection.getresponse()
             text = answer.read().decode()
         finally:
@@ -329,23 +337,28 @@ listen 127.0.0.1:{port};
 
 
 class InfluxV2(Influx):
-    """influxd behind nginx, which gives it the `/api/v2/write` of InfluxDB 1.8 and later. Killing it leaves nginx."""
+    """influxd behind nginx, which counts the requests and gives 1.6.7 the `/api/v2/write` of InfluxDB 1.8 and later.
+    Killing it leaves nginx.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(_made(folder / "influxd"))
+    def __init__(self, folder: Path, path: str | None = None) -> None:
+        super().__init__(_made(folder / "influxd"), path)
+        inside = self._mapped() if path is None else f"location / {{ proxy_pass http://127.0.0.1:{self.port}; }}"
         self.front = Nginx(
             _made(folder / "nginx"),
-            f"""\
-client_max_body_size 25m;
+            f"client_max_body_size 25m;\n{inside}",
+            "map $arg_precision $precision { ns n; us u; default $arg_precision; }",
+        )
+
+    def _mapped(self) -> str:
+        return f"""\
 location = /api/v2/write {{
     proxy_pass http://127.0.0.1:{self.port}/write?db=$arg_bucket&precision=$precision;
 }}
 location = /query {{
     proxy_pass http://127.0.0.1:{self.port};
 }}
-""",
-            "map $arg_precision $precision { ns n; us u; default $arg_precision; }",
-        )
+"""
 
     @property
     def url(self) -> str:

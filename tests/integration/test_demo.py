@@ -83,7 +83,7 @@ def test_it_ends_by_itself_and_works_without_mosquitto(tmp_path: Path) -> None:
 def test_it_stores_in_a_real_influxdb_when_asked(tmp_path: Path, influx_v2: InfluxV2) -> None:
     influx_v2.create("demo")
     port = free_port()
-    where = ("--influx-url", influx_v2.url, "--influx-token", "user:pass", "--influx-bucket", "demo")
+    where = ("--influx-url", influx_v2.url, "--influx-token", influx_v2.token, "--influx-bucket", "demo")
     demo = start(tmp_path / "demo", port, "--for", "30", *where)
     until(lambda: sum(line["samples"] for line in lines(port)) >= 4, "tests are judged from InfluxDB", 40)
     family = psutil.Process(demo.pid).children(recursive=True)
