@@ -1,6 +1,5 @@
 """What the collector has answered to this process."""
 
-import datetime as dt
 import time
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -20,10 +19,8 @@ class Heard:
     rejection: str | None = None
     """Why the last rejected one was."""
     rejected_seq: int = 0
-    at: dt.datetime | None = None
-    """When the collector wrote its last answer, by its own clock."""
-    at_s: float = 0.0
-    """The same by time.monotonic() here."""
+    at_s: float | None = None
+    """time.monotonic() of the last answer."""
 
     def after(self, ack: Ack, spool: UUID) -> "Heard":
         """With one more answer; pure but for the time."""
@@ -37,6 +34,5 @@ class Heard:
             newest_seq=max([before.newest_seq, *stored, *(one.seq for one in rejected)]),
             rejection=ack.rejected[-1].reason if ack.rejected else self.rejection,
             rejected_seq=rejected[-1].seq if rejected else before.rejected_seq,
-            at=ack.time,
             at_s=time.monotonic(),
         )
