@@ -21,6 +21,7 @@ from collector.web.errors import RequestError, not_judged_yet, unknown_line
 from collector.web.line_page import History, line_page
 from collector.web.overview import overview
 from collector.web.reads import StoreReads
+from collector.web.refusals import refusals
 from collector.web.standing import standing
 from xomnet import __version__
 from xomnet.states import LOOKS
@@ -100,7 +101,7 @@ class Pages:
         said = await run_in_threadpool(standing, self._services.alerts, status, may_change, t, now)
         return _page(
             request, "line.html", t, refresh_s=10 if hours <= 24 else 60, page=content, standing=said,
-            may_change=may_change,
+            may_change=may_change, refusals=refusals(t),
         )  # fmt: skip
 
     def _status(self, line: LineId, now: dt.datetime) -> LineStatus:

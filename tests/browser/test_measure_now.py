@@ -54,9 +54,12 @@ def test_an_operator_has_a_line_measured_and_reads_why_not(tmp_path: Path) -> No
         unit.refuses = True
         press(TOKEN)
         browser.until(f"{SAID} === 'no bytes are left'")
+        browser.open(f"{site.url}/lines/{line.agent}/{line.line}?lang=vi")
+        press(TOKEN)
+        browser.until(f"{SAID} === 'Dung lượng của tháng trên đường truyền này sẽ không đủ.'")
         browser.run("document.querySelector('#measure').close(); window.stays = true")
         unit.refuses = False
         press(TOKEN)
         browser.until("window.stays === undefined && document.readyState === 'complete'")
-        assert [(one.name, one.line, one.asked) for one in unit.heard] == [("measure", line.line, "operator")] * 2
+        assert [(one.name, one.line, one.asked) for one in unit.heard] == [("measure", line.line, "operator")] * 3
     site.stop()

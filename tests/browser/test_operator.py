@@ -34,7 +34,7 @@ def test_a_trouble_is_taken_on_and_the_token_is_asked_for_once(tmp_path: Path) -
             assert press(browser, "acknowledge", wrong) == ""
             shown(browser, "operator-acknowledge", *DESKTOP)
             browser.run("document.querySelector('#acknowledge [value=send]').click()")
-            browser.until("document.querySelector('#acknowledge .said').textContent.includes('token')")
+            browser.until("document.querySelector('#acknowledge .said').textContent.includes('mã không đúng')")
             browser.run(f"document.querySelector('#acknowledge [name=token]').value = '{TOKEN}'")
             browser.run("document.querySelector('#acknowledge [value=send]').click()")
             browser.until("document.querySelector('.acts .standing')?.textContent.includes('Lan đã nhận xử lý')")

@@ -4,6 +4,7 @@
   const place = document.getElementById("operator");
   if (!place) return;
   const { agent, line } = place.dataset;
+  const said = JSON.parse(place.dataset.said);
   const kept = { token: sessionStorage, by: localStorage };
   document.body.classList.add("acts");
 
@@ -19,11 +20,13 @@
   async function send(dialog, form) {
     const [path, body] = requests[dialog.id](form.elements);
     const headers = { "Authorization": `Bearer ${form.elements.token.value}`, "Content-Type": "application/json" };
-    const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(75000) });
+    const asking = { method: "POST", headers, body: JSON.stringify(body), signal: AbortSignal.timeout(75000) };
+    const answer = await fetch(path, asking).catch(() => { throw new Error(said.unreachable); });
     if (!answer.ok) {
       const { error } = await answer.json().catch(() => ({ error: { what: `${answer.status} ${answer.statusText}` } }));
       if (answer.status === 401) sessionStorage.removeItem("token");
-      throw new Error([error.what, error.allowed].filter(Boolean).join(" · "));
+      const words = [error.what, error.allowed].filter(Boolean).join(" · ");
+      throw new Error(said[`${dialog.id} ${answer.status}`] ?? said[answer.status] ?? words);
     }
     for (const [name, storage] of Object.entries(kept)) if (form.elements[name]) storage.setItem(name, form.elements[name].value);
     if (dialog.id === "measure") expectDone(await answer.json(), form);
@@ -31,7 +34,8 @@
 
   function expectDone({ outcome, detail, reply }, form) {
     if (reply?.ok) return;
-    throw new Error(outcome === "waiting" ? form.dataset.late : reply?.detail ?? detail ?? outcome);
+    if (outcome === "waiting") throw new Error(form.dataset.late);
+    throw new Error(said[reply?.error ?? outcome] ?? reply?.detail ?? detail ?? outcome);
   }
 
   document.addEventListener("click", (event) => {
