@@ -78,6 +78,14 @@ class PrecheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     defer_times: Annotated[int, Meta(ge=0, le=20)] = 5
 
 
+class StatusPageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a technician on site looks at. It has no login: beyond this machine whoever reaches the port may read it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8421
+    """0: no page."""
+
+
 class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agent: Name
     state_dir: Path
@@ -91,6 +99,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     clock: ClockSettings = ClockSettings()
     spool: SpoolSettings = SpoolSettings()
     precheck: PrecheckSettings = PrecheckSettings()
+    status_page: StatusPageSettings = StatusPageSettings()
     timezone: ZoneInfo = ZoneInfo(PROVINCE_TIME)
     log_level: Level = "info"
 

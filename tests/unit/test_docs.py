@@ -97,7 +97,7 @@ def shown(default: Any) -> str | None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("settings", [AgentSettings, CollectorSettings])
 def test_every_key_of_the_settings_has_a_row_with_its_default(settings: type, language: str) -> None:
-    text = of_operator(language)
+    text = of_operator(language) + guide("technician", language)
     wrong = []
     for key, default in keys(mi.type_info(settings)):
         default_shown = shown(default)

@@ -14,7 +14,7 @@ from xomnet.cli.measure import measure
 from xomnet.cli.measure_server import measure_server
 from xomnet.cli.pki import pki
 from xomnet.cli.registry import check
-from xomnet.cli.report import report
+from xomnet.cli.report import Language, report
 from xomnet.cli.upkeep import ack, maintenance
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.add_typer(pki, name="pki")
 registry.command("check")(check)
 
 Config = Annotated[Path, typer.Option(help="The settings file (YAML).", exists=True, dir_okay=False, resolve_path=True)]
+Lang = Annotated[Language | None, typer.Option(help="The language.", show_default="the system's, else Vietnamese")]
 
 
 @agent.command("run")
@@ -50,6 +51,41 @@ def run_agent(config: Config = Path("/etc/xomnet/agent.yaml")) -> None:
     Example: xomnet agent run --config /etc/xomnet/agent.yaml
     """
     _become("agent", "--config", str(config))
+
+
+@agent.command("check")
+def check_agent(
+    config: Config = Path("/etc/xomnet/agent.yaml"),
+    no_test: Annotated[bool, typer.Option("--no-test", help="Without a download test of each line.")] = False,
+    lang: Lang = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
+) -> None:
+    """Is this unit ready to measure? Power, clock, ports, modem, broker, collector, servers; then a test of each line.
+
+    The service may run or not. A test takes up to 40 MB of a metered line, 200 MB of another, from its budget.
+
+    Exit status: 0 ready, 1 something to fix, 2 the settings are wrong.
+
+    Example: sudo xomnet agent check
+    """
+    flags = [name for name, given in (("--json", as_json), ("--no-test", no_test)) if given]
+    _become("agent.check", "--config", str(config), *flags, *(() if lang is None else ("--lang", lang.value)))
+
+
+@agent.command("status")
+def status_of_agent(
+    config: Config = Path("/etc/xomnet/agent.yaml"),
+    lang: Lang = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
+) -> None:
+    """What the running service knows: since when, connected, results that wait, the last test and the next.
+
+    Exit status: 0 it runs, 1 it does not answer, 2 the settings are wrong.
+
+    Example: sudo xomnet agent status --json
+    """
+    flags = ["--json"] if as_json else []
+    _become("agent.status_command", "--config", str(config), *flags, *(() if lang is None else ("--lang", lang.value)))
 
 
 @collector.command("run")

@@ -1,0 +1,112 @@
+"""From this unit to the collector's answer: a round trip now, or what the running service knows of the last one."""
+
+import time
+from collections.abc import Callable
+
+from agent.check.finding import Finding, Said, fail, ok, say, skip, warn
+from agent.check.service import Service
+from agent.status import Status
+from agent.tester import Refused
+
+CONNECT_S, ANSWER_S, RESULT_S = 15.0, 20.0, 10.0
+LOOK_S = 0.1
+STARTING_S = 120.0
+LATE_S = 900.0
+"""Without an answer: three of the usual pauses between two results."""
+REGISTRY = say("the operator: rows of this unit in the registry (lines.csv), from not later than today")
+COLLECTOR = say("tell the operator: is the collector running, can it write? nothing is lost meanwhile")
+NOBODY, FORBIDDEN = "No matching subscribers", "Not authorized"
+
+
+def round_trip(service: Service) -> Finding:
+    """One result to the collector and its answer. Raises ServiceSilent."""
+    if not _until(lambda: service.status().connected, CONNECT_S):
+        return not_connected(service.status())
+    before = service.status()
+    start = time.monotonic()
+    try:
+        service.report()
+    except Refused as refused:
+        return fail(
+            "collector", say("the service is busy: {reason}", reason=str(refused)), say("try again in a minute")
+        )
+    _until(lambda: service.status().answered > before.answered, ANSWER_S)
+    return answered(before, service.status(), time.monotonic() - start)
+
+
+def answered(before: Status, after: Status, took_s: float) -> Finding:
+    """What came of it; pure."""
+    if after.rejected > before.rejected:
+        return rejected(after)
+    if after.stored > before.stored:
+        return ok("collector", say("acknowledged in {n} s", n=round(took_s, 1)), *_waiting(after))
+    return _unanswered(after)
+
+
+def known(status: Status) -> Finding:
+    """The same from what the service knows, without asking for anything; pure."""
+    if not status.connected:
+        return not_connected(status)
+    if status.last_ack_age_s is None or status.last_ack_age_s > LATE_S:
+        if status.last_ack_age_s is None and status.up_s < STARTING_S:
+            return skip("collector", say("just started"), *_waiting(status))
+        return _unanswered(status)
+    if status.rejected and not status.stored:
+        return rejected(status)
+    return ok("collector", say("acknowledged {n} s ago", n=round(status.last_ack_age_s)), *_waiting(status))
+
+
+def not_connected(status: Status) -> Finding:
+    """The broker's or the network's word for it."""
+    why = (say("{reason}", reason=status.away),) if status.away else ()
+    return fail(
+        "collector", (say("not connected to the broker"), *why), say("the row of the broker first; then its log")
+    )
+
+
+def rejected(status: Status) -> Finding:
+    """By the collector."""
+    reason = status.rejection or "?"
+    remedy = REGISTRY if reason.startswith("unknown_") else say("the technician's guide: why a result was rejected")
+    return fail("collector", say("refuses the result: {reason}", reason=reason), remedy)
+
+
+def of_result(service: Service, seq: int) -> Finding | None:
+    """Waits until this one is answered; a row where the collector refused it. Raises ServiceSilent."""
+    _until(lambda: service.status().newest_seq >= seq, RESULT_S)
+    status = service.status()
+    return rejected(status) if status.rejected_seq == seq else None
+
+
+def _unanswered(status: Status) -> Finding:
+    if status.refusal == NOBODY:
+        nobody = say("no collector listens at this broker")
+        return fail("collector", (nobody, *_waiting(status)), COLLECTOR)
+    if status.refusal == FORBIDDEN:
+        return fail(
+            "collector",
+            say("the broker lets this unit publish nothing"),
+            say("the name in the certificate must be agent in agent.yaml; else the operator: the broker's rules"),
+        )
+    if not status.clock_known:
+        waits = say("results wait for the clock")
+        return warn(
+            "collector", (waits, *_waiting(status)), say("the clock first; after some minutes they go all the same")
+        )
+    return fail("collector", (say("no answer"), *_waiting(status)), COLLECTOR)
+
+
+def _waiting(status: Status) -> tuple[Said, ...]:
+    """A few on their way are nothing to tell."""
+    if status.waiting is None:
+        return (say("the spool can't be read"),)
+    return (say("{n} results wait", n=status.waiting),) if status.waiting > 20 else ()
+
+
+def _until(holds: Callable[[], bool], limit_s: float) -> bool:
+    end = time.monotonic() + limit_s
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(LOOK_S)
+    return True

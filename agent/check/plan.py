@@ -1,0 +1,143 @@
+"""Which checks there are, in which order, and how long each may take."""
+
+import platform
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from agent.budget import LedgerError
+from agent.check import broker, delivery, download, machine, port, servers
+from agent.check.finding import Finding, fail, say, skip
+from agent.check.service import Service, ServiceSilent
+from agent.clock import read_clock
+from agent.health import THERMAL, THROTTLED, temperature, throttled
+from agent.only_one import AlreadyRunning
+from agent.settings import AgentSettings, LineSettings
+from agent.spool import SpoolError
+from agent.status import Status
+from xomnet.targets import Targets
+
+QUICK_S, PORT_S, BROKER_S, TRIP_S, TEST_S = 10.0, 30.0, 30.0, 120.0, 300.0
+MODEL = Path("/proc/device-tree/model")
+OS_RELEASE = Path("/etc/os-release")
+
+Check = Callable[[], Finding | Sequence[Finding] | None]
+CANT_WORK = (ServiceSilent, AlreadyRunning, SpoolError, LedgerError)
+
+
+def limited(name: str, check: Check, limit_s: float) -> list[Finding]:
+    """What a check gives. One that takes too long, or crashes, is a red row; the others go on."""
+    given: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            found = check()
+        except CANT_WORK as error:
+            restart = say("systemctl restart xomnet-agent; its log: journalctl -u xomnet-agent")
+            found = fail(name, say("{reason}", reason=str(error)), restart)
+        except Exception as error:  # noqa: BLE001  # whatever it is: a row, and the next check
+            defect = say("the check failed: {kind}: {reason}", kind=type(error).__name__, reason=str(error)[:200])
+            found = fail(name, defect, say("a defect of xomnet: report this line"))
+        given.put([] if found is None else [found] if isinstance(found, Finding) else list(found))
+
+    threading.Thread(target=run, name=f"check-{name}", daemon=True).start()
+    try:
+        return given.get(timeout=limit_s)
+    except queue.Empty:
+        return [fail(name, say("no result within {n} s", n=limit_s), say("try again; then report this line"))]
+
+
+class Plan:
+    """All checks of a unit with these settings; rows come one by one."""
+
+    def __init__(self, settings: AgentSettings, targets: Targets) -> None:
+        self._settings, self._targets = settings, targets
+        self._down: set[str] = set()
+        """Lines that can't be used."""
+
+    def here(self) -> Iterator[Finding]:
+        """The unit, its ports and modems, the broker."""
+        settings = self._settings
+        yield from limited("power", lambda: machine.power(throttled(THROTTLED), temperature(THERMAL)), QUICK_S)
+        now = read_clock(settings.clock.assume_synced)
+        yield from limited("clock", lambda: machine.clock(now, settings.clock.hold_s), QUICK_S)
+        yield from limited("disk", lambda: machine.disk(settings), QUICK_S)
+        for line in settings.lines:
+            found = limited(line.interface or line.line, self._ports(line), PORT_S)
+            if any(one.mark == "fail" for one in found):
+                self._down.add(line.line)
+            yield from found
+        yield from limited("broker", lambda: broker.broker(settings.broker, settings.agent), BROKER_S)
+
+    def collector(self, service: Service) -> Iterator[Finding]:
+        """A round trip to the collector."""
+        yield from limited("collector", lambda: delivery.round_trip(service), TRIP_S)
+
+    def servers(self) -> Iterator[Finding]:
+        """The measurement servers of each line that can be used."""
+        for line in self._settings.lines:
+            if line.line not in self._down:
+                yield from limited(f"server {line.line}", self._servers(line), QUICK_S * 3)
+
+    def tests(self, service: Service) -> Iterator[Finding]:
+        """A real test of each line that can be used."""
+        for line in self._settings.lines:
+            if line.line in self._down:
+                yield skip(line.line, say("not tested: {name} is not ready", name=line.interface or line.line))
+            else:
+                yield from limited(line.line, self._test(service, line), TEST_S)
+
+    def _ports(self, line: LineSettings) -> Check:
+        return lambda: port.ports(line, self.target_mbps(line), model())
+
+    def _test(self, service: Service, line: LineSettings) -> Check:
+        return lambda: download.test(service, line, self.target_mbps(line))
+
+    def _servers(self, line: LineSettings) -> Check:
+        addresses = line.servers or self._settings.servers
+
+        def check() -> list[Finding]:
+            named = servers.names(line, addresses)
+            if named is not None and named.mark == "fail":
+                self._down.add(line.line)
+                return [named]
+            answer = servers.server(line, addresses)
+            if answer.mark == "fail":
+                self._down.add(line.line)
+            return [answer] if named is None else [named, answer]
+
+        return check
+
+    def target_mbps(self, line: LineSettings) -> float:
+        """As the line's settings or the province say today."""
+        today = datetime.now(self._settings.timezone).date()
+        return line.target_mbps or self._targets.down_mbps(line.access, today)
+
+
+def without_tests(plan: Plan, status: Status) -> list[Finding]:
+    """For the page of the running service: nothing is sent or measured."""
+    found = list(plan.here())
+    return [*found, delivery.known(status), *plan.servers()]
+
+
+def model() -> str:
+    """Of the board; empty where the machine does not say."""
+    try:
+        return MODEL.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def about_machine() -> str:
+    """Board, system, architecture."""
+    try:
+        system = next(
+            line.partition("=")[2].strip('"')
+            for line in OS_RELEASE.read_text(encoding="utf-8").splitlines()
+            if line.startswith("PRETTY_NAME=")
+        )
+    except (OSError, StopIteration):
+        system = platform.system()
+    return ", ".join(filter(None, (model(), system, platform.machine())))

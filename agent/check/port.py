@@ -1,0 +1,176 @@
+"""A line's way out of the machine: its modem, its port, its address, its gateway."""
+
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from agent import modem
+from agent.check.finding import Finding, Said, fail, ok, say, skip, warn
+from agent.interface import SYS, InterfaceState, read_interface
+from agent.latency import Anchor, probe
+from agent.modem import Modem, ModemSilent
+from agent.settings import LatencySettings, LineSettings
+from xomnet.radio import Radio
+
+ROUTES = Path("/proc/net/route")
+GATEWAY = 0x2
+LOOK = LatencySettings(echoes=3, interval_ms=50, timeout_ms=500)
+CEILINGS_MBPS = {"Raspberry Pi 3 Model B Plus": 224.0, "Raspberry Pi 3 Model B": 94.0, "Raspberry Pi 2": 94.0}
+"""What a port that says more can carry: that of a Pi 3B+ hangs on USB 2 (method.md)."""
+WORKING = {"registered", "connecting", "connected"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A default route; a point-to-point one has no gateway."""
+
+    gateway: str | None
+
+
+def ports(line: LineSettings, target_mbps: float, model: str) -> list[Finding]:
+    """What is between this machine and the line; the modem first, which explains why its port is down."""
+    if line.interface is None:
+        unchecked = say("no interface is named: port, Wi-Fi and other traffic go unchecked")
+        return [warn(line.line, unchecked, say("write interface: at the line in agent.yaml"))]
+    radio: list[Finding] = []
+    if line.access == "mobile" or line.modem is not None:
+        seen = signal(line)
+        if seen.mark == "fail":
+            return [Finding(line.interface, seen.mark, seen.found, seen.remedy)]
+        radio.append(seen)
+    return [port(line, target_mbps, model), *radio]
+
+
+def port(line: LineSettings, target_mbps: float, model: str, sys: Path = SYS) -> Finding:
+    """Speed and duplex against the target, the address, whether the gateway answers."""
+    name = line.interface or ""
+    state = read_interface(name, sys)
+    if state is None:
+        plug = say("plug it in; ip link lists what is there")
+        return fail(name, say("there is no interface {name}", name=name), plug)
+    if not state.up:
+        return _down(name, _text(sys / name / "carrier"))
+    addresses = own_addresses(name)
+    if not addresses:
+        return fail(name, say("up, but no address"), _dhcp(name))
+    speed = _speed(state, _text(sys / name / "duplex"))
+    where = say("{address}", address=addresses[0])
+    ceiling = min(state.link_mbps or 1e6, *[mbps for prefix, mbps in CEILINGS_MBPS.items() if prefix in model][:1], 1e6)
+    if state.wireless:
+        return fail(name, (say("Wi-Fi"), where), say("use the cable: a line measured over Wi-Fi never gets a figure"))
+    if ceiling < target_mbps:
+        slow = say("it carries {n} Mb/s at most, the target is {target}", n=ceiling, target=target_mbps)
+        return fail(name, (*speed, slow), say("a cable with all 8 wires, a gigabit port behind it, a Pi 4 or 5"))
+    answer, silent = _gateway(name, line)
+    if any(said.english.endswith("half duplex") for said in speed):
+        return warn(name, (*speed, where, answer), say("another cable; both ends of it on automatic"))
+    return warn(name, (*speed, where, answer), silent) if silent else ok(name, *speed, where, answer)
+
+
+def _down(name: str, carrier: str) -> Finding:
+    if carrier == "0":
+        words = say("no signal at the port")
+        return fail(name, words, say("the cable at both ends; is the modem, ONT or switch behind it on?"))
+    return fail(name, say("switched off"), say("sudo ip link set {name} up; nmcli device connect {name}", name=name))
+
+
+def _dhcp(name: str) -> Said:
+    return say("does the router give one (DHCP)? nmcli device show {name}", name=name)
+
+
+def _speed(state: InterfaceState, duplex: str) -> tuple[Said, ...]:
+    if state.link_mbps is None:
+        return (say("up"),)
+    if duplex == "half":
+        return (say("{n} Mb/s half duplex", n=state.link_mbps),)
+    if duplex == "full":
+        return (say("{n} Mb/s full duplex", n=state.link_mbps),)
+    return (say("{n} Mb/s", n=state.link_mbps),)
+
+
+def _gateway(name: str, line: LineSettings) -> tuple[Said, Said | None]:
+    """What was found, and what to do where that is not good."""
+    route = default_route(_text(ROUTES), name)
+    if route is None:
+        return say("no default route"), _dhcp(name)
+    if route.gateway is None:
+        return say("no gateway needed"), None
+    found = probe((Anchor(route.gateway),), name, LOOK)
+    if found.rtt_p50_ms is not None:
+        return say("gateway answers in {n} ms", n=round(found.rtt_p50_ms, 1)), None
+    quiet = say("gateway {address} does not answer", address=route.gateway)
+    if line.access == "mobile":  # few operators' do
+        return quiet, None
+    return quiet, say("some answer no ping; if the server below fails too: restart the router")
+
+
+def own_addresses(name: str) -> list[str]:
+    """Those that lead beyond the cable, IPv4 first."""
+    found = psutil.net_if_addrs().get(name, [])
+    four = [one.address for one in found if one.family == socket.AF_INET and not one.address.startswith("169.254.")]
+    six = [one.address for one in found if one.family == socket.AF_INET6 and not one.address.startswith("fe80")]
+    return four + six
+
+
+def default_route(text: str, name: str) -> Route | None:
+    """Of /proc/net/route, the one of this interface; the first, where there are several."""
+    for line in text.splitlines()[1:]:
+        interface, destination, gateway, flags, *_ = line.split()
+        if interface == name and destination == "00000000":
+            address = socket.inet_ntoa(struct.pack("=L", int(gateway, 16)))
+            return Route(address if int(flags, 16) & GATEWAY else None)
+    return None
+
+
+def signal(line: LineSettings) -> Finding:
+    """What ModemManager says of the line's modem."""
+    name = f"signal {line.line}"
+    try:
+        found = modem.ask(line.interface, line.modem)
+    except ModemSilent as error:
+        install = say("apt install modemmanager; systemctl status ModemManager")
+        return warn(name, say("the modem can't be asked: {reason}", reason=str(error)), install)
+    if found is None:
+        words = say("ModemManager knows no modem of {name}", name=line.interface or "")
+        return warn(name, words, say("a stick that is a router of its own tells nothing: normal; else plug it in anew"))
+    return of_modem(name, found)
+
+
+def of_modem(name: str, found: Modem) -> Finding:
+    """Pure."""
+    number = re.sub(r".*/", "", found.path) or "any"
+    if found.state == "locked":
+        sim = say("sudo mmcli -i {n} --pin=PIN; or take the PIN off the SIM in a phone", n=number)
+        return fail(name, say("modem seen, SIM locked ({reason})", reason=found.reason or "?"), sim)
+    if found.state == "failed":
+        seat = say("SIM in its slot, the right way round, paid for? then plug the modem in anew")
+        return fail(name, say("modem failed: {reason}", reason=found.reason or "?"), seat)
+    if found.state == "disabled":
+        return fail(name, say("modem switched off"), say("sudo mmcli -m {n} --enable; nmcli radio wwan on", n=number))
+    if found.state not in WORKING:
+        aerial = say("aerial, place, SIM paid for? mmcli -m {n}", n=number)
+        return fail(name, say("no mobile network ({state})", state=found.state), aerial)
+    words = radio_words(found.radio)
+    if modem.weak(found.radio):
+        return warn(name, (say("weak signal"), *words), say("another place or an aerial outside, away from metal"))
+    return ok(name, *words) if words else skip(name, say("connected, without figures of the signal"))
+
+
+def radio_words(radio: Radio) -> tuple[Said, ...]:
+    """Operator, network, power."""
+    who = " ".join([*([radio.operator] if radio.operator else []), *radio.technologies])
+    words = [say("{text}", text=who)] if who else []
+    words += [say("RSRP {n} dBm", n=radio.rsrp_dbm)] if radio.rsrp_dbm is not None else []
+    words += [say("SINR {n} dB", n=radio.sinr_db)] if radio.sinr_db is not None else []
+    return tuple(words)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # EINVAL of a port that is switched off
+        return ""

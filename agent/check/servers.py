@@ -1,0 +1,99 @@
+"""The measurement servers of a line: their names, whether they answer, whether they have a place free."""
+
+import ipaddress
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from agent.check.finding import Finding, Said, fail, ok, say, skip, warn
+from agent.dns import resolve
+from agent.engines import TestFailed
+from agent.engines.stream import HEAD_LIMIT, Source, parse_head
+from agent.settings import LineSettings
+from agent.sockets import failure, open_socket
+
+NAME_S, ANSWER_S = 5.0, 5.0
+FEW_BYTES = 4_096
+"""Of what the server would send no more is let in: this only looks whether it would."""
+LOOK = "garbage.php?ckSize=1&r="
+
+
+def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
+    """Whether the servers' names are found over the line; None where all are addresses."""
+    hosts = dict.fromkeys(host for server in servers if (host := urlsplit(server).hostname) and not _is_address(host))
+    title = f"names {line.line}"
+    start = time.monotonic()
+    for host in hosts:
+        try:
+            resolve(host, 80, line.interface, NAME_S)
+        except TestFailed as error:
+            remedy = say("the line's name servers: nmcli device show (IP4.DNS); is the line online?")
+            return fail(title, say("{reason}", reason=str(error)), remedy)
+    return ok(title, say("found in {n} ms", n=round((time.monotonic() - start) * 1000))) if hosts else None
+
+
+def server(line: LineSettings, servers: Sequence[str]) -> Finding:
+    """The first that answers and is not busy measures."""
+    title = f"server {line.line}"
+    if line.engine != "http":
+        return skip(title, say("{engine} chooses one of speedtest.net when it tests", engine=line.engine))
+    if not servers:
+        return fail(title, say("no server is set"), say("write servers: in agent.yaml"))
+    away: list[Said] = []
+    busy = False
+    for one in servers:
+        where = urlsplit(one).netloc
+        try:
+            ms = round(look(one, line.interface), 1)
+        except TestFailed as error:
+            busy = busy or error.error == "server_busy"
+            away.append(say("{server} {code}: {reason}", server=where, code=error.error, reason=str(error)))
+            continue
+        good = say("{server} answers in {n} ms, not busy", server=where, n=ms)
+        if not away:
+            return ok(title, good)
+        return warn(title, (*away, good), say("the next one is used instead; tell the operator"))
+    if busy:
+        return warn(title, tuple(away), say("now and then is normal, it tries again; always: tell the operator"))
+    return fail(title, tuple(away), say("is the line online? server's address in agent.yaml; else the operator"))
+
+
+def look(server: str, interface: str | None) -> float:
+    """Milliseconds of a connect to a server that would serve a test now. Raises TestFailed, also `server_busy`."""
+    url = urlsplit(server)
+    deadline = time.monotonic() + ANSWER_S
+    try:
+        port = url.port or 80
+    except ValueError as error:
+        raise TestFailed("settings", f"{server}: {error}") from error
+    address = resolve(url.hostname or "", port, interface, NAME_S)
+    source = Source(url, address, interface, secrets.token_hex(8), LOOK)
+    with open_socket(address[0], interface) as sock:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FEW_BYTES)
+            sock.settimeout(ANSWER_S)
+            start = time.monotonic()
+            sock.connect(address[1])
+            ms = (time.monotonic() - start) * 1000
+            sock.sendall(source.request())
+            head = b""
+            while b"\r\n\r\n" not in head:
+                sock.settimeout(max(0.01, deadline - time.monotonic()))
+                data = sock.recv(FEW_BYTES)
+                head += data
+                if not data or len(head) > HEAD_LIMIT:
+                    raise TestFailed("portal" if head else "reset", "no whole HTTP answer")
+        except OSError as error:
+            raise failure(error, url.netloc) from error
+    parse_head(head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    return ms
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

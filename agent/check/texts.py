@@ -1,0 +1,69 @@
+"""What the checks and the unit's page say, in Vietnamese and English."""
+
+import datetime as dt
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+from agent.check.finding import Said
+from xomnet.catalogue import translations
+
+Language = Literal["vi", "en"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+CATALOGUE = Path(__file__).parent / "locale" / "vi.po"
+
+NAMES = ("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service")
+"""Rows that are called by a word of ours; others by the interface or the line they are about."""
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+def language_of(environment: Mapping[str, str] = os.environ) -> Language:
+    """As the system is set: English where it says so, else Vietnamese."""
+    wanted = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
+    return "en" if wanted.startswith("en") else "vi"
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """One language. Nothing here is HTML."""
+
+    language: Language
+
+    def text(self, english: str, /, **values: str | int | float) -> str:
+        """The sentence of an id, its placeholders filled."""
+        found = translations(CATALOGUE).get(english, english) if self.language == "vi" else english
+        shown = {key: value if isinstance(value, str) else self.number(value) for key, value in values.items()}
+        return found.format(**shown) if shown else found
+
+    def said(self, said: Said) -> str:
+        return self.text(said.english, **said.values)
+
+    def all(self, found: tuple[Said, ...]) -> str:
+        """As one text."""
+        return ", ".join(self.said(one) for one in found)
+
+    def name(self, name: str) -> str:
+        """Of a row; the first word may be one of ours: `server 4g`."""
+        first, space, rest = name.partition(" ")
+        return (self.text(first) if first in NAMES else first) + space + rest
+
+    def number(self, value: float) -> str:
+        """As short as it is exact to a tenth; 1.234,5 in Vietnamese."""
+        text = f"{value:,.1f}".removesuffix(".0")
+        return text.translate(str.maketrans(",.", ".,")) if self.language == "vi" else text
+
+    def span(self, seconds: float) -> str:
+        """A length of time in its largest fitting unit."""
+        if seconds < 2 * MINUTE:
+            return self.text("{n} s", n=round(seconds, 1 if seconds < 10 else 0))
+        for unit_s, limit_s, english in ((MINUTE, 2 * HOUR, "{n} min"), (HOUR, 2 * DAY, "{n} h")):
+            if seconds < limit_s:
+                return self.text(english, n=round(seconds / unit_s))
+        return self.text("{n} days", n=round(seconds / DAY))
+
+    def moment(self, when: dt.datetime, zone: ZoneInfo) -> str:
+        """Day and minute in the unit's zone."""
+        return when.astimezone(zone).strftime("%H:%M %d/%m" if self.language == "vi" else "%d/%m %H:%M")

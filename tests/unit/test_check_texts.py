@@ -1,0 +1,110 @@
+"""Every sentence of the checks and of the unit's page exists in Vietnamese, with the same placeholders."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.pofile import read_po
+
+from agent import check
+from agent.check.finding import Said, say
+from agent.check.texts import CATALOGUE, NAMES, Texts, language_of
+from collector import texts as of_collector
+from collector.report import texts as of_report
+from xomnet.catalogue import CatalogueError, translations
+
+CHECKS = Path(check.__file__).parent
+SPEAKING = (*CHECKS.glob("*.py"), *CHECKS.parent.glob("status*.py"))
+IN_TABLES = {"{n} min", "{n} h"}
+
+
+def ids_of_code() -> set[str]:
+    """Constants given to `say` and to `t.text`."""
+    found: set[str] = set()
+    for file in SPEAKING:
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or not call.args:
+                continue
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            if name in {"say", "text"} and isinstance(call.args[0], ast.Constant):
+                found.add(call.args[0].value)
+    return found
+
+
+def test_every_sentence_has_a_vietnamese_translation_and_none_is_left_over() -> None:
+    used = ids_of_code() | IN_TABLES | set(NAMES)
+    assert len(used) > 120
+    known = translations(CATALOGUE).keys()
+    assert sorted(used - known) == []
+    assert sorted(known - used) == []
+
+
+def test_a_translation_has_the_placeholders_of_its_original() -> None:
+    for english, vietnamese in translations(CATALOGUE).items():
+        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", vietnamese)), english
+
+
+@pytest.mark.parametrize("catalogue", [CATALOGUE, of_collector.CATALOGUE, of_report.CATALOGUE])
+def test_a_catalogue_is_read_as_babel_reads_it(catalogue: Path) -> None:
+    with catalogue.open("rb") as file:
+        messages = [message for message in read_po(file, locale="vi") if message.id and message.string]
+    texts = {
+        message.id if isinstance(message.id, str) else message.id[0]: message.string
+        if isinstance(message.string, str)
+        else message.string[0]
+        for message in messages
+    }
+    assert translations(catalogue) == texts
+
+
+def test_a_catalogue_with_quotes_several_lines_and_a_fuzzy_entry(tmp_path: Path) -> None:
+    file = tmp_path / "vi.po"
+    file.write_text(
+        'msgid ""\nmsgstr "Language: vi\\n"\n\n'
+        '# seen\nmsgid "a \\"b\\" "\n"c"\nmsgstr ""\n"một "\n"hai"\n\n'
+        '#, fuzzy\nmsgid "old"\nmsgstr "cũ"\n\n'
+        'msgid "none"\nmsgstr ""\n\n'
+        'msgid "{n} day"\nmsgid_plural "{n} days"\nmsgstr[0] "{n} ngày"\n'
+    )
+    assert translations(file) == {'a "b" c': "một hai", "{n} day": "{n} ngày"}
+
+
+@pytest.mark.parametrize("text", ['msgid "a" b\nmsgstr "c"\n', 'msgid "a"\nmsgstr "b"\nmsgid "c"\nmsgstr "d"\n'])
+def test_a_catalogue_that_is_none_is_named_with_its_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "vi.po"
+    file.write_text(text)
+    with pytest.raises(CatalogueError, match=r"vi\.po, line [13]: found"):
+        translations(file)
+
+
+@pytest.mark.parametrize(
+    ("value", "vi", "en"),
+    [(168.4, "168,4", "168.4"), (150.0, "150", "150"), (1234.56, "1.234,6", "1,234.6"), (0, "0", "0")],
+)
+def test_numbers_are_written_as_the_language_does(value: float, vi: str, en: str) -> None:
+    assert Texts("vi").number(value) == vi
+    assert Texts("en").number(value) == en
+
+
+def test_a_text_in_a_value_is_left_as_it_is() -> None:
+    odd = say("{where}: {reason}", where="{n}", reason="1,5")
+    assert odd == Said("{where}: {reason}", {"where": "{n}", "reason": "1,5"})
+    assert Texts("vi").said(odd) == "{n}: 1,5"
+
+
+@pytest.mark.parametrize(
+    ("environment", "language"),
+    [
+        ({}, "vi"),
+        ({"LANG": "en_GB.UTF-8"}, "en"),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "vi_VN.UTF-8"}, "vi"),
+        ({"LANG": "C"}, "vi"),
+    ],
+)
+def test_the_language_is_that_of_the_system(environment: dict[str, str], language: str) -> None:
+    assert language_of(environment) == language
+
+
+def test_a_row_is_called_by_our_word_or_by_its_line() -> None:
+    assert [Texts("vi").name(name) for name in ("power", "eth0", "server 4g")] == ["nguồn điện", "eth0", "máy chủ đo 4g"]
