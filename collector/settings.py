@@ -25,7 +25,7 @@ class InfluxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     url: Annotated[str, Meta(pattern="^https?://")]
     token_file: Path
     bucket: Annotated[str, Meta(min_length=1)]
-    org: str = "-"
+    org: Annotated[str, Meta(min_length=1)] = "-"
     timeout_s: Positive = 10.0
     keep_days: KeepDays | None = None
     """What the bucket's own retention is: roll-ups of results that it has let go of are left as they are."""

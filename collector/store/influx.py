@@ -2,8 +2,10 @@
 
 import datetime as dt
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby, islice
+from urllib.parse import urlencode
 
 import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -25,7 +27,7 @@ from collector.store import (
     StoreRefused,
     StoreUnavailable,
 )
-from collector.store.influx_answers import BatchRefused, BatchTooLarge, Series, check_query, check_write
+from collector.store.influx_answers import BatchRefused, BatchTooLarge, Bucket, Series, check_query, check_write
 from collector.store.influx_figures import InfluxFigures
 from collector.store.influx_text import after, between, in_order, line_of, listed, quoted
 from collector.store.line_protocol import line_protocol
@@ -52,8 +54,10 @@ class InfluxStore:
         timeout_s: float = 10.0,
         rollups_bucket: str | None = None,
     ) -> None:
-        self._url, self._bucket, self._timeout_s = url.rstrip("/"), bucket, timeout_s
-        self._rollups_bucket = rollups_bucket or bucket
+        self._url, self._org, self._timeout_s = url.rstrip("/"), org, timeout_s
+        self._bucket = self._rollups_bucket = Bucket(bucket, "store.bucket")
+        if rollups_bucket and rollups_bucket != bucket:
+            self._rollups_bucket = Bucket(rollups_bucket, "store.rollups_bucket")
         self._headers = {"Authorization": f"Token {token}"}
         self._client = InfluxDBClient(self._url, token, org=org, timeout=int(timeout_s * 1000), retries=False)
         self._write_api = self._client.write_api(SYNCHRONOUS)
@@ -135,8 +139,10 @@ class InfluxStore:
         return bool(self._query(query))
 
     def ping(self) -> None:
-        # a SHOW is answered by InfluxDB 1 also where there is no such database
-        self._query("SELECT seq FROM health WHERE time > now() LIMIT 1")
+        for bucket in dict.fromkeys((self._bucket, self._rollups_bucket)):
+            # a SHOW is answered by InfluxDB 1 also where there is no such database
+            self._query("SELECT seq FROM health WHERE time > now() LIMIT 1", bucket)
+            self._ask_to_write(bucket)
 
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]
@@ -149,10 +155,10 @@ class InfluxStore:
         )
         return [row for series in self._query(query) for row in rows_of(kind, in_order(series))]
 
-    def _bucket_of(self, one: Typed) -> str:
+    def _bucket_of(self, one: Typed) -> Bucket:
         return self._rollups_bucket if one.point.measurement in ROLLED else self._bucket
 
-    def _write(self, bucket: str, batch: Sequence[Typed]) -> list[Rejection]:
+    def _write(self, bucket: Bucket, batch: Sequence[Typed]) -> list[Rejection]:
         """Writes a batch, or halves it until the points that the database refuses stand alone."""
         try:
             self._post(bucket, "\n".join(map(line_protocol, batch)))
@@ -169,11 +175,11 @@ class InfluxStore:
         crash.at("influx.halved")
         return first + self._write(bucket, batch[middle:])
 
-    def _post(self, bucket: str, lines: str) -> None:
+    def _post(self, bucket: Bucket, lines: str) -> None:
         if not self._writing.acquire(timeout=self._timeout_s):
             raise StoreUnavailable(f"{self._url}: another write has not ended within {self._timeout_s:g} s")
         try:
-            self._write_api.write(bucket, record=lines)  # times are in ns by default
+            self._write_api.write(bucket.name, record=lines)  # times are in ns by default
             answer = self._client.api_client.last_response
             status, headers, body = answer.status, answer.getheaders(), answer.data
         except ApiException as error:
@@ -187,16 +193,22 @@ class InfluxStore:
         crash.at("influx.answered")
         check_write(self._url, bucket, status, headers, body or "")
 
-    def _query(self, query: str, bucket: str | None = None) -> list[Series]:
+    def _ask_to_write(self, bucket: Bucket) -> None:
+        """Writes nothing: InfluxDB 1.8 and 2 answer as if it were something."""
+        where = urlencode({"org": self._org, "bucket": bucket.name, "precision": "ns"})
+        status, headers, body = self._ask("POST", f"/api/v2/write?{where}")
+        with suppress(BatchRefused):  # nothing is a fault of points, not of the settings
+            check_write(self._url, bucket, status, headers, body)
+
+    def _query(self, query: str, bucket: Bucket | None = None) -> list[Series]:
         bucket = bucket or self._bucket
+        where = urlencode({"db": bucket.name, "epoch": "ns", "q": query})
+        return check_query(self._url, bucket, *self._ask("GET", f"/query?{where}"))
+
+    def _ask(self, method: str, path: str) -> tuple[int, Mapping[str, str], str]:
+        """Status, headers and body. Raises StoreUnavailable."""
         try:
-            answer = self._pool.request(
-                "GET",
-                f"{self._url}/query",
-                fields={"db": bucket, "epoch": "ns", "q": query},
-                headers=self._headers,
-            )
+            answer = self._pool.request(method, f"{self._url}{path}", headers=self._headers)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise StoreUnavailable(f"{self._url}: {error}") from error
-        body = answer.data.decode(errors="replace")
-        return check_query(self._url, bucket, answer.status, answer.headers, body)
+        return answer.status, answer.headers, answer.data.decode(errors="replace")

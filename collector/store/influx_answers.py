@@ -3,11 +3,20 @@
 import datetime as dt
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from collector.store import StoreRefused, StoreUnavailable
+
+
+class Bucket(NamedTuple):
+    """A bucket of InfluxDB 2 or 3, or a database of 1.8."""
+
+    name: str
+    setting: str
+    """The key that names it."""
+
 
 _WRITTEN = frozenset({201, 204})
 """1.8, 2 and 3 say 204, the hosted 3 also 201. 200 is what any web server says, a login page for instance."""
@@ -16,6 +25,13 @@ _BAD_POINTS = frozenset({400, 422})
 """1.8 and 3 refuse points with 400, 2 with 422 for a type conflict or a time beyond the retention."""
 
 _NOT_NOW = frozenset({408, 425, 429})
+
+_REMEDIES = {
+    "not found": "look at {bucket.setting}, and whether the token may read it (store.token_file)",
+    "default retention policy not set": "a DBRP mapping of this name leads to another bucket: delete it, or make one to"
+    " {bucket.setting} the default",
+}
+"""What a statement's error says -> what to do. InfluxDB 2 shows a bucket that a token may not read as not found."""
 
 
 class BatchRefused(Exception):
@@ -50,7 +66,7 @@ class _Trouble(msgspec.Struct):
     message: str | None = None
 
 
-def check_write(url: str, bucket: str, status: int, headers: Mapping[str, str], body: str) -> None:
+def check_write(url: str, bucket: Bucket, status: int, headers: Mapping[str, str], body: str) -> None:
     """Returns where everything is written.
 
     Raises BatchRefused, BatchTooLarge, StoreRefused or StoreUnavailable.
@@ -65,7 +81,7 @@ def check_write(url: str, bucket: str, status: int, headers: Mapping[str, str], 
     raise _trouble(url, bucket, status, headers, body)
 
 
-def check_query(url: str, bucket: str, status: int, headers: Mapping[str, str], body: str) -> list[Series]:
+def check_query(url: str, bucket: Bucket, status: int, headers: Mapping[str, str], body: str) -> list[Series]:
     """The series found. Raises StoreRefused or StoreUnavailable, also where the database gives only a part."""
     if status != 200:
         raise _trouble(url, bucket, status, headers, body)
@@ -74,23 +90,28 @@ def check_query(url: str, bucket: str, status: int, headers: Mapping[str, str], 
     except msgspec.DecodeError as error:
         raise StoreRefused(f"{url} answers /query, but not as InfluxDB does: look at store.url") from error
     for statement in statements:
-        if statement.error is not None and "not found" in statement.error:
-            raise StoreRefused(f"{url}: {statement.error}: look at store.bucket")
         if statement.error is not None:
-            raise StoreUnavailable(f"{url}: {statement.error}")
+            raise _error(url, bucket, statement.error)
         if statement.partial or any(series.partial for series in statement.series):
             raise StoreRefused(f"{url} cuts long answers short: set max-row-limit = 0 in the database's settings")
     return [series for statement in statements for series in statement.series]
 
 
-def _trouble(url: str, bucket: str, status: int, headers: Mapping[str, str], body: str) -> StoreUnavailable:
-    word = f"{status} {_word(body) or ''}".rstrip()
+def _error(url: str, bucket: Bucket, said: str) -> StoreUnavailable:
+    for words, remedy in _REMEDIES.items():
+        if words in said:
+            return StoreRefused(f"{url}: {said}: {remedy.format(bucket=bucket)}")
+    return StoreUnavailable(f"{url}: {said}")
+
+
+def _trouble(url: str, bucket: Bucket, status: int, headers: Mapping[str, str], body: str) -> StoreUnavailable:
+    word, (name, setting) = f"{status} {_word(body) or ''}".rstrip(), bucket
     if status >= 500 or status in _NOT_NOW:
         return StoreUnavailable(f"{url}: {word}", _retry_after_s(headers.get("Retry-After")))
     remedies = {
         401: "the database does not know this token: look at store.token_file",
-        403: f"this token may not read and write {bucket}: look at store.token_file and at the token's permissions",
-        404: f"there is no {bucket} there, or no InfluxDB 1.8 or later: look at store.url and store.bucket",
+        403: f"this token may not read and write {name}: look at store.token_file and at the token's permissions",
+        404: f"there is no {name} there, or no InfluxDB 1.8 or later: look at store.url, store.org and {setting}",
     }
     if 300 <= status < 400:
         remedy = f"the database is elsewhere: set store.url to what leads to {headers.get('Location', 'it')}"

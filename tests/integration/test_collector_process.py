@@ -50,6 +50,12 @@ def refused(folder: Path, **changes: Any) -> tuple[int, str]:
             2,
             "none: No such file or directory; put the secret there",
         ),
+        # InfluxDB 2 refuses a write without one with 400, as it refuses bad points
+        (
+            {"store": {"kind": "influx", "url": "http://x", "bucket": "b", "token_file": "none", "org": ""}},
+            2,
+            "store.org: found ''; allowed: ",
+        ),
     ],
 )
 def test_it_says_what_to_mend_and_leaves(tmp_path: Path, changes: dict[str, Any], status: int, words: str) -> None:

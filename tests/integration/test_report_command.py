@@ -167,7 +167,7 @@ def test_an_influx_database_gives_the_same_report(database: InfluxStore, config:
     assert database.write(tests) == []
     (tmp_path / "token").write_text("any")
     (tmp_path / "token").chmod(0o600)
-    influx = f"{{kind: influx, url: '{database._url}', token_file: token, bucket: {database._bucket}}}"
+    influx = f"{{kind: influx, url: '{database._url}', token_file: token, bucket: {database._bucket.name}}}"
     text = config.read_text(encoding="utf-8").replace("{kind: sqlite, path: store.db}", influx)
     config.write_text(text, encoding="utf-8")
     done = asked(config, "--month", str(THIS), "--out", str(tmp_path / "a.csv"), "--json")

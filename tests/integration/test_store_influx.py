@@ -139,6 +139,33 @@ def test_a_database_that_does_not_exist_is_found_out_before_the_first_write(infl
     store.close()
 
 
+def test_a_database_of_roll_ups_that_does_not_exist_is_found_out_as_well(influx_v2: InfluxV2, bucket: str) -> None:
+    store = InfluxStore(influx_v2.url, "any", bucket, rollups_bucket="never-made")
+    with pytest.raises(StoreRefused, match=r"database not found: never-made: look at store\.rollups_bucket"):
+        store.ping()
+    store.close()
+
+
+def test_a_token_that_may_only_read_is_found_out_before_the_first_write(
+    influx_v2: InfluxV2, bucket: str, tmp_path: Path
+) -> None:
+    no = """'{"code":"forbidden","message":"insufficient permissions for write"}'"""
+    front = f"location = /api/v2/write {{ return 403 {no}; }} location / {{ proxy_pass {influx_v2.url}; }}"
+    with Nginx(tmp_path, front) as reading:
+        store = InfluxStore(f"http://127.0.0.1:{reading.port}", "any", bucket)
+        assert store.samples(EARLIER, LATER) == {}
+        with pytest.raises(StoreRefused, match=r"insufficient permissions for write.*store\.token_file"):
+            store.ping()
+        store.close()
+
+
+def test_asking_whether_the_database_takes_points_gives_it_none(
+    store: InfluxStore, influx_v2: InfluxV2, bucket: str
+) -> None:
+    store.ping()
+    assert "series" not in influx_v2.query("SHOW MEASUREMENTS", bucket)
+
+
 def test_nobody_listening_is_unavailable() -> None:
     store = InfluxStore(f"http://127.0.0.1:{free_port()}", "any", "xomnet")
     for attempt in (lambda: store.write([speed(NOW, 1)]), store.ping, lambda: store.speed(LINE, EARLIER, LATER)):
@@ -371,7 +398,7 @@ def test_an_answer_with_an_error_or_a_part_is_no_answer(
 def test_the_token_goes_with_writes_and_reads(server: Answering, asked: InfluxStore) -> None:
     asked.write([speed(NOW, 1)])
     server.gives(200, b'{"results":[{"statement_id":0}]}')
-    asked.ping()
+    asked.samples(EARLIER, LATER)
     assert [authorization for _, _, authorization in server.seen] == ["Token secret"] * 2
     assert "bucket=xomnet" in server.seen[0][1]
     assert "precision=ns" in server.seen[0][1]
