@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from agent.clock import ClockReading, read_clock
+from agent.clock import ClockReading, boot_ns, read_clock
 from agent.dating import best
 from agent.spool import Spool, SpoolError
 from agent.tester import Refused
@@ -68,6 +68,8 @@ class Inbox:
         self._arrived = threading.Event()
         self._call_back: Callable[[], None] = lambda: None
         self._taken: Taken = _read(spool)
+        self.answered_ns = 0
+        """CLOCK_BOOTTIME of the last moment of which is known that the collector hears this unit, or is heard by it."""
         self._here: dict[UUID, queue.SimpleQueue[Reply]] = {}
         """Commands of this machine itself -> where their answers go."""
 
@@ -90,6 +92,7 @@ class Inbox:
         if command.id in self._taken:
             log.warning("command came again", id=str(command.id))
             return
+        self.answered(boot_ns())
         try:
             self._take_on(command)
         except Refused as refusal:
@@ -122,6 +125,10 @@ class Inbox:
             return answer.get(timeout=limit_s)
         except queue.Empty:
             raise Refused("busy", f"the unit was at something else for {limit_s:g} s") from None
+
+    def answered(self, at_ns: int) -> None:
+        """The collector has said something, or answered what was said then."""
+        self.answered_ns = max(self.answered_ns, at_ns)
 
     def replies(self) -> Iterator[Reply]:
         """Those to be sent; each is gone when the next one is asked for."""

@@ -22,7 +22,9 @@ THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 MAX_INTERFACES = 8
 
 
-def health(state_dir: Path, clock: ClockReading, spool_depth: int, spool_bytes: int) -> Health:
+def health(
+    state_dir: Path, clock: ClockReading, spool_depth: int, spool_bytes: int, overrides: int | None = None
+) -> Health:
     """A reading now. CPU is the mean since the last reading."""
     memory, disk, process = psutil.virtual_memory(), psutil.disk_usage(str(state_dir)), psutil.Process()
     return Health(
@@ -41,6 +43,7 @@ def health(state_dir: Path, clock: ClockReading, spool_depth: int, spool_bytes: 
         temp_c=temperature(THERMAL),
         throttled=throttled(THROTTLED),
         interfaces=interfaces(),
+        overrides=overrides,
     )
 
 

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from agent.commands import Inbox, one_line
 from agent.identify import identify
+from agent.remote import Remote
 from agent.settings import LineSettings
 from agent.spool import SpoolError
 from agent.tester import Asked, Refused
@@ -18,6 +21,9 @@ log = Log("agent.orders")
 
 class Worker(Protocol):
     """The unit's loop, as commands see it."""
+
+    remote: Remote | None
+    """None where the settings come from no file."""
 
     @property
     def lines(self) -> Sequence[LineSettings]: ...
@@ -36,12 +42,12 @@ def obey(worker: Worker, inbox: Inbox) -> None:
     while (command := inbox.take()) is not None:
         log.info("command", name=command.name, line=command.line, id=str(command.id))
         try:
-            detail, tests = _done(command, worker, inbox)
+            reply = _done(command, worker, inbox)
         except (Refused, SpoolError) as error:
             word = error.error if isinstance(error, Refused) else "spool"
             inbox.refuse(command, Refused(word, str(error)))
         else:
-            inbox.answer(Reply(id=command.id, agent=inbox.agent, ok=True, detail=detail, tested=tests))
+            inbox.answer(reply)
 
 
 def tested(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
@@ -59,16 +65,31 @@ def tested(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
     )
 
 
-def _done(command: Command, worker: Worker, inbox: Inbox) -> tuple[str | None, tuple[Tested, ...]]:
+def _done(command: Command, worker: Worker, inbox: Inbox) -> Reply:
+    done = Reply(id=command.id, agent=inbox.agent, ok=True)
     match command.name:
         case "measure":
-            return _measure(command, worker, inbox)
+            detail, tests = _measure(command, worker, inbox)
+            return replace(done, detail=detail, tested=tests)
         case "report":
-            return f"health sent; {worker.report()} results wait", ()
+            return replace(done, detail=f"health sent; {worker.report()} results wait")
         case "identify":
-            return identify(), ()
+            return replace(done, detail=identify())
         case "settings":
-            raise Refused("not_yet", "this version takes no settings from afar; edit agent.yaml on the unit")
+            return _settings(command, worker.remote, done)
+
+
+def _settings(command: Command, remote: Remote | None, done: Reply) -> Reply:
+    if remote is None:
+        raise Refused("forbidden", "this unit's settings come from no file")
+    detail = None
+    if command.settings or command.unset:
+        detail = remote.change(command.settings or {}, command.unset, command.prove_s)
+    now = remote.standing()
+    ignored = None if now.ignored is None else one_line(now.ignored)
+    return replace(
+        done, detail=detail, settings=now.settings, changed=now.changed, trial_s=now.trial_s, ignored=ignored
+    )
 
 
 def _measure(command: Command, worker: Worker, inbox: Inbox) -> tuple[str | None, tuple[Tested, ...]]:

@@ -1,11 +1,12 @@
-"""What the unit's loop remembers of a line."""
+"""What the unit's loop remembers of a line, and what new settings leave of it."""
 
 import datetime as dt
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from agent.settings import LineSettings
+from agent.settings import AgentSettings, LineSettings
 from xomnet.messages import Speed
 
 
@@ -35,3 +36,21 @@ class Remembered:
             yield
         finally:
             self.testing = False
+
+
+def lines_of(settings: AgentSettings, now: float, known: Sequence[Remembered] = ()) -> list[Remembered]:
+    """The lines as they stand now (time.monotonic()); one that is known keeps what is remembered of it.
+
+    Where a pace is new, the first test by it comes at random within it: many units may hear of it at once.
+    """
+    by_name = {line.settings.line: line for line in known}
+    found = []
+    for line in settings.lines:
+        paced = now + (line.every_s or 0) * random.random()  # noqa: S311
+        one = by_name.get(line.line) or Remembered(line, now, paced)
+        one.latency_at = min(one.latency_at, now + settings.latency.every_s)
+        if line.every_s != one.settings.every_s:
+            one.speed_at = paced if one.settings.every_s is None else min(one.speed_at, paced)
+        one.settings = line
+        found.append(one)
+    return found

@@ -1,26 +1,29 @@
 """The agent as a process: wires the parts, answers signals, feeds the watchdog."""
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO
 
 from agent.budget import Ledger, LedgerError
 from agent.clock import boot_id
 from agent.commands import Inbox
+from agent.only_one import AlreadyRunning, only_one
+from agent.remote import FILE, Remote
 from agent.settings import AgentSettings, read
 from agent.spool import Spool, SpoolError
 from agent.spool_file import machine
+from agent.status import teller
+from agent.status_page import StatusPage
+from agent.status_server import StatusServer
 from agent.unit import Unit
 from agent.uplink import Uplink
 from xomnet import __version__, sd
 from xomnet.defaults import config_file
-from xomnet.log import Log, setup
+from xomnet.log import Log, set_level, setup
 from xomnet.messages import Event
 from xomnet.settings import SettingsError
 from xomnet.targets import load_targets
@@ -31,33 +34,36 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Waited for, not handled: a handler that sets the event on which it interrupts the wait may never come back."""
 
 
-class AlreadyRunning(Exception):
-    """Another agent works in the same state folder."""
-
-
 def run(config: Path, settings: AgentSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the settings again."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     stop = threading.Event()
     os.umask(0o077)
-    with _only_one(settings.state_dir):
+    with only_one(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
         max_bytes = int(settings.spool.max_mb * 1e6)
         spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine())
         ledger = Ledger(settings.state_dir / "ledger.json")
+        remote = Remote(config, settings.state_dir / FILE, boot_id())
+        settings = remote.begin()
+        set_level(settings.log_level)
         clock = settings.clock
         inbox = Inbox(settings.agent, spool, clock.assume_synced)
         uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, inbox)
-        unit = Unit(settings, spool, ledger, targets, stop, inbox)
+        unit = Unit(settings, spool, ledger, targets, stop, inbox, remote)
         worker = threading.Thread(target=unit.run, name="unit", daemon=True)
+        page = StatusPage(teller(unit, uplink, spool), lambda: unit.told[0], targets, inbox)
+        status_server = StatusServer(settings.state_dir, settings.status_page, page.answer)
         uplink.start()
         worker.start()
+        status_server.start()
         sd.notify("READY=1")
         log.info("agent runs", version=__version__, agent=settings.agent, lines=len(settings.lines))
-        status = _watch(config, unit, uplink, spool, worker)
+        status = _watch(config, unit, remote, uplink, spool, worker)
         stop.set()
         inbox.wake()
         sd.notify("STOPPING=1")
+        status_server.close()
         worker.join(3)
         uplink.stop()
         if not worker.is_alive():
@@ -66,7 +72,7 @@ def run(config: Path, settings: AgentSettings) -> int:
     return status
 
 
-def _watch(config: Path, unit: Unit, uplink: Uplink, spool: Spool, worker: threading.Thread) -> int:
+def _watch(config: Path, unit: Unit, remote: Remote, uplink: Uplink, spool: Spool, worker: threading.Thread) -> int:
     """Until the end: reloads when asked, tells systemd that loop, spool and uplink are alive (offline is alive)."""
     every_s = min(sd.watchdog_interval_s() or 5.0, 5.0)
     said: dict[str, bool] = {}
@@ -76,7 +82,7 @@ def _watch(config: Path, unit: Unit, uplink: Uplink, spool: Spool, worker: threa
             return 0
         if taken is not None:
             sd.notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.monotonic_ns() // 1000))
-            _reload(config, unit)
+            _reload(config, unit, remote)
             sd.notify("READY=1")
         if not worker.is_alive():
             log.error("the unit's loop ended; leaving so that it is started again")
@@ -90,29 +96,15 @@ def _watch(config: Path, unit: Unit, uplink: Uplink, spool: Spool, worker: threa
         said = alive
 
 
-def _reload(config: Path, unit: Unit) -> None:
+def _reload(config: Path, unit: Unit, remote: Remote) -> None:
     """New settings where they are good; broker, name and folders take effect at the next start."""
     try:
-        unit.apply(read(config))
+        remote.reload()
     except SettingsError as error:
         log.error("settings refused, the old ones stay", reason=str(error))
         unit.note(Event(name="settings_refused", detail=str(error)[:512]))
     else:
         log.info("settings read", file=str(config))
-
-
-def _only_one(state_dir: Path) -> IO[str]:
-    """A lock on the state folder, held while it is open. Raises AlreadyRunning or OSError."""
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (state_dir / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise AlreadyRunning(
-            f"another agent works in {state_dir}; stop it, or give this one its own state_dir"
-        ) from None
-    return lock
 
 
 def main() -> int:

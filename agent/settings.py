@@ -107,8 +107,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def read(path: Path) -> AgentSettings:
     """The settings of a file. Raises SettingsError, also where two lines have one name: they would share a ledger."""
     settings = load(path, AgentSettings)
+    check_names(settings, str(path))
+    return settings
+
+
+def check_names(settings: AgentSettings, file: str) -> None:
+    """Raises SettingsError where two lines have one name."""
     names = [line.line for line in settings.lines]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise SettingsError(str(path), None, f"lines[{number}].line", repr(name), "a name of its own for each line")
-    return settings
+            raise SettingsError(file, None, f"lines[{number}].line", repr(name), "a name of its own for each line")

@@ -20,7 +20,8 @@ from agent.latency import longest_s, parse_anchor, probe, server_anchors
 from agent.manifest import day_of
 from agent.metering import Meter
 from agent.orders import obey, tested
-from agent.remembered import Remembered
+from agent.remembered import Remembered, lines_of
+from agent.remote import Remote
 from agent.settings import AgentSettings, LineSettings
 from agent.spool import Spool, SpoolError
 from agent.tester import Asked, Refused, Tester
@@ -51,36 +52,29 @@ class Unit:
         targets: Targets,
         stop: threading.Event,
         inbox: Inbox | None = None,
+        remote: Remote | None = None,
     ) -> None:
         self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
         self._inbox = inbox or Inbox(settings.agent, spool, settings.clock.assume_synced)
         self._meter = Meter(settings, ledger, clock=lambda _: self._best())
         self._watches = Watches(spool)
-        self._zone = settings.timezone
         self._tester = self._made_tester()
         self._up_since = self._clock()
         self._clock_synced = True
         now = time.monotonic()
         self._health_at = self._manifest_at = now
-        self._lines = [Remembered(line, now, now + (line.every_s or 0) * random.random()) for line in settings.lines]  # noqa: S311
+        self._lines = lines_of(settings, now)
         self.alive_at = now
+        self.remote = remote
+        if remote is not None:
+            remote.on_change(self.apply)
 
     def apply(self, settings: AgentSettings) -> None:
         """New settings, from the next thing that is due on; a line keeps what is remembered of it."""
-        known = {line.settings.line: line for line in self._lines}
         now = time.monotonic()
         self._settings = self._meter.settings = settings
-        self._zone = settings.timezone
         self._tester = self._made_tester()
-        fresh = []
-        for line in settings.lines:
-            one = known.get(line.line) or Remembered(line, now, now)
-            one.latency_at = min(one.latency_at, now + settings.latency.every_s)
-            if line.every_s != one.settings.every_s:
-                one.speed_at = min(one.speed_at, now + (line.every_s or 0) * random.random())  # noqa: S311
-            one.settings = line
-            fresh.append(one)
-        self._lines = fresh
+        self._lines = lines_of(settings, now, self._lines)
         self._health_at = min(self._health_at, now + settings.health.every_s)
 
     def _made_tester(self) -> Tester:
@@ -100,8 +94,9 @@ class Unit:
             self.alive_at = time.monotonic()
             self._meter.look()
             self._report()
+            self._look_at_remote()
             obey(self, self._inbox)
-            waits = [self._do_health(), self._do_manifest()]
+            waits = [self._do_health(), self._do_manifest(), IDLE_S if self.remote is None else self.remote.due_s()]
             for line in self._lines:
                 for do in (self._do_latency, self._do_speed):
                     waits.append(do(line))
@@ -127,6 +122,14 @@ class Unit:
         for event in self._spool.take_news():
             self._commit(event, None)
 
+    def _look_at_remote(self) -> None:
+        if self.remote is None:
+            return
+        held_s = 0.0 if self._best().synced else self._settings.clock.hold_s
+        if self.remote.look(self._inbox.answered_ns, held_s):
+            self._health_at = time.monotonic()
+        self.remote.tell(lambda event: self._commit(event, None) is not None)
+
     def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None, **more: Any) -> int | None:
         """Into the spool, as which number; where the disk refuses, the unit says so and goes on measuring."""
         taken = taken or self._clock()
@@ -150,7 +153,8 @@ class Unit:
         now = time.monotonic()
         if now >= self._health_at:
             reading = self._clock()
-            found = health(self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes())
+            overrides = None if self.remote is None else self.remote.count()
+            found = health(self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes(), overrides)
             self._commit(found, None, reading)
             self._health_at = now + self._settings.health.every_s
         return self._health_at - now
@@ -219,7 +223,7 @@ class Unit:
             None if done is None else dt.datetime.fromisoformat(done),
             line.settings.is_metered,
             f"{self._settings.agent}/{line.settings.line}",
-            self._zone,
+            self._settings.timezone,
         )
 
     def _test(self, line: Remembered, planned: schedule.Planned | None) -> float | None:

@@ -160,10 +160,14 @@ class Uplink(Handler):
         self._changed.set()
 
     def _take_time(self, ack: Ack) -> None:
-        """Learns the server's time: it wrote this after it had read a result that this process was first to send."""
+        """Learns that the way there and back is whole, and the server's time: it wrote this after it had read a result
+        that this process was first to send.
+        """
         now = read_clock(self._assume_synced)
         mine = [stored.seqs for stored in ack.stored if stored.spool == self._spool.id]
         sent = [self._first_sent[seq] for seqs in mine for seq in seqs if seq in self._first_sent]
+        if sent and self._inbox is not None:
+            self._inbox.answered(max(sent))
         if sent and not now.synced:
             self._spool.learn(of_answer(ack.time, max(sent), now.boot_ns))
 

@@ -8,10 +8,13 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, json
 
+from xomnet.afar import Key, Setting
 from xomnet.messages import decoded
-from xomnet.values import Count, Instant, Mbps, Name, Text, Word, Words
+from xomnet.values import Count, Instant, Mbps, Name, Seconds, Text, Word, Words
 
 CommandName = Literal["measure", "settings", "report", "identify"]
+MOST_CHANGES = 64
+ProveS = Annotated[float, Meta(gt=0, le=86_400)]
 OPERATOR, CONFIRMATION = "operator", "confirmation"
 """Who may ask for a test: Command.asked and, in its result, Speed.asked."""
 
@@ -27,7 +30,12 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of `measure`: `other` asks for another measurement server than the first one."""
     asked: Word | None = None
     """Of `measure`: who asks (see Speed.asked); absent: an operator."""
-    settings: dict[str, float | int | str | bool] | None = None
+    settings: Annotated[dict[Key, Setting], Meta(max_length=MOST_CHANGES)] | None = None
+    """Of `settings`: what to change (xomnet.afar). With neither this nor `unset` the unit says what is in force."""
+    unset: Annotated[tuple[Key, ...], Meta(max_length=MOST_CHANGES)] = ()
+    """Of `settings`: what agent.yaml is to say again."""
+    prove_s: ProveS | None = None
+    """Of `settings`: the former ones come back unless the collector has answered under the new ones by then."""
 
 
 class Tested(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,6 +63,14 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: Text | None = None
     error: Word | None = None
     tested: Annotated[tuple[Tested, ...], Meta(max_length=8)] = ()
+    settings: dict[str, Setting] | None = None
+    """Of `settings`: what is in force, of all that may be changed from afar."""
+    changed: tuple[str, ...] = ()
+    """Of those: what was changed from afar; the others are agent.yaml's, or follow from it."""
+    trial_s: Seconds | None = None
+    """So long the unit still waits for the collector before it takes the last change back; absent: it stays."""
+    ignored: Text | None = None
+    """Why what was changed from afar is not in force: it does not fit agent.yaml any more."""
 
 
 _commands = json.Decoder(Command)

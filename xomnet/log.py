@@ -18,6 +18,11 @@ def setup(level: Level = "info") -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
+def set_level(level: Level) -> None:
+    """From now on."""
+    logging.getLogger().setLevel(level.upper())
+
+
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {

@@ -141,6 +141,8 @@ class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
     throttled: Count | None = None
     """Bits of `get_throttled`: 0 under-voltage now, 1 frequency capped, 2 throttled, 3 soft limit; 16-19 since boot."""
     interfaces: Annotated[tuple[Interface, ...], Meta(max_length=16)] = ()
+    overrides: Count | None = None
+    """How many settings were changed from afar, and are not agent.yaml's."""
 
 
 class Outage(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -152,8 +154,9 @@ class Outage(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Event(Data, frozen=True, kw_only=True, omit_defaults=True):
-    """Something an operator would want to know: `started`, `spool_reset`, `evicted`, `settings_refused` … `manifest`:
-    what the spool took in from `first_seq` to `last_seq`, of the envelope's line, or of the unit itself.
+    """Something an operator would want to know: `started`, `spool_reset`, `evicted`, `settings_refused`,
+    `settings_changed` and `settings_rolled_back` (from afar) … `manifest`: what the spool took in from `first_seq` to
+    `last_seq`, of the envelope's line, or of the unit itself.
     """
 
     name: Word

@@ -190,7 +190,7 @@ def _line(node: yaml.Node | None, steps: list[Step]) -> int | None:
 def _type_at(type_: mi.Type | None, steps: list[Step]) -> mi.Type | None:
     for step in steps:
         if isinstance(type_, mi.UnionType):
-            type_ = next((t for t in type_.types if isinstance(t, mi.StructType | mi.ListType)), None)
+            type_ = next((t for t in type_.types if isinstance(t, mi.StructType | mi.ListType | mi.VarTupleType)), None)
         if isinstance(type_, mi.StructType) and isinstance(step, str):
             type_ = next((f.type for f in type_.fields if f.encode_name == step), None)
         elif isinstance(type_, mi.ListType | mi.VarTupleType | mi.SetType):

@@ -116,6 +116,7 @@ class HealthRow:
     clock_synced: bool
     temp_c: float | None = None
     throttled: int | None = None
+    overrides: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

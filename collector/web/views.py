@@ -147,6 +147,8 @@ class Health(View, frozen=True, kw_only=True, omit_defaults=True):
     temp_c: float | None = None
     throttled: int | None = None
     """Bits of the unit's `get_throttled`; 0 is none."""
+    overrides: int | None = None
+    """How many settings of the unit were changed from afar."""
 
 
 class AgentLine(View, frozen=True, kw_only=True):
