@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from collector.enrol.ledger import Change, Entry, Kind, Ledger
 from collector.enrol.requests import PublicKey, Refused, checked_key, host_name, key_id
-from xomnet.registry import BROKER_NAME_OF_COLLECTOR
+from xomnet.registry_cells import BROKER_NAME_OF_COLLECTOR
 from xomnet.topics import is_name
 
 DAYS = 825

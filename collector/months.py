@@ -31,9 +31,8 @@ def write_months(store: Store, registry: Registry, now: dt.datetime, kept_since:
 
 def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetime) -> Iterator[None]:
     since, until = month.since(registry.zone.key), month.until(registry.zone.key)
-    end = min(now, until - dt.timedelta(microseconds=1))
     units: dict[str, list[LineRow]] = {}
-    for row in registry.current(end):
+    for row in registry.within(since, min(now, until)):
         units.setdefault(row.agent, []).append(row)
     places = first_rows(registry, since)
     verdicts: list[tuple[LineRow, Verdict]] = []
@@ -41,7 +40,9 @@ def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetim
         samples = store.figures.downloads(since, min(now, until), some)
         points = []
         for row in (row for agent in some for row in units[agent]):
-            verdict = line_verdict(samples.get(LineId.of(row), []), row, registry, month, now)
+            ended = registry.ended(row.agent, row.line)
+            judged_at = now if ended is None else min(now, ended)
+            verdict = line_verdict(samples.get(LineId.of(row), []), row, registry, month, judged_at)
             place = places[LineId.of(row)]
             verdicts.append((place, verdict))
             points.append(Point("line_month", tags_of(place, place.line), month_fields(verdict), time_ns(since)))

@@ -6,7 +6,7 @@ collector would be connected, well, and deaf. Only `collector` may write under t
 
 import time
 
-from xomnet.registry import BROKER_NAME_OF_COLLECTOR
+from xomnet.registry_cells import BROKER_NAME_OF_COLLECTOR
 from xomnet.topics import topic
 
 TOPIC = topic(BROKER_NAME_OF_COLLECTOR, "up")

@@ -17,14 +17,56 @@ from collector.store import Store, StoreUnavailable
 from xomnet.log import Log
 from xomnet.registry import BadCell, LineRow, Registry, RegistryError, load_registry
 from xomnet.targets import Targets
+from xomnet.values import Instant
 
 log = Log("collector.registry")
+
+REMEMBERED = "registry.json"
+"""In the state folder."""
 
 
 class _Remembered(msgspec.Struct):
     rows: list[LineRow] = []
     gone: list[LineRow] = []
     """Of lines that were there once."""
+    gone_at: dict[str, Instant] = {}
+    """When it was seen that they had gone, by `agent/line`."""
+
+    def after(self, rows: list[LineRow], now: dt.datetime) -> "_Remembered":
+        """What is to be remembered once a registry of these rows is read."""
+        gone = vanished([*self.rows, *self.gone], rows)
+        return _Remembered(rows, gone, {_key(row): self.gone_at.get(_key(row), now) for row in gone})
+
+    def ever(self, targets: Targets) -> Registry:
+        """A registry that also has the lines that went, each until then."""
+        ended = {(row.agent, row.line): self.gone_at[_key(row)] for row in self.gone if _key(row) in self.gone_at}
+        return Registry([*self.rows, *self.gone], targets, ended=ended)
+
+
+def load_ever(path: Path, targets: Targets, memory: Path, now: dt.datetime) -> Registry:
+    """What a file says `now`, with the lines that a collector has seen go, for whoever runs beside it. Raises
+    RegistryError.
+    """
+    registry = load_registry(path, targets)
+    try:
+        remembered = _read(memory)
+    except (OSError, msgspec.DecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        instead = "the same command as the collector's user; where the file is damaged, move it away"
+        raise RegistryError([BadCell(str(memory), 0, "file", reason, instead)]) from error
+    return remembered.after(registry.rows(), now).ever(targets)
+
+
+def _key(row: LineRow) -> str:
+    return f"{row.agent}/{row.line}"
+
+
+def _read(memory: Path) -> _Remembered:
+    """Nothing where there is no file. Raises OSError, msgspec.DecodeError."""
+    try:
+        return msgspec.json.decode(memory.read_bytes(), type=_Remembered)
+    except FileNotFoundError:
+        return _Remembered()
 
 
 class RegistryFile:
@@ -42,12 +84,17 @@ class RegistryFile:
         self.problems: list[BadCell] = []
         self._memory = self._remembered()
         self._registry = Registry(self._memory.rows, targets)
+        self._ever = self._memory.ever(targets)
         self.reload()
         if self.problems and not self._memory.rows:
             raise RegistryError(self.problems)
 
     def current(self) -> Registry:
         return self._registry
+
+    def ever(self) -> Registry:
+        """With the lines that were taken out of the file, each until then: what is stored of them stays theirs."""
+        return self._ever
 
     def follow(self, call: Callable[[Registry], None]) -> None:
         """Calls with the registry in force, and with each one that comes into force later."""
@@ -81,7 +128,7 @@ class RegistryFile:
                 self._stamp = None  # looked at again soon
                 log.warning("registry not read yet, the last good one stays", reason=str(error))
                 return False
-            self.problems, self._registry = [], registry
+            self.problems, self._registry, self._ever = [], registry, self._memory.ever(self._targets)
             log.info("registry read", file=str(self._path))
             for call in self._followers:
                 call(registry)
@@ -109,17 +156,14 @@ class RegistryFile:
 
     def _remembered(self) -> _Remembered:
         try:
-            return msgspec.json.decode(self._memory_file.read_bytes(), type=_Remembered)
-        except FileNotFoundError:
-            return _Remembered()
+            return _read(self._memory_file)
         except (OSError, msgspec.DecodeError) as error:
             log.error("earlier registry not remembered", file=str(self._memory_file), reason=str(error))
             return _Remembered()
 
     def _remember(self, registry: Registry) -> None:
         """Replaces the file whole. Raises OSError."""
-        rows = registry.rows()
-        memory = _Remembered(rows, vanished([*self._memory.rows, *self._memory.gone], rows))
+        memory = self._memory.after(registry.rows(), dt.datetime.now(dt.UTC))
         if memory == self._memory:
             return
         new = self._memory_file.with_suffix(f".{os.getpid()}")

@@ -25,7 +25,7 @@ from collector.lines import LineStates
 from collector.metrics import Metrics
 from collector.minute import Limits, Minute
 from collector.points import Point
-from collector.registry_file import RegistryFile
+from collector.registry_file import REMEMBERED, RegistryFile
 from collector.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, SqliteSettings, WebSettings
@@ -76,7 +76,7 @@ def run(settings: CollectorSettings) -> int:
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
-    registry = RegistryFile(settings.registry, targets, settings.state_dir / "registry.json", store)
+    registry = RegistryFile(settings.registry, targets, settings.state_dir / REMEMBERED, store)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
     rules = Rules(
@@ -92,7 +92,7 @@ def run(settings: CollectorSettings) -> int:
         settings.completeness.every_s,
         timedelta(seconds=settings.completeness.grace_s),
     )
-    rollups = Rollups(store, registry.current, keep_days=settings.store.keep_days)
+    rollups = Rollups(store, registry.ever, keep_days=settings.store.keep_days)
     commands = Commands()
     intake = Intake(
         settings.broker,
@@ -110,6 +110,7 @@ def run(settings: CollectorSettings) -> int:
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
         alerts=alerts.desk,
         courier=alerts.courier,
+        with_gone=registry.ever,
     )
     minute = Minute(store, registry.current, intake.agents, lambda: completeness.latest, _limits(settings.assess))
     lines.known.append(minute.of_lines)

@@ -50,4 +50,9 @@ class Services:
     alerts: Desk | None = None
     courier: Courier | None = None
     """Who brings the messages of the alerts; None where nobody is told."""
+    with_gone: Callable[[], Registry] | None = None
+    """As `registry`, with the lines that were taken out of it, each until then; None where none is remembered."""
     started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    def ever(self) -> Registry:
+        return (self.with_gone or self.registry)()

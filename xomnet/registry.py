@@ -3,25 +3,24 @@
 import csv
 import datetime as dt
 import io
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from xomnet.messages import Access
+from xomnet.registry_cells import PARSERS, BadValue
 from xomnet.targets import PROVINCE_TIME, Targets
-from xomnet.topics import is_name
 
 COLUMNS = (
     *("agent", "line", "access", "interface", "hamlet_code", "hamlet", "area"),
     *("lat", "lon", "isp", "plan_mbps", "target_mbps", "from"),
 )
-BROKER_NAME_OF_COLLECTOR = "collector"
 REQUIRED = frozenset({"agent", "line", "access", "hamlet", "area", "isp", "from"})
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+TICK = dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,18 @@ class RegistryError(Exception):
 
 
 class Registry:
-    """Rows by line and date, the days being those of `zone`. An instant is taken with its own time zone."""
+    """Rows by line and date, the days being those of `zone`. An instant is taken with its own time zone. `ended` has
+    the lines that are no longer registered, and from when on.
+    """
 
-    def __init__(self, rows: Iterable[LineRow], targets: Targets, zone: str = PROVINCE_TIME) -> None:
-        self._targets = targets
+    def __init__(
+        self,
+        rows: Iterable[LineRow],
+        targets: Targets,
+        zone: str = PROVINCE_TIME,
+        ended: Mapping[tuple[str, str], dt.datetime] = MappingProxyType({}),
+    ) -> None:
+        self._targets, self._ended = targets, ended
         self.zone = ZoneInfo(zone)
         self._rows: dict[tuple[str, str], list[LineRow]] = {}
         self._agents: dict[str, list[tuple[str, str]]] = {}
@@ -82,9 +89,21 @@ class Registry:
 
     def at(self, agent: str, line: str, when: dt.datetime) -> LineRow | None:
         """The row in force when something was measured; None where the line was not registered then."""
+        ended = self.ended(agent, line)
+        if ended is not None and when >= ended:
+            return None
         day = when.astimezone(self.zone).date()
         in_force = [row for row in self._rows.get((agent, line), ()) if row.from_ <= day]
         return in_force[-1] if in_force else None
+
+    def ended(self, agent: str, line: str) -> dt.datetime | None:
+        """When a line was taken out; None where it was not."""
+        return self._ended.get((agent, line))
+
+    def latest(self, agent: str, line: str, when: dt.datetime) -> LineRow | None:
+        """The row in force, or the last one of a line that was taken out."""
+        ended = self.ended(agent, line)
+        return self.at(agent, line, when if ended is None else min(when, ended - TICK))
 
     def of_agent(self, agent: str, when: dt.datetime) -> LineRow | None:
         """A row that says where an agent stood: that of its first line in force; None for an unknown agent."""
@@ -102,6 +121,11 @@ class Registry:
     def current(self, when: dt.datetime) -> list[LineRow]:
         """Every line registered at an instant, in the order of the file's dates."""
         return [row for key in self._rows if (row := self.at(*key, when)) is not None]
+
+    def within(self, since: dt.datetime, until: dt.datetime) -> list[LineRow]:
+        """Of every line that was registered in [since, until) the row that was last in force there."""
+        lasts = ((key, min(until, self._ended.get(key, until)) - TICK) for key in self._rows)
+        return [row for key, last in lasts if last >= since and (row := self.at(*key, last)) is not None]
 
     def target_mbps(self, row: LineRow, when: dt.datetime) -> float:
         """The line's own target, else that of its access type on that day."""
@@ -198,93 +222,10 @@ def _check_header(header: list[str], file: str) -> None:
         raise RegistryError(problems)
 
 
-class _BadValue(ValueError):
-    def __init__(self, instead: str) -> None:
-        self.instead = instead
-
-
-def _name(text: str) -> str:
-    if not is_name(text):
-        raise _BadValue("lower-case letters, digits and hyphens, at most 32, such as nd-haihau-0012")
-    return text
-
-
-def _access(text: str) -> Access:
-    if text in ("fixed", "mobile"):
-        return text  # type: ignore[return-value]  # one of the two words
-    raise _BadValue("fixed or mobile")
-
-
-def _words(text: str) -> str:
-    if _CONTROL.search(text) or len(text) > 128 or text.endswith("\\"):
-        raise _BadValue("a name of at most 128 letters on one line, not ending in \\")
-    return text
-
-
-def _area(text: str) -> str:
-    parts = [part.strip() for part in text.split("/")]
-    if not all(parts):
-        raise _BadValue("a path such as Nam Định/Hải Hậu/Hải Minh")
-    return "/".join(_words(part) for part in parts)
-
-
-def _interface(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,15}", text):
-        raise _BadValue("a network interface such as eth0 or wwan0")
-    return text
-
-
-def _date(text: str) -> dt.date:
-    for form in ("%Y-%m-%d", "%d/%m/%Y"):
-        try:
-            return dt.datetime.strptime(text, form).date()  # noqa: DTZ007  # a day of the calendar, not an instant
-        except ValueError:
-            continue
-    raise _BadValue("a date such as 2026-11-01 or 1/11/2026")
-
-
-def _number(low: float, high: float, example: str) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text.replace(",", "."))
-        except ValueError as error:
-            raise _BadValue(f"a number such as {example}") from error
-        if not low <= value <= high:
-            raise _BadValue(f"a number from {low:g} to {high:g}, such as {example}")
-        return value
-
-    return number
-
-
-def _agent(text: str) -> str:
-    if text == BROKER_NAME_OF_COLLECTOR:
-        raise _BadValue(
-            "another name: the collector goes by this one at the broker, and would lend the unit its rights"
-        )
-    return _name(text)
-
-
-_PARSERS: Mapping[str, Callable[[str], Any]] = {
-    "agent": _agent,
-    "line": _name,
-    "access": _access,
-    "interface": _interface,
-    "hamlet_code": _words,
-    "hamlet": _words,
-    "area": _area,
-    "lat": _number(-90, 90, "20.25"),
-    "lon": _number(-180, 180, "106.30"),
-    "isp": _words,
-    "plan_mbps": _number(1, 100_000, "200"),
-    "target_mbps": _number(1, 100_000, "150"),
-    "from": _date,
-}
-
-
 def _row(cells: Mapping[str, str], file: str, number: int) -> tuple[LineRow | None, list[BadCell]]:
     values: dict[str, Any] = {}
     problems: list[BadCell] = []
-    for column, read in _PARSERS.items():
+    for column, read in PARSERS.items():
         text = cells.get(column, "")
         field = "from_" if column == "from" else column
         if not text:
@@ -293,7 +234,7 @@ def _row(cells: Mapping[str, str], file: str, number: int) -> tuple[LineRow | No
             continue
         try:
             values[field] = read(text)
-        except _BadValue as bad:
+        except BadValue as bad:
             problems.append(BadCell(file, number, column, repr(text), bad.instead))
     if bool(cells.get("lat")) != bool(cells.get("lon")):
         problems.append(BadCell(file, number, "lat, lon", "only one of the two", "both, or neither"))

@@ -45,6 +45,7 @@ COLUMNS: Mapping[str, Callable[[LineMonth], Value]] = {
     "silent_days": lambda line: line.silent_days,
     "unit_silent_days": lambda line: line.unit_silent_days,
     "last_test_at": lambda line: line.last_test_at,
+    "taken_out_at": lambda line: line.taken_out_at,
     "failed_at": lambda line: " ".join(stamp(at) for at in line.failed_at),
 }
 """Name -> figure; Mb/s, seconds, shares of 1. Absent is empty."""

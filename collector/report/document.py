@@ -124,7 +124,9 @@ def _sentence(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
 
 
 def _by_access(t: ReportTexts, report: MonthlyReport) -> list[Section]:
-    sections = [Section(t.text("2. Results by area and provider"), 1, [Paragraph(_how_counted(t))])]
+    sections = [
+        Section(t.text("2. Results by area and provider"), 1, [Paragraph(_how_counted(t)), *_taken_out(t, report)])
+    ]
     of_area = area_under(report.lines)
     for number, access in enumerate(ACCESSES, 1):
         lines = of_access(report.lines, access)
@@ -156,6 +158,17 @@ def _how_counted(t: ReportTexts) -> str:
         "Share met: of the lines with a certain verdict, met or not. A hamlet with several lines of one access type"
         " counts by its worst line that was measured."
     )
+
+
+def _taken_out(t: ReportTexts, report: MonthlyReport) -> list[Paragraph]:
+    lines = sum(line.taken_out_at is not None for line in report.lines)
+    if not lines:
+        return []
+    said = t.text(
+        "Lines that were taken out of the registry within the month, each judged by the days until then: {n}.",
+        n=t.number(lines, 0),
+    )
+    return [Paragraph(said)]
 
 
 def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:

@@ -12,13 +12,11 @@ from collector.report.summary import alphabetical, plain
 from collector.rolling import portions
 from collector.store import LineId, OutageRow, Sample, Store
 from collector.verdict import Month, line_verdict
-from xomnet.registry import LineRow, Registry
+from xomnet.registry import TICK, LineRow, Registry
 from xomnet.targets import Targets
 
 LONGEST_OUTAGE = dt.timedelta(days=62)
 """How long before a month an outage may have begun that still lasts in it."""
-
-TICK = dt.timedelta(microseconds=1)
 
 
 class ReportError(Exception):
@@ -34,7 +32,7 @@ def gather(
     now: dt.datetime,
     kept_since: dt.datetime | None = None,
 ) -> MonthlyReport:
-    """The month of every line registered at its end, or now: judged by its registry row of then, and told under the
+    """The month of every line registered in it: judged by its registry row at the end, or now, and told under the
     place where it stood when the month began, as in `line_month`. Days are those of the registry's zone; results from
     before `kept_since` are no longer in the store. A few units are read at a time. Raises ReportError or
     StoreUnavailable.
@@ -44,7 +42,7 @@ def gather(
         raise ReportError(f"{month} has not begun; the present month is {Month.of(now)}")
     if kept_since is not None and since < kept_since:
         raise ReportError(f"the results of {month} are no longer all kept: store.keep_days lets go of what is older")
-    at_end, at_start = {LineId.of(row): row for row in registry.current(until - TICK)}, first_rows(registry, since)
+    at_end, at_start = {LineId.of(row): row for row in registry.within(since, until)}, first_rows(registry, since)
     shown = [
         replace(at_start[line], plan_mbps=row.plan_mbps, target_mbps=row.target_mbps) for line, row in at_end.items()
     ]
@@ -83,11 +81,13 @@ def _months(
             line = LineId.of(row)
             own = samples.get(line, ())
             outages = clipped(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
+            ended = registry.ended(*line)
+            judged_at = now if ended is None else min(now, ended)
             row_before = registry.at(*line, before_end - TICK) or row
             months[line] = LineMonth(
                 row=row,
-                verdict=line_verdict(own, row, registry, month, now),
-                before=line_verdict(samples_before.get(line, ()), row_before, registry, month.previous, now),
+                verdict=line_verdict(own, row, registry, month, judged_at),
+                before=line_verdict(samples_before.get(line, ()), row_before, registry, month.previous, judged_at),
                 failed_at=tuple(s.at for s in own if s.asked is None and s.error and counted_mbps(s) is not None),
                 outages=len(outages),
                 outage_s=sum(outages),
@@ -95,6 +95,7 @@ def _months(
                 silent_days=len(due[line] - heard[line]),
                 unit_silent_days=len(set().union(*due.values()).difference(*heard.values())),
                 last_test_at=own[-1].at if own else None,
+                taken_out_at=ended if ended is not None and ended <= until else None,
             )
     return months
 
@@ -136,7 +137,7 @@ def _likeness(place: str, asked: str) -> float:
 def registered_days(registry: Registry, line: LineId, month: Month, now: dt.datetime) -> set[dt.date]:
     """Days of a month that are over and on which a line was registered."""
     whole = ((a, b) for a, b in _days(*bounds(registry, month, now)) if b - a == dt.timedelta(days=1))
-    return {start.date() for start, _ in whole if registry.at(*line, start) is not None}
+    return {start.date() for start, end in whole if registry.at(*line, start) and registry.at(*line, end - TICK)}
 
 
 def test_days(samples: Iterable[Sample], registry: Registry) -> set[dt.date]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from collector.registry_file import REMEMBERED, load_ever
 from collector.report.document import document
 from collector.report.gather import ReportError, gather
 from collector.report.model import ACCESSES, MonthlyReport
@@ -18,7 +19,7 @@ from collector.texts import Language
 from collector.verdict import Month
 from xomnet.broker import SecretError
 from xomnet.defaults import config_file
-from xomnet.registry import RegistryError, load_registry
+from xomnet.registry import RegistryError
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets
 
@@ -69,7 +70,7 @@ def read(given: CollectorSettings, month: Month, area: str | None, now: dt.datet
                 " this as its user"
             ) from error
     targets = load_targets(given.targets or config_file("targets.yaml"))
-    registry = load_registry(given.registry, targets)
+    registry = load_ever(given.registry, targets, given.state_dir / REMEMBERED, now)
     keep = given.store.keep_days
     kept_since = None if keep is None else now - dt.timedelta(days=keep)
     store = open_store(given, read_only=True)

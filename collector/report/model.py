@@ -40,6 +40,8 @@ class LineMonth:
     """Those on which no line of its unit sent one."""
     last_test_at: dt.datetime | None = None
     """The last test of the month, of whatever outcome."""
+    taken_out_at: dt.datetime | None = None
+    """When within the month it was taken out of the registry: the month is judged until then."""
 
     @property
     def change(self) -> Change | None:

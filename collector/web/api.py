@@ -20,7 +20,7 @@ from collector.services import Services
 from collector.store import LineId, StoreUnavailable
 from collector.web import query, views
 from collector.web.completeness_view import completeness_view
-from collector.web.errors import RequestError, not_counted_yet, not_judged_yet, unknown_line
+from collector.web.errors import RequestError, not_counted_yet, not_judged_yet, taken_out, unknown_line
 from collector.web.openapi import document
 from collector.web.reads import StoreReads
 from xomnet import __version__
@@ -82,14 +82,18 @@ class Api:
     def line(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())
         line = self._known(request)
+        ended = self._services.ever().ended(*line)
+        if ended is not None:
+            raise taken_out(*line, ended)
         status = self._snapshot().line(*line)
         if status is None:  # registered since the last snapshot
             raise not_judged_yet()
         return json(views.line_view(status, dt.datetime.now(dt.UTC), self._services.completeness.latest))
 
     def _known(self, request: Request) -> LineId:
+        """A line that is registered, or was: what is stored of it stays."""
         line = LineId(request.path_params["agent"], request.path_params["line"])
-        if self._services.registry().at(*line, dt.datetime.now(dt.UTC)) is None:
+        if self._services.ever().latest(*line, dt.datetime.now(dt.UTC)) is None:
             raise unknown_line(*line)
         return line
 

@@ -1,5 +1,7 @@
 """What goes wrong in a request, as a value that both the page and the REST interface can say."""
 
+import datetime as dt
+
 
 class RequestError(Exception):
     """`what` was wrong, `where` it stood, what is `allowed` instead; `status` is the HTTP status."""
@@ -21,6 +23,12 @@ def bad_parameter(name: str, found: str, allowed: str) -> RequestError:
 def unknown_line(agent: str, line: str) -> RequestError:
     """404: no such line in the registry."""
     return RequestError(404, f"no line {agent} / {line} in the registry", "path", "a line that /api/v1/lines lists")
+
+
+def taken_out(agent: str, line: str, at: dt.datetime) -> RequestError:
+    """404: a line that is no longer in the registry, so not judged."""
+    what = f"{agent} / {line} was taken out of the registry, seen {at:%Y-%m-%dT%H:%M:%SZ}, and is no longer judged"
+    return RequestError(404, what, "path", f"its history: /api/v1/lines/{agent}/{line}/speed and …/latency")
 
 
 def not_counted_yet() -> RequestError:

@@ -182,6 +182,14 @@ def why(status: LineStatus, rules: Rules, t: Texts, now: dt.datetime) -> str:
     return head + _decided(status, t)
 
 
+def taken_out(t: Texts, at: dt.datetime) -> str:
+    """The same of a line that is no longer in the registry."""
+    return t.text(
+        "Taken out of the registry, seen {moment}: no longer judged. Below stands what is stored of the time before.",
+        moment=t.moment(at),
+    )
+
+
 def _decided(status: LineStatus, t: Texts) -> str:
     """How the sentence ends: what the tests say, since when, and what was before."""
     judged = status.judgement

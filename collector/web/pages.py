@@ -1,6 +1,7 @@
 """The pages for people. They read the snapshot; only the page of a line reads the store."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from collector.assess import Judgement
 from collector.lines import LineStatus
 from collector.services import Services
 from collector.store import LineId, Store
@@ -18,7 +20,7 @@ from collector.web import query
 from collector.web.api import old_after_s
 from collector.web.axis import HOURS, Axis, chosen_hours, fitted
 from collector.web.errors import RequestError, not_judged_yet, unknown_line
-from collector.web.line_page import History, line_page
+from collector.web.line_page import History, line_page, taken_out
 from collector.web.overview import overview
 from collector.web.reads import StoreReads
 from collector.web.refusals import refusals
@@ -74,30 +76,34 @@ class Pages:
     async def line(self, request: Request) -> Response:
         t, now = texts_of(request), dt.datetime.now(dt.UTC)
         asked = query.choice(request.query_params, "hours", [str(hours) for hours in HOURS])
-        status = self._status(LineId(request.path_params["agent"], request.path_params["line"]), now)
-        line = status.id
+        line = LineId(request.path_params["agent"], request.path_params["line"])
+        status, ended = self._status(line, now), self._services.ever().ended(*line)
+        until = now if ended is None else min(now, ended)
         rules = self._services.lines.rules
 
         def read(store: Store) -> tuple[History, Axis, int]:
-            speed = store.speed(line, now - MONTH - rules.window, now)
-            in_month = [row.at for row in speed if row.at >= now - MONTH]
+            speed = store.speed(line, until - MONTH - rules.window, until)
+            in_month = [row.at for row in speed if row.at >= until - MONTH]
             if asked is None:
-                hours = chosen_hours(in_month[0] if in_month else None, now)
-                axis = fitted(in_month, hours, now)
+                hours = chosen_hours(in_month[0] if in_month else None, until)
+                axis = fitted(in_month, hours, until)
             else:
                 hours = int(asked)
-                axis = Axis(now - dt.timedelta(hours=hours), now)
+                axis = Axis(until - dt.timedelta(hours=hours), until)
             speed = [row for row in speed if row.at >= axis.since - rules.window]
             # An outage belongs to the axis by its end, and may have begun before it.
-            outages = store.outages(line, axis.since - dt.timedelta(days=1), now)
+            outages = store.outages(line, axis.since - dt.timedelta(days=1), until)
             outages = [row for row in outages if row.at + dt.timedelta(seconds=row.duration_s) > axis.since]
-            return History(speed, store.latency(line, axis.since, now), outages), axis, hours
+            return History(speed, store.latency(line, axis.since, until), outages), axis, hours
 
         history, axis, hours = await self._reads.read(read)
         found = self._services.completeness.latest
         complete = None if found is None else found.line(line).tally.ratio
         content = line_page(status, history, axis, hours, rules, t, now, complete)
         may_change = request.app.state.operator_token is not None
+        if ended is not None:
+            gone = replace(content, why=taken_out(t, ended))
+            return _page(request, "line.html", t, page=gone, standing=None, may_change=False)
         said = await run_in_threadpool(standing, self._services.alerts, status, may_change, t, now)
         return _page(
             request, "line.html", t, refresh_s=10 if hours <= 24 else 60, page=content, standing=said,
@@ -107,10 +113,15 @@ class Pages:
     def _status(self, line: LineId, now: dt.datetime) -> LineStatus:
         snapshot = self._services.lines.latest
         status = snapshot.line(*line) if snapshot else None
-        if status is None:
-            known = self._services.registry().at(*line, now) is not None
-            raise not_judged_yet() if known else unknown_line(*line)
-        return status
+        if status is not None:
+            return status
+        registry = self._services.ever()
+        row = registry.latest(*line, now)
+        if row is None:
+            raise unknown_line(*line)
+        if registry.ended(*line) is None:
+            raise not_judged_yet()
+        return LineStatus(row, Judgement("not_assessable", 0, registry.target_mbps(row, now)))
 
     def problem(self, request: Request, error: RequestError) -> Response:
         """An error for a person: what, where, what is allowed; never a trace."""

@@ -300,3 +300,21 @@ def test_the_row_in_force_is_the_last_whose_day_has_come(days: set[dt.date], day
     row = Registry(dated, TARGETS).at("a", "l", dt.datetime.combine(day, dt.time(12), dt.UTC))
     expected = max((start for start in days if start <= day), default=None)
     assert (row and row.from_) == expected
+
+
+def test_a_line_that_was_taken_out_was_there_until_then() -> None:
+    ended = at("2026-07-10T12:00:00+07:00")
+    registry = Registry(DATED.rows(), TARGETS, ended={("nd-a-1", "ftth"): ended})
+    before = ended - dt.timedelta(microseconds=1)
+    assert registry.at("nd-a-1", "ftth", before) == DATED.at("nd-a-1", "ftth", before)
+    assert registry.at("nd-a-1", "ftth", ended) is None
+    assert registry.latest("nd-a-1", "ftth", at("2030-01-01T00:00:00+00:00")) == registry.at("nd-a-1", "ftth", before)
+    assert [row.line for row in registry.current(ended)] == ["4g"]
+
+    def within(since: str, until: str) -> set[tuple[str, str]]:
+        return {(row.line, row.hamlet) for row in registry.within(at(since), at(until))}
+
+    july, august = "2026-07-01T00:00:00+07:00", "2026-08-01T00:00:00+07:00"
+    assert within("2026-01-01T00:00:00+07:00", "2026-03-01T00:00:00+07:00") == {("ftth", "Xóm Cũ")}
+    assert within(july, august) == {("ftth", "Xóm Mới"), ("4g", "Xóm Cũ")}
+    assert within(august, "2026-09-01T00:00:00+07:00") == {("4g", "Xóm Cũ")}
