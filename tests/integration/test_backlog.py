@@ -106,6 +106,8 @@ location / {{ proxy_pass {own_influx_v2.url}; }}
 class Fronted:
     """What a Collector needs to know of its database."""
 
+    token = InfluxV2.token
+
     def __init__(self, nginx: Nginx) -> None:
         self.url = f"http://127.0.0.1:{nginx.port}"
 
