@@ -14,6 +14,7 @@ from xomnet.cli.measure import measure
 from xomnet.cli.measure_server import measure_server
 from xomnet.cli.pki import pki
 from xomnet.cli.registry import check
+from xomnet.cli.release import release
 from xomnet.cli.report import Language, report
 from xomnet.cli.upkeep import ack, maintenance
 
@@ -38,6 +39,7 @@ app.add_typer(agent, name="agent")
 app.add_typer(collector, name="collector")
 app.add_typer(registry, name="registry")
 app.add_typer(pki, name="pki")
+app.add_typer(release, name="release")
 registry.command("check")(check)
 
 Config = Annotated[Path, typer.Option(help="The settings file (YAML).", exists=True, dir_okay=False, resolve_path=True)]
