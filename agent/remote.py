@@ -42,6 +42,15 @@ class Standing(NamedTuple):
     ignored: str | None
 
 
+def settings_in_force(config: Path) -> AgentSettings:
+    """What the service works by, or would, for who only looks. Raises SettingsError where agent.yaml is at fault."""
+    plain = read(config, {})
+    try:
+        return read(config, msgspec.json.decode((plain.state_dir / FILE).read_bytes(), type=State).overlay)
+    except (OSError, msgspec.DecodeError, UnicodeError, SettingsError):
+        return plain
+
+
 class Remote:
     """`begin` once, before the loop; `reload` at SIGHUP; the rest in the loop."""
 

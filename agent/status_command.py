@@ -12,7 +12,8 @@ import msgspec
 from agent.check.page import bytes_used
 from agent.check.service import Running, ServiceSilent
 from agent.check.texts import LANGUAGES, Texts, language_of
-from agent.settings import AgentSettings, StatusPageSettings, read
+from agent.remote import settings_in_force
+from agent.settings import AgentSettings, StatusPageSettings
 from agent.status import LineStatus, Status
 from xomnet.settings import SettingsError
 
@@ -28,7 +29,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     try:
-        settings = read(arguments.config)
+        settings = settings_in_force(arguments.config)
         status = asked(settings)
     except (SettingsError, ServiceSilent) as error:
         document = json.dumps({"error": str(error)}, ensure_ascii=False)

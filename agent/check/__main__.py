@@ -15,7 +15,8 @@ from agent.check.outcome import document, row, to_fix, verdict
 from agent.check.plan import CANT_WORK, Plan, about_machine
 from agent.check.service import service
 from agent.check.texts import LANGUAGES, Texts, language_of
-from agent.settings import AgentSettings, read
+from agent.remote import settings_in_force
+from agent.settings import AgentSettings
 from xomnet import __version__
 from xomnet.defaults import config_file
 from xomnet.settings import SettingsError
@@ -32,7 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     t = Texts(arguments.lang)
     try:
-        settings, targets = read(arguments.config), load_targets(config_file("targets.yaml"))
+        settings, targets = settings_in_force(arguments.config), load_targets(config_file("targets.yaml"))
     except SettingsError as error:
         refusal = json.dumps({"error": str(error)}, ensure_ascii=False) if arguments.json else error
         print(refusal, file=sys.stdout if arguments.json else sys.stderr)

@@ -27,8 +27,9 @@ def ids_of_code() -> set[str]:
             if not isinstance(call, ast.Call) or not call.args:
                 continue
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-            if name in {"say", "text"} and isinstance(call.args[0], ast.Constant):
-                found.add(call.args[0].value)
+            match call.args[0]:
+                case ast.Constant(value=str(english)) if name in {"say", "text"}:
+                    found.add(english)
     return found
 
 
@@ -47,14 +48,12 @@ def test_a_translation_has_the_placeholders_of_its_original() -> None:
 
 @pytest.mark.parametrize("catalogue", [CATALOGUE, of_collector.CATALOGUE, of_report.CATALOGUE])
 def test_a_catalogue_is_read_as_babel_reads_it(catalogue: Path) -> None:
+    texts = {}
     with catalogue.open("rb") as file:
-        messages = [message for message in read_po(file, locale="vi") if message.id and message.string]
-    texts = {
-        message.id if isinstance(message.id, str) else message.id[0]: message.string
-        if isinstance(message.string, str)
-        else message.string[0]
-        for message in messages
-    }
+        for message in read_po(file, locale="vi"):
+            english, text = (one if isinstance(one, str) else (one or ("",))[0] for one in (message.id, message.string))
+            if english and text:
+                texts[english] = text
     assert translations(catalogue) == texts
 
 
@@ -107,4 +106,8 @@ def test_the_language_is_that_of_the_system(environment: dict[str, str], languag
 
 
 def test_a_row_is_called_by_our_word_or_by_its_line() -> None:
-    assert [Texts("vi").name(name) for name in ("power", "eth0", "server 4g")] == ["nguồn điện", "eth0", "máy chủ đo 4g"]
+    assert [Texts("vi").name(name) for name in ("power", "eth0", "server 4g")] == [
+        "nguồn điện",
+        "eth0",
+        "máy chủ đo 4g",
+    ]
