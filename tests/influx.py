@@ -18,6 +18,7 @@ PATH = os.environ.get("XOMNET_TEST_INFLUXD")
 class Influx2(InfluxV2):
     """InfluxDB 2, behind nginx as `InfluxV2` is, with what a bucket has by itself: a virtual DBRP mapping."""
 
+    org = "-"  # what a store has that is told none
     _org_id = ""
 
     @staticmethod
@@ -29,7 +30,7 @@ class Influx2(InfluxV2):
     def start(self) -> Self:
         super().start()
         if not self._org_id:
-            first = {"username": "admin", "password": "not-a-secret", "org": "-", "bucket": "first"}
+            first = {"username": "admin", "password": "not-a-secret", "org": self.org, "bucket": "first"}
             made = self._request("/api/v2/setup", {}, json.dumps({**first, "token": self.token}))
             self._org_id = json.loads(made)["org"]["id"]
         return self

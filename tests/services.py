@@ -236,7 +236,7 @@ def _with_certificates(folder: Path, authority: Authority) -> list[str]:
 class Influx(Process):
     """Debian's influxd 1.6.7: `/write` and `/query`, no `/api/v2/write`. Or what is at `path`: see tests.influx."""
 
-    token = "any"
+    token = org = "any"
 
     def __init__(self, folder: Path, path: str | None = None) -> None:
         port = free_port()

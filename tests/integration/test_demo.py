@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from tests.deployment import until
 from tests.services import InfluxV2, free_port
@@ -83,7 +84,8 @@ def test_it_ends_by_itself_and_works_without_mosquitto(tmp_path: Path) -> None:
 def test_it_stores_in_a_real_influxdb_when_asked(tmp_path: Path, influx_v2: InfluxV2) -> None:
     influx_v2.create("demo")
     port = free_port()
-    where = ("--influx-url", influx_v2.url, "--influx-token", influx_v2.token, "--influx-bucket", "demo")
+    who = ("--influx-token", influx_v2.token, "--influx-org", influx_v2.org)
+    where = ("--influx-url", influx_v2.url, *who, "--influx-bucket", "demo")
     demo = start(tmp_path / "demo", port, "--for", "30", *where)
     until(lambda: sum(line["samples"] for line in lines(port)) >= 4, "tests are judged from InfluxDB", 40)
     family = psutil.Process(demo.pid).children(recursive=True)
@@ -91,6 +93,7 @@ def test_it_stores_in_a_real_influxdb_when_asked(tmp_path: Path, influx_v2: Infl
     count = json.loads(influx_v2.query("SELECT count(seq) FROM speed", "demo"))
     assert count["results"][0]["series"][0]["values"][0][1] >= 4
     assert (tmp_path / "demo/influx-token").stat().st_mode & 0o077 == 0
+    assert yaml.safe_load((tmp_path / "demo/collector.yaml").read_text())["store"]["org"] == influx_v2.org
 
 
 def test_it_touches_no_folder_that_is_not_its_own(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ def demo(
     influx_url: Annotated[str | None, typer.Option(help="Store in this InfluxDB instead of SQLite.")] = None,
     influx_token: Annotated[str, typer.Option(help="Its token.", envvar="XOMNET_INFLUX_TOKEN")] = "",
     influx_bucket: Annotated[str, typer.Option(help="Its bucket.")] = "xomnet",
+    influx_org: Annotated[str, typer.Option(help="The bucket's organisation, which InfluxDB 2 wants.")] = "-",
 ) -> None:
     """Hamlets of Nam Định on this machine: real units, broker, collector and page, transferring over loopback.
 
@@ -21,5 +22,5 @@ def demo(
     """
     from xomnet.demo.run import InfluxTarget, run  # noqa: PLC0415  # needs the parts of both sides
 
-    influx = None if influx_url is None else InfluxTarget(influx_url, influx_token, influx_bucket)
+    influx = None if influx_url is None else InfluxTarget(influx_url, influx_token, influx_bucket, influx_org)
     raise typer.Exit(run(folder, port, lines, for_, influx))

@@ -37,6 +37,7 @@ class InfluxTarget:
     url: str
     token: str
     bucket: str
+    org: str
 
 
 def run(folder: Path, port: int, lines: int, for_s: float | None, influx: InfluxTarget | None) -> int:
@@ -236,7 +237,8 @@ class Demo:
             token = self.folder / "influx-token"
             token.touch(mode=0o600)
             token.write_text(self._influx.token)
-            store = {"kind": "influx", "url": self._influx.url, "bucket": self._influx.bucket, "token_file": token.name}
+            where = {"url": self._influx.url, "org": self._influx.org, "bucket": self._influx.bucket}
+            store = {"kind": "influx", "token_file": token.name, **where}
         return self._write(
             "collector.yaml",
             {
