@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from xomnet.commands import Command, CommandName, Reply, decode_reply
+from xomnet.commands import Change, Command, CommandName, Reply, decode_reply
 from xomnet.log import Log
 from xomnet.messages import encode
 from xomnet.mqtt import Connection
@@ -84,10 +84,13 @@ class Commands:
         asked: str | None = None,
         valid: dt.timedelta = VALID,
         id_: UUID | None = None,
+        change: Change | None = None,
     ) -> Asked:
         """Sends a command as soon as the broker is there. Raises TooMany."""
         now = self._now()
         command = Command(id=id_ or uuid.uuid4(), name=name, expires=now + valid, line=line, server=server, asked=asked)
+        if change is not None:
+            command = msgspec.structs.replace(command, **msgspec.structs.asdict(change))
         entry = _Entry(Asked(agent, command, now))
         with self._lock:
             self._end_overdue()

@@ -19,7 +19,18 @@ OPERATOR, CONFIRMATION = "operator", "confirmation"
 """Who may ask for a test: Command.asked and, in its result, Speed.asked."""
 
 
-class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `settings` is to change. With neither of the first two the unit only says what is in force."""
+
+    settings: Annotated[dict[Key, Setting], Meta(max_length=MOST_CHANGES)] | None = None
+    """See xomnet.afar."""
+    unset: Annotated[tuple[Key, ...], Meta(max_length=MOST_CHANGES)] = ()
+    """What agent.yaml is to say again."""
+    prove_s: ProveS | None = None
+    """The former ones come back unless the collector has answered under the new ones by then."""
+
+
+class Command(Change, frozen=True, kw_only=True, omit_defaults=True):
     v: Literal[1] = 1
     id: UUID
     name: CommandName
@@ -30,12 +41,6 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of `measure`: `other` asks for another measurement server than the first one."""
     asked: Word | None = None
     """Of `measure`: who asks (see Speed.asked); absent: an operator."""
-    settings: Annotated[dict[Key, Setting], Meta(max_length=MOST_CHANGES)] | None = None
-    """Of `settings`: what to change (xomnet.afar). With neither this nor `unset` the unit says what is in force."""
-    unset: Annotated[tuple[Key, ...], Meta(max_length=MOST_CHANGES)] = ()
-    """Of `settings`: what agent.yaml is to say again."""
-    prove_s: ProveS | None = None
-    """Of `settings`: the former ones come back unless the collector has answered under the new ones by then."""
 
 
 class Tested(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -4,16 +4,16 @@ import datetime as dt
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from collector.commands import Asked, Outcome
 from collector.web.views import View
-from xomnet.commands import CommandName, Reply
+from xomnet.commands import Change, CommandName, Reply
 from xomnet.values import Name
 
 
-class Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a unit is asked for."""
+class Wanted(Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a unit is asked for; the first three are of `settings`."""
 
     name: CommandName
     line: Name | None = None

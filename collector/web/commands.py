@@ -14,7 +14,8 @@ from collector.web.api import json
 from collector.web.command_view import Wanted, command_view
 from collector.web.errors import RequestError
 from collector.web.operator import body_of, require_operator
-from xomnet.commands import OPERATOR
+from xomnet import afar
+from xomnet.commands import OPERATOR, Change
 
 
 class CommandApi:
@@ -38,7 +39,8 @@ class CommandApi:
         self._check(agent, wanted)
         commands = self._services.commands
         try:
-            asked = commands.ask(agent, wanted.name, wanted.line, wanted.server, OPERATOR)
+            change = Change(settings=wanted.settings, unset=wanted.unset, prove_s=wanted.prove_s)
+            asked = commands.ask(agent, wanted.name, wanted.line, wanted.server, OPERATOR, change=change)
         except TooMany as error:
             raise RequestError(503, str(error), "commands", "the same request, later", 10) from error
         asked = await commands.answer(asked, wanted.wait_s)
@@ -53,6 +55,11 @@ class CommandApi:
             raise RequestError(404, f"no unit {agent} in the registry", "path", "a unit that /api/v1/agents lists")
         if wanted.line is not None and wanted.line not in lines:
             raise RequestError(404, f"no line {wanted.line} at {agent}", "line", " or ".join(lines))
+        if wanted.name != "settings" and (wanted.settings or wanted.unset or wanted.prove_s):
+            raise RequestError(400, f"{wanted.name} changes no settings", "name", "settings")
+        for key in wanted.settings or {}:
+            if afar.form(key) is None:
+                raise RequestError(400, f"{key} is not changed from afar", "settings", afar.allowed(key))
 
     async def found(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())

@@ -108,7 +108,8 @@ def _paths() -> Json:
 
 def _ask() -> Json:
     """POST of a command, by the operator."""
-    asked = _change("Asks a unit: measure, report, identify", [_path_name("agent")], {"200": CommandView}, Wanted)
+    what = "Asks a unit: measure, report, identify, settings"
+    asked = _change(what, [_path_name("agent")], {"200": CommandView}, Wanted)
     asked["responses"]["202"] = _json("Not answered yet: ask again at Location", CommandView)
     return asked
 

@@ -152,6 +152,7 @@ class Voice:
     def __init__(self, port: int) -> None:
         self.replies: list[Reply] = []
         self.kinds: list[str] = []
+        self.events: list[str] = []
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.on_message = self._hear
         self._client.connect("127.0.0.1", port)
@@ -162,7 +163,9 @@ class Voice:
         if message.topic.endswith("/reply"):
             self.replies.append(decode_reply(bytes(message.payload)))
         else:
-            self.kinds.append(json.loads(message.payload)["kind"])
+            result = json.loads(message.payload)
+            self.kinds.append(result["kind"])
+            self.events += [result["data"]["name"]] if result["kind"] == "event" else []
 
     def say(self, command: Command | bytes) -> None:
         payload = command if isinstance(command, bytes) else encode(command)
