@@ -15,6 +15,7 @@ from collector import words
 from collector.metrics import Metrics
 from collector.settings import CollectorSettings
 from collector.web import openapi
+from xomnet.afar import CHANGEABLE
 from xomnet.messages import FLAGS
 from xomnet.registry import COLUMNS
 from xomnet.states import LOOKS, STATES
@@ -54,15 +55,15 @@ def row(text: str, key: str) -> str:
     return next((line for line in text.splitlines() if line.startswith(f"| `{key}` |")), "")
 
 
-def codes(*files: str, named: tuple[str, ...]) -> set[str]:
-    """First arguments, where they are constants, of the calls so named: what the code may say."""
+def codes(*files: str, named: tuple[str, ...], argument: int = 0) -> set[str]:
+    """An argument, the first by default, where it is constant, of the calls so named: what the code may say."""
     found: set[str] = set()
     for file in files:
         for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
-            if isinstance(node.func, ast.Name) and node.func.id in named and node.args:
-                match node.args[0]:
+            if isinstance(node.func, ast.Name) and node.func.id in named and len(node.args) > argument:
+                match node.args[argument]:
                     case ast.Constant(value=str(code)):
                         found.add(code)
                     case ast.JoinedStr(values=[ast.Constant(value=str(start)), *_]):
@@ -118,6 +119,15 @@ def test_every_key_of_the_settings_has_a_row_with_its_default(settings: type, la
 def test_every_word_that_a_reader_may_meet_is_explained(name: str, words_: set[str], language: str) -> None:
     text = of_operator(language) if name == "operator" else guide(name, language)
     assert not sorted(word for word in words_ if f"`{word}`" not in text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_may_be_changed_from_afar_is_named_with_what_may_come_of_it(language: str) -> None:
+    text = guide("deploy", language)
+    events = codes("agent/trial.py", "agent/remote.py", named=("noted",), argument=1)
+    refusals = codes("agent/remote.py", named=("Refused",))
+    assert {"settings_rolled_back", "settings_reset"} <= events
+    assert not sorted(word for word in {*CHANGEABLE, *events, *refusals} if f"`{word}`" not in text)
 
 
 def test_the_codes_are_found_in_the_code() -> None:
