@@ -1,8 +1,9 @@
 """What judging a province every minute takes: `python -m bench assess`, 10,000 lines on either store.
 
 36 days of downloads, four a day, and the last hour of latency. Timed are the first look, which reads everything, and
-minutes after it: what 10,000 lines store in a minute, all lines judged, their `line_state` made. Beside the seconds
-stands the processor's time of the collector, which other load does not lengthen.
+minutes after it: what 10,000 lines store in a minute, all lines judged, their `line_state` made. Then the first look of
+a process that finds what the one before has kept. Beside the seconds stands the processor's time of the collector,
+which other load does not lengthen.
 """
 
 import datetime as dt
@@ -85,11 +86,11 @@ def fill(store: Store, points: Iterator[Point]) -> None:
     assert store.write(batch) == []
 
 
-def measured(name: str, store: Store) -> list[Cost]:
+def measured(name: str, store: Store, kept: Path) -> list[Cost]:
     book, rules = registry(), Rules()
     rows = book.current(NOW)
     fill(store, tests(rows, NOW - dt.timedelta(days=DAYS), NOW))
-    followed, costs = Followed(store, rules), []
+    followed, costs = Followed(store, rules, kept), []
 
     def look(step: str, now: dt.datetime) -> list[Point]:
         wall, cpu = time.monotonic(), time.process_time()
@@ -110,6 +111,9 @@ def measured(name: str, store: Store) -> list[Cost]:
     wall, cpu = time.monotonic(), time.process_time()
     store.write(points)
     costs.append(Cost(name, "writing its line_state", time.monotonic() - wall, time.process_time() - cpu))
+    followed.keep(now)
+    followed = Followed(store, rules, kept)
+    look("the first look after a restart", now + MINUTE)
     return costs
 
 
@@ -117,12 +121,12 @@ def main(*_: str) -> int:
     costs: list[Cost] = []
     with tempfile.TemporaryDirectory() as folder:
         sqlite = SqliteStore(Path(folder) / "store.db")
-        costs += measured("SQLite", sqlite)
+        costs += measured("SQLite", sqlite, Path(folder) / "courses.json")
         sqlite.close()
     with tempfile.TemporaryDirectory() as folder, InfluxV2(Path(folder)) as server:
         server.create("xomnet")
         influx = InfluxStore(server.url, "any", "xomnet", timeout_s=120)
-        costs += measured("influxd 1.6.7", influx)
+        costs += measured("influxd 1.6.7", influx, Path(folder) / "courses.json")
         influx.close()
     lines = ["# Judging 10,000 lines", "", "Written by `python -m bench assess`.", ""]
     lines += ["| store | step | seconds | of them the collector's processor time |", "|---|---|---|---|"]

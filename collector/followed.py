@@ -1,7 +1,8 @@
 """What is known of every line between two looks: where it stands, and the tests of its window.
 
 A line's history is read again where something of it was stored, and else within the hour, since another process may
-have written (`xomnet collector resend`, a second collector). So a minute reads what changed, not the province.
+have written (`xomnet collector resend`, a second collector). So a minute reads what changed, not the province; and the
+first look of a process, if the last one kept what it knew within the hour, the tests of the window alone.
 """
 
 import datetime as dt
@@ -11,9 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
+from pathlib import Path
 
+from collector import courses
 from collector.assess import Judgement, Rules, course_of, judge
 from collector.change import Course
+from collector.courses import KeptCourse
 from collector.points import Point, when
 from collector.store import LineId, Sample, Store
 from xomnet.registry import LineRow
@@ -23,6 +27,9 @@ AT_LEAST = 100
 """Lines read again in one look, so that a small province is always read whole."""
 AT_ONCE = 50
 """Lines of one question: with the longest names some 6 kB, where a proxy before the database takes 8."""
+KEPT_EVERY = dt.timedelta(minutes=10)
+SLICE = dt.timedelta(hours=6)
+"""So much of the window is asked for at once of all lines: some 20,000 tests of 10,000 lines."""
 LOOK_BACK = dt.timedelta(days=35)
 """How far back the last result of a silent line is looked for."""
 
@@ -38,10 +45,11 @@ class _Read:
 
 
 class Followed:
-    """The lines of a store. `saw` is for any thread, the rest for one."""
+    """The lines of a store. `saw` is for any thread, the rest for one. What is known is kept in `file`, if given."""
 
-    def __init__(self, store: Store, rules: Rules) -> None:
-        self._store, self._rules = store, rules
+    def __init__(self, store: Store, rules: Rules, file: Path | None = None) -> None:
+        self._store, self._rules, self._file = store, rules, file
+        self._kept_at: dt.datetime | None = None
         self._lock = threading.Lock()
         self._changed: set[LineId] = set()
         self._last: dict[LineId, dt.datetime] = {}
@@ -67,6 +75,8 @@ class Followed:
                 self._last[line] = max(at, self._last.get(line, at))
             self._last = {line: at for line, at in self._last.items() if line in targets}
             changed, self._changed = self._changed & targets.keys(), set()
+        if not self._looked:
+            self._recall(now)
         self._lines = {line: read for line, read in self._lines.items() if line in targets}
         self._judged = {line: judged for line, judged in self._judged.items() if line in targets}
         due = iter(self._due(targets, changed, now))
@@ -78,6 +88,43 @@ class Followed:
             with self._lock:
                 self._changed |= changed
         self._looked = True
+        if self._kept_at is None or now - self._kept_at >= KEPT_EVERY:
+            self.keep(now)
+
+    def keep(self, now: dt.datetime) -> None:
+        """Writes down where the lines stand, but for those of which something is stored that was not read."""
+        if self._file is None or not self._looked:
+            return
+        with self._lock:
+            changed = set(self._changed)
+        known = ((line, read) for line, read in self._lines.items() if line not in changed)
+        courses.keep(
+            self._file, (KeptCourse(*line, read.at, read.key[1], read.course) for line, read in known), self._rules
+        )
+        self._kept_at = now
+
+    def _recall(self, now: dt.datetime) -> None:
+        """Takes over what was kept of lines that were not tested since. Raises StoreUnavailable."""
+        found = [] if self._file is None else courses.kept(self._file, self._rules)
+        good = [one for one in found if now - AGAIN < one.at <= now]
+        if not good or self._lines:
+            return
+        recent = self._window(now)
+        for one in good:
+            samples = tuple(recent.get(one.id, ()))
+            if not samples or samples[-1].at <= one.at:
+                self._lines[one.id] = _Read(one.at, (0, one.target_mbps), one.course, samples)
+
+    def _window(self, now: dt.datetime) -> dict[LineId, list[Sample]]:
+        """The tests of the window, of all lines."""
+        found: dict[LineId, list[Sample]] = {}
+        since = now - self._rules.window
+        while since < now:
+            until = min(since + SLICE, now)
+            for line, samples in self._store.samples(since, until).items():
+                found.setdefault(line, []).extend(samples)
+            since = until
+        return found
 
     def judgement(self, row: LineRow, target_mbps: float, now: dt.datetime) -> tuple[Judgement, tuple[Sample, ...]]:
         """Of a line that was looked at, and the tests of its window."""

@@ -6,6 +6,7 @@ Silent lines have a point too: an alert whose series vanishes is resolved, so si
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from collector.assess import Judgement, Rules
 from collector.every import Every
@@ -96,7 +97,9 @@ def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Po
 
 
 class LineStates(Every):
-    """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one."""
+    """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one. Where the lines
+    stand is `kept` in a file, so that the next process has its first one soon.
+    """
 
     def __init__(
         self,
@@ -104,11 +107,12 @@ class LineStates(Every):
         registry: Callable[[], Registry],
         rules: Rules,
         interval_s: float = 60.0,
+        kept: Path | None = None,
     ) -> None:
         super().__init__("line-states", interval_s, lambda _: self.take(), log, "lines not judged")
         self._store, self._registry = store, registry
         self.rules = rules
-        self._followed = Followed(store, rules)
+        self._followed = Followed(store, rules, kept)
         self.saw = self._followed.saw
         """New results were stored. From any thread."""
         self.latest: Snapshot | None = None
@@ -132,3 +136,8 @@ class LineStates(Every):
         for follow in self.followers:
             follow(snapshot)
         return snapshot
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        super().stop(timeout_s)
+        if not self.is_alive():
+            self._followed.keep(dt.datetime.now(dt.UTC))

@@ -83,7 +83,7 @@ def run(settings: CollectorSettings) -> int:
         window=timedelta(hours=settings.assess.window_hours),
         silent_after=timedelta(seconds=settings.assess.silent_after_s),
     )
-    lines = LineStates(store, registry.current, rules, settings.assess.every_s)
+    lines = LineStates(store, registry.current, rules, settings.assess.every_s, settings.state_dir / "courses.json")
     completeness = Completeness(
         store,
         registry.current,

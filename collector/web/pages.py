@@ -57,7 +57,7 @@ class Pages:
         asked = query.filter_of(request.query_params)
         snapshot = self._services.lines.latest
         if snapshot is None:
-            return _page(request, "loading.html", t, 200, refresh_s=2)
+            return _loading(request, t)
         content = overview(snapshot, asked, t, now, show_all=query.choice(request.query_params, "all", ("1",)) == "1")
         age_s = (now - snapshot.at).total_seconds()
         return _page(
@@ -76,6 +76,8 @@ class Pages:
     async def line(self, request: Request) -> Response:
         t, now = texts_of(request), dt.datetime.now(dt.UTC)
         asked = query.choice(request.query_params, "hours", [str(hours) for hours in HOURS])
+        if self._services.lines.latest is None:
+            return _loading(request, t)
         line = LineId(request.path_params["agent"], request.path_params["line"])
         status, ended = self._status(line, now), self._services.ever().ended(*line)
         until = now if ended is None else min(now, ended)
@@ -157,6 +159,11 @@ def texts_of(request: Request) -> Texts:
     kept = request.cookies.get(COOKIE)
     language = asked or (kept if kept in LANGUAGES else LANGUAGES[0])
     return Texts(cast(Language, language))
+
+
+def _loading(request: Request, t: Texts) -> Response:
+    """No line is judged yet."""
+    return _page(request, "loading.html", t, refresh_s=2)
 
 
 def _page(request: Request, template: str, t: Texts, status: int = 200, refresh_s: int = 0, **content: Any) -> Response:

@@ -195,6 +195,21 @@ def test_the_page_brings_itself_up_to_date_without_losing_its_place(browser: Chr
     browser.logged.clear()  # the refused connections
 
 
+def test_before_the_first_look_the_page_says_so_and_then_becomes_the_lines_own(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    made = services(tmp_path, SEEDS[:3], rules=RULES)
+    fill(made.store, SEEDS[:3], dt.datetime.now(dt.UTC))
+    running = Site(made, "a-token-of-twenty-letters")
+    try:
+        browser.open(f"{running.url}/lines/nd-giaothuy-0002/4g")
+        browser.until("document.body.innerText.includes('lần đầu')")
+        made.lines.take()
+        browser.until("document.querySelector('[data-opens=measure]')?.checkVisibility()")  # its buttons came, too
+    finally:
+        running.stop()
+
+
 def test_the_page_of_a_line_shows_its_tests(browser: Chromium, site: str) -> None:
     line = "nd-giaothuy-0002/4g"
     browser.screen(*DESKTOP)

@@ -1,6 +1,8 @@
 """Lines are judged from what was read of them before and what is new, as if all were read anew."""
 
 import datetime as dt
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,7 @@ from collector.assess import Rules
 from collector.followed import Followed
 from collector.lines import take_snapshot
 from collector.points import Point
-from collector.store import LineId, Store, StoreUnavailable
+from collector.store import LineId, Lines, Sample, Store, StoreUnavailable
 from tests.stored import AGENT, LINE, NOW, latency, registry, speed
 
 MOBILE = LineId(AGENT, "4g")
@@ -99,3 +101,84 @@ def test_what_was_new_is_read_when_the_store_is_back(store: Store, monkeypatch: 
             lines.look(TARGETS, NOW + HOUR / 2)
     lines.look(TARGETS, NOW + HOUR / 2)
     assert lines.judgement(registry().current(NOW)[0], 150.0, NOW + HOUR / 2)[0].samples == 21
+
+
+class Asked:
+    """A store that notes of which lines all tests were asked for."""
+
+    def __init__(self, store: Store, patch: pytest.MonkeyPatch) -> None:
+        self.lines: list[LineId] = []
+        samples = store.samples
+
+        def noted(since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+            self.lines += lines or ()
+            return samples(since, until, lines)
+
+        patch.setattr(store, "samples", noted)
+        patch.setattr(Followed, "_turns", lambda *_: 0)  # nothing is read only because its turn has come
+
+    def take(self) -> list[LineId]:
+        taken, self.lines = sorted(self.lines), []
+        return taken
+
+
+def test_a_process_that_begins_anew_reads_of_what_was_kept_only_what_is_new(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(store)
+    monkeypatch.setattr(followed, "AT_ONCE", 1)
+    asked, file = Asked(store, monkeypatch), tmp_path / "courses.json"
+    all_ = sorted(LineId.of(row) for row in registry().current(NOW))
+
+    def begun(now: dt.datetime, rules: Rules = RULES) -> dict[str, tuple[str, int]]:
+        """What a new process finds is what one finds that reads all."""
+        one = Followed(store, rules, file)
+        found = states(store, one, now)
+        read = asked.take()
+        assert found == states(store, Followed(store, rules), now)
+        asked.take()
+        asked.lines = read
+        return found
+
+    begun(NOW + MINUTE)
+    assert asked.take() == all_
+    first = begun(NOW + 2 * MINUTE)
+    assert (first["nd-a-1/ftth"], asked.take()) == (("meeting", 18), [])
+    store.write(fallen(MOBILE, NOW + 3 * MINUTE))
+    assert begun(NOW + 24 * MINUTE)["nd-a-1/4g"] == ("meeting", 21)
+    assert asked.take() == [MOBILE]
+    begun(NOW + 25 * MINUTE, replace(RULES, window=RULES.window / 2))
+    assert asked.take() == all_  # other rules
+    file.write_text('{"made_by": "', encoding="utf-8")
+    begun(NOW + 26 * MINUTE)
+    assert asked.take() == all_  # torn
+    begun(NOW + 26 * MINUTE + HOUR)
+    assert asked.take() == all_  # too long ago: another process may have written
+
+
+def test_of_what_is_stored_and_not_read_yet_nothing_is_kept(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(store)
+    file = tmp_path / "courses.json"
+    one = Followed(store, RULES, file)
+    states(store, one, NOW + MINUTE)
+    late = fallen(MOBILE, NOW - HOUR)
+    store.write(late)
+    one.saw(late)
+    one.keep(NOW + 2 * MINUTE)
+    asked = Asked(store, monkeypatch)
+    assert states(store, Followed(store, RULES, file), NOW + 3 * MINUTE)["nd-a-1/4g"] == ("meeting", 21)
+    assert asked.take() == [MOBILE]
+
+
+def test_another_target_makes_what_was_kept_worthless(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(store)
+    file = tmp_path / "courses.json"
+    Followed(store, RULES, file).look(TARGETS, NOW + MINUTE)
+    asked, anew = Asked(store, monkeypatch), Followed(store, RULES, file)
+    anew.look({**TARGETS, LINE: 300.0}, NOW + 2 * MINUTE)
+    assert asked.take() == [LINE]
+    assert anew.judgement(registry().current(NOW)[0], 300.0, NOW + 2 * MINUTE)[0].state == "short"

@@ -310,7 +310,10 @@ def test_before_the_first_snapshot_the_page_says_so_and_rest_asks_to_come_back(t
     answer = client.get("/api/v1/lines")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "2"
-    assert client.get("/lines/nd-haihau-0012/ftth").status_code == 503
+    line = client.get("/lines/nd-haihau-0012/ftth")
+    assert line.status_code == 200
+    assert "lần đầu" in line.text
+    assert 'data-refresh="2"' in line.text
 
 
 def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("main");
     if (!fresh) throw new Error("no main part");
+    // Another page, such as after the first look: it has parts that this one lacks.
+    if (page.body.dataset.refresh !== body.dataset.refresh) return location.reload();
     const main = document.getElementById("main");
     const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     for (const details of fresh.querySelectorAll("details[id]")) {
