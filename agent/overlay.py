@@ -7,7 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from agent.settings import AgentSettings, check_names
+from agent.settings import AgentSettings, check
 from xomnet.afar import CHANGEABLE, Setting, allowed, form
 from xomnet.settings import SettingsError, convert, document, parse, text_of
 
@@ -23,14 +23,16 @@ def read(config: Path, overlay: Overlay) -> AgentSettings:
     """agent.yaml with the overlay on it. Raises SettingsError, which says whose fault it is."""
     text = text_of(config)
     settings = parse(text, AgentSettings, str(config), config.parent)
-    check_names(settings, str(config))
+    check(settings, str(config))
     if not overlay:
         return settings
     try:
-        return convert(merged(document(text, str(config)), overlay), AgentSettings, AFAR, config.parent)
+        found = convert(merged(document(text, str(config)), overlay), AgentSettings, AFAR, config.parent)
+        check(found, AFAR)
     except SettingsError as error:
         key = _LINE.sub(lambda found: f"lines.{settings.lines[int(found[1])].line}", error.key)
         raise SettingsError(AFAR, None, key, error.found, error.allowed) from error
+    return found
 
 
 def merged(document: Any, overlay: Overlay) -> Any:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
@@ -105,15 +106,31 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def read(path: Path) -> AgentSettings:
-    """The settings of a file. Raises SettingsError, also where two lines have one name: they would share a ledger."""
+    """The settings of a file. Raises SettingsError."""
     settings = load(path, AgentSettings)
-    check_names(settings, str(path))
+    check(settings, str(path))
     return settings
 
 
-def check_names(settings: AgentSettings, file: str) -> None:
-    """Raises SettingsError where two lines have one name."""
+def check(settings: AgentSettings, file: str) -> None:
+    """Raises SettingsError where two lines have one name (they would share a ledger), or a server is no address."""
     names = [line.line for line in settings.lines]
     for number, name in enumerate(names):
         if name in names[:number]:
             raise SettingsError(file, None, f"lines[{number}].line", repr(name), "a name of its own for each line")
+    lists = [("servers", settings.servers)]
+    lists += [(f"lines[{number}].servers", line.servers or ()) for number, line in enumerate(settings.lines)]
+    for key, servers in lists:
+        for number, server in enumerate(servers):
+            if not _is_address(server):
+                raise SettingsError(
+                    file, None, f"{key}[{number}]", repr(server), "http://HOST[:PORT], PORT up to 65535"
+                )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.port != 0 and bool(parts.hostname)
+    except ValueError:
+        return False

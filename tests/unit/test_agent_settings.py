@@ -165,5 +165,18 @@ def test_two_lines_of_one_name_are_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("server", ["http://[/", "http://a:99999/", "http://a:x/", "http://:80/", "http://[1::2::3]/"])
+def test_a_server_that_is_no_address_is_refused_with_its_place(tmp_path: Path, server: str) -> None:
+    """Where one is measured, it would end the agent."""
+    error = error_of(tmp_path, GOOD.replace("http://do.example.vn:8080/", server))
+    assert (error.key, error.found, error.allowed) == (
+        "servers[0]",
+        repr(server),
+        "http://HOST[:PORT], PORT up to 65535",
+    )
+    error = error_of(tmp_path, GOOD.replace("budget_gb: 3", f'servers: ["http://good/", "{server}"]'))
+    assert error.key == "lines[1].servers[1]"
+
+
 def test_the_same_type_reads_without_those_checks(tmp_path: Path) -> None:
     assert load(write(tmp_path, GOOD), AgentSettings) == read(tmp_path / "agent.yaml")

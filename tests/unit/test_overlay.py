@@ -115,6 +115,7 @@ def test_what_leads_a_unit_elsewhere_stays_where_it_is(key: str) -> None:
     [
         ("lines.ftth.budget_gb", -1, "lines.ftth.budget_gb: found -1; allowed: a number, more than 0"),
         ("lines.4g.servers", ("x",), "lines.4g.servers[0]: found 'x'; allowed: a text of the form ^http://"),
+        ("lines.4g.servers", ("http://[/",), "lines.4g.servers[0]: found 'http://[/'; allowed: http://HOST[:PORT]"),
         ("lines.dsl.every_s", 5, "lines.dsl.every_s: found no line dsl; allowed: ftth, 4g"),
         ("latency.every_s", "soon", "latency.every_s: found 'soon'; allowed: a number"),
         ("log_level", "loud", "log_level: found 'loud'; allowed: debug or"),
