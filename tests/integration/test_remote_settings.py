@@ -35,6 +35,10 @@ QUIET: dict[str, Any] = {
 TWO: dict[str, Any] = {**QUIET, "lines": [FIXED, {"line": "4g", "access": "mobile", "every_s": 1e8}]}
 
 
+def kept(unit: Unit) -> Any:
+    return json.loads((unit.folder / "state/remote.json").read_bytes())
+
+
 class Place(NamedTuple):
     collector: Collector
     one: Unit
@@ -65,8 +69,8 @@ class Place(NamedTuple):
         return any(one["agent"] == agent and one["online"] for one in agents)
 
     def proven(self) -> dict[str, Any]:
-        """nd-a's settings, once they stay."""
-        until(lambda: "trial_s" not in self.reply(), "the trial is over")
+        """nd-a's settings, once the answer to a result has made them stay."""
+        until(lambda: kept(self.one)["trial"] is None, "the trial is over")
         return self.reply()
 
 
@@ -204,10 +208,6 @@ def alone(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Unit, Voice]]:
     voice.close()
 
 
-def kept(unit: Unit) -> Any:
-    return json.loads((unit.folder / "state/remote.json").read_bytes())
-
-
 def test_where_the_collector_is_lost_after_it_the_former_settings_come_back_also_over_a_kill(
     alone: tuple[Unit, Voice],
 ) -> None:
@@ -219,7 +219,7 @@ def test_where_the_collector_is_lost_after_it_the_former_settings_come_back_also
 
     until(lambda: reply().trial_s is None, "a command that comes later proves it")
     assert kept(unit)["kept"] == {"health.every_s": 1700}
-    changed = voice.answer(command(name="settings", settings={"health.every_s": 7}, prove_s=15))
+    changed = voice.answer(command(name="settings", settings={"health.every_s": 7}, prove_s=8))
     assert changed.settings is not None
     assert changed.settings["health.every_s"] == 7
     unit.kill()
@@ -229,6 +229,14 @@ def test_where_the_collector_is_lost_after_it_the_former_settings_come_back_also
     assert kept(unit)["kept"] == {"health.every_s": 1700}
     until(lambda: "settings_rolled_back" in voice.events, "it is told")
     assert (reply().settings or {})["health.every_s"] == 1700
+
+
+def test_a_unit_works_by_what_was_changed_without_a_restart(alone: tuple[Unit, Voice]) -> None:
+    unit, voice = alone
+    before = voice.kinds.count("health")
+    assert voice.answer(command(name="settings", settings={"health.every_s": 0.2}, prove_s=3600)).ok
+    until(lambda: voice.kinds.count("health") >= before + 4, "its health comes by the new pace")
+    assert unit.output(100_000).count("agent runs") == 1
 
 
 def test_settings_that_end_the_agent_are_taken_back_by_its_starts(alone: tuple[Unit, Voice]) -> None:
