@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_datetime
-from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
+from xomnet.catalogue import translations
 from xomnet.states import LOOKS, State
 from xomnet.targets import PROVINCE_TIME
 
@@ -31,13 +31,9 @@ CATALOGUE = Path(__file__).parent / "locale" / "vi.po"
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
-@cache
 def vietnamese(catalogue: Path = CATALOGUE) -> dict[str, str]:
-    """English id -> Vietnamese. A plural's Vietnamese, which has one form, stands under its singular id."""
-    with catalogue.open("rb") as file:
-        messages = list(read_po(file, locale="vi"))
-    pairs = ((m.id if isinstance(m.id, str) else m.id[0], m.string) for m in messages if m.id)
-    return {key: text if isinstance(text, str) else text[0] for key, text in pairs if text}
+    """English id -> Vietnamese."""
+    return translations(catalogue)
 
 
 @dataclass(frozen=True, slots=True)
