@@ -1,6 +1,7 @@
 """`xomnet agent check`: rows as they are found, then one sentence."""
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -89,6 +90,8 @@ def become_the_service(state_dir: Path) -> None:
     with suppress(FileNotFoundError):
         owner = state_dir.stat()
         if os.geteuid() == 0 and owner.st_uid != 0:
+            for late in ("_strptime", "encodings.idna"):  # that user may not reach a Python in somebody's home
+                importlib.import_module(late)
             with suppress(KeyError):
                 os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
             os.setgid(owner.st_gid)

@@ -60,7 +60,7 @@ def clock(now: ClockReading, hold_s: float) -> Finding:
 def disk(settings: AgentSettings) -> Finding:
     """Space, a write that reaches the disk, and a spool that opens."""
     folder = settings.state_dir
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path's own raises where a folder above is closed
         return fail("disk", say("{path} is not there", path=str(folder)), say("start the service once; it makes it"))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
