@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import urlencode
 
-START_S = 30.0
+START_S = 60.0
 END_S = 10.0
 
 started: list["Process"] = []
