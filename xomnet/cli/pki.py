@@ -47,6 +47,7 @@ def init(
     def work() -> tuple[str, dict[str, Any]]:
         from collector.authority import Authority  # noqa: PLC0415  # the server's side, which a unit does not have
 
+        _become_owner(ca)
         made = Authority.make(ca, dt.datetime.now(dt.UTC), name)
         until = made.certificate.not_valid_after_utc
         return (
