@@ -86,7 +86,7 @@ class Remote:
         with self._lock:
             overlay = self._changed(settings, unset)
             if overlay == self._state.overlay and self._ignored is None:
-                return "nothing to change: it is so already"
+                return "nothing to change: it is so already" + ("" if self._state.trial is None else ", on trial")
             try:
                 found = read(self._config, overlay)
             except SettingsError as error:
