@@ -1,0 +1,31 @@
+"""The fleet of the run, and the diary in which `make deploy-test` writes down what it saw."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.base import base
+from tests.deploy.diary import Diary
+from tests.deploy.fleet import STAND_INS, Fleet
+from tests.deploy.site import Site
+
+
+@pytest.fixture(scope="module")
+def diary() -> Iterator[Diary]:
+    """Written to the file that XOMNET_DIARY names, if it names one."""
+    diary = Diary()
+    yield diary
+    if file := os.environ.get("XOMNET_DIARY"):
+        Path(file).write_text(diary.text(), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def fleet(root: None, diary: Diary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The networks, and a server that is bare."""
+    with diary.step("A base from which machines are made") as saw:
+        made = base(more=STAND_INS)
+        saw(made.name)
+    with Site(made) as site:
+        yield Fleet(site, tmp_path_factory.mktemp("operator"))

@@ -1,0 +1,105 @@
+"""A province in little: the server, units, the operator's computer with releases and their key."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.base import base
+from tests.deploy.controller import BIN, Controller
+from tests.deploy.machines import Machine
+from tests.deploy.network import SERVER
+from tests.deploy.site import ROOT, Site
+
+HEADER = "agent,line,access,interface,hamlet,area,isp,from\n"
+STAND_INS = ("influxdb", "nginx-light", "curl")
+"""What the tasks in the place of the vendors' install."""
+WAITING = """\
+import sqlite3
+spool = sqlite3.connect("file:/var/lib/xomnet/spool.db?mode=ro", uri=True)
+print(*(seq for seq, in spool.execute("SELECT seq FROM results")))
+"""
+
+
+class Fleet:
+    def __init__(self, site: Site, folder: Path) -> None:
+        self.site, self.folder = site, folder
+        self.release_key, self.release = folder / "release-key", folder / "release"
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "release", "-f", str(self.release_key)], check=True
+        )
+        self.controller = Controller(
+            folder,
+            site.folder / "ssh",
+            xomnet_release=str(self.release),
+            xomnet_release_keys=[self.release_key.with_suffix(".pub").read_text().strip()],
+            xomnet_agent_more={
+                "clock": {
+                    "assume_synced": True
+                },  # nspawn's machines have the clock of this computer, which nobody sets
+                "health": {"every_s": 5},
+                "latency": {"every_s": 5, "echoes": 3, "interval_ms": 20},
+            },
+            xomnet_ack_s=60,
+            xomnet_collector_more={"assess": {"every_s": 5}},
+        )
+        self.server = self.new_server("server")
+        self.controller.registry.write_text(HEADER)
+
+    def new_server(self, name: str) -> Machine:
+        """A bare machine in the server's place; the one before must be off."""
+        machine = self.site.machine(name, SERVER)
+        self.controller.hosts["server"] = {name: machine}
+        return machine
+
+    def new_unit(self, name: str, number: int, behind_nat: bool = False, architecture: str = "amd64") -> Machine:
+        """A bare machine with a row in the registry; not started, not enrolled."""
+        machine = self.site.machine(name, number, behind_nat, base(architecture, STAND_INS))
+        self.controller.hosts["agents"][name] = machine
+        with self.controller.registry.open("a") as rows:
+            rows.write(f"{name},ftth,fixed,eth0,Xóm {number},Nam Định/Hải Hậu,VNPT,2026-01-01\n")
+        return machine
+
+    def make_release(self, source: Path = ROOT, architectures: tuple[str, ...] = ("x86_64",)) -> None:
+        """A signed release of a source tree, for every unit."""
+        shutil.rmtree(self.release, ignore_errors=True)
+        for_machines = [word for one in architectures for word in ("--arch", one)]
+        stages = ["--share", "1"]
+        self._xomnet(
+            "release", "make", str(self.release), "--source", str(source), "--python", "3.11", *for_machines, *stages
+        )
+        self._xomnet("release", "sign", str(self.release), "--key", str(self.release_key))
+
+    def collector(self, path: str) -> Any:
+        """What the collector's REST interface says, asked on the server."""
+        return json.loads(self.server.run("curl", "-sS", "--max-time", "10", f"http://127.0.0.1:8420{path}"))
+
+    def stored(self, agent: str, measurement: str = "health") -> int:
+        """Results of a unit in the database, read past the product."""
+        query = f"SELECT count(seq) FROM {measurement} WHERE agent='{agent}'"
+        text = self.server.run(
+            f'curl -sS --max-time 10 -G http://127.0.0.1:8085/query -d db=xomnet --data-urlencode "q={query}"'
+        )
+        series = json.loads(text)["results"][0].get("series", [])
+        return int(series[0]["values"][0][1]) if series else 0
+
+    def connections(self, agent: str) -> int:
+        """How often a unit has connected to the broker that runs."""
+        log = "journalctl -u mosquitto.service --no-pager -q; cat /var/log/mosquitto/mosquitto.log"
+        said = self.server.root_run(f"({log}) 2>/dev/null | grep -c ' as {agent} ' || true")
+        return int(said)
+
+    @staticmethod
+    def waiting(unit: Machine) -> list[int]:
+        """Numbers of the results in a unit's spool, which are not acknowledged yet."""
+        return [int(number) for number in unit.root_run(f"python3 - <<'END'\n{WAITING}END\n").split()]
+
+    @staticmethod
+    def _xomnet(*arguments: str) -> None:
+        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        argv = [str(BIN / "xomnet"), *arguments]
+        done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            raise ChildProcessError(f"xomnet {' '.join(arguments)}: {done.stdout}{done.stderr}")
