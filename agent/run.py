@@ -19,6 +19,7 @@ from agent.spool_file import machine
 from agent.status import teller
 from agent.status_page import StatusPage
 from agent.status_server import StatusServer
+from agent.tool_notes import ToolNotes
 from agent.unit import Unit
 from agent.uplink import Uplink
 from xomnet import __version__, sd
@@ -76,7 +77,9 @@ def _watch(config: Path, unit: Unit, remote: Remote, uplink: Uplink, spool: Spoo
     """Until the end: reloads when asked, tells systemd that loop, spool and uplink are alive (offline is alive)."""
     every_s = min(sd.watchdog_interval_s() or 5.0, 5.0)
     said: dict[str, bool] = {}
+    tool = ToolNotes(spool, unit.note)
     while True:
+        tool.look()
         taken = signal.sigtimedwait(SIGNALS, every_s)
         if taken is not None and taken.si_signo != signal.SIGHUP:
             return 0

@@ -12,13 +12,13 @@ KEPT = 20
 def note(state: Path, name: str, detail: str) -> None:
     """Adds a note; the same words twice in a row are one. Raises OSError or Problem."""
     path = state / "notes.json"
+    at = dt.datetime.now(dt.UTC)
     try:
         notes = list(files.read_json(path).get("notes", []))
-    except Problem:
-        notes = []  # a damaged file of notes stops nothing
-    if notes and (notes[-1].get("name"), notes[-1].get("detail")) == (name, detail):
-        return
-    at = dt.datetime.now(dt.UTC)
-    number = max(int(at.timestamp()), notes[-1]["number"] + 1 if notes else 0)
+        if notes and (notes[-1]["name"], notes[-1]["detail"]) == (name, detail):
+            return
+        number = max(int(at.timestamp()), notes[-1]["number"] + 1 if notes else 0)
+    except (Problem, TypeError, KeyError):
+        notes, number = [], int(at.timestamp())  # a damaged file of notes stops nothing
     notes.append({"number": number, "at": at.isoformat(timespec="seconds"), "name": name, "detail": detail[:500]})
     files.write_json(path, {"notes": notes[-KEPT:]})
