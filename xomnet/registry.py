@@ -107,8 +107,11 @@ class Registry:
 
     def of_agent(self, agent: str, when: dt.datetime) -> LineRow | None:
         """A row that says where an agent stood: that of its first line in force; None for an unknown agent."""
-        rows = (self.at(*key, when) for key in self._agents.get(agent, ()))
-        return next((row for row in rows if row is not None), None)
+        return next(iter(self.lines_of(agent, when)), None)
+
+    def lines_of(self, agent: str, when: dt.datetime) -> list[LineRow]:
+        """An agent's lines registered at an instant."""
+        return [row for key in self._agents.get(agent, ()) if (row := self.at(*key, when)) is not None]
 
     def rows(self) -> list[LineRow]:
         """Every row, each line's in the order of its dates."""

@@ -50,7 +50,7 @@ class CommandApi:
 
     def _check(self, agent: str, wanted: Wanted) -> None:
         now = dt.datetime.now(dt.UTC)
-        lines = [row.line for row in self._services.registry().current(now) if row.agent == agent]
+        lines = [row.line for row in self._services.registry().lines_of(agent, now)]
         if not lines:
             raise RequestError(404, f"no unit {agent} in the registry", "path", "a unit that /api/v1/agents lists")
         if wanted.line is not None and wanted.line not in lines:
