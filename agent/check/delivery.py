@@ -9,6 +9,8 @@ from agent.status import Status
 from agent.tester import Refused
 
 CONNECT_S, ANSWER_S, RESULT_S = 15.0, 20.0, 10.0
+REFUSED_S = 3.0
+"""A broker that does not deliver now may do so with the next try; longer nobody need wait."""
 LOOK_S = 0.1
 STARTING_S = 120.0
 LATE_S = 900.0
@@ -18,9 +20,9 @@ COLLECTOR = say("tell the operator: is the collector running, can it write? noth
 NOBODY, FORBIDDEN = "No matching subscribers", "Not authorized"
 
 
-def round_trip(service: Service) -> Finding:
+def round_trip(service: Service, connect_s: float = CONNECT_S) -> Finding:
     """One result to the collector and its answer. Raises ServiceSilent."""
-    if not _until(lambda: service.status().connected, CONNECT_S):
+    if not _until(lambda: service.status().connected, connect_s):
         return not_connected(service.status())
     before = service.status()
     start = time.monotonic()
@@ -30,7 +32,13 @@ def round_trip(service: Service) -> Finding:
         return fail(
             "collector", say("the service is busy: {reason}", reason=str(refused)), say("try again in a minute")
         )
-    _until(lambda: service.status().answered > before.answered, ANSWER_S)
+
+    def settled() -> bool:
+        now = service.status()
+        refused = now.refusal is not None and time.monotonic() - start > REFUSED_S
+        return refused or now.answered > before.answered
+
+    _until(settled, ANSWER_S)
     return answered(before, service.status(), time.monotonic() - start)
 
 

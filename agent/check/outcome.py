@@ -6,7 +6,7 @@ from typing import Any
 from agent.check.finding import MARKS, Finding
 from agent.check.texts import Texts
 
-NAME_WIDTH, FOUND_WIDTH = 15, 42
+NAME_WIDTH, FOUND_WIDTH = 17, 42
 COLOURS = {"ok": "32", "warn": "33", "fail": "31", "skip": "90"}
 
 

@@ -20,6 +20,8 @@ from agent.status import Status
 from xomnet.targets import Targets
 
 QUICK_S, PORT_S, BROKER_S, TRIP_S, TEST_S = 10.0, 30.0, 30.0, 120.0, 300.0
+HOPELESS_S = 2.0
+"""Where the broker can't be reached there is no point in waiting for the service to reach it."""
 MODEL = Path("/proc/device-tree/model")
 OS_RELEASE = Path("/etc/os-release")
 
@@ -56,6 +58,7 @@ class Plan:
         self._settings, self._targets = settings, targets
         self._down: set[str] = set()
         """Lines that can't be used."""
+        self._connect_s = delivery.CONNECT_S
 
     def here(self) -> Iterator[Finding]:
         """The unit, its ports and modems, the broker."""
@@ -69,11 +72,14 @@ class Plan:
             if any(one.mark == "fail" for one in found):
                 self._down.add(line.line)
             yield from found
-        yield from limited("broker", lambda: broker.broker(settings.broker, settings.agent), BROKER_S)
+        found = limited("broker", lambda: broker.broker(settings.broker, settings.agent), BROKER_S)
+        if any(one.mark == "fail" for one in found):
+            self._connect_s = HOPELESS_S
+        yield from found
 
     def collector(self, service: Service) -> Iterator[Finding]:
         """A round trip to the collector."""
-        yield from limited("collector", lambda: delivery.round_trip(service), TRIP_S)
+        yield from limited("collector", lambda: delivery.round_trip(service, self._connect_s), TRIP_S)
 
     def servers(self) -> Iterator[Finding]:
         """The measurement servers of each line that can be used."""

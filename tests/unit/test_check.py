@@ -420,10 +420,10 @@ def test_the_last_line(found: list[Finding], vi: str, en: str) -> None:
 
 
 def test_a_row_has_its_mark_its_name_and_the_remedy_behind_an_arrow() -> None:
-    assert row(ODD, EN, colour=False) == " ▲ eth0           up" + " " * 40 + "→ tell the operator"
+    assert row(ODD, EN, colour=False) == " ▲ eth0             up" + " " * 40 + "→ tell the operator"
     assert row(ODD, VI, colour=True).startswith(" \033[33m▲\033[0m eth0")
     long = warn("eth0", say("{text}", text="x" * 60), say("tell the operator"))
-    assert row(long, EN, colour=False).splitlines()[1] == " " * 18 + "→ tell the operator"
+    assert row(long, EN, colour=False).splitlines()[1] == " " * 20 + "→ tell the operator"
 
 
 def test_the_document_for_programs_has_the_same_words_in_every_language() -> None:

@@ -1,11 +1,13 @@
 """The unit's own page and its socket: who is answered, with what, and within which bounds."""
 
+import datetime as dt
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +16,9 @@ from agent.check import page
 from agent.check.finding import fail, ok, say, warn
 from agent.check.service import Running, ServiceSilent
 from agent.check.texts import Language
+from agent.commands import Inbox
 from agent.settings import StatusPageSettings
+from agent.spool import Spool
 from agent.status import LineStatus, Status
 from agent.status_page import Findings
 from agent.status_server import (
@@ -29,8 +33,10 @@ from agent.status_server import (
     is_own_name,
     said,
 )
+from agent.tester import Refused
 from tests.services import free_port
 from tests.unit.test_check import NOW, status
+from xomnet.commands import Command, CommandName, Reply
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 
@@ -271,3 +277,47 @@ def test_before_the_first_round_the_page_says_that_it_checks_and_comes_again_soo
 def test_the_head_has_the_tone_of_the_worst_row(mark: str, tone: str) -> None:
     rows = {"ok": ok("a"), "warn": warn("a", say("up"), None), "fail": fail("a", say("up"), None)}
     assert f'<section class="head {tone}">' in page.html(status(), ZONE, [ok("b"), rows[mark]], 1.0, False, "vi")
+
+
+# --- a command of this machine itself
+
+
+def command(name: CommandName, seconds: float = 30) -> Command:
+    return Command(id=uuid4(), name=name, expires=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds))
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    spool = Spool(tmp_path / "spool.db", "nd-a-1", uuid4())
+    yield Inbox("nd-a-1", spool, assume_synced=True)
+    spool.close()
+
+
+def test_an_answer_goes_to_who_asked_here_and_not_to_the_collector(inbox: Inbox) -> None:
+    asked = command("report")
+
+    def obey() -> None:
+        inbox.wait(20)
+        taken = inbox.take()
+        assert taken is not None
+        inbox.answer(Reply(id=taken.id, agent="nd-a-1", ok=True, detail="done"))
+
+    loop = threading.Thread(target=obey)
+    loop.start()
+    assert inbox.ask(asked, 20).detail == "done"
+    loop.join()
+    assert list(inbox.replies()) == []
+    inbox.answer(Reply(id=uuid4(), agent="nd-a-1", ok=True))
+    assert len(list(inbox.replies())) == 1
+
+
+def test_who_asks_a_unit_that_is_busy_hears_so_and_nothing_is_done_later(inbox: Inbox) -> None:
+    with pytest.raises(Refused, match=r"something else for 0\.05 s"):
+        inbox.ask(command("measure", 0.05), 0.05)
+    until(lambda: inbox.take() is None)
+    assert list(inbox.replies()) == [], "its refusal comes too late for anybody"
+    for _ in range(8):
+        with pytest.raises(Refused):
+            inbox.ask(command("measure"), 0)
+    with pytest.raises(Refused, match="8 commands wait already"):
+        inbox.ask(command("measure"), 0)
