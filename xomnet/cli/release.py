@@ -39,7 +39,7 @@ From = Annotated[str | None, typer.Option("--from", help="When the stage begins 
 @release.command()
 def make(
     folder: Folder,
-    source: Annotated[Path, typer.Option(help="The source tree.", file_okay=False)] = Path(),
+    source: Annotated[Path | None, typer.Option(help="The source tree; that around here if left out.")] = None,
     python: Annotated[list[str] | None, typer.Option(help="Of the units; 3.11 and 3.13 where it is left out.")] = None,
     arch: Annotated[list[str] | None, typer.Option(help="aarch64 (default), armv7l, x86_64; more than once.")] = None,
     agents: Agents = None,
@@ -53,6 +53,7 @@ def make(
     Example: xomnet release make release --arch aarch64 --agent nd-haihau-0012
     """
     pythons, machines = tuple(python or ("3.11", "3.13")), tuple(arch or ("aarch64",))
+    source = source or next((one for one in (Path.cwd(), *Path.cwd().parents) if (one / "uv.lock").exists()), Path())
     try:
         version = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     except (OSError, KeyError, ValueError) as error:
