@@ -272,6 +272,9 @@ def test_a_unit_stands_where_its_first_line_in_force_is() -> None:
     row = DATED.of_agent("nd-a-1", at("2026-08-01T00:00:00+07:00"))
     assert row is not None
     assert row.hamlet == "Xóm Mới"
+    assert row in DATED.lines_of("nd-a-1", at("2026-08-01T00:00:00+07:00"))
+    assert DATED.lines_of("nd-a-1", at("2000-01-01T00:00:00+07:00")) == []
+    assert DATED.lines_of("nd-z-9", at("2026-08-01T00:00:00+07:00")) == []
     assert DATED.of_agent("nd-a-1", at("2025-01-01T00:00:00+07:00")) is None
 
 

@@ -15,6 +15,7 @@ from agent.clock import boot_id, boot_ns
 from agent.dating import of_answer
 from agent.latency import Anchor, server_anchors
 from agent.precheck import Precheck
+from agent.remembered import lines_of
 from agent.settings import AgentSettings, ClockSettings, LatencySettings, LineSettings
 from agent.spool import Spool
 from agent.unit import Unit
@@ -162,3 +163,18 @@ def test_a_unit_without_anchors_measures_latency_to_its_servers() -> None:
         Anchor("a.example.vn", 8080),
         Anchor("b.example.vn", 80),
     )
+
+
+def test_a_pace_that_is_new_to_many_units_begins_at_another_moment_at_each() -> None:
+    def settings(every_s: float | None) -> AgentSettings:
+        lines = (LineSettings(line="one", access="fixed", every_s=every_s),)
+        return AgentSettings(agent="nd-a", state_dir=Path(), broker=Broker(), lines=lines)
+
+    by_slots = [lines_of(settings(None), 100.0) for _ in range(50)]
+    paced = sorted(lines_of(settings(1000.0), 500.0, before)[0].speed_at for before in by_slots)
+    assert 500 <= paced[0] < paced[-1] <= 1500
+    assert paced[-1] - paced[0] > 200
+    (kept,) = lines_of(settings(1000.0), 100.0)
+    soon = kept.speed_at
+    assert lines_of(settings(1000.0), 600.0, [kept])[0].speed_at == soon, "an old one goes on"
+    assert lines_of(settings(None), 600.0, [kept])[0].speed_at <= 600, "the slots say when"
