@@ -39,8 +39,9 @@ class _Remembered(msgspec.Struct):
 
     def ever(self, targets: Targets) -> Registry:
         """A registry that also has the lines that went, each until then."""
-        ended = {(row.agent, row.line): self.gone_at[_key(row)] for row in self.gone if _key(row) in self.gone_at}
-        return Registry([*self.rows, *self.gone], targets, ended=ended)
+        gone = [row for row in self.gone if _key(row) in self.gone_at]
+        ended = {(row.agent, row.line): self.gone_at[_key(row)] for row in gone}
+        return Registry([*self.rows, *gone], targets, ended=ended)
 
 
 def load_ever(path: Path, targets: Targets, memory: Path, now: dt.datetime) -> Registry:

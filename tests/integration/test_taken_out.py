@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,22 @@ def test_when_a_line_went_is_remembered_and_forgotten_when_it_is_back(tmp_path: 
     assert gone.ever().at(*LineId.of(GOES), ended) is None
     assert read(STAYS).ever().ended(*LineId.of(GOES)) == ended  # over a restart
     assert read(STAYS, GOES).ever().ended(*LineId.of(GOES)) is None
+
+
+def test_a_line_of_which_it_is_not_known_when_it_went_is_not_taken_for_a_registered_one(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    path, memory = tmp_path / "lines.csv", tmp_path / REMEMBERED
+    for there in ((STAYS, GOES), (STAYS,)):
+        path.write_text(HEADER + "".join(map(written, there)), encoding="utf-8")
+        RegistryFile(path, TARGETS, memory, store)
+    remembered = json.loads(memory.read_text())
+    del remembered["gone_at"]
+    memory.write_text(json.dumps(remembered))
+    path.write_text("broken", encoding="utf-8")
+    ever = RegistryFile(path, TARGETS, memory, store).ever()
+    assert ever.latest(*LineId.of(STAYS), GONE_AT) == STAYS
+    assert ever.latest(*LineId.of(GOES), GONE_AT) is None
+    store.close()
 
 
 @pytest.fixture(scope="module")
