@@ -79,6 +79,7 @@ class Unit(Process):
             "health": {"every_s": 2},
             "clock": {"assume_synced": True},
             "precheck": {"cpu_busy_percent": 100},
+            "status_page": {"port": 0},
             **more,
         }
         (folder / "agent.yaml").write_text(yaml.safe_dump(settings))

@@ -89,6 +89,7 @@ class Unit:
             "clock": {"assume_synced": True},
             "precheck": {"cpu_busy_percent": 100, "defer_times": 0},
             "lines": [{"line": "ftth", "access": "fixed", "every_s": 3600}],
+            "status_page": {"port": 0},
             **settings,
         }
         self.write()

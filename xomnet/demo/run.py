@@ -273,6 +273,7 @@ class Demo:
                 "latency": {"every_s": LATENCY_EVERY_S, "interval_ms": 20, "timeout_ms": 500},
                 "health": {"every_s": 10},
                 "clock": {"assume_synced": True},
+                "status_page": {"port": 0},
                 # Many units share this machine: its CPU is never idle, which says nothing of a line here.
                 "precheck": {"cpu_busy_percent": 100},
             },
