@@ -25,7 +25,15 @@ from xomnet.targets import Targets, load_targets
 
 
 def main() -> int:
-    """Exit status: 0 ready, 1 something to fix, 2 the settings are wrong."""
+    """Exit status: 0 ready, 1 something to fix, 2 the settings are wrong, 130 after Ctrl-C."""
+    try:
+        return check()
+    except KeyboardInterrupt:  # a test under way is left; the bytes that were set aside for it count
+        return 130
+
+
+def check() -> int:
+    """As `main`."""
     parser = argparse.ArgumentParser(prog="xomnet agent check", description="Is this unit ready to measure?")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--lang", choices=LANGUAGES, default=language_of())
