@@ -95,7 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def test_a_change_is_answered_with_what_is_in_force_kept_over_a_kill_and_seen_by_the_fleet(place: Place) -> None:
     done = place.run("nd-a", "settings", "--set", "health.every_s=1800", "--set", "lines.4g.budget_gb=30",
-                     "--set", "servers=http://one.example/,http://two.example/", "--within", "0.1")  # fmt: skip
+                     "--set", "servers=http://one.example/,http://two.example/", "--within", "0.5")  # fmt: skip
     assert (done.exit_code, done.stderr) == (0, "")
     assert "* health.every_s" in done.stdout
     assert "http://one.example/,http://two.example/" in done.stdout
@@ -109,7 +109,7 @@ def test_a_change_is_answered_with_what_is_in_force_kept_over_a_kill_and_seen_by
     until(lambda: place.events("settings_changed"), "it is told")
     assert "lines.4g.budget_gb=30" in place.events("settings_changed")[0]
     assert not place.events("settings_rolled_back")
-    back = place.reply(*(word for key in found["changed"] for word in ("--unset", key)), "--within", "0.1")
+    back = place.reply(*(word for key in found["changed"] for word in ("--unset", key)), "--within", "0.5")
     assert "changed" not in back
     assert "servers" not in back["settings"] or back["settings"]["servers"] == []
     place.proven()
@@ -141,7 +141,7 @@ def _posted(url: str, body: dict[str, Any]) -> int:
 
 
 def test_agent_yaml_read_anew_keeps_what_was_changed_from_afar(place: Place) -> None:
-    place.reply("--set", "log_level=debug", "--within", "0.05")
+    place.reply("--set", "log_level=debug", "--within", "0.5")
     place.proven()
     config = place.one.folder / "agent.yaml"
     settings = yaml.safe_load(config.read_text())
@@ -155,7 +155,7 @@ def test_agent_yaml_read_anew_keeps_what_was_changed_from_afar(place: Place) -> 
 def test_an_area_is_asked_as_one_and_who_was_away_can_be_asked_again(place: Place) -> None:
     place.two.stop()
     until(lambda: not place.online("nd-b"), "nd-b is offline")
-    options = ("--set", "lines.4g.every_s=5e7", "--within", "0.05")
+    options = ("--set", "lines.4g.every_s=5e7", "--within", "0.5")
     table = place.run("--area", AREA, "settings", *options)
     rows = {line.split()[0]: line for line in table.stdout.splitlines() if line.startswith("nd-")}
     assert (table.exit_code, sorted(rows)) == (1, ["nd-a", "nd-b"])
@@ -212,7 +212,7 @@ def test_where_the_collector_is_lost_after_it_the_former_settings_come_back_also
     alone: tuple[Unit, Voice],
 ) -> None:
     unit, voice = alone
-    assert voice.answer(command(name="settings", settings={"health.every_s": 1700}, prove_s=1)).ok
+    assert voice.answer(command(name="settings", settings={"health.every_s": 1700}, prove_s=20)).ok
 
     def reply() -> Reply:
         return voice.answer(command(name="settings"))
