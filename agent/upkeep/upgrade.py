@@ -39,8 +39,7 @@ def pull(settings: Settings, first: bool = False) -> str:
     if remembered.trial is not None:
         return try_out(settings, remembered)
     server = door(settings)
-    data = server.get(MANIFEST_URL)
-    manifest = believed(settings, remembered, data, server.get(f"{MANIFEST_URL}.sig"))
+    data, manifest = believed(settings, server)
     what, why = decide(
         manifest,
         releases.current(settings.home),
@@ -93,16 +92,21 @@ def brought(settings: Settings, folder: Path) -> tuple[bytes, Manifest]:
     return data, parse(data)
 
 
-def believed(settings: Settings, remembered: journal.Journal, data: bytes, signature: bytes) -> Manifest:
-    """The manifest, if it was signed by a known key. Raises Problem, and notes it."""
-    try:
-        releases.verify(data, signature, settings.signers)
-        manifest = parse(data)
-    except Problem as error:
-        note(settings.state, "upgrade_refused", str(error))
-        raise
+def believed(settings: Settings, server: Server) -> tuple[bytes, Manifest]:
+    """The server's manifest, if it was signed by a known key. Raises Problem, and notes it."""
+    for pause_s in (settings.poll_s, 0):
+        data, signature = server.get(MANIFEST_URL), server.get(f"{MANIFEST_URL}.sig")
+        try:
+            releases.verify(data, signature, settings.signers)
+            break
+        except Problem as error:
+            if not pause_s:
+                note(settings.state, "upgrade_refused", str(error))
+                raise
+            time.sleep(pause_s)  # a release may be being published: the signature comes a moment later
+    manifest = parse(data)
     reached("manifest")
-    return manifest
+    return data, manifest
 
 
 def remember(remembered: journal.Journal, manifest: Manifest) -> None:

@@ -1,0 +1,131 @@
+"""Which release is meant for which unit, and what the operator's command writes and signs."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.upkeep import releases
+from agent.upkeep.journal import Failure, Journal
+from agent.upkeep.manifest import draw, fits, order, parse, turn
+from agent.upkeep.problem import Problem
+from agent.upkeep.upgrade import decide
+from tests.releases import Press
+from xomnet.cli.release import release
+
+NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
+BEFORE, AFTER = "2026-11-22T18:59:00+07:00", "2026-11-22T19:01:00+07:00"
+
+
+def manifest(version: str = "2.0.0", stages: object = (), made: str = BEFORE, **more: object) -> bytes:
+    files = [{"name": "xomnet-2.0.0-py3-none-any.whl", "sha256": "0" * 64, "bytes": 1}]
+    document = {"version": version, "python": ["3.11"], "files": files, "for": stages, "made": made}
+    return json.dumps(document | more).encode()
+
+
+@pytest.mark.parametrize(
+    ("wheel", "python", "machine", "good"),
+    [
+        ("rich-15.0.0-py3-none-any.whl", (3, 13), "aarch64", True),
+        ("shellingham-1.5.4-py2.py3-none-any.whl", (3, 11), "armv7l", True),
+        ("msgspec-0.22.0-cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.whl", (3, 11), "aarch64", True),
+        ("msgspec-0.22.0-cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.whl", (3, 13), "aarch64", False),
+        ("msgspec-0.22.0-cp313-cp313t-manylinux2014_aarch64.whl", (3, 13), "aarch64", False),
+        ("msgspec-0.22.0-cp311-cp311-musllinux_1_2_aarch64.whl", (3, 11), "aarch64", False),
+        ("psutil-7.2.2-cp36-abi3-manylinux2014_x86_64.manylinux_2_28_x86_64.whl", (3, 13), "x86_64", True),
+        ("psutil-7.2.2-cp36-abi3-manylinux2014_x86_64.manylinux_2_28_x86_64.whl", (3, 13), "aarch64", False),
+        ("later-1.0-cp312-abi3-manylinux2014_x86_64.whl", (3, 11), "x86_64", False),
+        ("msgspec-0.22.0-cp311-cp311-linux_armv6l.whl", (3, 11), "armv7l", True),
+        ("msgspec-0.22.0-cp311-cp311-linux_armv7l.whl", (3, 11), "aarch64", False),
+    ],
+)
+def test_a_wheel_fits_a_python_and_a_machine(wheel: str, python: tuple[int, int], machine: str, good: bool) -> None:
+    assert fits(wheel, python, machine) is good
+
+
+@pytest.mark.parametrize(
+    ("stage", "good"),
+    [
+        ({"agents": ["nd-a"], "from": BEFORE}, True),
+        ({"agents": ["nd-a"], "from": AFTER}, False),
+        ({"agents": ["nd-b"], "from": BEFORE}, False),
+        ({"areas": ["Nam Định/Hải Hậu"], "from": BEFORE}, True),
+        ({"areas": ["Nam Định/Hải"], "from": BEFORE}, False),
+        ({"areas": ["Nam Định"], "agents": ["nd-b"], "from": BEFORE}, False),
+        ({"share": 1, "from": BEFORE}, True),
+        ({"share": 0, "from": BEFORE}, False),
+    ],
+)
+def test_a_stage_means_who_fits_all_that_it_names(stage: dict[str, object], good: bool) -> None:
+    assert turn(parse(manifest(stages=[stage])), "nd-a", "Nam Định/Hải Hậu/Hải Minh", NOON) is good
+
+
+def test_a_growing_share_keeps_whom_it_has_and_is_about_as_large_as_it_says() -> None:
+    drawn = [draw("2.0.0", f"nd-{number}") for number in range(2_000)]
+    assert 150 < sum(one < 0.1 for one in drawn) < 250
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    rising = ["0.9.9", "0.10.0.dev1", "0.10.0a1", "0.10.0rc1", "0.10.0rc2", "0.10.0", "0.10.1", "1"]
+    assert sorted(rising, key=order) == rising
+    assert order("1.0") == order("1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "have", "more", "what"),
+    [
+        ("2.0.0", "1.0.0", {}, "take"),
+        ("2.0.0", None, {}, "take"),
+        ("2.0.0", "2.0.0", {}, "same"),
+        ("1.9.0", "2.0.0", {}, "refused"),
+        ("1.9.0", "2.0.0", {"downgrade": True}, "take"),
+        ("2.0.0", "1.0.0", {"made": "2026-11-01T00:00:00Z"}, "refused"),
+        ("3.0.0", "1.0.0", {}, "waits"),
+    ],
+)
+def test_what_a_unit_makes_of_a_manifest(version: str, have: str | None, more: dict[str, object], what: str) -> None:
+    seen = Journal(Path(), made=dt.datetime(2026, 11, 10, tzinfo=dt.UTC), failed={"3.0.0": Failure("", 1, True)})
+    assert decide(parse(manifest(version, **more)), have, seen, True)[0] == what  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"[]",
+        b"{}",
+        manifest("../../etc"),
+        manifest(made="2026-11-22T12:00:00"),
+        manifest(stages=[{"from": BEFORE}]),
+        manifest(stages=[{"everybody": True, "from": BEFORE}]),
+        manifest(files=[{"name": "../x-1-py3-none-any.whl", "sha256": "0" * 64, "bytes": 1}]),
+        manifest(files=[]),
+    ],
+)
+def test_a_wrong_manifest_is_refused_with_a_sentence(wrong: bytes) -> None:
+    with pytest.raises(Problem, match=r"make the release anew|allowed"):
+        parse(wrong)
+
+
+def test_a_stage_is_added_and_the_manifest_signed_anew(tmp_path: Path) -> None:
+    press = Press(tmp_path / "v1")
+    press.release("2.0.0", stages=[])
+    run = CliRunner()
+    done = run.invoke(release, ["stage", str(press.folder), "--area", "Nam Định", "--share", "0.5", "--from", AFTER])
+    assert done.exit_code == 0, done.output
+    assert not (press.folder / "manifest.json.sig").exists()  # the old one would not hold
+    done = run.invoke(release, ["sign", str(press.folder), "--key", str(press.key)])
+    assert done.exit_code == 0, done.output
+    data = (press.folder / "manifest.json").read_bytes()
+    signature = (press.folder / "manifest.json.sig").read_bytes()
+    releases.verify(data, signature, press.signers)
+    (stage,) = parse(data).stages
+    assert (stage.areas, stage.share, stage.start) == (("Nam Định",), 0.5, dt.datetime.fromisoformat(AFTER))
+    with pytest.raises(Problem, match="not a good signature"):
+        releases.verify(data + b" ", signature, press.signers)
+
+
+def test_a_stage_for_nobody_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(release, ["stage", str(tmp_path)])
+    assert done.exit_code == 1
