@@ -1,6 +1,5 @@
 """What was changed from afar, laid over agent.yaml: pure."""
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from functools import reduce
@@ -40,7 +39,7 @@ def merged(document: Any, overlay: Overlay) -> Any:
 
     Raises SettingsError where a key may not be changed from afar, or is of a line that the document does not have.
     """
-    result = copy.deepcopy(document)
+    result = _copied(document)
     for key, value in overlay.items():
         if form(key) is None:
             raise SettingsError(AFAR, None, key, "a key that is not changed from afar", allowed(key))
@@ -51,6 +50,13 @@ def merged(document: Any, overlay: Overlay) -> Any:
         else:
             group[last] = list(value) if isinstance(value, tuple) else value
     return result
+
+
+def _copied(value: Any) -> Any:
+    """Every group its own: YAML's `&name` and `*name` make one of two."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    return [_copied(one) for one in value] if isinstance(value, list) else value
 
 
 def _group(document: Any, groups: list[str], key: str) -> dict[str, Any]:

@@ -134,6 +134,14 @@ def test_an_error_names_the_key_what_was_found_and_what_is_allowed(
     assert caught.value.file == "settings from afar"
 
 
+def test_groups_that_agent_yaml_writes_once_are_changed_apart(tmp_path: Path) -> None:
+    config = tmp_path / "agent.yaml"
+    text = "agent: nd-a\nstate_dir: state\nbroker: {}\nlines: [{line: ftth, access: fixed}]\n"
+    config.write_text(text + "latency: &pace {every_s: 120}\nhealth: *pace\n")
+    found = read(config, {"latency.every_s": 60})
+    assert (found.latency.every_s, found.health.every_s) == (60, 120)
+
+
 def test_every_key_of_the_list_exists_and_its_lists_are_lists() -> None:
     values: dict[str, Setting] = {"servers": ("http://x/",), "anchors": ("x",), "log_level": "error", "metered": True}
     everything = {key: values.get(key.rpartition(".")[2], 7) for key in KEYS}
