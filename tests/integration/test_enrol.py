@@ -3,8 +3,10 @@
 import datetime as dt
 import re
 import signal
+import socket
 import ssl
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from tests.unit.test_authority import csr, key
 
 UNIT = "nd-haihau-0012"
 ROLES = Path(__file__).parents[2] / "deploy/ansible/roles"
+OF_DEBIAN = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3;\n"
+"""What stands in its nginx.conf, to which a line of ours in the same place would only add."""
 ROW = f"{UNIT},ftth,fixed,Xóm 5,Nam Định/Hải Hậu,VNPT,2026-01-01\n"
 
 
@@ -115,7 +119,7 @@ def door(tmp_path: Path) -> Iterator[Door]:
     door_port, page = free_port(), free_port()
     with Enrolment(made(tmp_path, "service"), authority, registry) as service:
         settings = settings_of_nginx(folder, door_port, page, service.port)
-        with Nginx(folder, "return 404;", settings) as nginx:
+        with Nginx(folder, "return 404;", OF_DEBIAN + settings) as nginx:
             yield Door(authority, service, nginx, door_port, page, tmp_path)
 
 
@@ -209,6 +213,27 @@ def test_the_page_wants_a_login_or_the_operators_token(door: Door) -> None:
         assert client.get("/", auth=("operator", "wrong")).status_code == 401
         assert client.get("/", auth=("operator", "right")).status_code == 502  # let in: no collector runs here
         assert client.get("/", headers=bearer).status_code == 502
+
+
+def test_debians_old_protocols_are_not_added_to_ours(door: Door) -> None:
+    assert "duplicate value" not in door.nginx.output()
+    with pytest.raises(ssl.SSLError):
+        _spoken(door, ssl.TLSVersion.TLSv1_1)
+    assert _spoken(door, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+
+
+def _spoken(door: Door, version: ssl.TLSVersion) -> str | None:
+    """The protocol of a connection with a client that speaks no other, however weak its ciphers."""
+    trust = ssl.create_default_context(cafile=door.authority.folder / "ca.crt")
+    trust.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        trust.minimum_version = trust.maximum_version = version
+    with (
+        socket.create_connection(("localhost", door.port), timeout=10) as plain,
+        trust.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        return connection.version()
 
 
 def test_it_ends_in_order(door: Door) -> None:
