@@ -5,7 +5,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 BIN := .venv/bin
 WORKERS ?= 3
 
-.PHONY: install demo test lint bench chaos schemas dashboards system clean
+.PHONY: install demo test deploy-test lint bench chaos schemas dashboards system clean
 
 install: .venv/.ready
 
@@ -25,7 +25,13 @@ system:
 # First what can share the machine, then what measures or loads it (status 5: none of the tests asked for is such).
 test: install system lint
 	$(BIN)/pytest -m "not alone" -n $(WORKERS) --dist loadfile $(PYTEST) || [ $$? = 5 ]
-	$(BIN)/pytest -m alone $(PYTEST) || [ $$? = 5 ]
+	$(BIN)/pytest -m "alone and not deploy" $(PYTEST) || [ $$? = 5 ]
+
+# The deployment on machines that boot; writes docs/deploy-test.md.
+deploy-test: install
+	@tests/system-packages mmdebstrap=mmdebstrap apt-utils=apt-ftparchive systemd-container=systemd-nspawn nftables=nft \
+	    netcat-openbsd=nc.openbsd openssh-client=ssh qemu-user-static=qemu-aarch64-static arch-test=arch-test
+	XOMNET_DIARY=docs/deploy-test.md $(BIN)/pytest tests/deploy/test_machines.py $(PYTEST)
 
 lint: install
 	$(BIN)/ruff check .

@@ -45,7 +45,7 @@ class Fleet:
             xomnet_ack_s=60,
             xomnet_collector_more={"assess": {"every_s": 5}},
         )
-        self.server = self.new_server("server")
+        self.server = self.new_server("hub")
         self.controller.registry.write_text(HEADER)
 
     def new_server(self, name: str) -> Machine:

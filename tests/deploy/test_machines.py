@@ -1,0 +1,198 @@
+"""From bare machines to a measuring fleet, by the plays, on machines that boot. The tests are one story, in order.
+
+`make deploy-test` runs it and keeps the diary.
+"""
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.diary import Diary
+from tests.deploy.fleet import Fleet
+from tests.deploy.site import ROOT
+from tests.deployment import until
+
+pytestmark = [pytest.mark.deploy, pytest.mark.alone, pytest.mark.timeout(1800)]
+ACKNOWLEDGED_S = 120.0
+REVOKED_S = 5.0
+"""How long a unit that was revoked may still publish."""
+PARTS = ("agent", "collector", "config", "xomnet", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
+"""What a release is built of."""
+
+
+def test_the_plays_install_a_server_and_a_unit_behind_nat(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("Bare machines boot: a server, and a unit behind NAT") as saw:
+        fleet.server.start()
+        far = fleet.new_unit("far", 2, behind_nat=True).start()
+        saw("both let somebody in; the server cannot reach the unit")
+    fleet.make_release()
+    with diary.step("`site.yml`") as saw:
+        played = fleet.controller.play("site.yml")
+        saw(f"{played.changed} changes")
+    with diary.step("`enrol.yml`: the unit's first result") as saw:
+        played = fleet.controller.play("enrol.yml", "--limit", "far,server")
+        assert "far: ready" in played.output
+        saw("the play says `far: ready`")
+    assert far.run("systemctl", "is-active", "xomnet-agent").strip() == "active"
+
+
+def test_a_result_is_in_the_database_and_acknowledged(fleet: Fleet, diary: Diary) -> None:
+    far = fleet.site.machines["far"]
+    with diary.step("A result is stored, and leaves the unit's disk") as saw:
+        waiting = fleet.waiting(far)
+        until(lambda: fleet.stored("far") > 0, "a result in the database", ACKNOWLEDGED_S)
+        until(lambda: not set(waiting) & set(fleet.waiting(far)), "the answer", ACKNOWLEDGED_S)
+        saw(f"{fleet.stored('far')} of `health` in the database")
+
+
+def test_the_second_run_changes_nothing(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("`site.yml` again") as saw:
+        played = fleet.controller.play("site.yml")
+        assert played.changed == 0, re.findall(r"(?s)TASK \[[^\n]*\n(?:ok[^\n]*\n)*changed:[^\n]*", played.output)
+        saw("0 changes")
+
+
+def test_services_are_as_closed_as_promised(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("`systemd-analyze security`") as saw:
+        far = fleet.site.machines["far"]
+        said = far.run("systemd-analyze", "security", "--no-pager", "xomnet-agent.service")
+        level = float(re.findall(r"Overall exposure level for xomnet-agent.service: ([\d.]+)", said)[0])
+        saw(f"xomnet-agent {level}")
+        assert level <= 2.5
+
+
+@pytest.mark.parametrize("name", ["hub", "far"])
+def test_a_machine_comes_back_by_itself(fleet: Fleet, diary: Diary, name: str) -> None:
+    machine = fleet.site.machines[name]
+    with diary.step(f"Reboot of `{name}`") as saw:
+        machine.reboot()
+        before = fleet.stored("far")
+        until(lambda: fleet.stored("far") > before, "a result after the reboot", ACKNOWLEDGED_S)
+        saw("results of the unit are stored again, nobody did anything")
+
+
+def test_the_server_loses_its_power(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("The server's power is cut") as saw:
+        fleet.server.cut_power()
+        fleet.server.start()
+        before = fleet.stored("far")
+        until(lambda: fleet.stored("far") > before, "a result after the power cut", ACKNOWLEDGED_S)
+        saw("results are stored again")
+
+
+def test_check_mode_changes_nothing_and_works(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("`site.yml --check`") as saw:
+        played = fleet.controller.play("site.yml", "--check")
+        assert played.changed == 0
+        saw("0 changes")
+
+
+def test_another_unit_is_enrolled(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("`enrol.yml` for another unit, bare and new in the registry") as saw:
+        near = fleet.new_unit("near", 21).start()
+        played = fleet.controller.play("enrol.yml", "--limit", "near,server")
+        assert "near: ready" in played.output
+        saw("the play says `near: ready`")
+    until(lambda: fleet.stored("near") > 0, "a result in the database", ACKNOWLEDGED_S)
+    assert near.run("systemctl", "is-active", "xomnet-agent").strip() == "active"
+
+
+def test_a_stolen_unit_is_shut_out_and_the_others_notice_nothing(fleet: Fleet, diary: Diary) -> None:
+    connections = fleet.connections("far")
+    with diary.step("`revoke.yml` of that unit") as saw:
+        fleet.controller.play("revoke.yml", "-e", "unit=near")
+        time.sleep(REVOKED_S)
+        after = fleet.stored("near")
+        time.sleep(4 * REVOKED_S)
+        assert fleet.stored("near") == after, "a unit that was revoked has published"
+        saw(f"{REVOKED_S:g} s after it nothing more of it is stored")
+        before = fleet.stored("far")
+        until(lambda: fleet.stored("far") > before, "a result of the other", ACKNOWLEDGED_S)
+        assert fleet.connections("far") == connections
+        saw("the other has the connection that it had")
+        fleet.site.machines["near"].root_run("systemctl restart xomnet-agent")
+        time.sleep(2 * REVOKED_S)
+        assert fleet.stored("near") == after
+        saw("a restart lets it in no more")
+
+
+def test_a_release_comes_by_pull(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
+    with diary.step("A release, fetched by the unit behind NAT") as saw:
+        fleet.make_release(_source(tmp_path, "0.2.0"))
+        fleet.controller.play("upgrade.yml", "--tags", "publish")
+        fleet.site.machines["far"].root_run("systemctl start xomnet-upgrade.service", limit_s=300)
+        assert _version(fleet) == "0.2.0"
+        saw("0.2.0 is in force, the collector has answered it")
+
+
+def test_a_broken_release_is_rolled_back(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
+    with diary.step("A release that does not work, fetched by the same unit") as saw:
+        source = _source(tmp_path, "0.3.0")
+        run = source / "agent/run.py"
+        run.write_text(run.read_text() + '\nraise SystemExit("this release does not work")\n')
+        fleet.make_release(source)
+        fleet.controller.play("upgrade.yml", "--tags", "publish")
+        fleet.site.machines["far"].root_run("systemctl start xomnet-upgrade.service || true", limit_s=300)
+        assert _version(fleet) == "0.2.0"
+        saw("0.2.0 is back")
+        before = fleet.stored("far")
+        until(lambda: fleet.stored("far") > before, "a result of the old release", ACKNOWLEDGED_S)
+        saw("and its results are stored")
+
+
+def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, diary: Diary) -> None:
+    far = fleet.site.machines["far"]
+    process = far.run("systemctl", "show", "-P", "MainPID", "xomnet-agent")
+    copies = fleet.folder / "backups"
+    with diary.step("`backup.yml`") as saw:
+        fleet.controller.play("backup.yml", "-e", f"backup_copies={copies}")
+        backup = max(copies.iterdir())
+        stored = fleet.stored("far")
+        saw(f"{backup.stat().st_size / 1e6:.1f} MB")
+    with diary.step("The server is lost; `restore.yml` on a bare machine") as saw:
+        fleet.server.lose()
+        fleet.server = fleet.new_server("hub2").start()
+        fleet.controller.play("restore.yml", "-e", f"backup={backup}")
+        assert fleet.stored("far") >= stored
+        saw(f"{stored} results of before are there")
+        until(lambda: fleet.stored("far") > stored, "a new result", ACKNOWLEDGED_S)
+        assert far.run("systemctl", "show", "-P", "MainPID", "xomnet-agent") == process
+        saw("the unit, unaware, adds to them")
+    with diary.step("`site.yml` on the restored server") as saw:
+        played = fleet.controller.play("site.yml", "--limit", "server")
+        assert played.changed == 0
+        saw("0 changes")
+
+
+def test_a_unit_with_an_arm_processor(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("`enrol.yml` for a unit with an arm64 processor, emulated") as saw:
+        fleet.make_release(architectures=("aarch64",))
+        fleet.site.emulate("aarch64")
+        fleet.new_unit("arm", 22, architecture="arm64").start()
+        played = fleet.controller.play("enrol.yml", "--limit", "arm,server", limit_s=1800)
+        assert "arm: ready" in played.output
+        saw("the play says `arm: ready`")
+    until(lambda: fleet.stored("arm") > 0, "a result in the database", ACKNOWLEDGED_S)
+
+
+def _source(folder: Path, version: str) -> Path:
+    """A copy of what a release is made of, with another version."""
+    listed = subprocess.run(["git", "ls-files", "-z", *PARTS], cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        target = folder / "source" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    project = folder / "source/pyproject.toml"
+    text, count = re.subn(r'(?m)^version = ".*"$', f'version = "{version}"', project.read_text())
+    assert count == 1
+    project.write_text(text)
+    return folder / "source"
+
+
+def _version(fleet: Fleet) -> str:
+    """The release in force on the unit behind NAT."""
+    return fleet.site.machines["far"].run("readlink", "/opt/xomnet/current").strip().rpartition("/")[2]
