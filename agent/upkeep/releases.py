@@ -70,28 +70,30 @@ def current(home: Path) -> str | None:
     return Path(os.readlink(link)).name if link.is_symlink() else None
 
 
-def complete(home: Path, version: str) -> bool:
-    return (home / "releases" / version / MANIFEST).exists()
+def manifest(home: Path, version: str) -> bytes | None:
+    """What a release was installed from; None where it is not complete."""
+    path = home / "releases" / version / MANIFEST
+    return path.read_bytes() if path.exists() else None
 
 
-def install(settings: Settings, manifest: Manifest, data: bytes) -> None:
+def install(settings: Settings, release: Manifest, data: bytes) -> None:
     """Makes the release's folder, unless it is complete. Raises Problem; Unfit where it can't work here."""
-    folder = settings.home / "releases" / manifest.version
-    if complete(settings.home, manifest.version) and (folder / MANIFEST).read_bytes() == data:
+    folder = settings.home / "releases" / release.version
+    if manifest(settings.home, release.version) == data:
         return
-    if current(settings.home) == manifest.version:
-        raise Problem(f"{manifest.version}: in force, from another manifest; give the new release a number of its own")
+    if current(settings.home) == release.version:
+        raise Problem(f"{release.version}: in force, from another manifest; give the new release a number of its own")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o755)
     reached("installing")
     _run([settings.python, "-m", "venv", "--without-pip", str(folder)], Problem, "is the disk full?")
-    wheels = [str(settings.wheels / file.name) for file in wanted(manifest)]
+    wheels = [str(settings.wheels / file.name) for file in wanted(release)]
     pip = [*_pip(settings), "--disable-pip-version-check", "--no-cache-dir", "--python", str(folder / "bin/python")]
     _run([*pip, "install", "--quiet", "--no-index", "--no-deps", *wheels], Problem, "see what pip says")
     _run([*pip, "check"], Unfit, "make the release with all that it needs")
     said = _run([str(folder / "bin/xomnet"), "--version"], Unfit, "the release does not even start")
-    if said.strip() != manifest.version:
-        raise Unfit(f"{manifest.version}: calls itself {said.strip()!r}; make the release anew")
+    if said.strip() != release.version:
+        raise Unfit(f"{release.version}: calls itself {said.strip()!r}; make the release anew")
     if settings.config.exists():
         check_config(folder, settings.config)
     subprocess.run(["sync", "-f", str(folder)], timeout=INSTALL_S, check=True)
