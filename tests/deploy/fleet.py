@@ -16,6 +16,8 @@ from tests.deploy.site import ROOT, Site
 HEADER = "agent,line,access,interface,hamlet,area,isp,from\n"
 STAND_INS = ("influxdb", "nginx-light", "curl")
 """What the tasks in the place of the vendors' install."""
+CURL = ("curl", "-sS", "--max-time", "10", "--retry", "20", "--retry-connrefused", "--retry-delay", "1")
+"""Waits for a server that is just booting."""
 WAITING = """\
 import sqlite3
 spool = sqlite3.connect("file:/var/lib/xomnet/spool.db?mode=ro", uri=True)
@@ -74,7 +76,7 @@ class Fleet:
 
     def collector(self, path: str) -> Any:
         """What the collector's REST interface says, asked on the server."""
-        return json.loads(self.server.run("curl", "-sS", "--max-time", "10", f"http://127.0.0.1:8420{path}"))
+        return json.loads(self.server.run(*CURL, f"http://127.0.0.1:8420{path}"))
 
     def stored(self, agent: str, measurement: str = "health") -> int:
         """Results of a unit in the database, read past the product."""
