@@ -55,7 +55,9 @@ def test_a_side_imports_nothing_of_the_other(package: str, forbidden: set[str]) 
     assert not wrong
 
 
-@pytest.mark.parametrize("daemon", ["agent.run", "collector.run", "collector.measure_server", "collector.enrol.service"])
+@pytest.mark.parametrize(
+    "daemon", ["agent.run", "collector.run", "collector.measure_server", "collector.enrol.service"]
+)
 def test_a_daemon_carries_no_command_line_library(daemon: str) -> None:
     code = f"import sys, {daemon}; print(sorted({COMMAND_LINE_ONLY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
