@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -81,9 +82,8 @@ class Fleet:
     def stored(self, agent: str, measurement: str = "health") -> int:
         """Results of a unit in the database, read past the product."""
         query = f"SELECT count(seq) FROM {measurement} WHERE agent='{agent}'"
-        text = self.server.run(
-            f'curl -sS --max-time 10 -G http://127.0.0.1:8085/query -d db=xomnet --data-urlencode "q={query}"'
-        )
+        asked = shlex.quote(f"q={query}")
+        text = self.server.run(*CURL, "-G", "http://127.0.0.1:8085/query", "-d", "db=xomnet", "--data-urlencode", asked)
         series = json.loads(text)["results"][0].get("series", [])
         return int(series[0]["values"][0][1]) if series else 0
 
