@@ -35,9 +35,7 @@ def translations(catalogue: Path) -> dict[str, str]:
         elif match := _LINE.fullmatch(text):
             key = match[1] or key
             if match[1] and key in entry:
-                raise CatalogueError(
-                    f"{catalogue}, line {number}: found {key} again; allowed: an empty line before it"
-                )
+                raise CatalogueError(f"{catalogue}, line {number}: found {key} again; allowed: an empty line before it")
             entry[key] = entry.get(key, "") + ast.literal_eval(match[2])
         else:
             raise CatalogueError(f'{catalogue}, line {number}: found {text!r}; allowed: msgid "…", msgstr "…", # …')
