@@ -215,7 +215,8 @@ def test_what_is_odd_is_a_result_with_its_reason(
 ) -> None:
     speedtest_net(changed)
     found = run(engine)
-    assert (found.error, found.engine, found.down_mbps, found.flags) == (error, engine, None, ())
+    assert (found.error, found.engine, found.down_mbps) == (error, engine, None)
+    assert set(found.flags) <= {"cpu_bound"}, "of the line nothing is said; of a busy machine it may be"
     assert words in (found.error_detail or "")
 
 
