@@ -23,8 +23,9 @@ system:
 	@tests/system-packages
 
 # First what can share the machine, then what measures or loads it (status 5: none of the tests asked for is such).
+# In the order of the folders: unit tests, which are short, come last, so that no worker is left alone with a long file.
 test: install system lint
-	$(BIN)/pytest -m "not alone" -n $(WORKERS) --dist loadfile $(PYTEST) || [ $$? = 5 ]
+	$(BIN)/pytest -m "not alone" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
 	$(BIN)/pytest -m "alone and not deploy" $(PYTEST) || [ $$? = 5 ]
 
 # The deployment on machines that boot; writes docs/deploy-test.md.
