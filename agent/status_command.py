@@ -11,10 +11,10 @@ import msgspec
 
 from agent.check.page import bytes_used
 from agent.check.service import Running, ServiceSilent
-from agent.check.texts import LANGUAGES, Texts, language_of
 from agent.remote import settings_in_force
 from agent.settings import AgentSettings, StatusPageSettings
 from agent.status import LineStatus, Status
+from xomnet.check.texts import LANGUAGES, Texts, language_of
 from xomnet.settings import SettingsError
 
 ASK_S, MOST_BYTES = 5.0, 200_000

@@ -19,7 +19,7 @@ from xomnet.targets import Targets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from agent.check.finding import Finding
+    from xomnet.check.finding import Finding
 
 log = Log("agent.status")
 

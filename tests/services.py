@@ -355,7 +355,7 @@ class InfluxV2(Influx):
 location = /api/v2/write {{
     proxy_pass http://127.0.0.1:{self.port}/write?db=$arg_bucket&precision=$precision;
 }}
-location = /query {{
+location ~ ^/(query|ping)$ {{
     proxy_pass http://127.0.0.1:{self.port};
 }}
 """

@@ -1,10 +1,10 @@
 """One real test of a line against its target: it is kept as a result and counted in the line's bytes."""
 
 from agent.check.delivery import of_result
-from agent.check.finding import Finding, Said, fail, ok, say, warn
 from agent.check.service import Service
 from agent.settings import LineSettings
 from agent.tester import Refused
+from xomnet.check.finding import Finding, Said, fail, ok, say, warn
 from xomnet.commands import Tested
 
 NO_COUNT: dict[str, Said] = {

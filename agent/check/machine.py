@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from agent.check.finding import Finding, Said, fail, ok, say, skip, warn
 from agent.clock import ClockReading
 from agent.settings import AgentSettings
+from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 
 UNDER_VOLTAGE, SLOWED = 0b0001, 0b1110
 """Of `get_throttled`: now; 16 bits higher: since boot."""

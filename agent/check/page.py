@@ -5,10 +5,10 @@ from html import escape
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from agent.check.finding import MARKS, Finding, Mark
-from agent.check.outcome import verdict
-from agent.check.texts import LANGUAGES, Language, Texts
 from agent.status import LineStatus, Status
+from xomnet.check.finding import MARKS, Finding, Mark
+from xomnet.check.outcome import verdict
+from xomnet.check.texts import LANGUAGES, Language, Texts
 from xomnet.states import LOOKS
 
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")

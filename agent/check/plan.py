@@ -1,15 +1,10 @@
 """Which checks there are, in which order, and how long each may take."""
 
-import platform
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from agent.budget import LedgerError
-from agent.check import broker, delivery, download, machine, port, servers
-from agent.check.finding import Finding, fail, say, skip
+from agent.check import delivery, download, machine, port, servers
 from agent.check.service import Service, ServiceSilent
 from agent.clock import read_clock
 from agent.health import THERMAL, THROTTLED, temperature, throttled
@@ -17,38 +12,43 @@ from agent.only_one import AlreadyRunning
 from agent.settings import AgentSettings, LineSettings
 from agent.spool import SpoolError
 from agent.status import Status
+from xomnet.check.broker import Side, broker
+from xomnet.check.finding import Finding, fail, say, skip
+from xomnet.check.host import model
+from xomnet.check.limited import Check
+from xomnet.check.limited import limited as bounded
 from xomnet.targets import Targets
 
 QUICK_S, PORT_S, BROKER_S, TRIP_S, TEST_S = 10.0, 30.0, 30.0, 120.0, 300.0
 HOPELESS_S = 2.0
 """Where the broker can't be reached there is no point in waiting for the service to reach it."""
-MODEL = Path("/proc/device-tree/model")
-OS_RELEASE = Path("/etc/os-release")
 
-Check = Callable[[], Finding | Sequence[Finding] | None]
+UNIT = Side(
+    file="agent.yaml",
+    name=say("the key and certificate of this unit, or its name in agent.yaml"),
+    files=say("enrolled? paths of broker.tls in agent.yaml; key: owner xomnet, mode 600"),
+    fit=say("the key and certificate of this unit, as enrolment made them"),
+    renew=say("systemctl start xomnet-renew; else the operator renews it"),
+    anew=say("revoked, or of another authority: tell the operator, who enrols the unit anew"),
+    up=say("broker.port in agent.yaml; is the broker up? tell the operator"),
+    found=say("broker.host in agent.yaml; is any line online? DNS"),
+    reached=say("is any line online? does a firewall close the port?"),
+    theirs=say("tell the operator"),
+)
 CANT_WORK = (ServiceSilent, AlreadyRunning, SpoolError, LedgerError)
 
 
 def limited(name: str, check: Check, limit_s: float) -> list[Finding]:
-    """What a check gives. One that takes too long, or crashes, is a red row; the others go on."""
-    given: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
+    """As xomnet.check.limited; a service that can't work is no defect."""
 
-    def run() -> None:
+    def known() -> Finding | Sequence[Finding] | None:
         try:
-            found = check()
+            return check()
         except CANT_WORK as error:
             restart = say("systemctl restart xomnet-agent; its log: journalctl -u xomnet-agent")
-            found = fail(name, say("{reason}", reason=str(error)), restart)
-        except Exception as error:  # noqa: BLE001  # whatever it is: a row, and the next check
-            defect = say("the check failed: {kind}: {reason}", kind=type(error).__name__, reason=str(error)[:200])
-            found = fail(name, defect, say("a defect of xomnet: report this line"))
-        given.put([] if found is None else [found] if isinstance(found, Finding) else list(found))
+            return fail(name, say("{reason}", reason=str(error)), restart)
 
-    threading.Thread(target=run, name=f"check-{name}", daemon=True).start()
-    try:
-        return given.get(timeout=limit_s)
-    except queue.Empty:
-        return [fail(name, say("no result within {n} s", n=limit_s), say("try again; then report this line"))]
+    return bounded(name, known, limit_s)
 
 
 class Plan:
@@ -72,7 +72,7 @@ class Plan:
             if any(one.mark == "fail" for one in found):
                 self._down.add(line.line)
             yield from found
-        found = limited("broker", lambda: broker.broker(settings.broker, settings.agent), BROKER_S)
+        found = limited("broker", lambda: broker(settings.broker, settings.agent, UNIT), BROKER_S)
         if any(one.mark == "fail" for one in found):
             self._connect_s = HOPELESS_S
         yield from found
@@ -126,24 +126,3 @@ def without_tests(plan: Plan, status: Status) -> list[Finding]:
     """For the page of the running service: nothing is sent or measured."""
     found = list(plan.here())
     return [*found, delivery.known(status), *plan.servers()]
-
-
-def model() -> str:
-    """Of the board; empty where the machine does not say."""
-    try:
-        return MODEL.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return ""
-
-
-def about_machine() -> str:
-    """Board, system, architecture."""
-    try:
-        system = next(
-            line.partition("=")[2].strip('"')
-            for line in OS_RELEASE.read_text(encoding="utf-8").splitlines()
-            if line.startswith("PRETTY_NAME=")
-        )
-    except (OSError, StopIteration):
-        system = platform.system()
-    return ", ".join(filter(None, (model(), system, platform.machine())))

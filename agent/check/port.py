@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 
 from agent import modem
-from agent.check.finding import Finding, Said, fail, ok, say, skip, warn
 from agent.interface import SYS, InterfaceState, read_interface
 from agent.latency import Anchor, probe
 from agent.modem import Modem, ModemSilent
 from agent.settings import LatencySettings, LineSettings
+from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 from xomnet.radio import Radio
 
 ROUTES = Path("/proc/net/route")

@@ -144,6 +144,10 @@ class InfluxStore:
             self._query("SELECT seq FROM health WHERE time > now() LIMIT 1", bucket)
             self._ask_to_write(bucket)
 
+    def version(self) -> str | None:
+        """Of the database; None where it does not say. Raises StoreUnavailable."""
+        return self._ask("GET", "/ping")[1].get("X-Influxdb-Version")
+
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]
         self._pool.clear()

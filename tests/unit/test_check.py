@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 
 from agent.check import delivery, download, machine, plan, port
-from agent.check.broker import Validity, broker, common_name, own_certificate, validity
-from agent.check.finding import Finding, Mark, fail, ok, say, skip, warn
-from agent.check.outcome import document, row, verdict
 from agent.check.plan import limited
 from agent.check.service import ServiceSilent
-from agent.check.texts import Texts
 from agent.clock import ClockReading
 from agent.settings import AgentSettings, LineSettings
 from agent.status import Status
@@ -23,6 +19,11 @@ from agent.tester import Refused
 from tests.modems import GOOD_LTE, WEAK_LTE, FakeMmcli, mmcli, modem, signal
 from tests.services import Authority, free_port, program
 from xomnet.broker import Broker, Tls
+from xomnet.check.broker import Validity, broker, common_name, own_certificate, validity
+from xomnet.check.finding import Finding, Mark, fail, ok, say, skip, warn
+from xomnet.check.host import about_machine
+from xomnet.check.outcome import document, row, verdict
+from xomnet.check.texts import Texts
 from xomnet.commands import Tested as Result
 
 __all__ = ["mmcli"]
@@ -209,7 +210,7 @@ def tls(authority: Authority, name: str) -> Tls:
 
 def asked(own: Tls, agent: str = "nd-a-1") -> Finding:
     """Nobody listens: what is found before that is of the unit's own files."""
-    return broker(Broker(host="127.0.0.1", port=free_port(), tls=own), agent)
+    return broker(Broker(host="127.0.0.1", port=free_port(), tls=own), agent, plan.UNIT)
 
 
 def test_the_units_certificate_is_read_with_its_name_and_dates(authority: Authority) -> None:
@@ -223,10 +224,10 @@ def test_the_units_certificate_is_read_with_its_name_and_dates(authority: Author
 
 def test_a_certificate_of_another_unit_or_authority_or_key(authority: Authority, tmp_path: Path) -> None:
     own = tls(authority, "nd-a-1")
-    assert "the certificate is of nd-a-1, agent.yaml says nd-b-2" in text(asked(own, "nd-b-2"))
+    assert "the certificate is of nd-a-1, not of nd-b-2" in text(asked(own, "nd-b-2"))
     other = tls(Authority(tmp_path), "nd-a-1")
     foreign = asked(Tls(ca=own.ca, cert=other.cert, key=other.key))
-    assert "the unit's certificate is not of" in text(foreign)
+    assert "the certificate of nd-a-1 is not of" in text(foreign)
     mixed = asked(Tls(ca=own.ca, cert=own.cert, key=other.key))
     assert "key and certificate do not fit" in text(mixed)
     away = asked(Tls(ca=own.ca, cert=own.cert, key=tmp_path / "away.key"))
@@ -271,9 +272,9 @@ def dated(authority: Authority, name: str, begins: str, ends: str) -> Tls:
 def test_a_certificate_that_ended_or_has_not_begun_says_its_day(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     past = asked(dated(authority, "nd-a-1", "20200101000000Z", "20210315000000Z"))
-    assert "the unit's certificate ended on 2021-03-15 → systemctl start xomnet-renew" in text(past)
+    assert "the certificate of nd-a-1 ended on 2021-03-15 → systemctl start xomnet-renew" in text(past)
     early = asked(dated(authority, "nd-a-1", "20990101000000Z", "20991231000000Z"))
-    assert "begins on 2099-01-01 → the unit's clock first" in text(early)
+    assert "begins on 2099-01-01 → the clock of this machine first" in text(early)
 
 
 def test_a_certificate_ends_soon_when_a_fifth_of_its_life_is_left() -> None:
@@ -427,11 +428,11 @@ def test_a_row_has_its_mark_its_name_and_the_remedy_behind_an_arrow() -> None:
 
 
 def test_the_document_for_programs_has_the_same_words_in_every_language() -> None:
-    found = document("nd-a-1", "1.0", "Pi", [GOOD, BAD], VI)
+    found = document({"agent": "nd-a-1"}, "1.0", "Pi", [GOOD, BAD], VI)
     assert (found["ready"], found["to_fix"]) == (False, 1)
     assert [(one["name"], one["mark"]) for one in found["findings"]] == [("power", "ok"), ("4g", "fail")]
     assert found["findings"][0]["found"] == "đang hoạt động"
 
 
 def test_the_machine_says_what_it_is() -> None:
-    assert plan.about_machine().split(", ")[-1] in {"x86_64", "aarch64", "armv7l"}
+    assert about_machine().split(", ")[-1] in {"x86_64", "aarch64", "armv7l"}

@@ -13,9 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from agent.check import page
-from agent.check.finding import fail, ok, say, warn
 from agent.check.service import Running, ServiceSilent
-from agent.check.texts import Language
 from agent.commands import Inbox
 from agent.settings import StatusPageSettings
 from agent.spool import Spool
@@ -36,6 +34,8 @@ from agent.status_server import (
 from agent.tester import Refused
 from tests.services import free_port
 from tests.unit.test_check import NOW, status
+from xomnet.check.finding import fail, ok, say, warn
+from xomnet.check.texts import Language
 from xomnet.commands import Command, CommandName, Reply
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")

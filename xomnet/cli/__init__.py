@@ -99,6 +99,24 @@ def run_collector(config: Config = Path("/etc/xomnet/collector.yaml")) -> None:
     _become("collector", "--config", str(config))
 
 
+@collector.command("check")
+def check_collector(
+    config: Config = Path("/etc/xomnet/collector.yaml"),
+    lang: Lang = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
+) -> None:
+    """Is this server ready? Settings, registry, folder, store, broker, the running collector, alerts, secrets.
+
+    Before a start, or beside a collector, which goes on as it did. Nothing is stored, no message is sent.
+
+    Exit status: 0 ready, 1 something to fix, 2 the settings are wrong.
+
+    Example: sudo xomnet collector check
+    """
+    flags = ["--json"] if as_json else []
+    _become("collector.check", "--config", str(config), *flags, *(() if lang is None else ("--lang", lang.value)))
+
+
 @collector.command("resend")
 def resend(
     config: Config = Path("/etc/xomnet/collector.yaml"),

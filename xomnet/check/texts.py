@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
-from agent.check.finding import Said
 from xomnet.catalogue import translations
+from xomnet.check.finding import Said
 
 Language = Literal["vi", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 CATALOGUE = Path(__file__).parent / "locale" / "vi.po"
 
-NAMES = ("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service")
+NAMES = (
+    *("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service"),
+    *("settings", "targets", "registry", "state", "store", "alerts", "operator"),
+)
 """Rows that are called by a word of ours; others by the interface or the line they are about."""
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 

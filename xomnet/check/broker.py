@@ -1,7 +1,7 @@
-"""The way to the broker: TLS, whose certificates are good until when, whether the broker takes this unit's.
+"""The way to the broker: TLS, whose certificates are good until when, whether the broker takes ours.
 
-No MQTT is spoken: the broker knows a unit by its certificate's name, and a second connection of that name would throw
-out the service's own.
+No MQTT is spoken: the broker knows who connects by the certificate's name, and a second connection of that name would
+throw out the service's own.
 """
 
 import socket
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.check.finding import Finding, Said, fail, ok, say, warn
 from xomnet.broker import Broker, SecretError, Tls, check_private
+from xomnet.check.finding import Finding, Said, fail, ok, say, warn
 
 CONNECT_S = 8.0
 REFUSAL_S = 1.0
@@ -24,8 +24,31 @@ NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME: dates are compared here, where both can be told."""
 EXPIRED, NOT_YET = 10, 9
 WRONG_NAME = {62, 64}
-RENEW = say("systemctl start xomnet-renew; else the operator renews it")
-CLOCK = say("the unit's clock first: timedatectl")
+CLOCK = say("the clock of this machine first: timedatectl")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Whose settings `file` are, and what is done there about what is found."""
+
+    file: str
+    name: Said
+    """The certificate is another's."""
+    files: Said
+    """They are not there, or not for this user only."""
+    fit: Said
+    """They don't fit each other, or the authority."""
+    renew: Said
+    anew: Said
+    """The broker takes our certificate no more."""
+    up: Said
+    """Nobody listens."""
+    found: Said
+    """No such name."""
+    reached: Said
+    """No answer."""
+    theirs: Said
+    """The broker's certificate ends soon."""
 
 
 class _Found(Exception):
@@ -35,24 +58,24 @@ class _Found(Exception):
         self.finding = finding
 
 
-def broker(settings: Broker, agent: str) -> Finding:
-    """Everything up to MQTT itself."""
+def broker(settings: Broker, name: str, side: Side) -> Finding:
+    """Everything up to MQTT itself; `name` is what our certificate must say."""
     try:
         if settings.tls is None:
-            _connected(settings).close()
+            _connected(settings, side).close()
             open_to_all = say("answers, without TLS")
-            return warn("broker", open_to_all, say("results go in the open: write broker.tls in agent.yaml"))
-        own = _own(settings.tls, agent)
-        theirs = _handshake(settings, settings.tls)
+            return warn(
+                "broker", open_to_all, say("results go in the open: write broker.tls in {file}", file=side.file)
+            )
+        own = _own(settings.tls, name, side)
+        theirs = _handshake(settings, settings.tls, name, side)
     except _Found as found:
         return found.finding
     said = (say("TLS"),) if own is None else (say("TLS, certificate valid until {day}", day=_day(own.ends)),)
     if own is not None and own.ends_soon:
-        return warn("broker", (*said, say("the unit's certificate ends soon")), RENEW)
+        return warn("broker", (*said, say("the certificate of {name} ends soon", name=name)), side.renew)
     if theirs.ends_soon:
-        return warn(
-            "broker", (*said, say("the broker's ends on {day}", day=_day(theirs.ends))), say("tell the operator")
-        )
+        return warn("broker", (*said, say("the broker's ends on {day}", day=_day(theirs.ends))), side.theirs)
     return ok("broker", *said)
 
 
@@ -73,8 +96,8 @@ def validity(certificate: Mapping[str, Any]) -> Validity:
     return Validity(*(float(ssl.cert_time_to_seconds(certificate[key])) for key in ("notBefore", "notAfter")))
 
 
-def _own(tls: Tls, agent: str) -> Validity | None:
-    """Of the unit's own certificate; None where it has none. Raises _Found."""
+def _own(tls: Tls, name: str, side: Side) -> Validity | None:
+    """Of our own certificate; None where there is none. Raises _Found."""
     if tls.cert is None:
         return None
     try:
@@ -82,37 +105,38 @@ def _own(tls: Tls, agent: str) -> Validity | None:
             check_private(tls.key)
         found = own_certificate(tls)
     except (SecretError, OSError) as error:  # SSLError is one
-        raise _Found(fail("broker", _unreadable(tls, error), _how(error))) from error
-    name = common_name(found)
-    if name != agent:
-        other = say("the certificate is of {name}, agent.yaml says {agent}", name=name, agent=agent)
-        raise _Found(fail("broker", other, say("the key and certificate of this unit, or its name in agent.yaml")))
+        raise _Found(_unreadable(tls, error, name, side)) from error
+    if (other := common_name(found)) != name:
+        raise _Found(
+            fail("broker", say("the certificate is of {other}, not of {name}", other=other, name=name), side.name)
+        )
     valid = validity(found)
     if time.time() < valid.begins:
-        raise _Found(fail("broker", say("the unit's certificate begins on {day}", day=_day(valid.begins)), CLOCK))
+        early = say("the certificate of {name} begins on {day}", name=name, day=_day(valid.begins))
+        raise _Found(fail("broker", early, CLOCK))
     if time.time() > valid.ends:
-        raise _Found(fail("broker", say("the unit's certificate ended on {day}", day=_day(valid.ends)), RENEW))
+        late = say("the certificate of {name} ended on {day}", name=name, day=_day(valid.ends))
+        raise _Found(fail("broker", late, side.renew))
     return valid
 
 
-def _unreadable(tls: Tls, error: Exception) -> Said:
+def _unreadable(tls: Tls, error: Exception, name: str, side: Side) -> Finding:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return say("the unit's certificate is not of {ca}: {reason}", ca=str(tls.ca), reason=error.verify_message)
+        reason = error.verify_message
+        said = say("the certificate of {name} is not of {ca}: {reason}", name=name, ca=str(tls.ca), reason=reason)
+        return fail("broker", said, side.fit)
     if isinstance(error, ssl.SSLError):
-        return say("key and certificate do not fit: {reason}", reason=error.reason or str(error))
+        said = say("key and certificate do not fit: {reason}", reason=error.reason or str(error))
+        return fail("broker", said, side.fit)
     if isinstance(error, OSError):
-        return say("{path}: {reason}", path=str(error.filename or tls.cert), reason=error.strerror or str(error))
-    return say("{reason}", reason=str(error))
-
-
-def _how(error: Exception) -> Said:
-    if isinstance(error, ssl.SSLError):
-        return say("the key and certificate of this unit, as enrolment made them")
-    return say("enrolled? paths of broker.tls in agent.yaml; key: owner xomnet, mode 600")
+        where = str(error.filename or tls.cert)
+        said = say("{path}: {reason}", path=where, reason=error.strerror or str(error))
+        return fail("broker", said, side.files)
+    return fail("broker", say("{reason}", reason=str(error)), side.files)
 
 
 def own_certificate(tls: Tls) -> dict[str, Any]:
-    """The unit's certificate as ssl gives it (`subject`, `notAfter` …), checked against key and authority but for its
+    """Our certificate as ssl gives it (`subject`, `notAfter` …), checked against key and authority but for its
     dates: in a handshake with ourselves, in memory. Raises OSError, of which ssl.SSLError is one.
     """
     asked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -139,25 +163,22 @@ def common_name(certificate: Mapping[str, Any]) -> str:
     return next((value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"), "")
 
 
-def _connected(settings: Broker) -> socket.socket:
+def _connected(settings: Broker, side: Side) -> socket.socket:
     """Raises _Found."""
     where = f"{settings.host}:{settings.port}"
     try:
         return socket.create_connection((settings.host, settings.port), CONNECT_S)
     except socket.gaierror as error:
         lost = say("{host}: the name is not found", host=settings.host)
-        raise _Found(fail("broker", lost, say("broker.host in agent.yaml; is any line online? DNS"))) from error
+        raise _Found(fail("broker", lost, side.found)) from error
     except ConnectionRefusedError as error:
-        lost = say("{where}: nobody listens there", where=where)
-        raise _Found(
-            fail("broker", lost, say("broker.port in agent.yaml; is the broker up? tell the operator"))
-        ) from error
+        raise _Found(fail("broker", say("{where}: nobody listens there", where=where), side.up)) from error
     except OSError as error:
         lost = say("{where}: {reason}", where=where, reason=error.strerror or "no answer in time")
-        raise _Found(fail("broker", lost, say("is any line online? does a firewall close the port?"))) from error
+        raise _Found(fail("broker", lost, side.reached)) from error
 
 
-def _handshake(settings: Broker, tls: Tls) -> Validity:
+def _handshake(settings: Broker, tls: Tls, name: str, side: Side) -> Validity:
     """Of the broker's certificate. Raises _Found."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -165,8 +186,8 @@ def _handshake(settings: Broker, tls: Tls) -> Validity:
         if tls.cert is not None:
             context.load_cert_chain(str(tls.cert), None if tls.key is None else str(tls.key))
     except OSError as error:
-        raise _Found(fail("broker", _unreadable(tls, error), _how(error))) from error
-    with _connected(settings) as plain:
+        raise _Found(_unreadable(tls, error, name, side)) from error
+    with _connected(settings, side) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=settings.host) as secure:
                 found: dict[str, Any] = secure.getpeercert() or {}
@@ -178,15 +199,18 @@ def _handshake(settings: Broker, tls: Tls) -> Validity:
         except ssl.SSLCertVerificationError as error:
             raise _Found(fail("broker", _not_theirs(error), _of_theirs(error))) from error
         except OSError as error:
-            raise _Found(_refused(getattr(error, "reason", None) or error.strerror or str(error))) from error
+            reason = getattr(error, "reason", None) or error.strerror or str(error)
+            raise _Found(_refused(reason, name, side)) from error
     if ended:
-        raise _Found(_refused("connection closed"))
+        raise _Found(_refused("connection closed", name, side))
     return validity(found)
 
 
-def _refused(reason: str) -> Finding:
-    words = say("the broker refuses this unit's certificate: {reason}", reason=reason.replace("_", " ").lower())
-    return fail("broker", words, say("revoked, or of another authority: tell the operator, who enrols the unit anew"))
+def _refused(reason: str, name: str, side: Side) -> Finding:
+    plain = reason.replace("_", " ").lower()
+    return fail(
+        "broker", say("the broker refuses the certificate of {name}: {reason}", name=name, reason=plain), side.anew
+    )
 
 
 def _not_theirs(error: ssl.SSLCertVerificationError) -> Said:
@@ -195,7 +219,7 @@ def _not_theirs(error: ssl.SSLCertVerificationError) -> Said:
 
 def _of_theirs(error: ssl.SSLCertVerificationError) -> Said:
     if error.verify_code in {EXPIRED, NOT_YET}:
-        return say("the unit's clock first: timedatectl; then the operator renews it")
+        return say("the clock of this machine first: timedatectl; then the operator renews it")
     if error.verify_code in WRONG_NAME:
         return say("broker.host must be the name in the broker's certificate")
     return say("broker.tls.ca must be the authority of the broker; another machine may answer in its place")

@@ -1,13 +1,42 @@
 """What the findings come to, for people and for programs."""
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agent.check.finding import MARKS, Finding
-from agent.check.texts import Texts
+from xomnet import __version__
+from xomnet.check.finding import MARKS, Finding, Said
+from xomnet.check.host import about_machine
+from xomnet.check.texts import Texts
 
 NAME_WIDTH, FOUND_WIDTH = 17, 42
 COLOURS = {"ok": "32", "warn": "33", "fail": "31", "skip": "90"}
+
+
+def tell(findings: Iterable[Finding], head: Said, who: Mapping[str, str], t: Texts, as_json: bool) -> int:
+    """Prints a head, rows as they are found, and one sentence; or one document. Returns the exit status."""
+    if not as_json:
+        print(f"{t.said(head)}\n", flush=True)
+    found: list[Finding] = []
+    for one in findings:
+        found.append(one)
+        if not as_json:
+            print(row(one, t, sys.stdout.isatty()), flush=True)
+    if as_json:
+        print(json.dumps(document(who, __version__, about_machine(), found, t), ensure_ascii=False))
+    else:
+        print(f"\n {verdict(found, t)}")
+    return 1 if to_fix(found) else 0
+
+
+def refuse(error: Exception, as_json: bool) -> int:
+    """The settings are wrong. Returns the exit status."""
+    if as_json:
+        print(json.dumps({"error": str(error)}, ensure_ascii=False))
+    else:
+        print(error, file=sys.stderr)
+    return 2
 
 
 def to_fix(found: Sequence[Finding]) -> int:
@@ -35,11 +64,11 @@ def row(one: Finding, t: Texts, colour: bool) -> str:
     return f"{text}{gap}→ {t.said(one.remedy)}"
 
 
-def document(agent: str, version: str, machine: str, found: Sequence[Finding], t: Texts) -> dict[str, Any]:
-    """What `--json` prints. `name` and `mark` (ok, warn, fail, skip) are for programs, the texts for people."""
+def document(who: Mapping[str, str], version: str, machine: str, found: Sequence[Finding], t: Texts) -> dict[str, Any]:
+    """What `--json` prints, `who` first. `name` and `mark` (ok, warn, fail, skip) are for programs."""
     wrong = to_fix(found)
     return {
-        "agent": agent,
+        **who,
         "version": version,
         "machine": machine,
         "ready": wrong == 0,

@@ -1,0 +1,61 @@
+"""`xomnet collector check`: rows as they are found, then one sentence."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from collector.check.plan import findings
+from collector.settings import CollectorSettings
+from xomnet import __version__
+from xomnet.check.finding import say
+from xomnet.check.host import about_machine
+from xomnet.check.outcome import refuse, tell
+from xomnet.check.texts import LANGUAGES, Texts, language_of
+from xomnet.check.user import become_the_service
+from xomnet.defaults import config_file
+from xomnet.settings import SettingsError, load
+from xomnet.targets import load_targets
+
+
+def main() -> int:
+    """Exit status: 0 ready, 1 something to fix, 2 the settings are wrong, 130 after Ctrl-C."""
+    try:
+        return check()
+    except KeyboardInterrupt:
+        return 130
+
+
+def check() -> int:
+    """As `main`."""
+    parser = argparse.ArgumentParser(prog="xomnet collector check", description="Is this server ready?")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--lang", choices=LANGUAGES, default=language_of())
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        settings = load(arguments.config, CollectorSettings)
+        targets = load_targets(settings.targets or config_file("targets.yaml"))
+    except SettingsError as error:
+        return refuse(error, arguments.json)
+    become_the_service(owned(settings))
+    logging.disable(logging.CRITICAL)  # what the parts would log is in the rows
+    file = str(arguments.config)
+    head = say(
+        "xomnet {version}, collector of {file} ({machine})", version=__version__, file=file, machine=about_machine()
+    )
+    found = findings(settings, targets, arguments.config)
+    return tell(found, head, {"settings": file}, Texts(arguments.lang), arguments.json)
+
+
+def owned(settings: CollectorSettings) -> Path:
+    """What belongs to the service's user: its folder; before the first start the key that only that user may read."""
+    tls = settings.broker.tls
+    if os.path.isdir(settings.state_dir) or tls is None or tls.key is None:
+        return settings.state_dir
+    return tls.key
+
+
+if __name__ == "__main__":
+    sys.exit(main())

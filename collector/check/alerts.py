@@ -1,0 +1,42 @@
+"""Who is told of alerts: whether each address is one. No message is sent."""
+
+import datetime as dt
+import logging
+
+from apprise import Apprise
+
+from collector.alerts.channels import unheard
+from collector.alerts.wiring import telling_of
+from collector.settings import CollectorSettings
+from xomnet.broker import SecretError
+from xomnet.check.finding import Finding, fail, ok, say, skip, warn
+from xomnet.registry import RegistryError, load_registry
+from xomnet.settings import SettingsError
+from xomnet.targets import Targets
+
+
+def alerts(settings: CollectorSettings, targets: Targets) -> Finding:
+    """Of `notify.urls_file`; an address is a secret, so a channel is called by its label."""
+    if settings.notify is None:
+        return skip("alerts", say("nobody is told: notify is not set"))
+    try:
+        channels = telling_of(settings).channels
+    except (SecretError, SettingsError) as error:
+        return fail("alerts", say("{reason}", reason=str(error)), None)
+    logging.getLogger("apprise").disabled = True  # it would quote the address
+    unknown = [one.label for one in channels if Apprise.instantiate(one.url) is None]
+    if unknown:
+        bad = say("no address that apprise knows: {channels}", channels=", ".join(unknown))
+        return fail("alerts", bad, say("url in {path}", path=str(settings.notify.urls_file)))
+    if not channels:
+        return warn("alerts", say("nobody is told"), say("add a url to {path}", path=str(settings.notify.urls_file)))
+    counted = say("channels: {n}", n=len(channels))
+    try:
+        silent = unheard(channels, load_registry(settings.registry, targets), dt.datetime.now(dt.UTC))
+    except RegistryError:  # has a row of its own
+        silent = []
+    if silent:
+        names = ", ".join(f"{channel.label}: {name}" for channel, name in silent)
+        mistyped = say("no line is in what a channel names ({names})", names=names)
+        return warn("alerts", (counted, mistyped), say("areas and isps as the registry writes them"))
+    return ok("alerts", counted, say("to send each a message: xomnet collector notify-test"))

@@ -1,0 +1,41 @@
+"""Which checks there are of the server, in which order, and how long each may take."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from collector.check import files, parts
+from collector.check.alerts import alerts
+from collector.settings import CollectorSettings
+from xomnet.check.broker import Side, broker
+from xomnet.check.finding import Finding, ok, say
+from xomnet.check.limited import limited
+from xomnet.targets import Targets
+
+QUICK_S, BROKER_S, STORE_S, ALERTS_S = 10.0, 30.0, 30.0, 60.0
+NAME = "collector"
+"""In the certificate: whom the broker's rules let read every unit's results."""
+SERVER = Side(
+    file="collector.yaml",
+    name=say("broker.tls in collector.yaml: the certificate named collector, whom the broker's rules know"),
+    files=say("paths of broker.tls in collector.yaml; key: owner xomnet, mode 600"),
+    fit=say("a key and certificate made together by the province's authority: ansible-playbook renew.yml"),
+    renew=say("ansible-playbook renew.yml"),
+    anew=say("revoked, or of another authority: ansible-playbook renew.yml; systemctl status mosquitto"),
+    up=say("broker.port in collector.yaml; systemctl status mosquitto"),
+    found=say("broker.host in collector.yaml; DNS"),
+    reached=say("broker.host in collector.yaml; does a firewall close the port?"),
+    theirs=say("ansible-playbook renew.yml"),
+)
+
+
+def findings(settings: CollectorSettings, targets: Targets, file: Path) -> Iterator[Finding]:
+    """All rows. Nothing is stored, nothing sent, and a collector that runs goes on as it did."""
+    yield ok("settings", say("{path}", path=str(file)))
+    yield from limited("targets", lambda: files.targets_today(targets), QUICK_S)
+    yield from limited("registry", lambda: files.registry(settings.registry, targets), STORE_S)
+    yield from limited("state", lambda: files.state(settings.state_dir), STORE_S)
+    yield from limited("store", lambda: parts.store(settings), STORE_S)
+    yield from limited("broker", lambda: broker(settings.broker, NAME, SERVER), BROKER_S)
+    yield from limited("collector", lambda: parts.running(settings.web), STORE_S)
+    yield from limited("alerts", lambda: alerts(settings, targets), ALERTS_S)
+    yield from limited("operator", lambda: files.operator(settings.web.operator_token_file), QUICK_S)
