@@ -8,8 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from agent.counters import Counters, moved, of_line
-from agent.whole_file import set_aside, write_whole
 from xomnet.log import Log
+from xomnet.whole_file import set_aside, write_whole
 
 log = Log("agent.budget")
 

@@ -20,11 +20,11 @@ from agent.overlay import AFAR, Overlay, changed, in_force, read
 from agent.settings import AgentSettings
 from agent.tester import Refused
 from agent.trial import Reached, State, noted
-from agent.whole_file import set_aside, write_whole
 from xomnet.afar import Setting, allowed, form
 from xomnet.log import Log, set_level
 from xomnet.messages import Event
 from xomnet.settings import SettingsError
+from xomnet.whole_file import set_aside, write_whole
 
 log = Log("agent.remote")
 

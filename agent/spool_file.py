@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 from agent.spool_rows import Row, sum_of
 from xomnet.log import Log
+from xomnet.whole_file import put_in_place
 
 log = Log("agent.spool")
 
@@ -159,12 +160,7 @@ def _create(path: Path, boot: UUID, machine_: str | None) -> None:
                 put(db, key, value)
     finally:
         db.close()
-    os.replace(new, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put_in_place(new, path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -5,7 +5,6 @@ that have no good certificate any more, for the rules of the broker. The last tw
 """
 
 import datetime as dt
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from collector.enrol.ledger import Change, Entry, Kind, Ledger
 from collector.enrol.requests import PublicKey, Refused, checked_key, host_name, key_id
 from xomnet.registry_cells import BROKER_NAME_OF_COLLECTOR
 from xomnet.topics import is_name
+from xomnet.whole_file import write_whole
 
 DAYS = 825
 CA_DAYS = 3650
@@ -68,8 +68,8 @@ class Authority:
                 .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
                 .sign(key, hashes.SHA256())
             )
-            _replace(folder / "ca.crt", certificate.public_bytes(Encoding.PEM), 0o644)
-            _replace(
+            write_whole(folder / "ca.crt", certificate.public_bytes(Encoding.PEM), 0o644)
+            write_whole(
                 folder / "ca.key",  # the last one: with it the authority is there
                 key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
                 0o600,
@@ -178,8 +178,8 @@ class Authority:
             crl = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
             good = {one.name for one in entries if one.good(now)}
             gone = sorted({one.name for one in entries if one.revoked is not None} - good)
-            _replace(self.folder / "ca.crl", crl, 0o644)
-            _replace(self.folder / "revoked", "".join(f"{name}\n" for name in gone).encode(), 0o644)
+            write_whole(self.folder / "ca.crl", crl, 0o644)
+            write_whole(self.folder / "revoked", "".join(f"{name}\n" for name in gone).encode(), 0o644)
 
 
 def check_name(name: str, kind: Kind) -> None:
@@ -224,15 +224,3 @@ def _usage(
         **dict.fromkeys(("content_commitment", "data_encipherment", "key_agreement"), False),
         **dict.fromkeys(("encipher_only", "decipher_only"), False),
     )
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    """The file is the old one or the new one, never a part."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.chmod(mode)
-    new.replace(path)

@@ -6,7 +6,6 @@ budget; where it refuses for that, the line is left alone for a day.
 """
 
 import datetime as dt
-import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from xomnet.commands import CONFIRMATION
 from xomnet.log import Log
 from xomnet.registry import LineRow
 from xomnet.values import Instant
+from xomnet.whole_file import write_whole
 
 log = Log("collector.confirm")
 
@@ -199,9 +199,7 @@ class Confirming(Every):
         text = msgspec.json.encode({f"{line.agent}/{line.line}": tests for line, tests in self._asked.items()})
         if text == self._written:
             return
-        new = self._file.with_name(self._file.name + ".new")
-        new.write_bytes(text)
-        os.replace(new, self._file)
+        write_whole(self._file, text)
         self._written = text
 
 

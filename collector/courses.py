@@ -5,7 +5,6 @@ since. Who reads it asks the store for that.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from collector.store import LineId
 from xomnet import __version__
 from xomnet.log import Log
 from xomnet.values import Instant
+from xomnet.whole_file import write_whole
 
 log = Log("collector.lines")
 
@@ -43,10 +43,8 @@ class _File(msgspec.Struct):
 
 def keep(file: Path, courses: Iterable[KeptCourse], rules: Rules) -> None:
     """Replaces the file whole. Where the disk refuses, the log says so: the next start reads more, that is all."""
-    new = file.with_name(f"{file.name}.new")
     try:
-        new.write_bytes(msgspec.json.encode(_File(_maker(rules), list(courses))))
-        os.replace(new, file)
+        write_whole(file, msgspec.json.encode(_File(_maker(rules), list(courses))))
     except OSError as error:
         log.warning("courses not kept", file=str(file), reason=error.strerror)
 

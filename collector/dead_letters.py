@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from xomnet.whole_file import put_in_place
+
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One rejected message: when, from where, why (`code` for counting, `reason` for people), and what it said."""
@@ -110,7 +112,7 @@ class DeadLetters:
                     file.writelines(line for line in old if mark_of(line.rstrip(b"\n")) not in marks)
                     file.flush()
                     os.fsync(file.fileno())
-                new.replace(path)
+                put_in_place(new, path)
 
     def _write(self, block: bytes) -> None:
         if self._path.exists() and self._path.stat().st_size + len(block) > self._max_bytes:

@@ -5,7 +5,6 @@ remembered in the collector's own folder, so that a restart neither forgets nor 
 """
 
 import datetime as dt
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from xomnet.log import Log
 from xomnet.registry import BadCell, LineRow, Registry, RegistryError, load_registry
 from xomnet.targets import Targets
 from xomnet.values import Instant
+from xomnet.whole_file import write_whole
 
 log = Log("collector.registry")
 
@@ -167,10 +167,5 @@ class RegistryFile:
         memory = self._memory.after(registry.rows(), dt.datetime.now(dt.UTC))
         if memory == self._memory:
             return
-        new = self._memory_file.with_suffix(f".{os.getpid()}")
-        with new.open("wb") as file:
-            file.write(msgspec.json.encode(memory))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._memory_file)
+        write_whole(self._memory_file, msgspec.json.encode(memory), 0o640)  # the report reads it
         self._memory = memory
