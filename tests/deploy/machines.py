@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.deploy.base import USER
-from tests.deploy.network import Failed, run, within
+from tests.deploy.network import Failed, end_all, run, within
 
 BOOT_S = 120.0
 STOP_S = 40.0
@@ -138,10 +138,13 @@ class Machine:
         self._on.clear()
         if self._nspawn is None or self._keeper is None:
             return
+        if how == signal.SIGKILL:
+            end_all(self.space)  # first what is inside: it would outlive nspawn
         self._nspawn.send_signal(how)
         try:
             self._nspawn.wait(STOP_S)
         except subprocess.TimeoutExpired:
+            end_all(self.space)
             self._nspawn.kill()
         self._keeper.join(STOP_S)
 

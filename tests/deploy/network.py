@@ -4,7 +4,11 @@
 192.168.77.0/24  behind NAT: what is there reaches the lan, nothing on the lan reaches it
 """
 
+import contextlib
+import os
+import signal
 import subprocess
+import time
 
 from tests.services import program
 
@@ -51,6 +55,18 @@ def within(space: str, *argv: str, stdin: str = "") -> str:
 def new_space(name: str) -> None:
     run("ip", "netns", "add", name)
     within(name, "ip", "link", "set", "lo", "up")
+
+
+def end_all(space: str) -> None:
+    """Ends whatever runs in a network namespace of ours, at once."""
+    for _ in range(50):
+        pids = run("ip", "netns", "pids", space).split()
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.1)
 
 
 def new_bridge(space: str, address: str) -> None:

@@ -4,12 +4,9 @@ Everything made is named `xm-…` or lies in one folder, so that a next run ends
 """
 
 import contextlib
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -21,6 +18,7 @@ from tests.deploy.network import (
     LAN,
     SERVER,
     SERVER_NAME,
+    end_all,
     new_bridge,
     new_router,
     new_space,
@@ -111,10 +109,7 @@ def _clean(folder: Path) -> None:
     """Ends and removes whatever a run made, by our names only."""
     spaces = [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line.startswith("xm-")]
     for space in spaces:
-        for _ in range(50):
-            if not _killed(space):
-                break
-            time.sleep(0.1)
+        end_all(space)
     for mount in _mounts_below(folder):
         run("umount", "--lazy", mount)
     for space in spaces:
@@ -125,15 +120,6 @@ def _clean(folder: Path) -> None:
                 group.rmdir()
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _killed(space: str) -> list[int]:
-    """The processes in a network namespace of ours, which were just sent SIGKILL."""
-    found = [int(pid) for pid in run("ip", "netns", "pids", space).split()]
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return found
 
 
 def _mounts_below(folder: Path) -> Iterator[str]:

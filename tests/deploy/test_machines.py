@@ -77,8 +77,10 @@ def test_a_machine_comes_back_by_itself(fleet: Fleet, diary: Diary, name: str) -
 
 def test_the_server_loses_its_power(fleet: Fleet, diary: Diary) -> None:
     with diary.step("The server's power is cut") as saw:
+        boot = fleet.server.started()
         fleet.server.cut_power()
         fleet.server.start()
+        assert fleet.server.started() != boot
         before = fleet.stored("far")
         until(lambda: fleet.stored("far") > before, "a result after the power cut", ACKNOWLEDGED_S)
         saw("results are stored again")
