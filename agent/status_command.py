@@ -14,11 +14,11 @@ from agent.check.service import Running, ServiceSilent
 from agent.remote import settings_in_force
 from agent.settings import AgentSettings, StatusPageSettings
 from agent.status import LineStatus, Status
+from xomnet.check.host import asked_at
 from xomnet.check.texts import LANGUAGES, Texts, language_of
 from xomnet.settings import SettingsError
 
 ASK_S, MOST_BYTES = 5.0, 200_000
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # only asked there
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def asked(settings: AgentSettings) -> Status:
 
 def of_page(page: StatusPageSettings) -> Status:
     """Raises OSError, HTTPException, msgspec.DecodeError."""
-    host = ANYWHERE.get(page.host, page.host)
+    host = asked_at(page.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{page.port}/status.json"
     with urllib.request.urlopen(url, timeout=ASK_S) as answer:
         return msgspec.json.decode(answer.read(MOST_BYTES), type=Status)

@@ -3,7 +3,6 @@
 import errno
 import os
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import psutil
 from agent.clock import ClockReading
 from agent.settings import AgentSettings
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
+from xomnet.check.host import try_to_write
 
 UNDER_VOLTAGE, SLOWED = 0b0001, 0b1110
 """Of `get_throttled`: now; 16 bits higher: since boot."""
@@ -63,10 +63,7 @@ def disk(settings: AgentSettings) -> Finding:
     if not os.path.isdir(folder):  # Path's own raises where a folder above is closed
         return fail("disk", say("{path} is not there", path=str(folder)), say("start the service once; it makes it"))
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))
-            file.flush()
-            os.fsync(file.fileno())
+        try_to_write(folder)
     except OSError as error:
         words = say("{path}: {reason}", path=str(folder), reason=error.strerror or str(error))
         return fail("disk", words, _not_written(error))

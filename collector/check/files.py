@@ -4,7 +4,6 @@ import datetime as dt
 import os
 import pwd
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +14,7 @@ from collector.dead_letters import DeadLetters
 from collector.web.operator import SETTING, read_token
 from xomnet.broker import SecretError
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
+from xomnet.check.host import try_to_write
 from xomnet.registry import RegistryError, load_registry
 from xomnet.targets import PROVINCE_TIME, Targets
 
@@ -60,10 +60,7 @@ def state(folder: Path) -> Finding:
         return warn("state", say("{path} is not there", path=str(folder)), first)
     owner, chown = _owner(folder), say("chown -R xomnet {path}", path=str(folder))
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))
-            file.flush()
-            os.fsync(file.fileno())
+        try_to_write(folder)
     except OSError as error:
         closed = say("{path}: {reason}", path=str(folder), reason=error.strerror or str(error))
         return fail("state", (owner, closed), chown)

@@ -15,10 +15,10 @@ from collector.store import StoreRefused, StoreUnavailable
 from xomnet import __version__
 from xomnet.broker import SecretError
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
+from xomnet.check.host import asked_at
 
 ANSWER_S = 10.0
 MOST_BYTES = 65_536
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # who listens there is also asked here
 NO_COLLECTOR = (TimeoutError, ConnectionResetError, BrokenPipeError)
 """Of somebody who took the connection."""
 NOT_YET = "not taken yet"
@@ -87,7 +87,7 @@ def influx(settings: CollectorSettings) -> Finding:
 def running(web: WebSettings) -> Finding:
     """What the collector that runs says of itself; where none does, whether its port is free."""
     where = f"{web.host}:{web.port}"
-    connection = http.client.HTTPConnection(EVERYWHERE.get(web.host, web.host), web.port, timeout=ANSWER_S)
+    connection = http.client.HTTPConnection(asked_at(web.host), web.port, timeout=ANSWER_S)
     try:
         connection.request("GET", "/healthz")
         said = msgspec.json.decode(connection.getresponse().read(MOST_BYTES), type=dict[str, str])
