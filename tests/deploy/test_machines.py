@@ -140,7 +140,9 @@ def test_a_broken_release_is_rolled_back(fleet: Fleet, diary: Diary, tmp_path: P
         fleet.controller.play("upgrade.yml", "--tags", "publish")
         fleet.site.machines["far"].root_run("systemctl start xomnet-upgrade.service || true", limit_s=300)
         assert _version(fleet) == "0.2.0"
-        saw("0.2.0 is back")
+        said = fleet.site.machines["far"].root_run("journalctl -u xomnet-upgrade.service -o cat")
+        assert "rolled back: 0.3.0 -> 0.2.0" in said, "it was tried, and not only refused"
+        saw("it was tried, and 0.2.0 is back")
         before = fleet.stored("far")
         until(lambda: fleet.stored("far") > before, "a result of the old release", ACKNOWLEDGED_S)
         saw("and its results are stored")
@@ -168,6 +170,16 @@ def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, diary: Diary
         played = fleet.controller.play("site.yml", "--limit", "server")
         assert played.changed == 0
         saw("0 changes")
+
+
+def test_a_unit_that_is_retired_sends_what_it_has_first(fleet: Fleet, diary: Diary) -> None:
+    far = fleet.site.machines["far"]
+    with diary.step("`retire.yml` of the unit behind NAT") as saw:
+        fleet.controller.play("retire.yml", "-e", "unit=far")
+        assert len(fleet.waiting(far)) <= 1, "but for what was measured as it was stopped"
+        assert far.root_run("systemctl is-active xomnet-agent || true").strip() == "inactive"
+        assert far.root_run("ls /etc/xomnet/pki").split() == ["ca.crt", "unit.crt"]
+        saw("what it had measured is sent, its key is gone")
 
 
 def test_a_unit_with_an_arm_processor(fleet: Fleet, diary: Diary) -> None:
