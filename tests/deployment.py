@@ -88,9 +88,12 @@ class Unit(Process):
     def _answers(self) -> bool:
         return (self.folder / "state/spool.db").exists() and "agent runs" in self.output()
 
-    def waiting(self) -> int:
-        """Results in the spool now, read past the product."""
-        return self._spool("SELECT count(*) FROM results")
+    def waiting(self, up_to: int = 2**62) -> int:
+        """Results in the spool with numbers up to this one, read past the product.
+
+        An answered result stays until the next commit, so that the newest are seen here though nothing is owed.
+        """
+        return self._spool(f"SELECT count(*) FROM results WHERE seq <= {up_to}")
 
     def committed(self) -> int:
         """How many results were ever committed: their numbers have no gaps."""

@@ -206,8 +206,9 @@ class Province:
         """Waits until the spools are empty, or not."""
         try:
             until(lambda: not any(self.waiting().values()), "the spools drain", limit_s)
-            if self.unit is not None:
-                until(lambda: self.unit is None or self.unit.waiting() <= 1, "the unit's spool drains", limit_s)
+            if (unit := self.unit) is not None:
+                last = unit.committed()
+                until(lambda: unit.waiting(last) == 0, "the unit's spool drains", limit_s)
         except TimeoutError:
             return False
         self.history.say("drained", at_s=time.monotonic())

@@ -46,8 +46,8 @@ def province(
 
 def committed_are_stored_once(province: Province) -> None:
     """Stops the unit's clock of results by draining: what was committed is in the database, each once."""
-    until(lambda: province.unit.waiting() <= 1, "the spool drains", 60)
     committed = province.unit.committed()
+    until(lambda: province.unit.waiting(committed) == 0, "the spool drains", 60)
     until(
         lambda: {seq for _, seq in stored_ids(province.influx, "nd-a")} >= set(range(1, committed + 1)),
         f"all of {committed} results are in the database",
