@@ -3,12 +3,11 @@
 import datetime as dt
 import os
 import pwd
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
-
-import psutil
 
 from collector.dead_letters import DeadLetters
 from collector.web.operator import SETTING, read_token
@@ -92,7 +91,7 @@ def operator(path: Path | None) -> Finding:
 
 def free_mb(folder: Path) -> int:
     """Where the folder lies."""
-    return round(psutil.disk_usage(str(folder)).free / 1e6)
+    return round(shutil.disk_usage(folder).free / 1e6)
 
 
 def _owner(folder: Path) -> Said:

@@ -14,7 +14,9 @@ from xomnet.settings import load
 from xomnet.targets import load_targets
 
 ROOT = Path(__file__).parents[2]
+UNIT_ONLY = {"psutil", "icmplib", "speedtest"}
 SERVER_ONLY = {
+    "apprise",
     "cryptography",
     "influxdb_client",
     "starlette",
@@ -47,7 +49,7 @@ def imported(package: str) -> dict[str, set[str]]:
     ("package", "forbidden"),
     [
         ("agent", {"collector"} | SERVER_ONLY | COMMAND_LINE_ONLY),
-        ("collector", {"agent"} | COMMAND_LINE_ONLY),
+        ("collector", {"agent"} | UNIT_ONLY | COMMAND_LINE_ONLY),
     ],
 )
 def test_a_side_imports_nothing_of_the_other(package: str, forbidden: set[str]) -> None:
