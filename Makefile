@@ -25,13 +25,12 @@ system:
 # First what can share the machine, then what measures or loads it (status 5: none of the tests asked for is such).
 # In the order of the folders: unit tests, which are short, come last, so that no worker is left alone with a long file.
 test: install system lint
-	$(BIN)/pytest -m "not alone" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
-	$(BIN)/pytest -m "alone and not deploy" $(PYTEST) || [ $$? = 5 ]
+	$(BIN)/pytest -m "not alone and not deploy" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
+	$(BIN)/pytest -m alone $(PYTEST) || [ $$? = 5 ]
 
-# The deployment on machines that boot; writes docs/deploy-test.md.
+# The whole deployment on machines that boot, of which `make test` runs the beginning; writes docs/deploy-test.md.
 deploy-test: install
-	@tests/system-packages mmdebstrap=mmdebstrap apt-utils=apt-ftparchive systemd-container=systemd-nspawn nftables=nft \
-	    netcat-openbsd=nc.openbsd openssh-client=ssh qemu-user-static=qemu-aarch64-static arch-test=arch-test
+	@tests/system-packages qemu-user-static=qemu-aarch64-static arch-test=arch-test
 	XOMNET_DIARY=docs/deploy-test.md $(BIN)/pytest tests/deploy/test_machines.py $(PYTEST)
 
 lint: install

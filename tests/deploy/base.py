@@ -43,8 +43,10 @@ def base(architecture: str = "amd64", more: Iterable[str] = ()) -> Path:
     packages = sorted({*more, *_of_roles(ROLES)})
     recipe = _recipe(architecture, packages)
     folder = HOME / f"{SUITE}-{architecture}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}"
+    if folder.exists():
+        return folder
     with alone("making"):
-        if not folder.exists():
+        if not folder.exists():  # another run may have made it meanwhile
             unfinished = folder.with_suffix(".unfinished")
             if unfinished.exists():
                 shutil.rmtree(unfinished)

@@ -45,6 +45,10 @@ class Played(NamedTuple):
     def changed(self) -> int:
         return sum(recap.changed for recap in self.hosts.values())
 
+    @property
+    def failed(self) -> list[str]:
+        return [host for host, recap in self.hosts.items() if recap.failed]
+
 
 class Controller:
     """An operator's folder: the inventory beside the registry, wheels, secrets."""

@@ -15,6 +15,7 @@ from tests.deploy.network import SERVER
 from tests.deploy.site import ROOT, Site
 
 HEADER = "agent,line,access,interface,hamlet,area,isp,from\n"
+DATABASE = "xomnet"
 STAND_INS = ("influxdb", "nginx-light", "curl")
 """What the tasks in the place of the vendors' install."""
 CURL = ("curl", "-sS", "--max-time", "10", "--retry", "20", "--retry-connrefused", "--retry-delay", "1")
@@ -83,7 +84,9 @@ class Fleet:
         """Results of a unit in the database, read past the product."""
         query = f"SELECT count(seq) FROM {measurement} WHERE agent='{agent}'"
         asked = shlex.quote(f"q={query}")
-        text = self.server.run(*CURL, "-G", "http://127.0.0.1:8085/query", "-d", "db=xomnet", "--data-urlencode", asked)
+        text = self.server.run(
+            *CURL, "-G", "http://127.0.0.1:8085/query", "-d", f"db={DATABASE}", "--data-urlencode", asked
+        )
         series = json.loads(text)["results"][0].get("series", [])
         return int(series[0]["values"][0][1]) if series else 0
 
@@ -92,6 +95,30 @@ class Fleet:
         log = "journalctl -u mosquitto.service --no-pager -q; cat /var/log/mosquitto/mosquitto.log"
         said = self.server.root_run(f"({log}) 2>/dev/null | grep -c ' as {agent} ' || true")
         return int(said)
+
+    def token(self, file: str) -> str:
+        """What one of the server's files holds."""
+        return self.server.root_run(f"cat {file}").strip()
+
+    def may_query(self, token: str) -> bool:
+        """Whether the database lets this token read."""
+        asked = ("-G", f"http://127.0.0.1:8086/query?db={DATABASE}", "--data-urlencode", "'q=SHOW MEASUREMENTS'")
+        return self._status(token, *asked) == 200
+
+    def may_write(self, token: str) -> bool:
+        """Whether the database lets this token write. Nothing is written: the body is empty."""
+        return self._status(token, "-d", "''", f"'http://127.0.0.1:8086/api/v2/write?bucket={DATABASE}'") < 300
+
+    def _status(self, token: str, *asked: str) -> int:
+        said = self.server.run(
+            *CURL, "-o", "/dev/null", "-w", "'%{http_code}'", "-H", f"'Authorization: Token {token}'", *asked
+        )
+        return int(said)
+
+    @staticmethod
+    def version(unit: Machine) -> str:
+        """The release in force on a unit."""
+        return unit.run("readlink", "/opt/xomnet/current").strip().rpartition("/")[2]
 
     @staticmethod
     def waiting(unit: Machine) -> list[int]:

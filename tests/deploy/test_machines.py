@@ -1,6 +1,6 @@
 """From bare machines to a measuring fleet, by the plays, on machines that boot. The tests are one story, in order.
 
-`make deploy-test` runs it and keeps the diary.
+`make test` runs how it begins, `make deploy-test` all of it, and keeps the diary.
 """
 
 import re
@@ -13,10 +13,11 @@ import pytest
 
 from tests.deploy.diary import Diary
 from tests.deploy.fleet import Fleet
+from tests.deploy.grafana_files import provisioned
 from tests.deploy.site import ROOT
 from tests.deployment import until
 
-pytestmark = [pytest.mark.deploy, pytest.mark.alone, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 ACKNOWLEDGED_S = 120.0
 REVOKED_S = 5.0
 """How long a unit that was revoked may still publish."""
@@ -49,11 +50,15 @@ def test_a_result_is_in_the_database_and_acknowledged(fleet: Fleet, diary: Diary
         saw(f"{fleet.stored('far')} of `health` in the database")
 
 
-def test_the_second_run_changes_nothing(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("`site.yml` again") as saw:
-        played = fleet.controller.play("site.yml")
-        assert played.changed == 0, re.findall(r"(?s)TASK \[[^\n]*\n(?:ok[^\n]*\n)*changed:[^\n]*", played.output)
-        saw("0 changes")
+def test_grafana_finds_all_that_its_files_name(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("What Grafana reads at its start, as the plays left it") as saw:
+        files = provisioned(fleet.server)
+        assert {file.name for file in files if file.suffix == ".json"} >= {"province.json", "line.json", "fleet.json"}
+        grafanas, collectors = map(fleet.token, ("/etc/grafana/xomnet/influx.token", "/etc/xomnet/influx-token"))
+        assert fleet.may_query(grafanas)
+        assert not fleet.may_write(grafanas)
+        assert fleet.may_write(collectors), "or the question means nothing"
+        saw(f"{len(files)} files as in `grafana/`, no name in them without a value; the token reads and cannot write")
 
 
 def test_services_are_as_closed_as_promised(fleet: Fleet, diary: Diary) -> None:
@@ -65,7 +70,16 @@ def test_services_are_as_closed_as_promised(fleet: Fleet, diary: Diary) -> None:
         assert level <= 2.5
 
 
+@pytest.mark.deploy
+def test_the_second_run_changes_nothing(fleet: Fleet, diary: Diary) -> None:
+    with diary.step("`site.yml` again") as saw:
+        played = fleet.controller.play("site.yml")
+        assert played.changed == 0, re.findall(r"(?s)TASK \[[^\n]*\n(?:ok[^\n]*\n)*changed:[^\n]*", played.output)
+        saw("0 changes")
+
+
 @pytest.mark.parametrize("name", ["hub", "far"])
+@pytest.mark.deploy
 def test_a_machine_comes_back_by_itself(fleet: Fleet, diary: Diary, name: str) -> None:
     machine = fleet.site.machines[name]
     with diary.step(f"Reboot of `{name}`") as saw:
@@ -75,6 +89,7 @@ def test_a_machine_comes_back_by_itself(fleet: Fleet, diary: Diary, name: str) -
         saw("results of the unit are stored again, nobody did anything")
 
 
+@pytest.mark.deploy
 def test_the_server_loses_its_power(fleet: Fleet, diary: Diary) -> None:
     with diary.step("The server's power is cut") as saw:
         boot = fleet.server.started()
@@ -86,6 +101,7 @@ def test_the_server_loses_its_power(fleet: Fleet, diary: Diary) -> None:
         saw("results are stored again")
 
 
+@pytest.mark.deploy
 def test_check_mode_changes_nothing_and_works(fleet: Fleet, diary: Diary) -> None:
     with diary.step("`site.yml --check`") as saw:
         played = fleet.controller.play("site.yml", "--check")
@@ -93,6 +109,7 @@ def test_check_mode_changes_nothing_and_works(fleet: Fleet, diary: Diary) -> Non
         saw("0 changes")
 
 
+@pytest.mark.deploy
 def test_another_unit_is_enrolled(fleet: Fleet, diary: Diary) -> None:
     with diary.step("`enrol.yml` for another unit, bare and new in the registry") as saw:
         near = fleet.new_unit("near", 21).start()
@@ -103,6 +120,33 @@ def test_another_unit_is_enrolled(fleet: Fleet, diary: Diary) -> None:
     assert near.run("systemctl", "is-active", "xomnet-agent").strip() == "active"
 
 
+@pytest.mark.deploy
+def test_a_broken_release_stops_at_the_canary(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
+    units = [fleet.site.machines[name] for name in ("far", "near")]
+    with diary.step("`upgrade.yml` with a release that does not work, by SSH to two units") as saw:
+        fleet.make_release(_broken(_source(tmp_path, "0.1.1")))
+        played = fleet.controller.play("upgrade.yml", "--limit", "agents", may_fail=True)
+        assert "rolled back: 0.1.1 -> 0.1.0" in played.output
+        assert played.failed
+        tried = [
+            unit.name for unit in units if "0.1.1" in unit.root_run("cat /var/lib/xomnet-upkeep/upgrade.json || true")
+        ]
+        assert [fleet.version(unit) for unit in units] == ["0.1.0", "0.1.0"]
+        assert tried == ["far"], "the second unit was not to be touched"
+        saw("the first has gone back, the play has ended, the second was not touched")
+
+
+@pytest.mark.deploy
+def test_a_release_comes_by_ssh_in_batches(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
+    with diary.step("`upgrade.yml` with one that works") as saw:
+        fleet.make_release(_source(tmp_path, "0.1.2"))
+        played = fleet.controller.play("upgrade.yml", "--limit", "agents")
+        assert [fleet.version(fleet.site.machines[name]) for name in ("far", "near")] == ["0.1.2", "0.1.2"]
+        assert played.output.index("far: upgraded") < played.output.index("near: upgraded")
+        saw("0.1.2 is in force on the first, then on the second; the collector has answered both")
+
+
+@pytest.mark.deploy
 def test_a_stolen_unit_is_shut_out_and_the_others_notice_nothing(fleet: Fleet, diary: Diary) -> None:
     connections = fleet.connections("far")
     with diary.step("`revoke.yml` of that unit") as saw:
@@ -122,24 +166,23 @@ def test_a_stolen_unit_is_shut_out_and_the_others_notice_nothing(fleet: Fleet, d
         saw("a restart lets it in no more")
 
 
+@pytest.mark.deploy
 def test_a_release_comes_by_pull(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
     with diary.step("A release, fetched by the unit behind NAT") as saw:
         fleet.make_release(_source(tmp_path, "0.2.0"))
         fleet.controller.play("upgrade.yml", "--tags", "publish")
         fleet.site.machines["far"].root_run("systemctl start xomnet-upgrade.service", limit_s=300)
-        assert _version(fleet) == "0.2.0"
+        assert fleet.version(fleet.site.machines["far"]) == "0.2.0"
         saw("0.2.0 is in force, the collector has answered it")
 
 
+@pytest.mark.deploy
 def test_a_broken_release_is_rolled_back(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
     with diary.step("A release that does not work, fetched by the same unit") as saw:
-        source = _source(tmp_path, "0.3.0")
-        run = source / "agent/run.py"
-        run.write_text(run.read_text() + '\nraise SystemExit("this release does not work")\n')
-        fleet.make_release(source)
+        fleet.make_release(_broken(_source(tmp_path, "0.3.0")))
         fleet.controller.play("upgrade.yml", "--tags", "publish")
         fleet.site.machines["far"].root_run("systemctl start xomnet-upgrade.service || true", limit_s=300)
-        assert _version(fleet) == "0.2.0"
+        assert fleet.version(fleet.site.machines["far"]) == "0.2.0"
         said = fleet.site.machines["far"].root_run("journalctl -u xomnet-upgrade.service -o cat")
         assert "rolled back: 0.3.0 -> 0.2.0" in said, "it was tried, and not only refused"
         saw("it was tried, and 0.2.0 is back")
@@ -148,6 +191,7 @@ def test_a_broken_release_is_rolled_back(fleet: Fleet, diary: Diary, tmp_path: P
         saw("and its results are stored")
 
 
+@pytest.mark.deploy
 def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, diary: Diary) -> None:
     far = fleet.site.machines["far"]
     process = far.run("systemctl", "show", "-P", "MainPID", "xomnet-agent")
@@ -172,6 +216,7 @@ def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, diary: Diary
         saw("0 changes")
 
 
+@pytest.mark.deploy
 def test_a_unit_that_is_retired_sends_what_it_has_first(fleet: Fleet, diary: Diary) -> None:
     far = fleet.site.machines["far"]
     with diary.step("`retire.yml` of the unit behind NAT") as saw:
@@ -182,6 +227,7 @@ def test_a_unit_that_is_retired_sends_what_it_has_first(fleet: Fleet, diary: Dia
         saw("what it had measured is sent, its key is gone")
 
 
+@pytest.mark.deploy
 def test_a_unit_with_an_arm_processor(fleet: Fleet, diary: Diary) -> None:
     with diary.step("`enrol.yml` for a unit with an arm64 processor, emulated") as saw:
         fleet.make_release(architectures=("aarch64",))
@@ -207,6 +253,8 @@ def _source(folder: Path, version: str) -> Path:
     return folder / "source"
 
 
-def _version(fleet: Fleet) -> str:
-    """The release in force on the unit behind NAT."""
-    return fleet.site.machines["far"].run("readlink", "/opt/xomnet/current").strip().rpartition("/")[2]
+def _broken(source: Path) -> Path:
+    """Its agent ends as soon as it starts."""
+    run = source / "agent/run.py"
+    run.write_text(run.read_text() + '\nraise SystemExit("this release does not work")\n')
+    return source
