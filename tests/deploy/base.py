@@ -74,15 +74,17 @@ def alone(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def emulated(processor: str) -> Iterator[None]:
-    """Programs for another processor (`aarch64`) run on this computer meanwhile."""
+    """Programs for another processor (`aarch64`) run on this computer meanwhile, sudo too: with the rights of their
+    files (C), which Debian's own entry does not give. The newest entry is the one that counts.
+    """
     kernels = Path("/proc/sys/fs/binfmt_misc")
     if not (kernels / "register").exists():
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(kernels)], check=True, timeout=10)
-    entry = kernels / f"qemu-{processor}"
-    if entry.exists():
-        yield
-        return
-    (kernels / "register").write_bytes(Path(f"/usr/lib/binfmt.d/qemu-{processor}.conf").read_bytes().strip())
+    entry = kernels / f"xm-{processor}"
+    if entry.exists():  # of a run that was killed
+        entry.write_text("-1")
+    debians = Path(f"/usr/lib/binfmt.d/qemu-{processor}.conf").read_bytes().strip()
+    (kernels / "register").write_bytes(debians.replace(b":qemu-", b":xm-", 1) + b"C")
     try:
         yield
     finally:

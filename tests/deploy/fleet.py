@@ -16,6 +16,11 @@ from tests.deploy.site import ROOT, Site
 
 HEADER = "agent,line,access,interface,hamlet,area,isp,from\n"
 DATABASE = "xomnet"
+EMULATED = """\
+# The emulator has threads of its own, and Linux gives no program with threads a user namespace: not so on a real board.
+[Service]
+PrivateUsers=no
+"""
 STAND_INS = ("influxdb", "nginx-light", "curl")
 """What the tasks in the place of the vendors' install."""
 CURL = ("curl", "-sS", "--max-time", "10", "--retry", "20", "--retry-connrefused", "--retry-delay", "1")
@@ -61,6 +66,10 @@ class Fleet:
     def new_unit(self, name: str, number: int, behind_nat: bool = False, architecture: str = "amd64") -> Machine:
         """A bare machine with a row in the registry; not started, not enrolled."""
         machine = self.site.machine(name, number, behind_nat, base(architecture, STAND_INS))
+        if architecture != "amd64":
+            drop_in = machine.root / "etc/systemd/system/xomnet-agent.service.d/emulated.conf"
+            drop_in.parent.mkdir(parents=True)
+            drop_in.write_text(EMULATED)
         self.controller.hosts["agents"][name] = machine
         with self.controller.registry.open("a") as rows:
             rows.write(f"{name},ftth,fixed,eth0,Xóm {number},Nam Định/Hải Hậu,VNPT,2026-01-01\n")
