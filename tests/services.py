@@ -11,8 +11,10 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, NoReturn, Self
 from urllib.parse import urlencode
+
+import pytest
 
 START_S = 60.0
 END_S = 10.0
@@ -31,6 +33,11 @@ def program(name: str) -> str:
     if path is None:
         raise MissingProgram(f"{name} is not installed; run `make system`")
     return path
+
+
+def cannot(reason: str) -> NoReturn:
+    """Ends a test that this computer or its user does not allow: skipped, but in CI a failure."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 def free_port() -> int:

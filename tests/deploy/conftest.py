@@ -10,6 +10,7 @@ from tests.deploy.base import base
 from tests.deploy.diary import Diary
 from tests.deploy.fleet import STAND_INS, Fleet
 from tests.deploy.site import Site
+from tests.services import cannot
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,16 @@ def diary() -> Iterator[Diary]:
 
 @pytest.fixture(scope="module")
 def fleet(root: None, diary: Diary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """The networks, and a server that is bare."""
+    """The networks, and a server that is bare and has booted."""
     with diary.step("A base from which machines are made") as saw:
         made = base(more=STAND_INS)
         saw(made.name)
     with Site(made) as site:
-        yield Fleet(site, tmp_path_factory.mktemp("operator"))
+        fleet = Fleet(site, tmp_path_factory.mktemp("operator"))
+        with diary.step("A bare server boots") as saw:
+            try:
+                fleet.server.start()
+            except TimeoutError as error:
+                cannot(f"this computer boots no machines: {error}")
+            saw("it lets somebody in")
+        yield fleet
