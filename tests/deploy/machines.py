@@ -37,10 +37,12 @@ class Machine:
             (folder / part).mkdir(parents=True)
         _mount(base, folder)
 
-    def start(self) -> Self:
-        """Returns when it lets somebody in. Raises TimeoutError with the end of its console."""
+    def start(self, *first: str) -> Self:
+        """Returns when it lets somebody in; `first`: words of the kernel's command line at the first of these boots.
+        Raises TimeoutError with the end of its console.
+        """
         self._on.set()
-        self._keeper = threading.Thread(target=self._keep_on, name=self.name)
+        self._keeper = threading.Thread(target=self._keep_on, args=(first,), name=self.name)
         self._keeper.start()
         self.wait_for_ssh()
         return self
@@ -111,13 +113,15 @@ class Machine:
                 raise TimeoutError(f"{self.name} {what} within {BOOT_S:g} s:\n{self.output()}")
             time.sleep(0.3)
 
-    def _keep_on(self) -> None:
+    def _keep_on(self, words: Sequence[str]) -> None:
         """The power supply: boots it, and again as often as it asks for."""
         while self._on.is_set():
             with self.console.open("ab") as log:
-                self._nspawn = subprocess.Popen(self._argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                argv = [*self._argv(), *words]
+                self._nspawn = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             if self._nspawn.wait() != REBOOT_ASKED:
                 return
+            words = ()
 
     def _argv(self) -> list[str]:
         """The words that boot it, in a control group of its own; it ends with whoever started it."""

@@ -21,6 +21,13 @@ pytestmark = pytest.mark.timeout(1800)
 ACKNOWLEDGED_S = 120.0
 REVOKED_S = 5.0
 """How long a unit that was revoked may still publish."""
+FIRST_RUN = (
+    *("systemd.run=/boot/firmware/firstrun.sh", "systemd.run_success_action=reboot"),
+    "systemd.unit=kernel-command-line.target",
+)
+"""What docs/deploy.en.md appends to the card's cmdline.txt."""
+REPORT = "/boot/firmware/xomnet-first-boot.txt"
+FIRST_BOOT_S = 300.0
 PARTS = ("agent", "collector", "config", "xomnet", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
 """What a release is built of."""
 
@@ -35,7 +42,7 @@ def test_the_plays_install_a_server_and_a_unit_behind_nat(fleet: Fleet, diary: D
         played = fleet.controller.play("site.yml")
         saw(f"{played.changed} changes")
     with diary.step("`enrol.yml`: the unit's first result") as saw:
-        played = fleet.controller.play("enrol.yml", "--limit", "far,server")
+        played = fleet.controller.play("enrol.yml", "--limit", "far")
         assert "far: ready" in played.output
         saw("the play says `far: ready`")
     assert far.run("systemctl", "is-active", "xomnet-agent").strip() == "active"
@@ -113,7 +120,7 @@ def test_check_mode_changes_nothing_and_works(fleet: Fleet, diary: Diary) -> Non
 def test_another_unit_is_enrolled(fleet: Fleet, diary: Diary) -> None:
     with diary.step("`enrol.yml` for another unit, bare and new in the registry") as saw:
         near = fleet.new_unit("near", 21).start()
-        played = fleet.controller.play("enrol.yml", "--limit", "near,server")
+        played = fleet.controller.play("enrol.yml", "--limit", "near")
         assert "near: ready" in played.output
         saw("the play says `near: ready`")
     until(lambda: fleet.stored("near") > 0, "a result in the database", ACKNOWLEDGED_S)
@@ -177,6 +184,28 @@ def test_a_release_comes_by_pull(fleet: Fleet, diary: Diary, tmp_path: Path) -> 
 
 
 @pytest.mark.deploy
+def test_a_card_starts_without_a_screen(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
+    with diary.step("`firstboot.yml`; a bare unit boots with that card, as Raspberry Pi OS 12 does") as saw:
+        unit = fleet.new_unit("card", 23)
+        fleet.controller.play("firstboot.yml", "--limit", "card", "-e", f"agent_card={tmp_path}")
+        partition = unit.root / "boot/firmware"
+        shutil.copytree(tmp_path / "card", partition)
+        (partition / "cmdline.txt").write_text(f"console=tty1 {' '.join(FIRST_RUN)}\n")
+        for file in filter(Path.is_file, partition.rglob("*")):
+            file.chmod(0o755)  # as everything on a FAT partition
+        unit.start(*FIRST_RUN)
+        until(lambda: "ready: card" in unit.root_run(f"cat {REPORT} || true"), "the card's report", FIRST_BOOT_S)
+        until(lambda: fleet.stored("card") > 0, "a result in the database", ACKNOWLEDGED_S)
+        saw("nobody did anything: it enrolled, fetched the release, and its results are stored")
+        assert unit.root_run("ls /boot/firmware/xomnet /etc/xomnet/pki").split() == [
+            *("/boot/firmware/xomnet:", "install.sh", "/etc/xomnet/pki:", "ca.crt", "unit.crt", "unit.key")
+        ]
+        assert "enrol.token" not in unit.root_run("ls /etc/xomnet")
+        assert unit.root_run("cat /boot/firmware/cmdline.txt").strip() == "console=tty1"
+        saw("the token is gone from the card and from the unit")
+
+
+@pytest.mark.deploy
 def test_a_broken_release_is_rolled_back(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
     with diary.step("A release that does not work, fetched by the same unit") as saw:
         fleet.make_release(_broken(_source(tmp_path, "0.3.0")))
@@ -233,7 +262,7 @@ def test_a_unit_with_an_arm_processor(fleet: Fleet, diary: Diary) -> None:
         fleet.make_release(architectures=("aarch64",))
         fleet.site.emulate("aarch64")
         fleet.new_unit("arm", 22, architecture="arm64").start()
-        played = fleet.controller.play("enrol.yml", "--limit", "arm,server", limit_s=1800)
+        played = fleet.controller.play("enrol.yml", "--limit", "arm", limit_s=1800)
         assert "arm: ready" in played.output
         saw("the play says `arm: ready`")
     until(lambda: fleet.stored("arm") > 0, "a result in the database", ACKNOWLEDGED_S)
