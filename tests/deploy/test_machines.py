@@ -185,6 +185,8 @@ def test_a_release_comes_by_pull(fleet: Fleet, diary: Diary, tmp_path: Path) -> 
 
 @pytest.mark.deploy
 def test_a_card_starts_without_a_screen(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
+    for guide in ("deploy.en.md", "deploy.vi.md"):
+        assert " ".join(FIRST_RUN) in (ROOT / "docs" / guide).read_text()
     with diary.step("`firstboot.yml`; a bare unit boots with that card, as Raspberry Pi OS 12 does") as saw:
         unit = fleet.new_unit("card", 23)
         fleet.controller.play("firstboot.yml", "--limit", "card", "-e", f"agent_card={tmp_path}")
