@@ -163,13 +163,14 @@ def test_results_in_any_order_and_portions_give_what_all_at_once_gives(
 
 
 def test_what_others_stored_without_telling_is_found_at_night(store: Store) -> None:
-    told = rollups(store)
-    settle(told)
+    told = rollups(store, sweep_days=4)
+    noon = day_of(LATER, ZONE).since + 12 * HOUR
+    settle(told, noon)
     hour = hour_of(NOW)
     store.write([speed(NOW, 1)])  # `resend`, or another collector
-    settle(told, LATER + 6 * MINUTE)
+    settle(told, noon + 6 * MINUTE)
     assert fields(store, "line_hour", hour, **TAGS) == {}
-    settle(told, LATER + DAY)
+    settle(told, noon + DAY)
     assert fields(store, "line_hour", hour, **TAGS)["tests"] == 1
     assert fields(store, "line_day", day_of(NOW, ZONE), **TAGS)["tests"] == 1
     assert fields(store, "place_day", day_of(NOW, ZONE), **ALL_FIXED)["tests"] == 1
