@@ -4,6 +4,7 @@ import ctypes
 import datetime as dt
 import errno
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -38,6 +39,10 @@ class ClockReading:
     synced: bool
     error_ms: float | None = None
     """The kernel's bound on its error; None where the kernel does not say."""
+
+
+ReadClock = Callable[[bool], ClockReading]
+"""`read_clock`, or what stands in its place where a test sets the time; the argument is `assume_synced`."""
 
 
 def boot_id() -> UUID:

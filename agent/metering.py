@@ -13,7 +13,7 @@ from uuid import UUID
 
 from agent import schedule
 from agent.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, Ledger, LedgerError, allow
-from agent.clock import ClockReading, boot_id, read_clock
+from agent.clock import ClockReading, ReadClock, boot_id, read_clock
 from agent.counters import Counters, of_line, read_counters
 from agent.download import wanted_bytes
 from agent.settings import AgentSettings, LineSettings
@@ -76,7 +76,7 @@ class Meter:
         settings: AgentSettings,
         ledger: Ledger,
         boot: UUID | None = None,
-        clock: Callable[[bool], ClockReading] = read_clock,
+        clock: ReadClock = read_clock,
         counters: Callable[[], Counters] = read_counters,
     ) -> None:
         self.settings = settings

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent import schedule
 from agent.budget import Ledger, LedgerError
-from agent.clock import ClockReading, read_clock, rebase
+from agent.clock import ClockReading, ReadClock, read_clock, rebase
 from agent.commands import Inbox
 from agent.dating import best
 from agent.download import AllBusy
@@ -53,7 +53,9 @@ class Unit:
         stop: threading.Event,
         inbox: Inbox | None = None,
         remote: Remote | None = None,
+        read_clock: ReadClock = read_clock,
     ) -> None:
+        self._read_clock = read_clock
         self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
         self._inbox = inbox or Inbox(settings.agent, spool, settings.clock.assume_synced)
         self._meter = Meter(settings, ledger, clock=lambda _: self._best())
@@ -107,7 +109,7 @@ class Unit:
         self._meter.save()
 
     def _clock(self) -> ClockReading:
-        return read_clock(self._settings.clock.assume_synced)
+        return self._read_clock(self._settings.clock.assume_synced)
 
     def _best(self) -> ClockReading:
         """By the server's time where the kernel's clock is not synchronised."""
