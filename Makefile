@@ -40,7 +40,7 @@ lint: install
 	$(BIN)/mypy
 
 schemas: install
-	$(BIN)/python -m xomnet.schemas docs/protocol
+	$(BIN)/python -m xomnet.contract.schemas docs/protocol
 
 # Grafana's dashboards and alert rules, from grafana/*.py and grafana/texts/.
 dashboards: install

@@ -8,24 +8,25 @@ import threading
 import time
 from pathlib import Path
 
-from agent.budget import Ledger, LedgerError
-from agent.clock import boot_id
-from agent.commands import Inbox
-from agent.only_one import AlreadyRunning, only_one
-from agent.remote import FILE, Remote
+from agent.clock.clock import boot_id
+from agent.control.command_queue import Inbox
+from agent.control.remote_config import FILE, Remote
+from agent.control.updater_events import ToolNotes
+from agent.delivery.instance_lock import AlreadyRunning, only_one
+from agent.delivery.spool import Spool, SpoolError
+from agent.delivery.spool_file import machine
+from agent.delivery.uplink import Uplink
+from agent.loop import Unit
+from agent.schedule.budget import Ledger, LedgerError
 from agent.settings import AgentSettings, read
-from agent.spool import Spool, SpoolError
-from agent.spool_file import machine
-from agent.status import teller
-from agent.status_page import StatusPage
-from agent.status_server import StatusServer
-from agent.tool_notes import ToolNotes
-from agent.unit import Unit
-from agent.uplink import Uplink
-from xomnet import __version__, sd
+from agent.status.server import StatusServer
+from agent.status.status import teller
+from agent.web.handler import StatusPage
+from xomnet import __version__
+from xomnet.contract.messages import Event
 from xomnet.defaults import config_file
-from xomnet.log import Log, set_level, setup
-from xomnet.messages import Event
+from xomnet.runtime import systemd
+from xomnet.runtime.log import Log, set_level, setup
 from xomnet.settings import SettingsError
 from xomnet.targets import load_targets
 
@@ -58,12 +59,12 @@ def run(config: Path, settings: AgentSettings) -> int:
         uplink.start()
         worker.start()
         status_server.start()
-        sd.notify("READY=1")
+        systemd.notify("READY=1")
         log.info("agent runs", version=__version__, agent=settings.agent, lines=len(settings.lines))
         status = _watch(config, unit, remote, uplink, spool, worker)
         stop.set()
         inbox.wake()
-        sd.notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
         status_server.close()
         worker.join(3)
         uplink.stop()
@@ -75,7 +76,7 @@ def run(config: Path, settings: AgentSettings) -> int:
 
 def _watch(config: Path, unit: Unit, remote: Remote, uplink: Uplink, spool: Spool, worker: threading.Thread) -> int:
     """Until the end: reloads when asked, tells systemd that loop, spool and uplink are alive (offline is alive)."""
-    every_s = min(sd.watchdog_interval_s() or 5.0, 5.0)
+    every_s = min(systemd.watchdog_interval_s() or 5.0, 5.0)
     said: dict[str, bool] = {}
     tool = ToolNotes(spool, unit.note)
     while True:
@@ -84,16 +85,16 @@ def _watch(config: Path, unit: Unit, remote: Remote, uplink: Uplink, spool: Spoo
         if taken is not None and taken.si_signo != signal.SIGHUP:
             return 0
         if taken is not None:
-            sd.notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.monotonic_ns() // 1000))
+            systemd.notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.monotonic_ns() // 1000))
             _reload(config, unit, remote)
-            sd.notify("READY=1")
+            systemd.notify("READY=1")
         if not worker.is_alive():
             log.error("the unit's loop ended; leaving so that it is started again")
             return 1
         still_s = time.monotonic() - unit.alive_at
         alive = {"loop": still_s < unit.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()}
         if all(alive.values()):
-            sd.notify("WATCHDOG=1")
+            systemd.notify("WATCHDOG=1")
         elif alive != said:
             log.error("hangs; systemd may end it", parts=" ".join(part for part, lives in alive.items() if not lives))
         said = alive

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
-from xomnet.broker import Broker
-from xomnet.log import Level
-from xomnet.messages import Access
+from xomnet.contract.messages import Access
+from xomnet.contract.values import Name
+from xomnet.mqtt.broker import Broker
+from xomnet.runtime.log import Level
 from xomnet.settings import SettingsError, load
 from xomnet.targets import PROVINCE_TIME
-from xomnet.values import Name
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Url = Annotated[str, Meta(pattern="^http://[^/?#]+")]

@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.runs import write
-from collector.assess import Rules
-from collector.followed import Followed
-from collector.lines import line_state_points, take_snapshot
-from collector.points import Point, Value, tags_of, time_ns
+from collector.judge.assess import Rules
+from collector.judge.line_states import line_state_points, take_snapshot
+from collector.judge.line_tracker import Followed
 from collector.store import Store
 from collector.store.influx import InfluxStore
+from collector.store.points import Point, Value, tags_of, time_ns
 from collector.store.sqlite import SqliteStore
-from tests.services import InfluxV2
-from xomnet.registry import LineRow, Registry
+from tests.support.services import InfluxV2
+from xomnet.registry.registry import LineRow, Registry
 from xomnet.targets import Target, Targets
 
 LINES, DAYS, MINUTES, BATCH = 10_000, 36, 6, 20_000

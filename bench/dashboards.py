@@ -23,13 +23,13 @@ import psutil
 import yaml
 
 from bench.runs import write
-from collector.points import time_ns
-from collector.rolling import by_place, day_of
-from collector.verdict import VERDICTS, Month
+from collector.judge.verdict import VERDICTS, Month
+from collector.rollups.aggregate import by_place, day_of
+from collector.store.points import time_ns
 from grafana.files import DASHBOARDS, FOLDER, dashboard
 from tests.grafana.expand import Span, alls, expand, span
-from tests.services import Influx
-from xomnet.registry import LineRow
+from tests.support.services import Influx
+from xomnet.registry.registry import LineRow
 from xomnet.states import STATES
 from xomnet.targets import PROVINCE_TIME
 

@@ -23,11 +23,11 @@ import psutil
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.runs import write
-from tests.backlog import Agent, row
-from tests.deployment import DATABASE, Collector, Unit, made, plain, until
-from tests.influx import influx_v2
-from tests.sender import result
-from tests.services import InfluxV2, Mosquitto
+from tests.support.backlog import Agent, row
+from tests.support.deployment import DATABASE, Collector, Unit, made, plain, until
+from tests.support.influx import influx_v2
+from tests.support.sender import result
+from tests.support.services import InfluxV2, Mosquitto
 
 AGENTS, HOURS, EACH_HOUR = 200, 72, 6
 WAITING = 60_000

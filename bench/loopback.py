@@ -22,7 +22,7 @@ def main(*_: str) -> int:
     """Runs the tools in turn and writes `loopback.json` and `loopback.md`."""
     theirs = rivals.available(LIBRESPEED)
     tools: dict[str, Tool] = {"xomnet": xomnet, "speedtest-cli": speedtest_cli, **theirs}
-    command = [sys.executable, "-m", "collector.measure_server", "--port", "0", "--rate", str(RATE_MBPS)]
+    command = [sys.executable, "-m", "measurement_server", "--port", "0", "--rate", str(RATE_MBPS)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     runs: dict[str, list[Run]] = {tool: [] for tool in tools}
     try:

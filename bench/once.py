@@ -7,14 +7,14 @@ import time
 
 import msgspec
 
-from agent.engines import Test, engine
+from agent.measure.engines import Test, engine
 
 
 def test(url: str, *access: str) -> Test:
     """As a unit runs it: on a mobile line 6 s and 40 MB at most."""
     if "mobile" not in access:
         return Test(server=url)
-    from agent.download import METERED_BYTES, METERED_MEASURED_S  # noqa: PLC0415  # keeps the start lean
+    from agent.measure.download import METERED_BYTES, METERED_MEASURED_S  # noqa: PLC0415  # keeps the start lean
 
     return Test(server=url, max_bytes=METERED_BYTES, max_measured_s=METERED_MEASURED_S)
 

@@ -17,17 +17,17 @@ from pathlib import Path
 import psutil
 
 from bench.runs import write
-from collector.assess import Rules
-from collector.followed import LOOK_BACK
-from collector.lines import LineStates
-from collector.minute import Minute
-from collector.months import write_months
-from collector.rolling import day_of, hour_of
-from collector.rollups import Rollups
+from collector.judge.assess import Rules
+from collector.judge.line_states import LineStates
+from collector.judge.line_tracker import LOOK_BACK
+from collector.rollups.aggregate import day_of, hour_of
+from collector.rollups.months import write_months
+from collector.rollups.rollups import Rollups
+from collector.state_points import Minute
 from collector.store.influx import InfluxStore
-from tests.services import InfluxV2
-from xomnet.messages import Access
-from xomnet.registry import LineRow, Registry
+from tests.support.services import InfluxV2
+from xomnet.contract.messages import Access
+from xomnet.registry.registry import LineRow, Registry
 from xomnet.targets import Target, Targets
 
 UNITS, AREAS = 2000, 100

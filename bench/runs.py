@@ -42,7 +42,7 @@ def on_a_fresh_link(
 
 
 def _serve(lab: Lab) -> None:
-    server = [sys.executable, "-m", "collector.measure_server", "--host", lab.server_address, "--port", str(PORT)]
+    server = [sys.executable, "-m", "measurement_server", "--host", lab.server_address, "--port", str(PORT)]
     process = lab.popen("server", server, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     process.stdout.readline()

@@ -13,7 +13,7 @@ from select import select
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from agent.engines.speedtest_cli import parse_report
+from agent.measure.engines.speedtest_cli import parse_report
 
 Inside = Callable[[list[str]], list[str]]
 """Puts a command where it is to run: as it stands, or in a namespace of the laboratory."""

@@ -15,11 +15,11 @@ from statistics import NormalDist
 from typing import Any
 
 from bench.runs import write
-from collector import confirm
-from collector.assess import Rules
-from collector.change import Follower, Step, log_ratio
+from collector.commands import confirmation
+from collector.judge.assess import Rules
+from collector.judge.change_detector import Follower, Step, log_ratio
+from collector.judge.verdict import Month, Verdict, verdict_of
 from collector.store import Sample
-from collector.verdict import Month, Verdict, verdict_of
 from xomnet.targets import PROVINCE_TIME
 
 TARGET = 100.0
@@ -27,9 +27,9 @@ SLOTS: Mapping[int, tuple[tuple[float, float], ...]] = {
     4: ((6, 12), (12, 18), (19, 21), (21, 23)),
     8: ((0, 6), (6, 11), (11, 15), (15, 19), (19, 20), (20, 21), (21, 22), (22, 23)),
 }
-"""Of agent/schedule.py, by tests a day."""
+"""Of agent/schedule/slots.py, by tests a day."""
 HOUR_S, DAY_S = 3600.0, 86_400.0
-GAP_S = confirm.PACE.gap.total_seconds()
+GAP_S = confirmation.PACE.gap.total_seconds()
 MONTH = Month(2026, 11)
 LEVELS, SCATTERS = (0.7, 0.9, 0.95, 1.0, 1.05, 1.1, 1.3), (0.2, 0.4, 0.6)
 
@@ -117,7 +117,7 @@ class Asking:
     a_day: int = 0
 
 
-ASKINGS = {"none": Asking(), "asked": Asking(confirm.ROUND, confirm.MOST_A_DAY)}
+ASKINGS = {"none": Asking(), "asked": Asking(confirmation.ROUND, confirmation.MOST_A_DAY)}
 
 
 def followed(line: Line, days: int, asking: Asking) -> Iterator[tuple[float, float, Step, bool]]:

@@ -14,29 +14,30 @@ from pathlib import Path
 import uvicorn
 
 from collector.alerts.channels import warn_of_unheard
-from collector.alerts.wiring import Alerts
-from collector.assess import Rules
-from collector.commands import Commands
-from collector.completeness import Completeness
-from collector.confirm import Confirming, worked_on
-from collector.dead_letters import DeadLetters
-from collector.intake import Intake
-from collector.lines import LineStates
+from collector.alerts.factory import Alerts
+from collector.commands.commands import Commands
+from collector.commands.confirmation import Confirming, worked_on
+from collector.completeness.completeness import Completeness
+from collector.ingest.dead_letters import DeadLetters
+from collector.ingest.intake import Intake
+from collector.judge.assess import Rules
+from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
-from collector.minute import Limits, Minute
-from collector.points import Point
-from collector.registry_file import REMEMBERED, RegistryFile
-from collector.rollups import Rollups
+from collector.registry.registry_file import REMEMBERED, RegistryFile
+from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, SqliteSettings, WebSettings
+from collector.state_points import Limits, Minute
 from collector.store import Store, StoreUnavailable
+from collector.store.points import Point
 from collector.web import create_app
 from collector.web.operator import read_token
-from xomnet import __version__, sd
-from xomnet.broker import SecretError, read_secret
+from xomnet import __version__
 from xomnet.defaults import config_file
-from xomnet.log import Log, setup
-from xomnet.registry import RegistryError
+from xomnet.mqtt.broker import SecretError, read_secret
+from xomnet.registry.registry import RegistryError
+from xomnet.runtime import systemd
+from xomnet.runtime.log import Log, setup
 from xomnet.settings import SettingsError, load
 from xomnet.states import STATES, State
 from xomnet.targets import load_targets
@@ -146,11 +147,11 @@ def run(settings: CollectorSettings) -> int:
         )
     )
     log.info("collector runs", version=__version__, page=f"http://{settings.web.host}:{settings.web.port}")
-    sd.notify("READY=1")
+    systemd.notify("READY=1")
     try:
         web.run(sockets=[page])
     finally:
-        sd.notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
         ended.set()
         confirming.stop()
         for part in (intake, lines, alerts, completeness, rollups):
@@ -195,7 +196,7 @@ def _keep(registry: RegistryFile, intake: Intake, ended: threading.Event) -> Non
     while not ended.wait(REGISTRY_EVERY_S):
         registry.reload(only_if_changed=True)
         if intake.alive:
-            sd.notify("WATCHDOG=1")
+            systemd.notify("WATCHDOG=1")
         else:
             log.error("intake stands still")
 

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from collector.alerts.courier import Courier
-from collector.alerts.desk import Desk
-from collector.commands import Commands
-from collector.completeness import Completeness
-from collector.dead_letters import DeadLetters
-from collector.lines import LineStates
+from collector.alerts.dispatcher import Courier
+from collector.alerts.service import Desk
+from collector.commands.commands import Commands
+from collector.completeness.completeness import Completeness
+from collector.ingest.dead_letters import DeadLetters
+from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
 from collector.store import Store
-from xomnet.registry import Registry
+from xomnet.registry.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

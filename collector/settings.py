@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from xomnet.broker import Broker
-from xomnet.log import Level
-from xomnet.values import Text
+from xomnet.contract.values import Text
+from xomnet.mqtt.broker import Broker
+from xomnet.runtime.log import Level
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0, le=1e7)]

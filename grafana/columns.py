@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from collector.minute import PROBLEMS
-from collector.verdict import VerdictName
+from collector.judge.verdict import VerdictName
+from collector.state_points import PROBLEMS
 from grafana.words import Words
 from xomnet.states import LOOKS, STATES, State
 

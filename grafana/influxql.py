@@ -7,7 +7,7 @@ area's path and joins several values with `|`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collector.verdict import VERDICTS
+from collector.judge.verdict import VERDICTS
 from xomnet.states import STATES
 
 LINE = ("agent", "line")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from collector.verdict import VERDICTS, VerdictName
+from collector.judge.verdict import VERDICTS, VerdictName
 from grafana import influxql as q
 from grafana.columns import COLUMNS, VERDICT_MARKS
 from grafana.dashboards import PLACES, TO_LINE, dashboard

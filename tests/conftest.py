@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import services
-from tests.influx import influx_v2 as new_influx_v2
-from tests.services import Authority, Influx, InfluxV2, Mosquitto, cannot
+from tests.support import services
+from tests.support.influx import influx_v2 as new_influx_v2
+from tests.support.services import Authority, Influx, InfluxV2, Mosquitto, cannot
 
 
 @pytest.fixture(scope="session")

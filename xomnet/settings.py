@@ -11,7 +11,7 @@ import msgspec
 import yaml
 from msgspec import inspect as mi
 
-from xomnet import topics
+from xomnet.contract import topics
 
 T = TypeVar("T")
 

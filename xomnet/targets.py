@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from xomnet.messages import Access
+from xomnet.contract.messages import Access
 from xomnet.settings import SettingsError, load
 
 PROVINCE_TIME = "Asia/Ho_Chi_Minh"

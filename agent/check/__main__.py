@@ -8,14 +8,14 @@ from pathlib import Path
 
 from agent.check.plan import CANT_WORK, Plan
 from agent.check.service import service
-from agent.remote import settings_in_force
+from agent.control.remote_config import settings_in_force
 from agent.settings import AgentSettings
 from xomnet import __version__
 from xomnet.check.finding import Finding, fail, say, skip
 from xomnet.check.host import about_machine
 from xomnet.check.outcome import refuse, tell
+from xomnet.check.privileges import become_the_service
 from xomnet.check.texts import LANGUAGES, Texts, language_of
-from xomnet.check.user import become_the_service
 from xomnet.defaults import config_file
 from xomnet.settings import SettingsError
 from xomnet.targets import Targets, load_targets

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from agent.check.service import Service
-from agent.status import Status
-from agent.tester import Refused
+from agent.measure.runner import Refused
+from agent.status.status import Status
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 
 CONNECT_S, ANSWER_S, RESULT_S = 15.0, 20.0, 10.0

@@ -2,10 +2,10 @@
 
 from agent.check.delivery import of_result
 from agent.check.service import Service
+from agent.measure.runner import Refused
 from agent.settings import LineSettings
-from agent.tester import Refused
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
-from xomnet.commands import Tested
+from xomnet.contract.commands import Tested
 
 NO_COUNT: dict[str, Said] = {
     "cross_traffic": say("others use the line: unplug them and test again"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from agent.clock import ClockReading
+from agent.clock.clock import ClockReading
 from agent.settings import AgentSettings
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write

@@ -3,20 +3,20 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from agent.budget import LedgerError
 from agent.check import delivery, download, machine, port, servers
 from agent.check.service import Service, ServiceSilent
-from agent.clock import read_clock
-from agent.health import THERMAL, THROTTLED, temperature, throttled
-from agent.only_one import AlreadyRunning
+from agent.clock.clock import read_clock
+from agent.delivery.instance_lock import AlreadyRunning
+from agent.delivery.spool import SpoolError
+from agent.measure.health import THERMAL, THROTTLED, temperature, throttled
+from agent.schedule.budget import LedgerError
 from agent.settings import AgentSettings, LineSettings
-from agent.spool import SpoolError
-from agent.status import Status
+from agent.status.status import Status
 from xomnet.check.broker import Side, broker
+from xomnet.check.deadline import Check
+from xomnet.check.deadline import limited as bounded
 from xomnet.check.finding import Finding, fail, say, skip
 from xomnet.check.host import model
-from xomnet.check.limited import Check
-from xomnet.check.limited import limited as bounded
 from xomnet.targets import Targets
 
 QUICK_S, PORT_S, BROKER_S, TRIP_S, TEST_S = 10.0, 30.0, 30.0, 120.0, 300.0
@@ -39,7 +39,7 @@ CANT_WORK = (ServiceSilent, AlreadyRunning, SpoolError, LedgerError)
 
 
 def limited(name: str, check: Check, limit_s: float) -> list[Finding]:
-    """As xomnet.check.limited; a service that can't work is no defect."""
+    """As xomnet.check.deadline; a service that can't work is no defect."""
 
     def known() -> Finding | Sequence[Finding] | None:
         try:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import psutil
 
-from agent import modem
-from agent.interface import SYS, InterfaceState, read_interface
-from agent.latency import Anchor, probe
-from agent.modem import Modem, ModemSilent
+from agent.measure.latency import Anchor, probe
+from agent.net import modem
+from agent.net.interface import SYS, InterfaceState, read_interface
+from agent.net.modem import Modem, ModemSilent
 from agent.settings import LatencySettings, LineSettings
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
-from xomnet.radio import Radio
+from xomnet.contract.radio import Radio
 
 ROUTES = Path("/proc/net/route")
 GATEWAY = 0x2

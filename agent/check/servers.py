@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from agent.dns import resolve
-from agent.engines import TestFailed
-from agent.engines.stream import HEAD_LIMIT, Source, parse_head
+from agent.measure.engines import TestFailed
+from agent.measure.engines.http_stream import HEAD_LIMIT, Source, parse_head
+from agent.net.dns import resolve
+from agent.net.sockets import failure, open_socket
 from agent.settings import LineSettings
-from agent.sockets import failure, open_socket
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 
 NAME_S, ANSWER_S = 5.0, 5.0

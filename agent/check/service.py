@@ -16,19 +16,19 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from agent.budget import Ledger
-from agent.clock import boot_id
-from agent.only_one import only_one
+from agent.clock.clock import boot_id
+from agent.delivery.instance_lock import only_one
+from agent.delivery.spool import Spool
+from agent.delivery.spool_file import machine
+from agent.delivery.uplink import Uplink
+from agent.loop import Unit
+from agent.measure.runner import Asked, Refused
+from agent.schedule.budget import Ledger
 from agent.settings import AgentSettings, LineSettings
-from agent.spool import Spool
-from agent.spool_file import machine
-from agent.status import Status, teller
-from agent.status_server import SOCKET
-from agent.tester import Asked, Refused
-from agent.unit import Unit
-from agent.uplink import Uplink
-from xomnet.commands import OPERATOR, Command, CommandName, Reply, Tested
-from xomnet.messages import Event
+from agent.status.server import SOCKET
+from agent.status.status import Status, teller
+from xomnet.contract.commands import OPERATOR, Command, CommandName, Reply, Tested
+from xomnet.contract.messages import Event
 from xomnet.targets import Targets
 
 T = TypeVar("T")

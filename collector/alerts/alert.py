@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from collector.store import LineId
-from xomnet.messages import Access
-from xomnet.registry import LineRow
+from xomnet.contract.messages import Access
+from xomnet.registry.registry import LineRow
 
 Trouble = Literal["short", "silent"]
 Kind = Literal["line", "unit", "area", "isp"]

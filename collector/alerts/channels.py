@@ -10,10 +10,10 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from collector.alerts.alert import areas_of, same_name
-from collector.texts import Language, Texts
-from xomnet.broker import check_private
-from xomnet.log import Log
-from xomnet.registry import LineRow, Registry
+from collector.texts.texts import Language, Texts
+from xomnet.mqtt.broker import check_private
+from xomnet.registry.registry import LineRow, Registry
+from xomnet.runtime.log import Log
 from xomnet.settings import SettingsError, load
 
 log = Log("collector.alerts")

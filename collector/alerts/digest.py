@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from collector.alerts.alert import Book
 from collector.alerts.outbox import Failed, Message
-from collector.alerts.person import Acknowledged, Maintenance, in_maintenance
+from collector.alerts.silences import Acknowledged, Maintenance, in_maintenance
 from collector.alerts.texts import Wants, letter, line_name, place_name
-from collector.completeness import Found
-from collector.lines import LineStatus, Snapshot
+from collector.completeness.completeness import Found
+from collector.judge.line_states import LineStatus, Snapshot
 from collector.store import LineId
-from collector.texts import LOCAL, Texts
-from collector.words import access_word
+from collector.texts.texts import LOCAL, Texts
+from collector.texts.words import access_word
 from xomnet.states import LOOKS
 
 MOST_NAMED = 20

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from collector.assess import counted_mbps
+from collector.judge.assess import counted_mbps
 from collector.store import LatencyRow, LineId, Sample, SpeedRow, Store
 from xomnet.targets import PROVINCE_TIME
 

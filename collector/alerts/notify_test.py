@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from collector.alerts.send import Parcel, deliver
+from collector.alerts.delivery import Parcel, deliver
+from collector.alerts.factory import telling_of
 from collector.alerts.texts import letter
-from collector.alerts.wiring import telling_of
 from collector.settings import CollectorSettings
-from xomnet.broker import SecretError
+from xomnet.mqtt.broker import SecretError
 from xomnet.settings import SettingsError, load
 
 

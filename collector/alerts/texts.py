@@ -7,15 +7,15 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from collector.alerts.advice import first_checks
 from collector.alerts.alert import Alert, Covered, News
 from collector.alerts.evidence import NOTHING, Evidence
 from collector.alerts.outbox import Message
-from collector.lines import LineStatus
+from collector.alerts.remediation import first_checks
+from collector.judge.line_states import LineStatus
 from collector.store import LineId
-from collector.texts import Texts
-from collector.words import access_word
-from xomnet.registry import LineRow
+from collector.texts.texts import Texts
+from collector.texts.words import access_word
+from xomnet.registry.registry import LineRow
 from xomnet.states import LOOKS
 
 MOST_NAMED = 10

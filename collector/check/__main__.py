@@ -12,8 +12,8 @@ from xomnet import __version__
 from xomnet.check.finding import say
 from xomnet.check.host import about_machine
 from xomnet.check.outcome import refuse, tell
+from xomnet.check.privileges import become_the_service
 from xomnet.check.texts import LANGUAGES, Texts, language_of
-from xomnet.check.user import become_the_service
 from xomnet.defaults import config_file
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets

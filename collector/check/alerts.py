@@ -6,11 +6,11 @@ import logging
 from apprise import Apprise
 
 from collector.alerts.channels import unheard
-from collector.alerts.wiring import telling_of
+from collector.alerts.factory import telling_of
 from collector.settings import CollectorSettings
-from xomnet.broker import SecretError
 from xomnet.check.finding import Finding, fail, ok, say, skip, warn
-from xomnet.registry import RegistryError, load_registry
+from xomnet.mqtt.broker import SecretError
+from xomnet.registry.registry import RegistryError, load_registry
 from xomnet.settings import SettingsError
 from xomnet.targets import Targets
 

@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from collector.dead_letters import DeadLetters
+from collector.ingest.dead_letters import DeadLetters
 from collector.web.operator import SETTING, read_token
-from xomnet.broker import SecretError
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
-from xomnet.registry import RegistryError, load_registry
+from xomnet.mqtt.broker import SecretError
+from xomnet.registry.registry import RegistryError, load_registry
 from xomnet.targets import PROVINCE_TIME, Targets
 
 LEAST_FREE_MB = 500.0

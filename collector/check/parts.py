@@ -13,9 +13,9 @@ from collector.run import open_store
 from collector.settings import CollectorSettings, InfluxSettings, WebSettings
 from collector.store import StoreRefused, StoreUnavailable
 from xomnet import __version__
-from xomnet.broker import SecretError
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
 from xomnet.check.host import asked_at
+from xomnet.mqtt.broker import SecretError
 
 ANSWER_S = 10.0
 MOST_BYTES = 65_536

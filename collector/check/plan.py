@@ -7,8 +7,8 @@ from collector.check import files, parts
 from collector.check.alerts import alerts
 from collector.settings import CollectorSettings
 from xomnet.check.broker import Side, broker
+from xomnet.check.deadline import limited
 from xomnet.check.finding import Finding, ok, say
-from xomnet.check.limited import limited
 from xomnet.targets import Targets
 
 QUICK_S, BROKER_S, STORE_S, ALERTS_S = 10.0, 30.0, 30.0, 60.0

@@ -6,7 +6,7 @@ import io
 
 from collector.report.columns import HEADER, Value, harmless, stamp, values
 from collector.report.model import MonthlyReport
-from collector.texts import Language
+from collector.texts.texts import Language
 
 
 def as_csv(report: MonthlyReport, language: Language) -> bytes:

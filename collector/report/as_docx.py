@@ -15,11 +15,11 @@ from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
 from docx.shared import Mm, Pt, RGBColor
 
+from collector.judge.verdict import VerdictName
 from collector.report import docx_tables
 from collector.report.blocks import Annex, Bars, Block, Cell, Column, Document, Front, Paragraph, Points, Table
 from collector.report.docx_tables import Shown
 from collector.report.texts import LOOKS
-from collector.verdict import VerdictName
 
 if TYPE_CHECKING:
     from docx.document import Document as Word

@@ -12,7 +12,7 @@ from collector.report.blocks import Bars, Block, Cell, Document, Paragraph, Poin
 from collector.report.columns import HEADER, values
 from collector.report.model import MonthlyReport
 from collector.report.texts import LOOKS, ReportTexts
-from collector.texts import LOCAL, Language
+from collector.texts.texts import LOCAL, Language
 
 WIDTHS = (36, 26, *(18,) * 8)
 """Of the first sheet's columns, in letters: a sentence spans them all."""

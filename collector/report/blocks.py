@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from collector.verdict import VerdictName
+from collector.judge.verdict import VerdictName
 
 
 @dataclass(frozen=True, slots=True)

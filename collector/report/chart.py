@@ -5,10 +5,10 @@ A part carries its mark and number, so that a copy without colours can be read.
 
 from markupsafe import Markup
 
+from collector.judge.verdict import VerdictName
 from collector.report.blocks import Bar, Bars
 from collector.report.texts import LOOKS
-from collector.verdict import VerdictName
-from collector.web.svg import element, picture
+from collector.svg import element, picture
 
 WIDTH, LABEL, BAR, GAP, LEGEND = 680.0, 190.0, 20.0, 8.0, 26.0
 LETTER = 6.6

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from collector.judge.verdict import VerdictName
 from collector.report import tables
 from collector.report.annex import annex_table
 from collector.report.blocks import Annex, Bars, Block, Document, Paragraph, Points, Section
@@ -21,10 +22,9 @@ from collector.report.summary import (
 )
 from collector.report.texts import CHANGES, LOOKS, ReportTexts
 from collector.settings import ReportSettings
-from collector.texts import Language
-from collector.verdict import VerdictName
+from collector.texts.texts import Language
 from xomnet import __version__
-from xomnet.messages import Access
+from xomnet.contract.messages import Access
 
 MOST_BARS = 14
 """Areas in one chart; more are in the table alone."""

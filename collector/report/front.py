@@ -4,7 +4,7 @@ from collector.report.blocks import Closing, Front
 from collector.report.model import ACCESSES, MonthlyReport
 from collector.report.texts import ReportTexts
 from collector.settings import ReportSettings
-from collector.texts import LOCAL
+from collector.texts.texts import LOCAL
 
 DOTS = "…" * 8
 FEW = "…" * 3

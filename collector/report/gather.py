@@ -5,14 +5,14 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from collector.assess import counted_mbps
-from collector.months import AT_ONCE, first_rows
+from collector.judge.assess import counted_mbps
+from collector.judge.verdict import Month, line_verdict
 from collector.report.model import ACCESSES, LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, plain
-from collector.rolling import portions
+from collector.rollups.aggregate import portions
+from collector.rollups.months import AT_ONCE, first_rows
 from collector.store import LineId, OutageRow, Sample, Store
-from collector.verdict import Month, line_verdict
-from xomnet.registry import TICK, LineRow, Registry
+from xomnet.registry.registry import TICK, LineRow, Registry
 from xomnet.targets import Targets
 
 LONGEST_OUTAGE = dt.timedelta(days=62)

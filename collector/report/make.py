@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from collector.registry_file import REMEMBERED, load_ever
+from collector.judge.verdict import Month
+from collector.registry.registry_file import REMEMBERED, load_ever
 from collector.report.document import document
 from collector.report.gather import ReportError, gather
 from collector.report.model import ACCESSES, MonthlyReport
@@ -15,11 +16,10 @@ from collector.report.summary import coverage, of_access, of_change, tally, trou
 from collector.run import open_store
 from collector.settings import CollectorSettings, SqliteSettings
 from collector.store import StoreUnavailable
-from collector.texts import Language
-from collector.verdict import Month
-from xomnet.broker import SecretError
+from collector.texts.texts import Language
 from xomnet.defaults import config_file
-from xomnet.registry import RegistryError
+from xomnet.mqtt.broker import SecretError
+from xomnet.registry.registry import RegistryError
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets
 

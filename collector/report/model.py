@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from collector.verdict import Month, Verdict
-from xomnet.messages import Access
-from xomnet.registry import LineRow
+from collector.judge.verdict import Month, Verdict
+from xomnet.contract.messages import Access
+from xomnet.registry.registry import LineRow
 from xomnet.targets import Target
 
 ACCESSES: tuple[Access, ...] = ("mobile", "fixed")

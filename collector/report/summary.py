@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from statistics import median
 
+from collector.judge.verdict import VERDICTS, VerdictName
 from collector.report.model import Change, LineMonth
-from collector.verdict import VERDICTS, VerdictName
-from xomnet.messages import Access
+from xomnet.contract.messages import Access
 
 Hamlet = tuple[str, str, str]
 

@@ -3,11 +3,11 @@
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 
+from collector.judge.verdict import Verdict, VerdictName
 from collector.report.blocks import Bar, Bars, Cell, Column, Table
 from collector.report.model import LineMonth
 from collector.report.summary import Tally, area_under, grouped, tally
 from collector.report.texts import LOOKS, ReportTexts
-from collector.verdict import Verdict, VerdictName
 
 LinesTable = Callable[[ReportTexts, Sequence[LineMonth], str], Table]
 """Of some lines; the area that all lines of the report share is not said in each row."""

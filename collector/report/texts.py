@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from collector.judge.verdict import MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID, Month, Reason, VerdictName
 from collector.report.model import Change
-from collector.texts import Texts
-from collector.verdict import MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID, Month, Reason, VerdictName
-from xomnet.messages import Access
+from collector.texts.texts import Texts
+from xomnet.contract.messages import Access
 from xomnet.states import Look
 
 CATALOGUE = Path(__file__).parent / "locale" / "vi.po"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple, Protocol, Self
 
-from collector.points import Point
-from xomnet.log import Log
-from xomnet.registry import LineRow
+from collector.store.points import Point
+from xomnet.registry.registry import LineRow
+from xomnet.runtime.log import Log
 
 log = Log("collector.store")
 
@@ -128,7 +128,7 @@ class Sample:
     flags: tuple[str, ...] = ()
     error: str | None = None
     asked: str | None = None
-    """Who wanted it beside the schedule (xomnet.messages.Speed.asked); the verdict of a month leaves such tests out."""
+    """Who wanted it beside the schedule (`Speed.asked`); the verdict of a month leaves such tests out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from collector.own_schemas import ROLLED
-from collector.points import RESULTS, Point, when
 from collector.store import (
     EventRow,
     HealthRow,
@@ -27,12 +25,14 @@ from collector.store import (
     StoreRefused,
     StoreUnavailable,
 )
+from collector.store.derived_schemas import ROLLED
 from collector.store.influx_answers import BatchRefused, BatchTooLarge, Bucket, Series, check_query, check_write
 from collector.store.influx_figures import InfluxFigures
 from collector.store.influx_text import after, between, in_order, line_of, listed, quoted
 from collector.store.line_protocol import line_protocol
+from collector.store.points import RESULTS, Point, when
 from collector.store.rows import MEASUREMENT_OF, R, Typed, columns_of, rejection, row_of, rows_of, typed
-from xomnet import crash
+from xomnet.runtime import failpoints
 
 BATCH = 1000
 
@@ -176,7 +176,7 @@ class InfluxStore:
             return []
         middle = len(batch) // 2
         first = self._write(bucket, batch[:middle])
-        crash.at("influx.halved")
+        failpoints.at("influx.halved")
         return first + self._write(bucket, batch[middle:])
 
     def _post(self, bucket: Bucket, lines: str) -> None:
@@ -194,7 +194,7 @@ class InfluxStore:
             raise StoreUnavailable(f"{self._url}: {error}") from error
         finally:
             self._writing.release()
-        crash.at("influx.answered")
+        failpoints.at("influx.answered")
         check_write(self._url, bucket, status, headers, body or "")
 
     def _ask_to_write(self, bucket: Bucket) -> None:

@@ -4,9 +4,9 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from collector.points import time_ns
 from collector.store import LineId
 from collector.store.influx_answers import Series
+from collector.store.points import time_ns
 
 
 def quoted(text: str) -> str:

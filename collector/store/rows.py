@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
-from collector.own_schemas import Kind
-from collector.points import SCHEMAS, Point, Value, when
 from collector.store import Download, EventRow, HealthRow, LatencyRow, OutageRow, Rejection, Sample, SpeedRow
+from collector.store.derived_schemas import Kind
+from collector.store.points import SCHEMAS, Point, Value, when
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -17,8 +17,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from collector.own_schemas import EVERY_MINUTE
-from collector.points import RESULTS, Point, identity_of, time_ns, when
 from collector.store import (
     EventRow,
     HealthRow,
@@ -32,6 +30,8 @@ from collector.store import (
     StoreRefused,
     StoreUnavailable,
 )
+from collector.store.derived_schemas import EVERY_MINUTE
+from collector.store.points import RESULTS, Point, identity_of, time_ns, when
 from collector.store.rows import MEASUREMENT_OF, R, columns_of, rejection, row_of, rows_of, typed
 from collector.store.sqlite_figures import SqliteFigures
 from collector.store.sqlite_tables import insert, listed, make_ready, measurement_of, prune, values

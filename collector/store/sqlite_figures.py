@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from collector.points import COUNTED, SCHEMAS, Point, tags_in, time_ns
 from collector.store import PROBE, Agents, Download, LatencyFigures, LineId, OutageTotal
+from collector.store.points import COUNTED, SCHEMAS, Point, tags_in, time_ns
 from collector.store.rows import columns_of, own_point, row_of
 from collector.store.sqlite_tables import listed
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from collector.own_schemas import Kind
-from collector.points import RESULTS, SCHEMAS, identity_of, tags_in
+from collector.store.derived_schemas import Kind
+from collector.store.points import RESULTS, SCHEMAS, identity_of, tags_in
 from collector.store.rows import Typed
 
 _TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: "TEXT"}

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from collector.alerts.alert import Alert, Kind, Trouble
 from collector.alerts.outbox import Failed, Letter
-from collector.alerts.person import Acknowledged, Maintenance
+from collector.alerts.silences import Acknowledged, Maintenance
 from collector.store import LineId
 from collector.web.views import View
-from xomnet.messages import Access
+from xomnet.contract.messages import Access
 
 
 class AlertedLine(View, frozen=True, kw_only=True, omit_defaults=True):

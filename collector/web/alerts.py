@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from collector.alerts.book import TooMany
-from collector.alerts.person import AcknowledgeAsked, MaintenanceAsked
+from collector.alerts.silences import AcknowledgeAsked, MaintenanceAsked
+from collector.alerts.store import TooMany
 from collector.services import Services
 from collector.store import LineId
 from collector.web import query
@@ -19,7 +19,7 @@ from collector.web.errors import RequestError, unknown_line
 from collector.web.operator import body_of, require_operator
 
 if TYPE_CHECKING:  # its texts are the page's
-    from collector.alerts.desk import Desk
+    from collector.alerts.service import Desk
 
 
 class AlertApi:

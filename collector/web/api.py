@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from collector.alerts.courier import Courier
-from collector.followed import LOOK_BACK
-from collector.lines import Snapshot
+from collector.alerts.dispatcher import Courier
+from collector.judge.line_states import Snapshot
+from collector.judge.line_tracker import LOOK_BACK
 from collector.services import Services
 from collector.store import LineId, StoreUnavailable
 from collector.web import query, views

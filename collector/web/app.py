@@ -17,14 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.services import Services
 from collector.store import StoreUnavailable
+from collector.throttle import Wrong
 from collector.web.alerts import AlertApi
 from collector.web.api import Api, problem
 from collector.web.commands import CommandApi
 from collector.web.errors import RequestError
 from collector.web.pages import Pages
 from collector.web.reads import StoreReads
-from collector.wrong_tokens import Wrong
-from xomnet.log import Log
+from xomnet.runtime.log import Log
 
 log = Log("collector.web")
 

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collector.texts import LOCAL
+from collector.texts.texts import LOCAL
 
 HOURS = (1, 24, 168, 720)
 """The ranges that a reader may choose."""

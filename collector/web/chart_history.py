@@ -11,9 +11,9 @@ from typing import Literal
 from markupsafe import Markup
 
 from collector.store import LatencyRow, OutageRow
-from collector.texts import Texts
+from collector.svg import element, path, percent, picture
+from collector.texts.texts import Texts
 from collector.web.axis import Axis
-from collector.web.svg import element, path, percent, picture
 
 Points = list[tuple[float, float]]
 """Shares of the width and values."""

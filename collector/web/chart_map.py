@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from collector.svg import element, picture
 from collector.web.charts import mark
-from collector.web.svg import element, picture
 from xomnet.states import State, worst_first
 
 WIDTH, MARGIN = 360.0, 30.0

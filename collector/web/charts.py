@@ -6,9 +6,9 @@ from statistics import median
 
 from markupsafe import Markup
 
-from collector.assess import Judgement, counted_mbps
+from collector.judge.assess import Judgement, counted_mbps
 from collector.store import Sample
-from collector.web.svg import element, path, percent, picture
+from collector.svg import element, path, percent, picture
 from xomnet.states import State
 
 FULL_RATIO = 1.6

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from collector.commands import Asked, Outcome
+from collector.commands.commands import Asked, Outcome
 from collector.web.views import View
-from xomnet.commands import Change, CommandName, Reply
-from xomnet.values import Name
+from xomnet.contract.commands import Change, CommandName, Reply
+from xomnet.contract.values import Name
 
 
 class Wanted(Change, frozen=True, kw_only=True, forbid_unknown_fields=True):

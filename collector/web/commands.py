@@ -7,15 +7,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from collector.commands import TooMany
+from collector.commands.commands import TooMany
 from collector.services import Services
 from collector.web import query
 from collector.web.api import json
 from collector.web.command_view import Wanted, command_view
 from collector.web.errors import RequestError
 from collector.web.operator import body_of, require_operator
-from xomnet import afar
-from xomnet.commands import OPERATOR, Change
+from xomnet.contract import remote_settings
+from xomnet.contract.commands import OPERATOR, Change
 
 
 class CommandApi:
@@ -58,8 +58,8 @@ class CommandApi:
         if wanted.name != "settings" and (wanted.settings or wanted.unset or wanted.prove_s):
             raise RequestError(400, f"{wanted.name} changes no settings", "name", "settings")
         for key in wanted.settings or {}:
-            if afar.form(key) is None:
-                raise RequestError(400, f"{key} is not changed from afar", "settings", afar.allowed(key))
+            if remote_settings.form(key) is None:
+                raise RequestError(400, f"{key} is not changed from afar", "settings", remote_settings.allowed(key))
 
     async def found(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())

@@ -2,11 +2,11 @@
 
 import datetime as dt
 
-from collector.completeness import DAYS, Found
-from collector.completeness import LineCompleteness as Known
+from collector.completeness.completeness import DAYS, Found
+from collector.completeness.completeness import LineCompleteness as Known
 from collector.store import LineId
 from collector.web.views import View
-from xomnet.registry import LineRow
+from xomnet.registry.registry import LineRow
 
 
 class Gap(View, frozen=True, kw_only=True, omit_defaults=True):

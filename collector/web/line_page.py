@@ -8,16 +8,16 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from collector.assess import MIN_TESTS, Rules, counted_mbps, early_bias, judge
-from collector.completeness import DAYS
-from collector.lines import LineStatus
+from collector.completeness.completeness import DAYS
+from collector.judge.assess import MIN_TESTS, Rules, counted_mbps, early_bias, judge
+from collector.judge.line_states import LineStatus
 from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
-from collector.texts import Texts, rounded
+from collector.texts.texts import Texts, rounded
+from collector.texts.words import access_word, remarks
 from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
 from collector.web.query import Filter, levels
 from collector.web.views import sample_of
-from collector.words import access_word, remarks
 from xomnet.states import LOOKS, State
 
 MOST_TESTS = 40

@@ -4,16 +4,16 @@ from typing import Any, get_args
 
 import msgspec
 
-from collector.alerts.person import AcknowledgeAsked, Maintenance, MaintenanceAsked
+from collector.alerts.silences import AcknowledgeAsked, Maintenance, MaintenanceAsked
 from collector.web import views
 from collector.web.alert_view import AcknowledgedList, AlertsView, MaintenanceList
 from collector.web.command_view import CommandView, Wanted
 from collector.web.completeness_view import Completeness
 from collector.web.query import MAX_RANGE
 from xomnet import __version__
-from xomnet.messages import Access
+from xomnet.contract.messages import Access
+from xomnet.contract.topics import NAME_PATTERN
 from xomnet.states import STATES
-from xomnet.topics import NAME_PATTERN
 
 REF = "#/components/schemas/{name}"
 ANSWERS = (

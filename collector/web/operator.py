@@ -9,9 +9,9 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from collector.throttle import Wrong
 from collector.web.errors import RequestError
-from collector.wrong_tokens import Wrong
-from xomnet.broker import SecretError, read_secret
+from xomnet.mqtt.broker import SecretError, read_secret
 
 SETTING = "web.operator_token_file"
 SHORTEST_TOKEN = 16

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from collector.assess import Judgement
-from collector.lines import LineStatus, Snapshot
-from collector.texts import Texts
+from collector.judge.assess import Judgement
+from collector.judge.line_states import LineStatus, Snapshot
+from collector.texts.texts import Texts
+from collector.texts.words import access_word
 from collector.web import chart_map, charts
 from collector.web.query import Filter, levels
-from collector.words import access_word
-from xomnet.messages import Access
+from xomnet.contract.messages import Access
 from xomnet.states import LOOKS, STATES, State
 
 MOST_ROWS = 500

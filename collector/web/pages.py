@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from collector.assess import Judgement
-from collector.lines import LineStatus
+from collector.judge.assess import Judgement
+from collector.judge.line_states import LineStatus
 from collector.services import Services
 from collector.store import LineId, Store
-from collector.texts import LANGUAGES, Language, Texts
+from collector.texts.texts import LANGUAGES, Language, Texts
 from collector.web import query
 from collector.web.api import old_after_s
 from collector.web.axis import HOURS, Axis, chosen_hours, fitted

@@ -11,11 +11,11 @@ from urllib.parse import quote, urlencode
 import msgspec
 from starlette.datastructures import QueryParams
 
-from collector.lines import LineStatus
+from collector.judge.line_states import LineStatus
 from collector.web.errors import bad_parameter
-from xomnet.messages import Access
+from xomnet.contract.messages import Access
+from xomnet.contract.values import Instant
 from xomnet.states import STATES, State
-from xomnet.values import Instant
 
 MAX_RANGE = dt.timedelta(days=31)
 DEFAULT_RANGE = dt.timedelta(hours=24)

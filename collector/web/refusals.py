@@ -2,7 +2,7 @@
 the other language of the page, and for what has no answer at all.
 """
 
-from collector.texts import Texts
+from collector.texts.texts import Texts
 
 
 def refusals(t: Texts) -> dict[str, str]:

@@ -5,11 +5,11 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector.lines import LineStatus
-from collector.texts import Texts
+from collector.judge.line_states import LineStatus
+from collector.texts.texts import Texts
 
 if TYPE_CHECKING:  # its texts are the page's
-    from collector.alerts.desk import Desk
+    from collector.alerts.service import Desk
 
 
 @dataclass(frozen=True, slots=True)

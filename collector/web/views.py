@@ -8,14 +8,14 @@ from typing import Any, Literal, Self
 
 from msgspec import Struct
 
-from collector.assess import counted_mbps
-from collector.completeness import Found
-from collector.dead_letters import DeadLetter
-from collector.lines import LineStatus
+from collector.completeness.completeness import Found
+from collector.ingest.dead_letters import DeadLetter
+from collector.judge.assess import counted_mbps
+from collector.judge.line_states import LineStatus
 from collector.services import AgentSeen
 from collector.store import HealthRow, LatencyRow, Sample, SpeedRow
-from xomnet.messages import Access
-from xomnet.registry import LineRow
+from xomnet.contract.messages import Access
+from xomnet.registry.registry import LineRow
 from xomnet.states import State
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from collector.services import Services
 from tests.browser.chromium import Chromium
 from tests.browser.test_page import Site
-from tests.hamlets import SEEDS, province
-from xomnet import commands
-from xomnet.commands import Command, Reply, decode_command
-from xomnet.messages import encode
+from tests.support.province_fixture import SEEDS, province
+from xomnet.contract import commands
+from xomnet.contract.commands import Command, Reply, decode_command
+from xomnet.contract.messages import encode
 
 TOKEN = "an operator's own secret"
 SAID = "document.querySelector('#measure .said').textContent"

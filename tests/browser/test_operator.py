@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.browser.chromium import Chromium
 from tests.browser.test_page import DESKTOP, Site, shown
-from tests.hamlets import province
+from tests.support.province_fixture import province
 
 TOKEN = "a-token-of-twenty-letters"
 

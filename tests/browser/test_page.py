@@ -16,10 +16,10 @@ import pytest
 import uvicorn
 
 from collector.services import Services
-from collector.texts import LANGUAGES, Language, Texts
+from collector.texts.texts import LANGUAGES, Language, Texts
 from collector.web import create_app
 from tests.browser.chromium import Chromium
-from tests.hamlets import HOSTILE, RULES, SEEDS, fill, province, services
+from tests.support.province_fixture import HOSTILE, RULES, SEEDS, fill, province, services
 from xomnet.states import LOOKS, STATES
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"

@@ -16,7 +16,7 @@ from tests.chaos.checker import INVARIANTS, Report
 from tests.chaos.province import ROOT, Province, keep
 from tests.chaos.stampede import stampede
 from tests.chaos.storm import ALL_POINTS, BROKER, FEEDERS, Storm
-from xomnet.log import setup
+from xomnet.runtime.log import setup
 
 RESULTS = ROOT / "bench/results"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 def ack_before_store() -> None:
     """The collector says that it has stored what it is about to store."""
-    from collector.intake import Intake
-    from collector.validate import Accepted, validate
+    from collector.ingest.intake import Intake
+    from collector.ingest.validate import Accepted, validate
 
     handle = Intake._handle
 
@@ -29,7 +29,7 @@ def ack_before_store() -> None:
 
 def puback_is_stored() -> None:
     """The unit deletes what the broker has acknowledged."""
-    from agent.uplink import Uplink
+    from agent.delivery.uplink import Uplink
 
     published = Uplink.on_published
 
@@ -44,7 +44,7 @@ def puback_is_stored() -> None:
 
 def fresh_timestamp() -> None:
     """The unit stamps a result anew whenever it sends it again."""
-    from agent.spool import Spool
+    from agent.delivery.spool import Spool
 
     payload: Callable[..., bytes | None] = Spool._payload
     sent: set[int] = set()
@@ -61,7 +61,7 @@ def fresh_timestamp() -> None:
 
 def mutable_tag() -> None:
     """The collector tags a result with something that is not the same at the next send."""
-    import collector.points as points
+    import collector.store.points as points
 
     tags_of: Callable[..., dict[str, str]] = points.tags_of
 
@@ -73,7 +73,7 @@ def mutable_tag() -> None:
 
 def clean_start() -> None:
     """The collector's session at the broker ends with its connection, and what was queued for it with the session."""
-    from xomnet.mqtt import Link
+    from xomnet.mqtt.link import Link
 
     begin = Link.__init__
 
@@ -85,7 +85,7 @@ def clean_start() -> None:
 
 def silent_eviction() -> None:
     """The unit makes room without a word."""
-    from agent.spool import Spool
+    from agent.delivery.spool import Spool
 
     make_room: Callable[..., int] = Spool._make_room
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import msgspec
 
-import agent.uplink
-from agent.clock import ClockReading, boot_id, boot_ns
-from agent.spool import Spool, SpoolError
-from agent.uplink import Uplink
+import agent.delivery.uplink
+from agent.clock.clock import ClockReading, boot_id, boot_ns
+from agent.delivery.spool import Spool, SpoolError
+from agent.delivery.uplink import Uplink
 from tests.chaos.history import History
-from xomnet.broker import Broker
-from xomnet.log import setup
-from xomnet.messages import Data, Event, Health, Latency, Outage, Speed
+from xomnet.contract.messages import Data, Event, Health, Latency, Outage, Speed
+from xomnet.mqtt.broker import Broker
+from xomnet.runtime.log import setup
 
 SPICES = ("", " Xóm 5, thôn Đông", ' "a" \\ b=c,d', " x\\", " 'q' — ½", ' ,=\\" ', " 人 🛰")
 """What texts may hold that a codec of the way could stumble over."""
@@ -114,8 +114,8 @@ class Feeder:
         self._history = History(folder / "history.jsonl")
         self._rng = random.Random(f"{self._settings['seed']}/{self._name}/{os.getpid()}")
         self._clock = Clock(self._settings.get("wanders", False), self._quiet)
-        setattr(agent.uplink, "read_clock", self._clock)  # noqa: B010  # the one seam of the clock
-        setattr(agent.uplink, "LET_GO_S", 10.0)  # noqa: B010  # the end of a storm asks for empty spools
+        setattr(agent.delivery.uplink, "read_clock", self._clock)  # noqa: B010  # the one seam of the clock
+        setattr(agent.delivery.uplink, "LET_GO_S", 10.0)  # noqa: B010  # the end of a storm asks for empty spools
         path = folder / "state/spool.db"
         self._spool = Spool(path, self._name, boot_id(), self._settings.get("spool_bytes", 100_000_000))
         broker = msgspec.convert(self._settings["broker"], Broker, dec_hook=lambda kind, value: kind(value))

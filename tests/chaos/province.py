@@ -13,11 +13,11 @@ from typing import Any, Self
 from tests.chaos.checker import Report, check, read
 from tests.chaos.feeder import rss_bytes
 from tests.chaos.history import History
+from tests.chaos.observer import Witness, write_down_letters, write_down_points
 from tests.chaos.proxy import Proxy
 from tests.chaos.shim import Shim
-from tests.chaos.witness import Witness, write_down_letters, write_down_points
-from tests.deployment import DATABASE, Collector, MeasureServer, Unit, made, secured, until
-from tests.services import Authority, InfluxV2, Mosquitto, Process
+from tests.support.deployment import DATABASE, Collector, MeasureServer, Unit, made, secured, until
+from tests.support.services import Authority, InfluxV2, Mosquitto, Process
 
 ROOT = Path(__file__).parents[2]
 WITNESS_RULES = "\nuser witness\ntopic read #\n"

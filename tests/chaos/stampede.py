@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.deployment import made, until
-from tests.services import Mosquitto
-from xomnet.broker import Broker
-from xomnet.mqtt import Connection, Handler, Link
+from tests.support.deployment import made, until
+from tests.support.services import Mosquitto
+from xomnet.mqtt.broker import Broker
+from xomnet.mqtt.link import Connection, Handler, Link
 
 
 class Stampede(NamedTuple):

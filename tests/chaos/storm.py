@@ -6,11 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from tests.chaos.observer import stored_of
 from tests.chaos.province import Fragile, Province, set_persistence
 from tests.chaos.proxy import Manner, Proxy
 from tests.chaos.shim import Answer
-from tests.chaos.witness import stored_of
-from tests.services import Process
+from tests.support.services import Process
 
 FEEDERS: dict[str, dict[str, object]] = {
     "nd-a": {},

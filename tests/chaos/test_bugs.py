@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.chaos.buggy import BUGS
+from tests.chaos.observer import stored_of
 from tests.chaos.province import Province, eventually
-from tests.chaos.witness import stored_of
-from tests.deployment import until
+from tests.support.deployment import until
 
 
 def more(province: Province, results: int) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.chaos.storm import ALL_POINTS
-from xomnet import crash
+from xomnet.runtime import failpoints
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,15 +26,15 @@ def calls() -> Counter[str]:
 
 
 def test_each_point_is_one_place_in_the_code() -> None:
-    assert calls() == dict.fromkeys(crash.POINTS, 1)
+    assert calls() == dict.fromkeys(failpoints.POINTS, 1)
 
 
 def test_the_storm_kills_at_each_of_them() -> None:
-    assert frozenset(crash.POINTS) == ALL_POINTS
+    assert frozenset(failpoints.POINTS) == ALL_POINTS
 
 
 def test_a_place_is_nothing_where_nobody_asks_for_a_crash() -> None:
-    assert crash.at is crash._nowhere
+    assert failpoints.at is failpoints._nowhere
 
 
 def died(spec: str, passes: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.chaos.province import Province, healed_and_judged
 from tests.chaos.stampede import stampede
-from tests.deployment import secured, until
+from tests.support.deployment import secured, until
 
 DENIED = 0x87
 

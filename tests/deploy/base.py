@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from tests.services import program
+from tests.support.services import program
 
 HOME = Path(os.environ.get("XOMNET_MACHINES", "/var/cache/xomnet-machines"))
 ROLES = Path(__file__).parents[2] / "deploy/ansible/roles"

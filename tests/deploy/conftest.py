@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.base import base
-from tests.deploy.diary import Diary
 from tests.deploy.fleet import STAND_INS, Fleet
+from tests.deploy.run_log import Diary
 from tests.deploy.site import Site
-from tests.services import cannot
+from tests.support.services import cannot
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from tests.services import program
+from tests.support.services import program
 
 LAN, BEHIND = "10.77.0.", "192.168.77."
 SERVER, SERVER_NAME = 10, "server.xomnet.test"

@@ -60,7 +60,7 @@ class Site:
         new_space("xm-lan")
         new_bridge("xm-lan", f"{LAN}1/24")
         new_router("xm-nat", "xm-lan")
-        names = [sys.executable, "-m", "tests.name_server", f"{LAN}1", f"{SERVER_NAME}={LAN}{SERVER}"]
+        names = [sys.executable, "-m", "tests.support.name_server", f"{LAN}1", f"{SERVER_NAME}={LAN}{SERVER}"]
         subprocess.Popen(["nsenter", "--net=/run/netns/xm-lan", *names], cwd=ROOT, stdout=subprocess.DEVNULL)
 
     @property

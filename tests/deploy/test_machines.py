@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.diary import Diary
 from tests.deploy.fleet import Fleet
 from tests.deploy.grafana_files import provisioned
+from tests.deploy.run_log import Diary
 from tests.deploy.site import ROOT
-from tests.deployment import until
+from tests.support.deployment import until
 
 pytestmark = pytest.mark.timeout(1800)
 ACKNOWLEDGED_S = 120.0
@@ -136,7 +136,7 @@ def test_a_broken_release_stops_at_the_canary(fleet: Fleet, diary: Diary, tmp_pa
         assert "rolled back: 0.1.1 -> 0.1.0" in played.output
         assert played.failed
         tried = [
-            unit.name for unit in units if "0.1.1" in unit.root_run("cat /var/lib/xomnet-upkeep/upgrade.json || true")
+            unit.name for unit in units if "0.1.1" in unit.root_run("cat /var/lib/xomnet-updater/upgrade.json || true")
         ]
         assert [fleet.version(unit) for unit in units] == ["0.1.0", "0.1.0"]
         assert tried == ["far"], "the second unit was not to be touched"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment import HEADER
+from tests.support.deployment import HEADER
 
 PLAYS = Path(__file__).parents[2] / "deploy/ansible"
 BIN = Path(sys.executable).parent

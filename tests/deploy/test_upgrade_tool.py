@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from collector.authority import Authority
-from collector.enrol import tokens
-from tests.releases import Door, Press
-from tests.services import free_port, program
+from collector.pki import tokens
+from collector.pki.authority import Authority
+from tests.support.releases import Door, Press
+from tests.support.services import free_port, program
 
 ROOT = Path(__file__).parents[2]
-RUN = "import sys; sys.path.insert(0, {lib!r}); from upkeep.__main__ import main; sys.exit(main())"
+RUN = "import sys; sys.path.insert(0, {lib!r}); from updater.__main__ import main; sys.exit(main())"
 RESTART = """\
 import os, signal, subprocess, sys, time, urllib.request
 home, config, port, pid = sys.argv[1:]
@@ -79,7 +79,7 @@ class Unit:
             "poll_s": 0.1,
         }
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in (known | more).items()]
-        (self.folder / "upkeep.toml").write_text("".join(lines))
+        (self.folder / "updater.toml").write_text("".join(lines))
 
     @property
     def home(self) -> Path:
@@ -96,7 +96,7 @@ class Unit:
     def run(self, *arguments: str, dies_at: str | None = None) -> tuple[int, str]:
         """The tool, as the timer starts it: the distribution's Python, without anything but the standard library."""
         code = RUN.format(lib=str(self.folder / "lib"))
-        argv = [sys.executable, "-I", "-S", "-c", code, "--settings", str(self.folder / "upkeep.toml"), *arguments]
+        argv = [sys.executable, "-I", "-S", "-c", code, "--settings", str(self.folder / "updater.toml"), *arguments]
         environment = os.environ | ({"XOMNET_UPKEEP_DIES_AT": dies_at} if dies_at else {})
         done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False, env=environment)
         if dies_at:
@@ -151,7 +151,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, press: Press, door: Door) ->
     """A unit that came by its certificate and its first release in a first boot, cut off at every step of it."""
     unit = Unit(tmp_path_factory.mktemp("unit"), free_port(), door, press)
     (unit.folder / "pki").mkdir()
-    shutil.copytree(ROOT / "agent/upkeep", unit.folder / "lib/upkeep")
+    shutil.copytree(ROOT / "updater", unit.folder / "lib/updater")
     shutil.copy(door.authority.folder / "ca.crt", unit.folder / "pki/ca.crt")
     (unit.folder / "restart.py").write_text(RESTART)
     unit.config.write_text(json.dumps({"port": unit.port, "away": str(unit.folder / "away")}))
@@ -304,7 +304,7 @@ def test_an_older_manifest_is_not_believed_again_and_going_back_must_be_meant(un
 def test_a_run_receives_no_more_than_it_may(unit: Unit, press: Press, door: Door) -> None:
     press.release("10.0.0")
     unit.settings(max_mb=0.1)
-    assert "max_mb in upkeep.toml allows 0.1" in unit.run("upgrade")[1]
+    assert "max_mb in updater.toml allows 0.1" in unit.run("upgrade")[1]
     unit.settings(max_mb=0.3)
     (unit.folder / "state/upgrade.json").unlink()
     door.takes_ranges, door.cut_after, door.served = False, 150_000, 0

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from collector.points import Point, Value, when
-from collector.verdict import VERDICTS
+from collector.judge.verdict import VERDICTS
+from collector.store.points import Point, Value, when
 from grafana import fleet, line, province, report
 from grafana.influxql import LINE, LINE_TAGS
 from tests.grafana.expand import Choice, Span

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from tests.grafana.seeded import Seeded, seeded, store
-from tests.services import Influx
+from tests.support.services import Influx
 
 
 @pytest.fixture(scope="session")

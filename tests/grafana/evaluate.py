@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.grafana.expand import Span, expand
-from tests.services import Influx
+from tests.support.services import Influx
 
 Labels = frozenset[tuple[str, str]]
 

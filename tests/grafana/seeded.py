@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from collector.minute import PROBLEMS
-from collector.points import SCHEMAS, Point, Value, tags_in, tags_of, time_ns
-from collector.rolling import by_place, day_of, line_point, place_points
-from collector.verdict import VERDICTS, Month
-from tests.services import Influx
-from xomnet.registry import LineRow
+from collector.judge.verdict import VERDICTS, Month
+from collector.rollups.aggregate import by_place, day_of, line_point, place_points
+from collector.state_points import PROBLEMS
+from collector.store.points import SCHEMAS, Point, Value, tags_in, tags_of, time_ns
+from tests.support.services import Influx
+from xomnet.registry.registry import LineRow
 from xomnet.states import STATES, State
 from xomnet.targets import PROVINCE_TIME
 

@@ -12,7 +12,7 @@ from grafana.words import words
 from tests.grafana.answers import ANSWERS, Asked, Rows
 from tests.grafana.expand import Choice, Span, alls, expand, panel_span
 from tests.grafana.seeded import AREAS, ISPS, Seeded
-from tests.services import Influx
+from tests.support.services import Influx
 
 CHOICES: dict[str, Choice] = {
     "all": {},

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from collector.minute import PROBLEMS
-from collector.verdict import VERDICTS
+from collector.judge.verdict import VERDICTS
+from collector.state_points import PROBLEMS
 from grafana.columns import COLUMNS
 from grafana.dashboards import GRID_WIDTH
 from grafana.files import DASHBOARDS, FOLDER, dashboard, files

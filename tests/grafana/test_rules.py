@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from collector.points import Point, Value, tags_of, time_ns
+from collector.store.points import Point, Value, tags_of, time_ns
 from grafana.files import FOLDER
 from grafana.panels import RESULTS_SOURCE
 from grafana.rules import RULES, WATCHDOG
 from tests.grafana.evaluate import DuplicateSeries, Evaluation, evaluate, said
 from tests.grafana.seeded import Fields, Seeded, store
-from tests.services import Influx
+from tests.support.services import Influx
 from xomnet.states import STATES
 
 ALL = {

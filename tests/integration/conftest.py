@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from collector.store import Store
-from tests.deployment import Collector, made, plain, until
-from tests.sender import ROWS, Sender
-from tests.services import Mosquitto
-from tests.stored import new_store
+from tests.support.deployment import Collector, made, plain, until
+from tests.support.sender import ROWS, Sender
+from tests.support.services import Mosquitto
+from tests.support.stored import new_store
 
 
 @pytest.fixture(params=["sqlite", "influx"])

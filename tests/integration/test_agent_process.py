@@ -18,11 +18,10 @@ from typing import Any, Self
 import psutil
 import pytest
 
-from agent.dating import NEVER_SYNCED_ERROR_S
-from collector.measure_server import MeasureServer
-from tests.services import Mosquitto
-from xomnet.broker import Broker
-from xomnet.messages import (
+from agent.clock.timestamps import NEVER_SYNCED_ERROR_S
+from measurement_server import MeasureServer
+from tests.support.services import Mosquitto
+from xomnet.contract.messages import (
     Ack,
     AgentState,
     Event,
@@ -35,7 +34,8 @@ from xomnet.messages import (
     decode_state,
     encode,
 )
-from xomnet.mqtt import Connection, Handler, Link, Message
+from xomnet.mqtt.broker import Broker
+from xomnet.mqtt.link import Connection, Handler, Link, Message
 
 AGENT = "nd-a-1"
 
@@ -470,7 +470,7 @@ def test_a_spool_of_another_machine_is_reported_when_it_starts(new_unit: NewUnit
     assert len({result.spool for result in province.results}) == 2
 
 
-NEVER_SET = "import agent.clock as c; c._STA_UNSYNC = 0xFFFF; from agent.run import main; main()"
+NEVER_SET = "import agent.clock.clock as c; c._STA_UNSYNC = 0xFFFF; from agent.run import main; main()"
 """The agent on a machine whose kernel says of no clock that it is synchronised."""
 
 

@@ -18,12 +18,12 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from typer.testing import CliRunner
 
+from collector.alerts.delivery import Parcel, deliver
 from collector.alerts.outbox import Message
-from collector.alerts.send import Parcel, deliver
-from tests.deployment import Collector, made, plain, until
-from tests.sender import ROWS, SPOOL, Sender
-from tests.services import Mosquitto, free_port
-from xomnet.cli import app
+from tests.support.deployment import Collector, made, plain, until
+from tests.support.sender import ROWS, SPOOL, Sender
+from tests.support.services import Mosquitto, free_port
+from xomnet_cli import app
 
 TOKEN = "a-token-of-twenty-letters"
 START = dt.datetime.now(dt.UTC).replace(microsecond=0)

@@ -11,11 +11,11 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from collector.alerts.book import AlertBook
 from collector.alerts.channels import Telling
-from collector.alerts.courier import Courier
+from collector.alerts.dispatcher import Courier
+from collector.alerts.store import AlertBook
 from collector.web import create_app
-from tests.hamlets import SEEDS, province
+from tests.support.province_fixture import SEEDS, province
 
 TOKEN = "a-token-of-twenty-letters"
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}

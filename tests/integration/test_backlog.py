@@ -12,11 +12,11 @@ import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from collector.intake import MOST_QUEUED
-from tests.backlog import WINDOW, Agent, row
-from tests.deployment import DATABASE, Collector, made, plain, until
-from tests.sender import Sender, result
-from tests.services import InfluxV2, Mosquitto, Nginx
+from collector.ingest.intake import MOST_QUEUED
+from tests.support.backlog import WINDOW, Agent, row
+from tests.support.deployment import DATABASE, Collector, made, plain, until
+from tests.support.sender import Sender, result
+from tests.support.services import InfluxV2, Mosquitto, Nginx
 
 MB = 2**20
 

@@ -19,14 +19,14 @@ import yaml
 
 from agent.check.plan import UNIT
 from agent.check.service import Running
-from agent.status import Status
-from tests.deployment import Collector, MeasureServer, Unit, made, secured, until
-from tests.roads import HERE, road
-from tests.services import Authority, Mosquitto, free_port, program
-from xomnet.broker import Broker, Tls
+from agent.status.status import Status
+from tests.support.deployment import Collector, MeasureServer, Unit, made, secured, until
+from tests.support.netns_link import HERE, road
+from tests.support.services import Authority, Mosquitto, free_port, program
 from xomnet.check.broker import broker
 from xomnet.check.finding import Finding, say
 from xomnet.check.texts import Texts
+from xomnet.mqtt.broker import Broker, Tls
 
 XOMNET = Path(sys.executable).with_name("xomnet")
 AGENT = "nd-a-1"
@@ -59,7 +59,7 @@ class Place:
         self.config.write_text(yaml.safe_dump(yaml.safe_load(self.config.read_text()) | changes))
 
     def run(self, what: str, *flags: str) -> subprocess.CompletedProcess[str]:
-        module = {"check": "agent.check", "status": "agent.status_command"}[what]
+        module = {"check": "agent.check", "status": "agent.status.command"}[what]
         argv = [sys.executable, "-m", module, "--config", str(self.config), "--lang", "en", *flags]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=110, check=False)
         assert "Traceback" not in done.stdout + done.stderr
@@ -223,7 +223,7 @@ def test_a_busy_measurement_server_is_amber_and_one_that_is_away_is_red(
     tmp_path: Path, place: Place, collector: Collector
 ) -> None:
     port = free_port()
-    argv = [sys.executable, "-m", "collector.measure_server", "--port", str(port), "--max-tests", "1", "--rate", "1"]
+    argv = [sys.executable, "-m", "measurement_server", "--port", str(port), "--max-tests", "1", "--rate", "1"]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             until(lambda: _listens(port), "the measurement server listens")

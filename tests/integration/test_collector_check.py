@@ -18,11 +18,11 @@ import pytest
 import yaml
 
 from collector.check.parts import away
-from collector.dead_letters import DeadLetters, letter
+from collector.ingest.dead_letters import DeadLetters, letter
 from collector.settings import WebSettings
 from collector.store.sqlite import SqliteStore
-from tests.deployment import DATABASE, HEADER, Collector, made, secured, until
-from tests.services import Authority, InfluxV2, Mosquitto
+from tests.support.deployment import DATABASE, HEADER, Collector, made, secured, until
+from tests.support.services import Authority, InfluxV2, Mosquitto
 from xomnet.check.finding import say
 
 XOMNET = Path(sys.executable).with_name("xomnet")

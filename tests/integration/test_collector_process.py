@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deployment import Collector, made, plain, until
-from tests.services import Mosquitto, free_port
+from tests.support.deployment import Collector, made, plain, until
+from tests.support.services import Mosquitto, free_port
 
 ROW = "nd-a,ftth,fixed,Xóm 5,Nam Định/Hải Hậu/Hải Minh,VNPT,2026-01-01"
 

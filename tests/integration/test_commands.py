@@ -13,21 +13,21 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner, Result
 
-from collector.assess import Judgement
-from collector.commands import Commands
-from collector.confirm import ROUND, Confirming, Pace
-from collector.dead_letters import DeadLetters
-from collector.intake import Intake
-from collector.lines import LineStatus, Snapshot
+from collector.commands.commands import Commands
+from collector.commands.confirmation import ROUND, Confirming, Pace
+from collector.ingest.dead_letters import DeadLetters
+from collector.ingest.intake import Intake
+from collector.judge.assess import Judgement
+from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
 from collector.store.sqlite import SqliteStore
-from tests.deployment import Collector, MeasureServer, Unit, made, plain, secured, until
-from tests.services import Authority, Mosquitto
-from tests.stored import AGENT, LINE, registry, row
-from xomnet.broker import Broker
-from xomnet.cli import app
-from xomnet.commands import Command, Reply, decode_reply
-from xomnet.messages import encode
+from tests.support.deployment import Collector, MeasureServer, Unit, made, plain, secured, until
+from tests.support.services import Authority, Mosquitto
+from tests.support.stored import AGENT, LINE, registry, row
+from xomnet.contract.commands import Command, Reply, decode_reply
+from xomnet.contract.messages import encode
+from xomnet.mqtt.broker import Broker
+from xomnet_cli import app
 
 ROWS = [
     "nd-a,ftth,fixed,Xóm 5,Nam Định/Hải Hậu/Hải Minh,VNPT,2026-01-01",

@@ -8,15 +8,15 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from collector.account import Span, Tally
-from collector.completeness import Completeness
-from collector.dead_letters import DeadLetters, letter
+from collector.completeness.completeness import Completeness
+from collector.completeness.reconcile import Span, Tally
+from collector.ingest.dead_letters import DeadLetters, letter
 from collector.metrics import Metrics
-from collector.points import Point
 from collector.store import LineId, Store
+from collector.store.points import Point
 from collector.web import create_app
-from tests.hamlets import Seed, fill, services
-from tests.stored import AGENT, LINE, SPOOL, event, health, latency, manifest, registry
+from tests.support.province_fixture import Seed, fill, services
+from tests.support.stored import AGENT, LINE, SPOOL, event, health, latency, manifest, registry
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 MINUTE, HOUR, DAY = dt.timedelta(minutes=1), dt.timedelta(hours=1), dt.timedelta(days=1)
@@ -161,7 +161,7 @@ def test_only_the_last_thirty_days_count(store: Store, completeness: Completenes
 def test_more_manifests_than_one_look_takes_are_all_looked_at(
     store: Store, completeness: Completeness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collector.completeness.MOST_ROUNDS", 3)
+    monkeypatch.setattr("collector.completeness.completeness.MOST_ROUNDS", 3)
     for n in range(8):
         at = BEGIN + n * MINUTE
         seqs = range(1 + 10 * n, 11 + 10 * n)
@@ -173,7 +173,7 @@ def test_a_flood_of_manifests_is_read_from_the_store_instead(
     store: Store, completeness: Completeness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(completeness)
-    monkeypatch.setattr("collector.completeness.MOST_SEEN", 2)
+    monkeypatch.setattr("collector.completeness.completeness.MOST_SEEN", 2)
     store.write([*results(*TEN), promised(*TEN)])
     completeness.saw([promised(*TEN)] * 9)
     assert look(completeness) == {LINE: Tally(10, 10)}

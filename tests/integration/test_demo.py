@@ -14,9 +14,9 @@ import psutil
 import pytest
 import yaml
 
-from tests.deployment import until
-from tests.services import InfluxV2, free_port
-from xomnet.demo.province import LINES
+from tests.support.deployment import until
+from tests.support.services import InfluxV2, free_port
+from xomnet_demo.province import LINES
 
 XOMNET = Path(sys.executable).with_name("xomnet")
 
@@ -71,12 +71,12 @@ def test_the_demonstration_tells_the_truth_and_leaves_nothing_running(tmp_path: 
 @pytest.mark.timeout(120)
 def test_it_ends_by_itself_and_works_without_mosquitto(tmp_path: Path) -> None:
     port = free_port()
-    wrapper = "import sys, xomnet.demo.run as r; r.mosquitto = lambda: None; from xomnet.cli import main; main()"
+    wrapper = "import sys, xomnet_demo.run as r; r.mosquitto = lambda: None; from xomnet_cli import main; main()"
     command = [sys.executable, "-c", wrapper, "demo", "--for", "25", "--port", str(port), "--dir", str(tmp_path / "d")]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until(lambda: sum(line["samples"] for line in lines(port)) >= 8, "tests come in over the embedded broker", 40)
     family = psutil.Process(demo.pid).children(recursive=True)
-    assert any("xomnet.demo.broker" in process.cmdline() for process in family)
+    assert any("xomnet_demo.broker" in process.cmdline() for process in family)
     ended_clean(demo, family)
 
 

@@ -19,10 +19,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from collector.authority import Authority
-from collector.enrol import tokens
-from tests.deployment import HEADER, made
-from tests.services import Nginx, Process, free_port
+from collector.pki import tokens
+from collector.pki.authority import Authority
+from tests.support.deployment import HEADER, made
+from tests.support.services import Nginx, Process, free_port
 from tests.unit.test_authority import csr, key
 
 UNIT = "nd-haihau-0012"
@@ -37,12 +37,12 @@ def now() -> dt.datetime:
 
 
 class Enrolment(Process):
-    """`python -m collector.enrol`."""
+    """`python -m collector.pki`."""
 
     def __init__(self, folder: Path, authority: Authority, registry: Path) -> None:
         port = free_port()
         places = ["--ca", str(authority.folder), "--registry", str(registry)]
-        super().__init__(folder, [sys.executable, "-m", "collector.enrol", *places, "--port", str(port)], port)
+        super().__init__(folder, [sys.executable, "-m", "collector.pki", *places, "--port", str(port)], port)
 
 
 def settings_of_nginx(folder: Path, door: int, page: int, service: int) -> str:

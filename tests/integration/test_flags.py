@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from agent import download as download_module
-from agent.download import download
-from agent.engines import Progress
-from agent.engines.stream import Stream
+from agent.measure import download as download_module
+from agent.measure.conditions import CPU_WAIT_SHARE
+from agent.measure.download import download
+from agent.measure.engines import Progress
+from agent.measure.engines.http_stream import Stream
 from agent.settings import LineSettings
-from agent.witness import CPU_WAIT_SHARE
-from tests.modems import GOOD_LTE, LOCATION, WEAK_LTE, FakeMmcli, mmcli, modem, signal
-from tests.roads import Road, cpu_quota, outrun, road
-from xomnet.messages import FLAGS, Speed
+from tests.support.modems import GOOD_LTE, LOCATION, WEAK_LTE, FakeMmcli, mmcli, modem, signal
+from tests.support.netns_link import Road, cpu_quota, outrun, road
+from xomnet.contract.messages import FLAGS, Speed
 
 pytestmark = pytest.mark.alone
 

@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from agent import download as download_module
-from agent.download import AllBusy, download
-from agent.engines import Progress, http, round_trips, speedtest_cli
-from agent.engines import Test as Wanted
-from agent.engines import TestFailed as Failed
-from agent.engines.http import measure
-from agent.engines.stream import Stream
-from agent.latency import Anchor
+from agent.measure import download as download_module
+from agent.measure.download import AllBusy, download
+from agent.measure.engines import Progress, http, loaded_latency, speedtest_cli
+from agent.measure.engines import Test as Wanted
+from agent.measure.engines import TestFailed as Failed
+from agent.measure.engines.http import measure
+from agent.measure.engines.http_stream import Stream
+from agent.measure.latency import Anchor
 from agent.settings import LatencySettings, LineSettings
-from collector.measure_server import Limits, MeasureServer
-from tests import liars
-from tests.liars import Behaviour, Server, Visit
-from tests.services import program
-from xomnet.messages import FLAGS, Speed
+from measurement_server import Limits, MeasureServer
+from tests.support import faulty_servers
+from tests.support.faulty_servers import Behaviour, Server, Visit
+from tests.support.services import program
+from xomnet.contract.messages import FLAGS, Speed
 
 RATE_MBPS = 50.0
 NOWHERE = "192.0.2.1"
@@ -55,7 +55,7 @@ def start() -> Iterator[Start]:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of seconds become limits of tenths."""
     monkeypatch.setattr(http, "FIRST_BYTE_S", 1.0)
-    monkeypatch.setattr(round_trips, "IDLE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(loaded_latency, "IDLE_TIMEOUT_S", 0.5)
     monkeypatch.setattr(download_module, "UNMETERED_MEASURED_S", 0.8)
     monkeypatch.setattr(download_module, "LOOK", LatencySettings(echoes=2, interval_ms=10, timeout_ms=100))
 
@@ -163,7 +163,7 @@ def test_on_the_last_try_busy_is_the_result(start: Start) -> None:
 
 def test_of_several_busy_servers_the_first_that_is_free_sets_the_time() -> None:
     def busy(seconds: int) -> Behaviour:
-        return liars.says(f"HTTP/1.1 503 Busy\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n".encode())
+        return faulty_servers.says(f"HTTP/1.1 503 Busy\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n".encode())
 
     with Server(busy(40)) as first, Server(busy(9)) as second, pytest.raises(AllBusy) as caught:
         run(first.url, second.url, last_try=False)
@@ -199,7 +199,7 @@ def test_what_waits_behind_a_lost_packet_counts_from_its_arrival_on(
 
 @pytest.mark.usefixtures("short")
 def test_bytes_that_a_failed_server_moved_count_too(start: Start) -> None:
-    with Server(liars.answers_then(2_000_000, Visit.reset)) as breaking:
+    with Server(faulty_servers.answers_then(2_000_000, Visit.reset)) as breaking:
         free = start()
         found = run(breaking.url, free.url)
     assert found.flags[-1] == "server_fallback"
@@ -224,17 +224,18 @@ def _downloading(server: MeasureServer) -> socket.socket:
 @pytest.mark.parametrize(
     "behaviour",
     [
-        pytest.param(liars.chunked, id="chunks without a length, as PHP gives them"),
-        pytest.param(liars.in_small_answers(200_000), id="many answers of 200 kB on one connection"),
-        pytest.param(liars.in_small_answers(30_000), id="many answers shorter than what is checked"),
-        pytest.param(liars.in_small_answers(100), id="many answers of a hundred bytes"),
-        pytest.param(liars.in_small_answers(2_000_000, last=1), id="a connection for each answer"),
+        pytest.param(faulty_servers.chunked, id="chunks without a length, as PHP gives them"),
+        pytest.param(faulty_servers.in_small_answers(200_000), id="many answers of 200 kB on one connection"),
+        pytest.param(faulty_servers.in_small_answers(30_000), id="many answers shorter than what is checked"),
+        pytest.param(faulty_servers.in_small_answers(100), id="many answers of a hundred bytes"),
+        pytest.param(faulty_servers.in_small_answers(2_000_000, last=1), id="a connection for each answer"),
         pytest.param(
-            lambda v: v.send(liars.data_of(5_000_000, "Connection: close") + liars.RANDOM), id="says that it closes"
+            lambda v: v.send(faulty_servers.data_of(5_000_000, "Connection: close") + faulty_servers.RANDOM),
+            id="says that it closes",
         ),
         pytest.param(
             lambda v: v.send(
-                b"HTTP/1.0 200 OK\r\nContent-Length: 5242880\r\n\r\n" + liars.RANDOM,
+                b"HTTP/1.0 200 OK\r\nContent-Length: 5242880\r\n\r\n" + faulty_servers.RANDOM,
             ),
             id="HTTP/1.0",
         ),
@@ -260,9 +261,9 @@ def test_short_answers_do_not_slow_a_paced_line(answer_bytes: int) -> None:
     def behave(visit: Visit) -> None:
         nonlocal sent
         while True:
-            visit.send(liars.data_of(answer_bytes))
+            visit.send(faulty_servers.data_of(answer_bytes))
             for start in range(0, answer_bytes, 10_000):
-                piece = liars.RANDOM[start : min(answer_bytes, start + 10_000)]
+                piece = faulty_servers.RANDOM[start : min(answer_bytes, start + 10_000)]
                 with lock:
                     sent = max(sent, int((time.monotonic() - begun - 0.02) * mbps / 8e-6)) + len(piece)
                     wait = sent / (mbps / 8e-6) - (time.monotonic() - begun)
@@ -280,46 +281,48 @@ def test_short_answers_do_not_slow_a_paced_line(answer_bytes: int) -> None:
 # Servers that break or lie
 
 HOPELESS: list[tuple[str, Behaviour, str, tuple[str, ...]]] = [
-    ("404", liars.says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "http_404", ()),
-    ("500", liars.says(b"HTTP/1.1 500 Oops\r\n\r\n"), "http_500", ()),
-    ("a portal's page", liars.portal_page("text/html; charset=utf-8"), "portal", ("portal",)),
-    ("a portal's page as data", liars.portal_page("application/octet-stream"), "portal", ("portal",)),
+    ("404", faulty_servers.says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "http_404", ()),
+    ("500", faulty_servers.says(b"HTTP/1.1 500 Oops\r\n\r\n"), "http_500", ()),
+    ("a portal's page", faulty_servers.portal_page("text/html; charset=utf-8"), "portal", ("portal",)),
+    ("a portal's page as data", faulty_servers.portal_page("application/octet-stream"), "portal", ("portal",)),
     (
         "a redirect to a portal",
-        liars.says(b"HTTP/1.1 302 Found\r\nLocation: http://login.example/?\x1b[2J\r\nContent-Length: 0\r\n\r\n"),
+        faulty_servers.says(
+            b"HTTP/1.1 302 Found\r\nLocation: http://login.example/?\x1b[2J\r\nContent-Length: 0\r\n\r\n"
+        ),
         "portal",
         ("portal",),
     ),
-    ("plain text", liars.portal_page("text/plain"), "portal", ("portal",)),
-    ("zeros", liars.zeros, "payload_mismatch", ("payload_mismatch",)),
+    ("plain text", faulty_servers.portal_page("text/plain"), "portal", ("portal",)),
+    ("zeros", faulty_servers.zeros, "payload_mismatch", ("payload_mismatch",)),
     ("no answer", Visit.hold, "stalled", ()),
-    ("a head a byte at a time", lambda v: v.drip(liars.data_of(1 << 30), 0.05), "stalled", ()),
-    ("a stall after 100 kB", liars.answers_then(100_000, Visit.hold), "stalled", ()),
-    ("a drip", liars.drip, "stalled", ()),
-    ("a reset in mid-transfer", liars.answers_then(300_000, Visit.reset), "reset", ()),
+    ("a head a byte at a time", lambda v: v.drip(faulty_servers.data_of(1 << 30), 0.05), "stalled", ()),
+    ("a stall after 100 kB", faulty_servers.answers_then(100_000, Visit.hold), "stalled", ()),
+    ("a drip", faulty_servers.drip, "stalled", ()),
+    ("a reset in mid-transfer", faulty_servers.answers_then(300_000, Visit.reset), "reset", ()),
     ("a reset for an answer", Visit.reset, "reset", ()),
     ("an end for an answer", lambda _: None, "reset", ()),
-    ("each answer ended early", liars.answers_then(200_000, lambda _: None), "reset", ()),
-    ("each answer ended at once", liars.answers_then(1000, lambda _: None), "reset", ()),
+    ("each answer ended early", faulty_servers.answers_then(200_000, lambda _: None), "reset", ()),
+    ("each answer ended at once", faulty_servers.answers_then(1000, lambda _: None), "reset", ()),
     (
         "an empty answer",
-        liars.says(liars.OK + b"Content-Length: 0\r\n\r\n"),
+        faulty_servers.says(faulty_servers.OK + b"Content-Length: 0\r\n\r\n"),
         "payload_mismatch",
         ("payload_mismatch",),
     ),
     (
         "more than was announced",
-        liars.says(liars.data_of(2000) + liars.RANDOM[:5000]),
+        faulty_servers.says(faulty_servers.data_of(2000) + faulty_servers.RANDOM[:5000]),
         "payload_mismatch",
         ("payload_mismatch",),
     ),
-    ("another protocol", liars.says(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\r\n"), "portal", ("portal",)),
-    ("noise", liars.says(liars.RANDOM[:3000] + b"\r\n\r\n"), "portal", ("portal",)),
+    ("another protocol", faulty_servers.says(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\r\n"), "portal", ("portal",)),
+    ("noise", faulty_servers.says(faulty_servers.RANDOM[:3000] + b"\r\n\r\n"), "portal", ("portal",)),
     ("noise without end", lambda v: v.pour(), "portal", ("portal",)),
-    ("an endless head", liars.endless_head, "portal", ("portal",)),
+    ("an endless head", faulty_servers.endless_head, "portal", ("portal",)),
     (
         "a head of 300 lines",
-        liars.says(liars.OK + b"X: y\r\n" * 300 + b"Content-Length: 9\r\n\r\n"),
+        faulty_servers.says(faulty_servers.OK + b"X: y\r\n" * 300 + b"Content-Length: 9\r\n\r\n"),
         "portal",
         ("portal",),
     ),
@@ -344,7 +347,7 @@ def test_a_server_that_breaks_or_lies_is_a_failed_test_with_its_reason(
 
 @pytest.mark.usefixtures("short")
 def test_a_server_that_speaks_before_it_is_asked_is_none() -> None:
-    with Server(liars.says(b"220 mail.example ESMTP\r\n\r\n"), read_request=False) as server:
+    with Server(faulty_servers.says(b"220 mail.example ESMTP\r\n\r\n"), read_request=False) as server:
         assert run(server.url).error in ("portal", "reset")  # its words, or the RST after them
 
 
@@ -397,7 +400,7 @@ def test_a_server_without_an_answer_means_that_the_line_is_down_only_where_no_an
 
 @pytest.mark.usefixtures("short")
 def test_a_server_that_answers_nonsense_never_means_that_the_line_is_down() -> None:
-    with Server(liars.says(b"HTTP/1.1 404 Not Found\r\n\r\n")) as server:
+    with Server(faulty_servers.says(b"HTTP/1.1 404 Not Found\r\n\r\n")) as server:
         assert run(server.url, anchors=(Anchor(NOWHERE, 443),), interface="lo").flags == ()
 
 
@@ -421,7 +424,7 @@ def side_road(root: None, tmp_path: Path) -> Iterator[tuple[str, str]]:
         do("link", "set", near, "up")
         do("-n", name, "address", "add", "198.51.100.2/24", "dev", far)
         do("-n", name, "link", "set", far, "up")
-        server = [sys.executable, "-m", "collector.measure_server", "--host", "198.51.100.2", "--port", "0"]
+        server = [sys.executable, "-m", "measurement_server", "--host", "198.51.100.2", "--port", "0"]
         command = [ip, "netns", "exec", name, *server, "--rate", str(RATE_MBPS)]
         with (tmp_path / "server.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
@@ -493,7 +496,7 @@ def test_speedtest_clis_way_leads_to_our_server_through_a_proxy(
         assert found.bytes > 0.8 * RATE_MBPS / 8 * 1e6 * 3
         assert found.rtt_idle_ms is not None
     else:
-        from agent.engines.ookla import IMAGE, best_server
+        from agent.measure.engines.ookla import IMAGE, best_server
 
         folder = best_server(Wanted(server=""))
         assert folder.startswith("http://")
@@ -517,7 +520,7 @@ def test_speedtest_clis_way_leads_to_our_server_through_a_proxy(
 def test_speedtest_net_that_refuses_is_a_failed_test(
     through_proxy: Callable[[str], None], answer: bytes, error: str, flags: tuple[str, ...], engine: str
 ) -> None:
-    with Server(liars.says(answer)) as proxy:
+    with Server(faulty_servers.says(answer)) as proxy:
         through_proxy(proxy.url)
         found = run("", engine=engine)
     assert (found.error, found.flags, found.engine) == (error, flags, engine)
@@ -538,6 +541,6 @@ def test_speedtest_cli_is_ended_when_its_time_is_up_and_when_cancelled(
 
 
 def test_an_engine_raises_nothing_but_its_own_error() -> None:
-    with Server(liars.says(b"HTTP/1.1 404 Not Found\r\n\r\n")) as server, pytest.raises(Failed) as caught:
+    with Server(faulty_servers.says(b"HTTP/1.1 404 Not Found\r\n\r\n")) as server, pytest.raises(Failed) as caught:
         measure(Wanted(server=server.url))
     assert str(caught.value) == "http_404: the server answered 404; is its URL right?"

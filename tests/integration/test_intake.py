@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from collector.dead_letters import DeadLetters
-from collector.intake import Intake
+from collector.ingest.dead_letters import DeadLetters
+from collector.ingest.intake import Intake
 from collector.metrics import Metrics
-from collector.points import Point
 from collector.store import Rejection
+from collector.store.points import Point
 from collector.store.sqlite import SqliteStore
-from tests.deployment import HEADER, Collector, until
-from tests.sender import ROWS, SPOOL, Sender, result
-from tests.services import Mosquitto
-from xomnet.broker import Broker
+from tests.support.deployment import HEADER, Collector, until
+from tests.support.sender import ROWS, SPOOL, Sender, result
+from tests.support.services import Mosquitto
 from xomnet.defaults import config_file
-from xomnet.registry import load_registry
+from xomnet.mqtt.broker import Broker
+from xomnet.registry.registry import load_registry
 from xomnet.targets import load_targets
 
 BAD: list[tuple[str, dict[str, Any]]] = [

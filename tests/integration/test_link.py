@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.deployment import made, until
-from tests.services import Authority, Mosquitto, free_port
-from xomnet import mqtt
-from xomnet.broker import Broker, Tls
-from xomnet.mqtt import Connection, Handler, Link, Message
-from xomnet.mqtt_client import Client
-from xomnet.rivalry import Rivalry
+from tests.support.deployment import made, until
+from tests.support.services import Authority, Mosquitto, free_port
+from xomnet.mqtt import link as mqtt_link
+from xomnet.mqtt.broker import Broker, Tls
+from xomnet.mqtt.client import Client
+from xomnet.mqtt.link import Connection, Handler, Link, Message
+from xomnet.mqtt.takeover import Rivalry
 
 
 def say(link: Link, payload: bytes) -> None:
@@ -222,7 +222,7 @@ def test_a_link_that_waits_between_two_tries_is_alive(
 ) -> None:
     """Offline is not unhealthy: the watchdog looks at this while the pauses grow."""
     monkeypatch.setattr(random, "uniform", lambda *_: 600.0)
-    monkeypatch.setattr(mqtt, "PAUSE_STEP_S", 0.05)
+    monkeypatch.setattr(mqtt_link, "PAUSE_STEP_S", 0.05)
     one, _ = link(Broker(port=free_port()))
     for _ in range(3):
         before = one.alive_at

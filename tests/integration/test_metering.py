@@ -18,12 +18,12 @@ AGREES = 0.02
 CLIENT = """
 import json, sys
 from pathlib import Path
-from agent.budget import Ledger
-from agent.download import METERED_BYTES, download
-from agent.counters import read_counters
-from agent.metering import DRAIN_S, Meter, wire_bytes
+from agent.schedule.budget import Ledger
+from agent.measure.download import METERED_BYTES, download
+from agent.net.counters import read_counters
+from agent.schedule.metering import DRAIN_S, Meter, wire_bytes
 from agent.settings import AgentSettings, LineSettings
-from xomnet.broker import Broker
+from xomnet.mqtt.broker import Broker
 import threading, time
 
 def counter():
@@ -49,7 +49,7 @@ def measured(lab: Lab, folder: Path, interface: str | None) -> dict[str, Any]:
     arguments = ["--host", lab.server_address, "--port", str(PORT)]
     server = lab.popen(
         "server",
-        [sys.executable, "-m", "collector.measure_server", *arguments],
+        [sys.executable, "-m", "measurement_server", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )

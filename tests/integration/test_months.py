@@ -2,13 +2,13 @@
 
 import datetime as dt
 
-from collector.rolling import Bucket
-from collector.rollups import Rollups
+from collector.judge.verdict import Month
+from collector.rollups.aggregate import Bucket
+from collector.rollups.rollups import Rollups
 from collector.store import Store
-from collector.verdict import Month
-from tests.rolled import ALL_FIXED, DAY, HOUR, LATER, TAGS, fields, rollups, settle
-from tests.stored import AGENT, LINE, row, speed
-from xomnet.registry import LineRow, Registry
+from tests.support.rolled import ALL_FIXED, DAY, HOUR, LATER, TAGS, fields, rollups, settle
+from tests.support.stored import AGENT, LINE, row, speed
+from xomnet.registry.registry import LineRow, Registry
 from xomnet.targets import Target, Targets
 
 

@@ -7,17 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.deployment import (
-    DATABASE,
-    Collector,
-    MeasureServer,
-    Unit,
-    made,
-    secured,
-    stored_ids,
-    until,
-)
-from tests.services import Authority, InfluxV2, Mosquitto
+from tests.support.deployment import DATABASE, Collector, MeasureServer, Unit, made, secured, stored_ids, until
+from tests.support.services import Authority, InfluxV2, Mosquitto
 
 ROW = "nd-a,ftth,fixed,Xóm 5,Nam Định/Hải Hậu/Hải Minh,VNPT,2026-01-01"
 

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from collector.registry_changes import retags
-from collector.registry_file import RegistryFile
+from collector.registry.changes import retags
+from collector.registry.registry_file import RegistryFile
 from collector.store import LineId, Store, StoreUnavailable
 from collector.store.sqlite import SqliteStore
-from tests.stored import health, latency
-from xomnet.registry import LineRow, Registry, RegistryError
+from tests.support.stored import health, latency
+from xomnet.registry.registry import LineRow, Registry, RegistryError
 from xomnet.targets import PROVINCE_TIME, Target, Targets
 
 HEADER = "agent,line,access,hamlet,area,isp,from\n"

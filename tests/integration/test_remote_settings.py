@@ -11,12 +11,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from agent.trial import MOST_STARTS
-from tests.deployment import Collector, Unit, made, plain, secured, until
+from agent.control.config_trial import MOST_STARTS
 from tests.integration.test_commands import Voice, command
-from tests.services import Authority, Mosquitto
-from xomnet.cli import app
-from xomnet.commands import Reply
+from tests.support.deployment import Collector, Unit, made, plain, secured, until
+from tests.support.services import Authority, Mosquitto
+from xomnet.contract.commands import Reply
+from xomnet_cli import app
 
 AREA = "Nam Định/Hải Hậu"
 ROWS = [

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from collector.judge.verdict import Month
 from collector.store.influx import InfluxStore
 from collector.store.sqlite import SqliteStore
-from collector.verdict import Month
-from tests import stored
-from tests.stored import LINE, speed
-from xomnet.cli import app
+from tests.support import stored
+from tests.support.stored import LINE, speed
+from xomnet_cli import app
 
 NOW = dt.datetime.now(dt.UTC)
 THIS = Month.of(NOW)
@@ -147,7 +147,7 @@ def test_a_file_that_can_not_be_replaced_stays_as_it_was(
 def test_a_missing_library_says_what_to_install(config: Path, tmp_path: Path) -> None:
     """In a process of its own, in which the library can't be had."""
     code = (
-        "import sys; sys.modules['xlsxwriter'] = None; from xomnet.cli import app;"
+        "import sys; sys.modules['xlsxwriter'] = None; from xomnet_cli import app;"
         f"app(['report', '--config', {str(config)!r}, '--month', '{THIS}', '--out', {str(tmp_path / 'a.xlsx')!r}])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

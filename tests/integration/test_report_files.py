@@ -15,6 +15,7 @@ import openpyxl
 import pypdf
 import pytest
 
+from collector.judge.verdict import Verdict
 from collector.report.as_csv import as_csv
 from collector.report.as_docx import as_docx
 from collector.report.as_html import as_html
@@ -25,10 +26,9 @@ from collector.report.gather import gather
 from collector.report.model import MonthlyReport
 from collector.settings import ReportSettings
 from collector.store.sqlite import SqliteStore
-from collector.texts import Texts
-from collector.verdict import Verdict
-from tests import months
-from xomnet.registry import LineRow, Registry
+from collector.texts.texts import Texts
+from tests.support import months
+from xomnet.registry.registry import LineRow, Registry
 
 HEAD = ReportSettings(parent="Ủy ban nhân dân tỉnh Nam Định", authority="Sở Khoa học và Công nghệ", place="Nam Định")
 VI = Texts("vi")

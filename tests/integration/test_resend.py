@@ -12,18 +12,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.dead_letters import DeadLetters, letter, mark_of
-from tests.deployment import Collector, made, plain, until
-from tests.sender import ROWS, SPOOL, Sender, result
-from tests.services import Mosquitto
-from tests.stored import NOW
+from collector.ingest.dead_letters import DeadLetters, letter, mark_of
+from tests.support.deployment import Collector, made, plain, until
+from tests.support.sender import ROWS, SPOOL, Sender, result
+from tests.support.services import Mosquitto
+from tests.support.stored import NOW
 
 SECOND = "nd-a,4g,mobile,Xóm 5,Nam Định/Hải Hậu/Hải Minh,Viettel,2026-01-01\n"
 
 
 def command(collector: Collector, *flags: str) -> subprocess.CompletedProcess[str]:
     """`xomnet collector resend`, as a person types it."""
-    line = [sys.executable, "-c", "from xomnet.cli import main; main()", "collector", "resend"]
+    line = [sys.executable, "-c", "from xomnet_cli import main; main()", "collector", "resend"]
     config = ["--config", str(collector.folder / "collector.yaml")]
     return subprocess.run([*line, *config, *flags], capture_output=True, text=True, timeout=60, check=False)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from collector.web.operator import read_token
-from xomnet.broker import SecretError
-from xomnet.cli.rest import Rest, RestError
+from xomnet.mqtt.broker import SecretError
+from xomnet_cli.rest import Rest, RestError
 
 TOKEN = "a-token-of-twenty-letters"
 

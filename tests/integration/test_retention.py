@@ -3,16 +3,16 @@
 import datetime as dt
 from pathlib import Path
 
-from collector.points import Point, time_ns
-from collector.rolling import day_of, hour_of
+from collector.rollups.aggregate import day_of, hour_of
 from collector.store import Store
 from collector.store.influx import InfluxStore
+from collector.store.points import Point, time_ns
 from collector.store.sqlite import SqliteStore
-from tests.deployment import Collector, made, plain, until
-from tests.rolled import DAY, LATER, MINUTE, TAGS, ZONE, fields, rollups, settle
-from tests.sender import ROWS, Sender, result
-from tests.services import InfluxV2, Mosquitto
-from tests.stored import NOW, latency, outage, speed
+from tests.support.deployment import Collector, made, plain, until
+from tests.support.rolled import DAY, LATER, MINUTE, TAGS, ZONE, fields, rollups, settle
+from tests.support.sender import ROWS, Sender, result
+from tests.support.services import InfluxV2, Mosquitto
+from tests.support.stored import NOW, latency, outage, speed
 
 
 def sqlite(folder: Path, keep_days: int | None) -> SqliteStore:

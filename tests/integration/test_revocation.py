@@ -16,10 +16,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from paho.mqtt.enums import CallbackAPIVersion
 
-from collector.authority import Authority
-from collector.enrol.ledger import Kind
-from tests.deployment import made, until
-from tests.services import Process, free_port, program
+from collector.pki.authority import Authority
+from collector.pki.ledger import Kind
+from tests.support.deployment import made, until
+from tests.support.services import Process, free_port, program
 from tests.unit.test_authority import csr, key
 
 ROLE = Path(__file__).parents[2] / "deploy/ansible/roles/mosquitto"

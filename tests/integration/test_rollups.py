@@ -11,18 +11,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.points import Point
-from collector.rolling import day_of, hour_of
-from collector.rollups import AT_ONCE, DAYS_EVERY, MANY, Rollups
+from collector.rollups.aggregate import day_of, hour_of
+from collector.rollups.rollups import AT_ONCE, DAYS_EVERY, MANY, Rollups
 from collector.store import LineId, Store, StoreUnavailable
 from collector.store.influx import InfluxStore
+from collector.store.points import Point
 from collector.store.sqlite import SqliteStore
-from tests.deployment import Collector, until
-from tests.rolled import ALL_FIXED, DAY, HOUR, LATER, MINUTE, MOBILE, TAGS, ZONE, everything, fields, rollups, settle
-from tests.sender import ROWS, Sender, result
-from tests.services import InfluxV2
-from tests.stored import LINE, NOW, latency, outage, registry, row, speed
-from xomnet.registry import Registry
+from tests.support.deployment import Collector, until
+from tests.support.rolled import (
+    ALL_FIXED,
+    DAY,
+    HOUR,
+    LATER,
+    MINUTE,
+    MOBILE,
+    TAGS,
+    ZONE,
+    everything,
+    fields,
+    rollups,
+    settle,
+)
+from tests.support.sender import ROWS, Sender, result
+from tests.support.services import InfluxV2
+from tests.support.stored import LINE, NOW, latency, outage, registry, row, speed
+from xomnet.registry.registry import Registry
 
 
 def test_an_hour_and_a_day_are_rolled_up_for_the_line_and_its_places(store: Store) -> None:

@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from tests.services import Authority, Identity, Influx, InfluxV2, MissingProgram, Mosquitto
+from tests.support.services import Authority, Identity, Influx, InfluxV2, MissingProgram, Mosquitto
 
 WAIT_S = 10.0
 
@@ -156,6 +156,6 @@ def test_the_official_client_writes_through_the_front(influx_v2: InfluxV2, influ
 
 
 def test_a_missing_program_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tests.services.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("tests.support.services.shutil.which", lambda *_, **__: None)
     with pytest.raises(MissingProgram, match="run `make system`"):
         Mosquitto(tmp_path)

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from agent.download import download
-from agent.engines import Test as Wanted
-from agent.engines import TestFailed as Failed
-from agent.engines import ookla, speedtest_cli
+from agent.measure.download import download
+from agent.measure.engines import Test as Wanted
+from agent.measure.engines import TestFailed as Failed
+from agent.measure.engines import ookla, speedtest_cli
 from agent.settings import LineSettings
-from collector.measure_server import documents
-from xomnet.messages import Speed
+from measurement_server import documents
+from xomnet.contract.messages import Speed
 
 Answer = Callable[["Visitor"], None]
 CONFIG, LIST, LATENCY, IMAGE = "speedtest-config.php", "speedtest-servers", "latency.txt", "random"

@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from collector.assess import Rules
-from collector.lines import line_state_points, take_snapshot
-from collector.points import Point, Value, time_ns
+from collector.judge.assess import Rules
+from collector.judge.line_states import line_state_points, take_snapshot
 from collector.store import EventRow, LineId, Sample, Store, StoreUnavailable, write_own
+from collector.store.points import Point, Value, time_ns
 from collector.store.sqlite import SqliteStore
-from tests.stored import (
+from tests.support.stored import (
     AGENT,
     LINE,
     NOW,
@@ -24,7 +24,7 @@ from tests.stored import (
     speed,
     tagged,
 )
-from xomnet.radio import Radio
+from xomnet.contract.radio import Radio
 
 EARLIER = NOW - dt.timedelta(days=1)
 LATER = NOW + dt.timedelta(days=1)

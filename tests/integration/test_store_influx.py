@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from collector import followed, rollups
+from collector.judge import line_tracker
+from collector.rollups import rollups
 from collector.store import LineId, StoreRefused, StoreUnavailable
 from collector.store.influx import InfluxStore
-from tests.services import InfluxV2, Nginx, free_port
-from tests.stored import LINE, NOW, health, speed
+from tests.support.services import InfluxV2, Nginx, free_port
+from tests.support.stored import LINE, NOW, health, speed
 
 EARLIER, LATER = NOW - dt.timedelta(days=2), NOW + dt.timedelta(days=2)
 
@@ -40,11 +41,11 @@ def store(influx_v2: InfluxV2, bucket: str) -> Iterator[InfluxStore]:
 
 def test_the_longest_questions_pass_a_proxy(store: InfluxStore) -> None:
     """influxd stands behind nginx here, which takes 8 kB."""
-    units = [f"{'nd-' + 'h' * 27}{n:02}" for n in range(max(followed.AT_ONCE, rollups.AT_ONCE))]
+    units = [f"{'nd-' + 'h' * 27}{n:02}" for n in range(max(line_tracker.AT_ONCE, rollups.AT_ONCE))]
     lines = [LineId(agent, "w" * 32) for agent in units]
     assert {len(name) for line in lines for name in line} == {32}
     store.write([speed(NOW, 1, lines[-1])])
-    assert list(store.samples(EARLIER, LATER, lines[-followed.AT_ONCE :])) == lines[-1:]
+    assert list(store.samples(EARLIER, LATER, lines[-line_tracker.AT_ONCE :])) == lines[-1:]
     assert list(store.figures.downloads(EARLIER, LATER, units[-rollups.AT_ONCE :])) == lines[-1:]
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from collector.points import SCHEMAS, Point, time_ns
 from collector.store import LineId, StoreRefused, StoreUnavailable
+from collector.store.points import SCHEMAS, Point, time_ns
 from collector.store.sqlite import SqliteStore
-from tests.stored import AGENT, LINE, NOW, latency, speed, tagged
+from tests.support.stored import AGENT, LINE, NOW, latency, speed, tagged
 
 EARLIER, LATER = NOW - dt.timedelta(days=60), NOW + dt.timedelta(days=60)
 MINUTE = dt.timedelta(minutes=1)
@@ -38,7 +38,7 @@ WRITER = """
 import datetime as dt, sys
 from pathlib import Path
 from collector.store.sqlite import SqliteStore
-from tests.stored import NOW, speed
+from tests.support.stored import NOW, speed
 
 store = SqliteStore(Path(sys.argv[1]))
 start = dt.datetime.fromisoformat(sys.argv[2])
@@ -106,7 +106,7 @@ assert confirmed > 100, confirmed
 assert len(store.speed(LINE, EARLIER, LATER)) == confirmed
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 assert len(store.speed(LINE, EARLIER, LATER)) == confirmed
-from tests.stored import NOW, speed
+from tests.support.stored import NOW, speed
 assert store.write([speed(NOW, 99_999)]) == []
 assert len(store.speed(LINE, EARLIER, LATER)) == confirmed + 1
 store.close()

@@ -28,14 +28,14 @@ XOMNET = str(Path(sys.executable).with_name("xomnet"))
 QUIET_BYTES = 200
 """Less than the answer to a single request, or to a query."""
 SERVER = f"""
-from collector.measure_server import Limits, MeasureServer
+from measurement_server import Limits, MeasureServer
 server = MeasureServer("{Lab.server_address}", {PORT}, limits=Limits(speedtest_s=2))
 print("ready", flush=True)
 server.serve_forever()
 """
 PROBE = """
 import msgspec, sys
-from agent.latency import parse_anchor, probe
+from agent.measure.latency import parse_anchor, probe
 from agent.settings import LatencySettings
 found = probe([parse_anchor(sys.argv[2])], sys.argv[1] or None, LatencySettings(echoes=3, interval_ms=20))
 print(msgspec.json.encode(found).decode())
@@ -95,7 +95,9 @@ def paths(root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
             with queries.open("ab") as file:
                 names = [f"{HOST}={lab.server_address}", f"www.speedtest.net={lab.server_address}"]
                 lab.popen(
-                    "server", [sys.executable, "-m", "tests.name_server", lab.server_address, *names], stdout=file
+                    "server",
+                    [sys.executable, "-m", "tests.support.name_server", lab.server_address, *names],
+                    stdout=file,
                 )
             server = lab.popen("server", [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
             assert server.stdout is not None

@@ -15,12 +15,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
-from collector.assess import median_interval
+from collector.judge.assess import median_interval
 from collector.services import AgentSeen, Services
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
 from collector.web.app import SECURITY_HEADERS
-from tests.hamlets import HOSTILE, SEEDS, Heard, Seed, fill, province, services
+from tests.support.province_fixture import HOSTILE, SEEDS, Heard, Seed, fill, province, services
 from xomnet.states import STATES
 
 FTTH = "/api/v1/lines/nd-haihau-0012/ftth"

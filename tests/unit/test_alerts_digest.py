@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from collector.account import Tally
 from collector.alerts.alert import Book
 from collector.alerts.digest import Day, digest, due
 from collector.alerts.outbox import Failed
-from collector.alerts.person import Acknowledged, Maintenance
-from collector.assess import Judgement
-from collector.completeness import Found, LineCompleteness
-from collector.lines import LineStatus, Snapshot
+from collector.alerts.silences import Acknowledged, Maintenance
+from collector.completeness.completeness import Found, LineCompleteness
+from collector.completeness.reconcile import Tally
+from collector.judge.assess import Judgement
+from collector.judge.line_states import LineStatus, Snapshot
 from collector.store import LineId
-from collector.texts import Texts
-from xomnet.registry import LineRow
+from collector.texts.texts import Texts
+from xomnet.registry.registry import LineRow
 
 NOW = dt.datetime(2026, 11, 23, 0, 1, tzinfo=dt.UTC)  # 07:01 in Viet Nam
 HOUR = dt.timedelta(hours=1)

@@ -7,11 +7,11 @@ from collector.alerts.alert import Alert, Covered, News
 from collector.alerts.evidence import NOTHING, Evidence, evidence
 from collector.alerts.outbox import Message
 from collector.alerts.texts import message_of
-from collector.assess import Judgement
-from collector.lines import LineStatus
+from collector.judge.assess import Judgement
+from collector.judge.line_states import LineStatus
 from collector.store import LatencyRow, SpeedRow
-from collector.texts import Texts
-from xomnet.registry import LineRow
+from collector.texts.texts import Texts
+from xomnet.registry.registry import LineRow
 
 NOW = dt.datetime(2026, 11, 22, 13, 40, tzinfo=dt.UTC)
 SINCE = dt.datetime(2026, 11, 22, 11, 40, tzinfo=dt.UTC)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.assess import (
+from collector.judge.assess import (
     EXCLUDED_FLAGS,
     Judgement,
     Rules,

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from collector.authority import DAYS, Authority, AuthorityError
-from collector.enrol import tokens
-from collector.enrol.requests import Refused
-from collector.enrol.tokens import WrongToken
+from collector.pki import tokens
+from collector.pki.authority import DAYS, Authority, AuthorityError
+from collector.pki.requests import Refused
+from collector.pki.tokens import WrongToken
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 UNIT = "nd-haihau-0012"

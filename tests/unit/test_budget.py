@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.budget import MONTHS_KEPT, RESERVE_FACTOR, SAVE_BYTES, Ledger, LedgerError, allow
-from agent.counters import Counters
+from agent.net.counters import Counters
+from agent.schedule.budget import MONTHS_KEPT, RESERVE_FACTOR, SAVE_BYTES, Ledger, LedgerError, allow
 
 MB = 1_000_000
 NOV, DEC, JAN = "2026-11", "2026-12", "2027-01"

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.budget import RESERVE_FACTOR, SAVE_BYTES, Ledger
-from agent.clock import ClockReading
-from agent.counters import Counters
-from agent.metering import Meter, background
-from agent.schedule import Planned, next_test
+from agent.clock.clock import ClockReading
+from agent.net.counters import Counters
+from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Ledger
+from agent.schedule.metering import Meter, background
+from agent.schedule.slots import Planned, next_test
 from agent.settings import AgentSettings, LatencySettings, LineSettings
-from xomnet.broker import Broker
-from xomnet.messages import Speed
+from xomnet.contract.messages import Speed
+from xomnet.mqtt.broker import Broker
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 START = dt.datetime(2026, 1, 1, tzinfo=HANOI).astimezone(dt.UTC)

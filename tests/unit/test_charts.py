@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from collector.assess import Judgement
+from collector.judge.assess import Judgement
 from collector.store import LatencyRow, OutageRow, Sample
-from collector.texts import LOCAL, Texts
+from collector.svg import element, picture
+from collector.texts.texts import LOCAL, Texts
 from collector.web import axis as axes
 from collector.web import chart_history as history
 from collector.web import chart_map, charts
-from collector.web.svg import element, picture
 from xomnet.states import LOOKS, STATES, State
 
 NOW = dt.datetime(2026, 11, 22, 6, 30, tzinfo=dt.UTC)

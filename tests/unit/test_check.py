@@ -12,19 +12,19 @@ import pytest
 from agent.check import delivery, download, machine, plan, port
 from agent.check.plan import limited
 from agent.check.service import ServiceSilent
-from agent.clock import ClockReading
+from agent.clock.clock import ClockReading
+from agent.measure.runner import Refused
 from agent.settings import AgentSettings, LineSettings
-from agent.status import Status
-from agent.tester import Refused
-from tests.modems import GOOD_LTE, WEAK_LTE, FakeMmcli, mmcli, modem, signal
-from tests.services import Authority, free_port, program
-from xomnet.broker import Broker, Tls
+from agent.status.status import Status
+from tests.support.modems import GOOD_LTE, WEAK_LTE, FakeMmcli, mmcli, modem, signal
+from tests.support.services import Authority, free_port, program
 from xomnet.check.broker import Validity, broker, common_name, own_certificate, validity
 from xomnet.check.finding import Finding, Mark, fail, ok, say, skip, warn
 from xomnet.check.host import about_machine
 from xomnet.check.outcome import document, row, verdict
 from xomnet.check.texts import Texts
-from xomnet.commands import Tested as Result
+from xomnet.contract.commands import Tested as Result
+from xomnet.mqtt.broker import Broker, Tls
 
 __all__ = ["mmcli"]
 EN, VI = Texts("en"), Texts("vi")

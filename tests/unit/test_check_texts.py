@@ -8,18 +8,21 @@ import pytest
 from babel.messages.pofile import read_po
 
 from agent import check as agent_check
+from agent import status as agent_status
+from agent import web as agent_web
 from collector import check as collector_check
-from collector import texts as of_collector
 from collector.report import texts as of_report
+from collector.texts import texts as of_collector
 from xomnet import check
-from xomnet.catalogue import CatalogueError, translations
 from xomnet.check.finding import Said, say
 from xomnet.check.texts import CATALOGUE, NAMES, Texts, language_of
+from xomnet.translations import CatalogueError, translations
 
-SPEAKING = (
-    *(file for one in (agent_check, collector_check, check) for file in Path(one.__path__[0]).glob("*.py")),
-    *Path(agent_check.__path__[0]).parent.glob("status*.py"),
-)
+SPEAKING = [
+    file
+    for one in (agent_check, agent_status, agent_web, collector_check, check)
+    for file in Path(one.__path__[0]).glob("*.py")
+]
 IN_TABLES = {"{n} min", "{n} h"}
 
 

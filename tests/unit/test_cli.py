@@ -16,13 +16,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from collector.measure_server import MeasureServer
-from tests import liars
-from tests.liars import Server, Visit
+from measurement_server import MeasureServer
+from tests.support import faulty_servers
+from tests.support.faulty_servers import Server, Visit
 from xomnet import __version__
-from xomnet.cli import app
-from xomnet.cli.measure import as_document, verdict
-from xomnet.messages import Speed
+from xomnet.contract.messages import Speed
+from xomnet_cli import app
+from xomnet_cli.measure import as_document, verdict
 
 XOMNET = Path(sys.executable).with_name("xomnet")
 REQUIRED = {
@@ -87,7 +87,7 @@ def test_measure_by_a_named_interface(server: str) -> None:
     [(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "http_404"), (b"SSH-2.0-x\r\n\r\n", "portal")],
 )
 def test_a_failed_measurement_exits_1_with_its_reason_and_no_figure(answer: bytes, error: str) -> None:
-    with Server(liars.says(answer)) as liar:
+    with Server(faulty_servers.says(answer)) as liar:
         as_json, as_text = xomnet("measure", liar.url, "--json"), xomnet("measure", liar.url)
     assert (as_json.returncode, as_json.stderr, as_text.returncode, as_text.stderr) == (1, "", 1, "")
     found = json.loads(as_json.stdout)
@@ -119,7 +119,7 @@ def test_what_can_not_be_measured_is_said_in_a_document_too(arguments: list[str]
 
 
 def test_ctrl_c_ends_a_measurement_within_two_seconds_and_exits_130() -> None:
-    with Server(liars.answers_then(300_000, Visit.hold)) as server:
+    with Server(faulty_servers.answers_then(300_000, Visit.hold)) as server:
         with subprocess.Popen(
             [str(XOMNET), "measure", server.url, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
@@ -307,7 +307,7 @@ def test_agent_run_becomes_the_agent(tmp_path: Path) -> None:
     assert done.stderr == f"{config}, line 1: state_dir: found nothing; allowed: a path\n"
 
 
-@pytest.mark.parametrize("module", ["agent.run", "agent.engines.http"])
+@pytest.mark.parametrize("module", ["agent.run", "agent.measure.engines.http"])
 def test_the_agent_carries_nothing_of_the_command_or_the_server(module: str) -> None:
     program = (
         f"import sys, {module}\n"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import clock
-from agent.clock import ClockReading, boot_id, boot_ns, read_clock, rebase
+from agent.clock import clock
+from agent.clock.clock import ClockReading, boot_id, boot_ns, read_clock, rebase
 
 NOON = dt.datetime(2026, 11, 20, 5, tzinfo=dt.UTC)
 

@@ -11,24 +11,24 @@ from uuid import UUID
 
 import pytest
 
-from agent import commands as commands_module
-from agent import tester as tester_module
-from agent.budget import Ledger
-from agent.clock import ClockReading
-from agent.commands import KEY, MOST, WAITING, Inbox, refused, unexpired
-from agent.download import AllBusy
-from agent.identify import chosen, identify
-from agent.orders import obey
-from agent.precheck import Precheck
+from agent.clock.clock import ClockReading
+from agent.control import command_queue as commands_module
+from agent.control.command_queue import KEY, MOST, WAITING, Inbox, refused, unexpired
+from agent.control.handlers import obey
+from agent.control.identify import chosen, identify
+from agent.delivery.spool import Spool
+from agent.loop import Unit
+from agent.measure import runner as tester_module
+from agent.measure.download import AllBusy
+from agent.measure.precheck import Precheck
+from agent.measure.runner import Refused
+from agent.schedule.budget import Ledger
 from agent.settings import AgentSettings, ClockSettings, LineSettings
-from agent.spool import Spool
-from agent.tester import Refused
-from agent.unit import Unit
-from collector.commands import Commands, TooMany
-from xomnet.broker import Broker
-from xomnet.commands import CONFIRMATION, OPERATOR, Command, Reply
+from collector.commands.commands import Commands, TooMany
+from xomnet.contract.commands import CONFIRMATION, OPERATOR, Command, Reply
+from xomnet.contract.messages import Access, Speed, SpeedResult, decode_result, encode
 from xomnet.defaults import config_file
-from xomnet.messages import Access, Speed, SpeedResult, decode_result, encode
+from xomnet.mqtt.broker import Broker
 from xomnet.targets import load_targets
 
 NOW = dt.datetime(2026, 11, 22, 5, tzinfo=dt.UTC)
@@ -206,8 +206,8 @@ def test_busy_servers_are_a_refusal_and_no_result(bench: Bench) -> None:
 def test_the_schedule_keeps_its_bytes(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, asked: str, kept: int
 ) -> None:
-    monkeypatch.setattr("agent.metering.schedule.peak_tests_left", lambda *_: 60)
-    monkeypatch.setattr("agent.metering.schedule.days_left", lambda *_: 0.0)
+    monkeypatch.setattr("agent.schedule.metering.slots.peak_tests_left", lambda *_: 60)
+    monkeypatch.setattr("agent.schedule.metering.slots.days_left", lambda *_: 0.0)
     enough, too_little = (kept + 1) * 44_000_000, kept * 44_000_000
     refusal = Bench(tmp_path, spool, monkeypatch, "mobile", budget_gb=too_little / 1e9).ask(asked=asked)
     assert (refusal.ok, refusal.error) == (False, "budget")
@@ -225,7 +225,7 @@ def test_the_led_blinks_for_a_while_and_shows_again_what_it_showed(
         def __init__(self, _: float, end: Callable[[], None]) -> None:
             super().__init__(target=lambda: later.append(end), daemon=True)
 
-    monkeypatch.setattr("agent.identify.threading.Timer", Timer)
+    monkeypatch.setattr("agent.control.identify.threading.Timer", Timer)
     led = tmp_path / "ACT"
     led.mkdir()
     trigger = led / "trigger"
@@ -310,7 +310,7 @@ def test_a_command_to_nobody_is_not_waited_for_and_one_that_is_too_late_not_sent
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.commands.MOST_WAITING", 3)
+    monkeypatch.setattr("collector.commands.commands.MOST_WAITING", 3)
     commands = Commands(lambda: NOW)
     for _ in range(3):
         commands.ask("nd-a", "report")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.counters import WRAP, Counters, moved, of_line, read_counters
+from agent.net.counters import WRAP, Counters, moved, of_line, read_counters
 
 
 def port(sys: Path, name: str, index: int, rx: int, tx: int) -> None:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import dns, name_servers
-from agent.dns import ask, resolve
-from agent.dns_message import AAAA, NO_SUCH_NAME, A, Answer, name_of, parse, question
-from agent.engines import TestFailed as Failed
-from agent.name_servers import in_hosts, in_resolv_conf, of_network_manager, of_resolved
-from agent.sockets import pin
-from tests.name_server import SILENCE, NameServer, answer_to, asked_for
+from agent.measure.engines import TestFailed as Failed
+from agent.net import dns, name_servers
+from agent.net.dns import ask, resolve
+from agent.net.dns_message import AAAA, NO_SUCH_NAME, A, Answer, name_of, parse, question
+from agent.net.name_servers import in_hosts, in_resolv_conf, of_network_manager, of_resolved
+from agent.net.sockets import pin
+from tests.support.name_server import SILENCE, NameServer, answer_to, asked_for
 
 # As dnspython 2.9 writes them, for the id 0x1234.
 QUERY = bytes.fromhex("12340100000100000000000003646f31076578616d706c6502766e0000010001")

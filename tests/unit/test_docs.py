@@ -9,15 +9,16 @@ import msgspec
 import pytest
 from msgspec import inspect as mi
 
-from agent import download, sockets
+from agent.measure import download
+from agent.net import sockets
 from agent.settings import AgentSettings
-from collector import words
 from collector.metrics import Metrics
 from collector.settings import CollectorSettings
+from collector.texts import words
 from collector.web import openapi
-from xomnet.afar import CHANGEABLE
-from xomnet.messages import FLAGS
-from xomnet.registry import COLUMNS
+from xomnet.contract.messages import FLAGS
+from xomnet.contract.remote_settings import CHANGEABLE
+from xomnet.registry.registry import COLUMNS
 from xomnet.states import LOOKS, STATES
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,7 @@ def codes(*files: str, named: tuple[str, ...], argument: int = 0) -> set[str]:
 
 AGENT_FILES = tuple(str(file.relative_to(ROOT)) for file in (ROOT / "agent").rglob("*.py"))
 ERRORS = codes(*AGENT_FILES, named=("TestFailed",)) | {*sockets._CODES.values(), *download.LINE_ERRORS, *words.ERRORS}
-REJECTIONS = codes("collector/validate.py", "collector/intake.py", named=("Refused", "refuse"))
+REJECTIONS = codes("collector/ingest/validate.py", "collector/ingest/intake.py", named=("Refused", "refuse"))
 FIGURES = {
     line.split()[2] for line in Metrics().text().decode().splitlines() if line.startswith("# TYPE")
 }  # with `_total`, as they are asked for
@@ -124,8 +125,8 @@ def test_every_word_that_a_reader_may_meet_is_explained(name: str, words_: set[s
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_may_be_changed_from_afar_is_named_with_what_may_come_of_it(language: str) -> None:
     text = guide("deploy", language)
-    events = codes("agent/trial.py", "agent/remote.py", named=("noted",), argument=1)
-    refusals = codes("agent/remote.py", named=("Refused",))
+    events = codes("agent/control/config_trial.py", "agent/control/remote_config.py", named=("noted",), argument=1)
+    refusals = codes("agent/control/remote_config.py", named=("Refused",))
     assert {"settings_rolled_back", "settings_reset"} <= events
     assert not sorted(word for word in {*CHANGEABLE, *events, *refusals} if f"`{word}`" not in text)
 

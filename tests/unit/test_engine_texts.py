@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.engines import TestFailed as Failed
-from agent.engines.ookla import parse_server
-from agent.engines.speedtest_cli import BUSY_S, explain, over_https, parse_report
-from agent.engines.stream import check_payload, parse_head
+from agent.measure.engines import TestFailed as Failed
+from agent.measure.engines.http_stream import check_payload, parse_head
+from agent.measure.engines.ookla import parse_server
+from agent.measure.engines.speedtest_cli import BUSY_S, explain, over_https, parse_report
 from tests.unit.test_latency import NOON, UUID_
-from xomnet.messages import Speed, SpeedResult, decode_result, encode
+from xomnet.contract.messages import Speed, SpeedResult, decode_result, encode
 
 # speedtest-cli 2.1.3 on Python 3.11, word for word; the MemoryError as users of small machines report it.
 FORBIDDEN = "Cannot retrieve speedtest configuration\nERROR: HTTP Error 403: Forbidden\n"

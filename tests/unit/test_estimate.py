@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.estimate import (
+from agent.measure.estimate import (
     BIN_S,
     MEASURED_MIN_S,
     WARM_UP_MIN_S,

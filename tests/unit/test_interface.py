@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent import health as health_module
-from agent import precheck as precheck_module
-from agent.clock import read_clock
-from agent.health import health, temperature, throttled
-from agent.interface import InterfaceState, read_interface
-from agent.precheck import precheck
+from agent.clock.clock import read_clock
+from agent.measure import health as health_module
+from agent.measure import precheck as precheck_module
+from agent.measure.health import health, temperature, throttled
+from agent.measure.precheck import precheck
+from agent.net.interface import InterfaceState, read_interface
 from tests.unit.test_latency import NOON, UUID_
-from xomnet.messages import HealthResult, decode_result, encode
+from xomnet.contract.messages import HealthResult, decode_result, encode
 
 ETH0 = {"operstate": "up\n", "speed": "1000\n", "statistics/rx_bytes": "123456789\n", "statistics/tx_bytes": "5\n"}
 """As a Raspberry Pi 4 has it."""

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.latency import Anchor, RoundTrip, parse_anchor, probe, summary
+from agent.measure.latency import Anchor, RoundTrip, parse_anchor, probe, summary
 from agent.settings import LatencySettings
-from xomnet.messages import Latency, LatencyResult, decode_result, encode
+from xomnet.contract.messages import Latency, LatencyResult, decode_result, encode
 
 UUID_, NOON = UUID(int=1), dt.datetime(2026, 11, 20, 5, tzinfo=dt.UTC)
 QUICK = LatencySettings(echoes=4, interval_ms=10, timeout_ms=200)

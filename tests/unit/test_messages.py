@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xomnet.commands import Command, Reply
-from xomnet.messages import (
+from xomnet.contract.commands import Command, Reply
+from xomnet.contract.messages import (
     Ack,
     AgentState,
     Event,
@@ -35,7 +35,7 @@ from xomnet.messages import (
     decode_state,
     encode,
 )
-from xomnet.schemas import schemas
+from xomnet.contract.schemas import schemas
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol"
 ID = UUID("6f1c1b9e-6b0c-4c52-9d0c-0a1f6d2f3b11")

@@ -6,15 +6,15 @@ from uuid import UUID
 
 import pytest
 
-from agent.budget import RESERVE_FACTOR, Ledger
-from agent.clock import ClockReading
-from agent.counters import Counters
-from agent.download import METERED_BYTES, SPEEDTEST_CLI_BYTES
-from agent.metering import WIRE_FACTOR, Meter, background, wire_bytes
+from agent.clock.clock import ClockReading
+from agent.measure.download import METERED_BYTES, SPEEDTEST_CLI_BYTES
+from agent.net.counters import Counters
+from agent.schedule.budget import RESERVE_FACTOR, Ledger
+from agent.schedule.metering import WIRE_FACTOR, Meter, background, wire_bytes
 from agent.settings import AgentSettings, LatencySettings, LineSettings
 from tests.unit.test_budget import full_disk
-from xomnet.broker import Broker
-from xomnet.messages import Speed
+from xomnet.contract.messages import Speed
+from xomnet.mqtt.broker import Broker
 
 MB = 1_000_000
 RESERVED = int(METERED_BYTES * RESERVE_FACTOR)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import modem as modem_module
-from agent.modem import Modem, ModemSilent, ask, changed, radio_of, weak
-from tests.modems import CELLS, GOOD_LTE, LOCATION, PATH, WEAK_LTE, FakeMmcli, mmcli, modem, signal
+from agent.net import modem as modem_module
+from agent.net.modem import Modem, ModemSilent, ask, changed, radio_of, weak
+from tests.support.modems import CELLS, GOOD_LTE, LOCATION, PATH, WEAK_LTE, FakeMmcli, mmcli, modem, signal
 from tests.unit.test_latency import NOON
-from xomnet.messages import Speed, SpeedResult, decode_result, encode
-from xomnet.radio import Radio
+from xomnet.contract.messages import Speed, SpeedResult, decode_result, encode
+from xomnet.contract.radio import Radio
 
 __all__ = ["mmcli"]  # a fixture
 

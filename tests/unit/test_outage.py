@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from agent.clock import ClockReading
-from agent.outage import Ended, Watch, after_probe
+from agent.clock.clock import ClockReading
+from agent.measure.outage import Ended, Watch, after_probe
 
 START = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 ANCHORS = ("1.1.1.1", "8.8.8.8")

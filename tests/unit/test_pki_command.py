@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.deployment import HEADER
+from tests.support.deployment import HEADER
 from tests.unit.test_authority import UNIT, csr
-from xomnet.cli import app
+from xomnet_cli import app
 
 ROW = f"{UNIT},ftth,fixed,Xóm 5,Nam Định/Hải Hậu,VNPT,2026-01-01\n"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.points import RESULTS, SCHEMAS, TAGS, Point, point_of, tags_in, tags_of, time_ns, when
-from xomnet.messages import (
+from collector.store.points import RESULTS, SCHEMAS, TAGS, Point, point_of, tags_in, tags_of, time_ns, when
+from xomnet.contract.messages import (
     Event,
     EventResult,
     Health,
@@ -20,8 +20,8 @@ from xomnet.messages import (
     Speed,
     SpeedResult,
 )
-from xomnet.radio import Radio
-from xomnet.registry import LineRow
+from xomnet.contract.radio import Radio
+from xomnet.registry.registry import LineRow
 
 ID = UUID("6f1c1b9e-6b0c-4c52-9d0c-0a1f6d2f3b11")
 AT = dt.datetime(2026, 11, 1, 7, 30, 0, 123456, dt.UTC)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xomnet.registry import COLUMNS, LineRow, Registry, RegistryError, load_registry, read_rows
+from xomnet.registry.registry import COLUMNS, LineRow, Registry, RegistryError, load_registry, read_rows
 from xomnet.targets import Target, Targets, load_targets
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent.upkeep import releases
-from agent.upkeep.journal import Failure, Journal
-from agent.upkeep.manifest import draw, fits, order, parse, turn
-from agent.upkeep.problem import Problem
-from agent.upkeep.upgrade import decide
-from tests.releases import Press
-from xomnet.cli.release import release
+from tests.support.releases import Press
+from updater import releases
+from updater.errors import Problem
+from updater.manifest import draw, fits, order, parse, turn
+from updater.state import Failure, Journal
+from updater.upgrade import decide
+from xomnet_cli.release import release
 
 NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 BEFORE, AFTER = "2026-11-22T18:59:00+07:00", "2026-11-22T19:01:00+07:00"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
+from collector.judge.verdict import VERDICTS, Month, Verdict, VerdictName
 from collector.report import texts
 from collector.report.columns import harmless
 from collector.report.front import front
@@ -17,10 +18,9 @@ from collector.report.summary import alphabetical, area_under, shared_area, tall
 from collector.report.texts import CATALOGUE, ReportTexts
 from collector.settings import ReportSettings
 from collector.store import LineId, OutageRow
-from collector.texts import vietnamese
-from collector.verdict import VERDICTS, Month, Verdict, VerdictName
-from tests.months import TARGETS
-from xomnet.registry import LineRow, Registry
+from collector.texts.texts import vietnamese
+from tests.support.months import TARGETS
+from xomnet.registry.registry import LineRow, Registry
 
 VI, EN = ReportTexts("vi"), ReportTexts("en")
 NOVEMBER = Month(2026, 11)

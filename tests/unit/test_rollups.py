@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.points import SCHEMAS, Value
-from collector.rolling import (
+from collector.judge.verdict import VERDICTS, Verdict
+from collector.rollups.aggregate import (
     by_place,
     day_of,
     hour_of,
@@ -21,10 +21,10 @@ from collector.rolling import (
     places_of,
     portions,
 )
-from collector.rollups import MANY, _mark
+from collector.rollups.rollups import MANY, _mark
 from collector.store import Download, LatencyFigures, LineId, OutageTotal
-from collector.verdict import VERDICTS, Verdict
-from tests.stored import row
+from collector.store.points import SCHEMAS, Value
+from tests.support.stored import row
 
 NOW = dt.datetime(2026, 11, 20, 16, 59, tzinfo=dt.UTC)
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")

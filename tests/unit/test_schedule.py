@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.schedule import LATEST, PEAK_SHARE, Slot, days_left, moment, next_test, peak_tests_left, slots
+from agent.schedule.slots import LATEST, PEAK_SHARE, Slot, days_left, moment, next_test, peak_tests_left, slots
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 DAY = dt.date(2026, 11, 20)

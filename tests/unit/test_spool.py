@@ -19,11 +19,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agent.clock import ClockReading
-from agent.dating import EARLIER_BOOT_ERROR_S, NEVER_SYNCED_ERROR_S
-from agent.spool import ROW_OVERHEAD_BYTES, Pending, Spool, SpoolError
+from agent.clock.clock import ClockReading
+from agent.clock.timestamps import EARLIER_BOOT_ERROR_S, NEVER_SYNCED_ERROR_S
+from agent.delivery.spool import ROW_OVERHEAD_BYTES, Pending, Spool, SpoolError
 from tests.unit.test_budget import full_disk
-from xomnet.messages import Event, EventResult, Latency, Result, Speed, SpeedResult, decode_result
+from xomnet.contract.messages import Event, EventResult, Latency, Result, Speed, SpeedResult, decode_result
 
 START = dt.datetime(2026, 11, 20, 5, tzinfo=dt.UTC)
 BOOT, NEXT_BOOT = UUID(int=1), UUID(int=2)
@@ -129,9 +129,9 @@ def test_a_killed_process_keeps_what_it_committed(path: Path) -> None:
 import datetime as dt, os, signal
 from pathlib import Path
 from uuid import UUID
-from agent.clock import ClockReading
-from agent.spool import Spool
-from xomnet.messages import Event
+from agent.clock.clock import ClockReading
+from agent.delivery.spool import Spool
+from xomnet.contract.messages import Event
 spool = Spool(Path({str(path)!r}), "nd-a-1", UUID(int=1))
 now = ClockReading(dt.datetime.now(dt.UTC), 1, True)
 for number in range(20):

@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-from agent import spool_file
-from agent.spool import Spool
-from agent.spool_file import machine
+from agent.delivery import spool_file
+from agent.delivery.spool import Spool
+from agent.delivery.spool_file import machine
 from tests.unit.test_budget import full_disk
 from tests.unit.test_spool import BOOT, NEXT_BOOT, at, everything, messages, speed
-from xomnet.messages import SpeedResult
+from xomnet.contract.messages import SpeedResult
 
 ONE, OTHER = "serial-number:aaaa", "serial-number:bbbb"
 

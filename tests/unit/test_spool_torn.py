@@ -12,10 +12,10 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from agent import spool_file
-from agent.spool import Spool, SpoolError
+from agent.delivery import spool_file
+from agent.delivery.spool import Spool, SpoolError
 from tests.unit.test_spool import BOOT, HOLD_S, NEXT_BOOT, at, everything, messages, speed
-from xomnet.messages import Event, EventResult
+from xomnet.contract.messages import Event, EventResult
 
 STEP = 512
 

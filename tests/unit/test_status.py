@@ -12,14 +12,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent.check import page
 from agent.check.service import Running, ServiceSilent
-from agent.commands import Inbox
+from agent.control.command_queue import Inbox
+from agent.delivery.spool import Spool
+from agent.measure.runner import Refused
 from agent.settings import StatusPageSettings
-from agent.spool import Spool
-from agent.status import LineStatus, Status
-from agent.status_page import Findings
-from agent.status_server import (
+from agent.status.server import (
     BODY_BYTES,
     HEAD_BYTES,
     JSON,
@@ -31,12 +29,14 @@ from agent.status_server import (
     is_own_name,
     said,
 )
-from agent.tester import Refused
-from tests.services import free_port
+from agent.status.status import LineStatus, Status
+from agent.web import page
+from agent.web.handler import Findings
+from tests.support.services import free_port
 from tests.unit.test_check import NOW, status
 from xomnet.check.finding import fail, ok, say, warn
 from xomnet.check.texts import Language
-from xomnet.commands import Command, CommandName, Reply
+from xomnet.contract.commands import Command, CommandName, Reply
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from collector.validate import Accepted, Refused, ResultId, validate
-from tests.stored import AGENT, registry
+from collector.ingest.validate import Accepted, Refused, ResultId, validate
+from tests.support.stored import AGENT, registry
 
 NOW = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 SPOOL = uuid.UUID(int=7)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import nodes
 
-from collector import texts, words
-from collector.alerts import advice
-from collector.texts import CATALOGUE, Texts, vietnamese
+from collector.alerts import remediation
+from collector.texts import texts, words
+from collector.texts.texts import CATALOGUE, Texts, vietnamese
 from collector.web import pages
 from collector.web.pages import TEMPLATES, environment
 
@@ -21,7 +21,7 @@ SPEAKING = (
     Path(words.__file__),
     Path(texts.__file__),
     *Path(pages.__file__).parent.glob("*.py"),
-    *Path(advice.__file__).parent.glob("*.py"),
+    *Path(remediation.__file__).parent.glob("*.py"),
 )
 VI, EN = Texts("vi"), Texts("en")
 
@@ -38,7 +38,7 @@ def ids_of_templates() -> set[str]:
 
 def ids_of_code() -> set[str]:
     """Constants given to `t.text` and `t.plural`; words kept in tables are added by name."""
-    found = {*words.ACCESS.values(), *words.FLAGS.values(), *words.ERRORS.values(), *advice.OF_FLAGS.values()}
+    found = {*words.ACCESS.values(), *words.FLAGS.values(), *words.ERRORS.values(), *remediation.OF_FLAGS.values()}
     for file in SPEAKING:
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if (

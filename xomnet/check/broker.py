@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from xomnet.broker import Broker, SecretError, Tls, check_private
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
+from xomnet.mqtt.broker import Broker, SecretError, Tls, check_private
 
 CONNECT_S = 8.0
 REFUSAL_S = 1.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
-from xomnet.catalogue import translations
 from xomnet.check.finding import Said
+from xomnet.translations import translations
 
 Language = Literal["vi", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xomnet.defaults import config_file
-from xomnet.registry import LineRow, Registry, RegistryError, load_registry
+from xomnet.registry.registry import LineRow, Registry, RegistryError, load_registry
 from xomnet.targets import load_targets
 
 

@@ -1,0 +1,1 @@
+"""What time it is, how far that can be trusted, and when something was taken."""

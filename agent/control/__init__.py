@@ -1,0 +1,1 @@
+"""What the server asks of this unit: commands and remote settings."""

@@ -1,0 +1,115 @@
+"""What each command does, in the unit's loop. None of them runs a program or reads a file that it names."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from agent.control.command_queue import Inbox, one_line
+from agent.control.identify import identify
+from agent.control.remote_config import Remote
+from agent.delivery.spool import SpoolError
+from agent.measure.runner import Asked, Refused
+from agent.settings import LineSettings
+from xomnet.contract.commands import OPERATOR, Command, Reply, Tested
+from xomnet.contract.messages import Speed
+from xomnet.runtime.log import Log
+
+log = Log("agent.control.handlers")
+
+
+class Worker(Protocol):
+    """The unit's loop, as commands see it."""
+
+    remote: Remote | None
+    """None where the settings come from no file."""
+
+    @property
+    def lines(self) -> Sequence[LineSettings]: ...
+
+    def servers(self, line: LineSettings) -> tuple[str, ...]: ...
+
+    def test_asked(self, line: LineSettings, asked: Asked) -> Tested:
+        """One test, kept as a result. Raises Refused."""
+
+    def report(self) -> int:
+        """Health, now; and how many results wait."""
+
+
+def obey(worker: Worker, inbox: Inbox) -> None:
+    """Does what waits, and answers each."""
+    while (command := inbox.take()) is not None:
+        log.info("command", name=command.name, line=command.line, id=str(command.id))
+        try:
+            reply = _done(command, worker, inbox)
+        except (Refused, SpoolError) as error:
+            word = error.error if isinstance(error, Refused) else "spool"
+            inbox.refuse(command, Refused(word, str(error)))
+        else:
+            inbox.answer(reply)
+
+
+def tested(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
+    """A result in short; `seq` is None where the disk refused it."""
+    return Tested(
+        line=line,
+        spool=None if seq is None else spool,
+        seq=seq,
+        server=result.server,
+        down_mbps=result.down_mbps,
+        bytes=result.bytes,
+        flags=result.flags,
+        error=result.error,
+        error_detail=result.error_detail,
+    )
+
+
+def _done(command: Command, worker: Worker, inbox: Inbox) -> Reply:
+    done = Reply(id=command.id, agent=inbox.agent, ok=True)
+    match command.name:
+        case "measure":
+            detail, tests = _measure(command, worker, inbox)
+            return replace(done, detail=detail, tested=tests)
+        case "report":
+            return replace(done, detail=f"health sent; {worker.report()} results wait")
+        case "identify":
+            return replace(done, detail=identify())
+        case "settings":
+            return _settings(command, worker.remote, done)
+
+
+def _settings(command: Command, remote: Remote | None, done: Reply) -> Reply:
+    if remote is None:
+        raise Refused("forbidden", "this unit's settings come from no file")
+    detail = None
+    if command.settings or command.unset:
+        detail = remote.change(command.settings or {}, command.unset, command.prove_s)
+    now = remote.standing()
+    ignored = None if now.ignored is None else one_line(now.ignored)
+    return replace(
+        done, detail=detail, settings=now.settings, changed=now.changed, trial_s=now.trial_s, ignored=ignored
+    )
+
+
+def _measure(command: Command, worker: Worker, inbox: Inbox) -> tuple[str | None, tuple[Tested, ...]]:
+    lines = [line for line in worker.lines if command.line in (None, line.line)]
+    if not lines:
+        raise Refused("unknown_line", f"this unit's lines are {', '.join(line.line for line in worker.lines)}")
+    if command.server not in (None, "other"):
+        raise Refused("not_understood", f"server: {command.server}")
+    asked = Asked(command.asked or OPERATOR, command.server == "other")
+    tests: list[Tested] = []
+    refusals: list[Refused] = []
+    for line in lines:
+        try:
+            if inbox.is_late(command):
+                raise Refused("expired", "the tests before it took until it was too late")
+            tests.append(worker.test_asked(line, asked))
+        except Refused as refusal:
+            refusals.append(refusal)
+            tests.append(Tested(line=line.line, error=refusal.error, error_detail=one_line(refusal.detail)))
+    if len(refusals) == len(lines):
+        raise refusals[0]
+    alone = asked.other_server and any(len(worker.servers(line)) < 2 for line in lines)
+    return "only one measurement server is set: there is no other" if alone else None, tuple(tests)

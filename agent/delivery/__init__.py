@@ -1,0 +1,1 @@
+"""From a committed result to the collector's answer."""

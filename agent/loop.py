@@ -1,0 +1,302 @@
+"""The unit at work: one loop that does whatever is due, one thing at a time, and puts every result into the spool.
+
+One at a time on purpose: a latency probe beside a download would measure the download.
+"""
+
+import datetime as dt
+import random
+import threading
+import time
+from typing import Any
+
+from agent.clock.clock import ClockReading, ReadClock, read_clock, rebase
+from agent.clock.timestamps import best
+from agent.control.command_queue import Inbox
+from agent.control.handlers import obey, tested
+from agent.control.remote_config import Remote
+from agent.delivery.receipt import day_of
+from agent.delivery.spool import Spool, SpoolError
+from agent.measure.download import AllBusy
+from agent.measure.health import health
+from agent.measure.latency import longest_s, parse_anchor, probe, server_anchors
+from agent.measure.outage_watch import Watches, key_of
+from agent.measure.runner import Asked, Refused, Tester
+from agent.schedule import slots
+from agent.schedule.budget import Ledger, LedgerError
+from agent.schedule.line_state import Remembered, lines_of
+from agent.schedule.metering import Meter
+from agent.settings import AgentSettings, LineSettings
+from xomnet.contract.commands import CONFIRMATION, Tested
+from xomnet.contract.messages import Data, Event
+from xomnet.runtime.log import Log
+from xomnet.targets import Targets
+
+log = Log("agent.loop")
+
+SUSPICIOUS_EVERY_S = 15.0
+BUSY_TRIES = 3
+IDLE_S = 30.0
+"""The longest sleep: the wall clock may step, and slots are in wall time."""
+MANIFEST_LOOK_S = 60.0
+LONGEST_TEST_S = 200.0
+
+
+class Unit:
+    """Runs until `stop` is set. `alive_at` moves while it does its work."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        spool: Spool,
+        ledger: Ledger,
+        targets: Targets,
+        stop: threading.Event,
+        inbox: Inbox | None = None,
+        remote: Remote | None = None,
+        read_clock: ReadClock = read_clock,
+    ) -> None:
+        self._read_clock = read_clock
+        self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
+        self._inbox = inbox or Inbox(settings.agent, spool, settings.clock.assume_synced)
+        self._meter = Meter(settings, ledger, clock=lambda _: self._best())
+        self._watches = Watches(spool)
+        self._tester = self._made_tester()
+        self._up_since = self._clock()
+        self._clock_synced = True
+        now = time.monotonic()
+        self._health_at = self._manifest_at = now
+        self._lines = lines_of(settings, now)
+        self.alive_at = now
+        self.remote = remote
+        if remote is not None:
+            remote.on_change(self.apply)
+
+    def apply(self, settings: AgentSettings) -> None:
+        """New settings, from the next thing that is due on; a line keeps what is remembered of it."""
+        now = time.monotonic()
+        self._settings = self._meter.settings = settings
+        self._tester = self._made_tester()
+        self._lines = lines_of(settings, now, self._lines)
+        self._health_at = min(self._health_at, now + settings.health.every_s)
+
+    def _made_tester(self) -> Tester:
+        anchors = tuple(parse_anchor(text) for text in self._settings.anchors)
+        return Tester(self._settings, anchors, self._meter, self._targets, self._stop)
+
+    def run(self) -> None:
+        """The loop."""
+        for line in self._lines:
+            if line.settings.interface is None:
+                log.warning("no interface named: port, Wi-Fi and other traffic go unchecked", line=line.settings.line)
+        self._report()
+        if self._ledger.reset_detail is not None:
+            self._commit(Event(name="ledger_reset", detail=self._ledger.reset_detail[:512]), None)
+        self._commit(Event(name="started"), None)
+        while not self._stop.is_set():
+            self.alive_at = time.monotonic()
+            self._meter.look()
+            self._report()
+            self._look_at_remote()
+            obey(self, self._inbox)
+            waits = [self._do_health(), self._do_manifest(), IDLE_S if self.remote is None else self.remote.due_s()]
+            for line in self._lines:
+                for do in (self._do_latency, self._do_speed):
+                    waits.append(do(line))
+                    self.alive_at = time.monotonic()
+                line.test_at = self.alive_at + waits[-1]
+            self._inbox.wait(max(0.0, min(IDLE_S, *waits)))
+        self._meter.look()
+        self._meter.save()
+
+    def _clock(self) -> ClockReading:
+        return self._read_clock(self._settings.clock.assume_synced)
+
+    def _best(self) -> ClockReading:
+        """By the server's time where the kernel's clock is not synchronised."""
+        return best(self._clock(), str(self._spool.boot), self._spool.times)
+
+    @property
+    def longest_job_s(self) -> float:
+        """Nothing that the loop does between two moves of `alive_at` takes longer."""
+        return max(LONGEST_TEST_S, longest_s(max(2, len(self._tester.anchors)), self._settings.latency))
+
+    def _report(self) -> None:
+        for event in self._spool.take_news():
+            self._commit(event, None)
+
+    def _look_at_remote(self) -> None:
+        if self.remote is None:
+            return
+        held_s = 0.0 if self._best().synced else self._settings.clock.hold_s
+        if self.remote.look(self._inbox.answered_ns, held_s):
+            self._health_at = time.monotonic()
+        self.remote.tell(lambda event: self._commit(event, None) is not None)
+
+    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None, **more: Any) -> int | None:
+        """Into the spool, as which number; where the disk refuses, the unit says so and goes on measuring."""
+        taken = taken or self._clock()
+        if taken.synced != self._clock_synced and not more:
+            self._clock_synced = taken.synced
+            say = log.info if taken.synced else log.warning
+            say("clock", synced=taken.synced, results="go out" if taken.synced else "wait until it is set")
+        try:
+            return self._spool.commit(data, line, taken, **more)
+        except SpoolError as error:
+            log.error("result not kept", kind=type(data).__name__, line=line, reason=str(error))
+            return None
+
+    def note(self, event: Event) -> None:
+        """Something an operator would want to know, as a result."""
+        self._commit(event, None)
+
+    # Each `_do_…` does its work if it is due, and returns in how many seconds it is due again.
+
+    def _do_health(self) -> float:
+        now = time.monotonic()
+        if now >= self._health_at:
+            reading = self._clock()
+            overrides = None if self.remote is None else self.remote.count()
+            found = health(self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes(), overrides)
+            self._commit(found, None, reading)
+            self._health_at = now + self._settings.health.every_s
+        return self._health_at - now
+
+    def _do_manifest(self) -> float:
+        now = time.monotonic()
+        if now >= self._manifest_at:
+            self._manifest_at = now + MANIFEST_LOOK_S
+            told = self._best()
+            try:
+                self._spool.tell_manifest(
+                    self._clock(), day_of(self._settings.agent, told.wall) if told.synced else None
+                )
+            except SpoolError as error:
+                log.error("no manifest written", reason=str(error))
+        return self._manifest_at - now
+
+    def _do_latency(self, line: Remembered) -> float:
+        now = time.monotonic()
+        anchors = self._tester.anchors or server_anchors(line.settings.servers or self._settings.servers)
+        if not anchors or self._stop.is_set():
+            return IDLE_S
+        if now >= line.latency_at and self._has_bytes_for_echoes(line):
+            taken = self._clock()
+            found = probe(anchors, line.settings.interface, self._settings.latency)
+            self._commit(found, line.settings.line, taken)
+            ended = self._watches.after_probe(line.settings.line, found.received > 0, taken, found.anchors)
+            if ended is not None:
+                over = key_of(line.settings.line)
+                self._commit(ended.outage, line.settings.line, ended.began, error_s=ended.error_s, over=over)
+            every = self._settings.latency.every_s
+            suspicious = self._watches.of(line.settings.line).suspicious
+            line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if suspicious else every)
+        return max(line.latency_at - time.monotonic(), IDLE_S if line.spent else 0.0)
+
+    def _has_bytes_for_echoes(self, line: Remembered) -> bool:
+        reason = self._meter.spent(line.settings)
+        if reason is not None and not line.spent:
+            log.warning("budget spent", line=line.settings.line, reason=reason)
+            self._commit(Event(name="budget_spent", detail=reason), line.settings.line)
+        line.spent = reason is not None
+        return not line.spent
+
+    def _do_speed(self, line: Remembered) -> float:
+        now = time.monotonic()
+        if now < line.speed_at or self._stop.is_set():
+            return line.speed_at - now
+        planned = None if line.settings.every_s is not None else self._planned(line)
+        if planned is not None:
+            wait_s = (planned.at - self._best().wall).total_seconds()
+            if wait_s > 0:
+                return wait_s
+        defer_s = self._test(line, planned)
+        if defer_s is not None:
+            line.speed_at = time.monotonic() + defer_s
+        elif line.settings.every_s is not None:
+            line.speed_at = now + line.settings.every_s * random.uniform(0.9, 1.1)  # noqa: S311
+        return line.speed_at - time.monotonic()
+
+    def _planned(self, line: Remembered) -> slots.Planned:
+        done = self._ledger.done_until(line.settings.line)
+        now = self._best()
+        return slots.next_test(
+            now.wall,
+            rebase(self._up_since.boot_ns, now),  # after a power cut the clock is set long after the unit came up
+            None if done is None else dt.datetime.fromisoformat(done),
+            line.settings.is_metered,
+            f"{self._settings.agent}/{line.settings.line}",
+            self._settings.timezone,
+        )
+
+    def _test(self, line: Remembered, planned: slots.Planned | None) -> float | None:
+        """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
+        settings, checks = line.settings, self._settings.precheck
+        check = self._tester.check(settings)
+        if check.busy is not None and line.deferred < checks.defer_times:
+            line.deferred += 1
+            log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferred)
+            return checks.defer_s
+        taken = self._clock()
+        try:
+            with line.test():
+                last_try = line.busy_tries >= BUSY_TRIES
+                result = self._tester.measure(settings, check, taken.synced, planned, last_try)
+        except AllBusy as busy:
+            line.busy_tries += 1
+            log.info("test deferred", line=settings.line, reason=str(busy), times=line.busy_tries)
+            return busy.retry_after_s * random.uniform(1.0, 1.3)  # noqa: S311
+        if self._stop.is_set() and result.error == "cancelled":
+            return None  # a test cut off by our own stop is none; its slot stays open
+        self._commit(result, settings.line, taken)
+        line.last = taken.wall, result
+        line.deferred = line.busy_tries = 0
+        if planned is not None:
+            self._finish_slot(line, planned)
+        log.info("tested", line=settings.line, down_mbps=result.down_mbps, error=result.error, bytes=result.bytes)
+        return None
+
+    def _finish_slot(self, line: Remembered, planned: slots.Planned) -> None:
+        try:
+            self._ledger.done(line.settings.line, planned.slot.start.isoformat())
+        except LedgerError as error:
+            log.error("slot not noted", line=line.settings.line, reason=str(error))
+            line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
+
+    @property
+    def told(self) -> tuple[AgentSettings, tuple[Remembered, ...], Meter]:
+        """Settings, lines and bytes, for the unit's status (agent.status.status); other threads read them."""
+        return self._settings, tuple(self._lines), self._meter
+
+    # What commands may want (agent.control.handlers.Worker). The schedule goes on as if nothing had been.
+
+    @property
+    def lines(self) -> list[LineSettings]:
+        return [line.settings for line in self._lines]
+
+    def servers(self, line: LineSettings) -> tuple[str, ...]:
+        return self._tester.servers(line)
+
+    def test_asked(self, line: LineSettings, asked: Asked) -> Tested:
+        """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises Refused."""
+        self.alive_at = time.monotonic()
+        check = self._tester.check(line)
+        if check.busy is not None and asked.by == CONFIRMATION:
+            raise Refused("busy", check.busy)
+        remembered = next(one for one in self._lines if one.settings.line == line.line)
+        taken = self._clock()
+        try:
+            with remembered.test():
+                result = self._tester.measure(line, check, taken.synced, last_try=False, asked=asked)
+        except AllBusy as busy:
+            raise Refused("server_busy", f"every measurement server is {busy}") from busy
+        if self._stop.is_set() and result.error == "cancelled":
+            raise Refused("stopping", "the agent is being stopped")
+        seq = self._commit(result, line.line, taken)
+        remembered.last = taken.wall, result
+        log.info("tested", line=line.line, asked=asked.by, down_mbps=result.down_mbps, error=result.error)
+        return tested(line.line, result, self._spool.id, seq)
+
+    def report(self) -> int:
+        self._health_at = time.monotonic()
+        self._do_health()
+        return self._spool.depth()

@@ -1,0 +1,1 @@
+"""Measuring a line: tests, latency, outages, and the conditions beside them."""

@@ -1,0 +1,114 @@
+"""One download test of a line: which server, what its failure means, what it cost."""
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from agent.measure.conditions import Witness
+from agent.measure.engines import Engine, Progress, Test, TestFailed, engine
+from agent.measure.latency import Anchor, probe
+from agent.settings import LatencySettings, LineSettings
+from xomnet.contract.messages import Flag, Speed
+
+METERED_MEASURED_S, UNMETERED_MEASURED_S = 6.0, 10.0
+METERED_BYTES, UNMETERED_BYTES = 40_000_000, 200_000_000
+SPEEDTEST_CLI_BYTES = 450_000_000
+"""Four of each of its ten files."""
+LINE_ERRORS = frozenset(
+    {"dns_failure", "connect_timeout", "unreachable", "interface_down", "stalled", "reset", "network_error", "timeout"}
+)
+"""Errors that a line out of order would give; whether it is, the anchors decide."""
+LOOK = LatencySettings(echoes=3, interval_ms=200, timeout_ms=1000)
+NO_PROGRESS: Callable[[Progress], None] = lambda _: None  # noqa: E731
+
+
+class AllBusy(Exception):
+    """Every server asked to come back later."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"busy, again in {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
+
+
+def wanted_bytes(line: LineSettings) -> int:
+    """The byte cap of a test of this line; for speedtest-cli, which knows no cap, all that it may come to."""
+    if line.engine == "speedtest-cli":
+        return SPEEDTEST_CLI_BYTES
+    return METERED_BYTES if line.is_metered else UNMETERED_BYTES
+
+
+def download(
+    line: LineSettings,
+    servers: Sequence[str],
+    anchors: Sequence[Anchor],
+    max_bytes: int,
+    cancelled: threading.Event,
+    full: bool = False,
+    progress: Callable[[Progress], None] = NO_PROGRESS,
+    last_try: bool = True,
+    cross_traffic_mbps: float | None = None,
+) -> Speed:
+    """A result in any case, with what was seen beside it; a failed one says why. Raises AllBusy unless this is the
+    `last_try`. Others may receive `cross_traffic_mbps`; None: 2 % of the figure.
+    """
+    witness = Witness(line)
+
+    def told(now: Progress) -> None:
+        witness.progress(now)
+        progress(now)
+
+    test = Test(
+        server="",
+        interface=line.interface,
+        streams=line.streams,
+        max_bytes=max_bytes,
+        max_measured_s=METERED_MEASURED_S if line.is_metered else UNMETERED_MEASURED_S,
+        full=full,
+        cancelled=cancelled,
+        progress=told,
+    )
+    with contextlib.closing(witness):
+        result = _first_that_answers(engine(line.engine), line.engine, test, servers, anchors, last_try)
+        return witness.tell(result, cross_traffic_mbps)
+
+
+def _first_that_answers(
+    measure: Engine, name: str, test: Test, servers: Sequence[str], anchors: Sequence[Anchor], last_try: bool
+) -> Speed:
+    failures: list[tuple[str, TestFailed]] = []
+    spent = 0
+    for server in servers or ("",):
+        try:
+            result = measure(dataclasses.replace(test, server=server, max_bytes=test.max_bytes - spent))
+        except TestFailed as failed:
+            failures.append((server, failed))
+            spent += failed.bytes
+            if test.cancelled.is_set() or spent >= test.max_bytes:
+                break
+            continue
+        flags: tuple[Flag, ...] = ("server_fallback",) if failures else ()
+        return replace(result, bytes=(result.bytes or 0) + spent, flags=(*result.flags, *flags))
+    busy = [failed.retry_after_s or 60.0 for _, failed in failures if failed.error == "server_busy"]
+    if busy and not last_try:
+        raise AllBusy(min(busy))
+    server, first = failures[0]
+    return Speed(
+        engine=name,
+        server=server,
+        bytes=spent,
+        flags=(*first.flags, *_blame([f for _, f in failures], test.interface, anchors)),
+        error=first.error,
+        error_detail="".join(c if c.isprintable() else " " for c in first.detail)[:512],
+    )
+
+
+def _blame(failures: Sequence[TestFailed], interface: str | None, anchors: Sequence[Anchor]) -> tuple[Flag, ...]:
+    """A healthy unit whose line is down is a valid 0. It is down when all servers fail so and no anchor answers."""
+    if any(failed.error == "interface_missing" for failed in failures):
+        return ("unit_fault",)
+    if not anchors or not all(failed.error in LINE_ERRORS for failed in failures):
+        return ()
+    return ("link_down",) if probe(anchors, interface, LOOK).received == 0 else ()

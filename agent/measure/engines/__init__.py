@@ -1,0 +1,66 @@
+"""How a download is measured. One function type; an engine knows nothing of where its figure goes."""
+
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from xomnet.contract.messages import Flag, Speed
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A moment of a running test: seconds since its start, Mb/s of the last half second, bytes so far, those included
+    that wait behind a lost packet.
+    """
+
+    t_s: float
+    mbps: float
+    bytes: int
+    measuring: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """What to measure and how far to go."""
+
+    server: str
+    interface: str | None = None
+    streams: int = 6
+    max_bytes: int = 200_000_000
+    max_measured_s: float = 10.0
+    max_total_s: float = 15.0
+    full: bool = False
+    """An audit: no early stop."""
+    progress: Callable[[Progress], None] = lambda _: None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class TestFailed(Exception):
+    """No figure. `error` is a short code, `detail` for people; `bytes` were moved all the same."""
+
+    def __init__(
+        self,
+        error: str,
+        detail: str,
+        flags: tuple[Flag, ...] = (),
+        bytes_: int = 0,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{error}: {detail}")
+        self.error, self.detail, self.flags, self.bytes = error, detail, flags, bytes_
+        self.retry_after_s = retry_after_s
+
+
+class Engine(Protocol):
+    """Gives a Speed with at least `down_mbps` and `bytes`, or raises TestFailed; ends soon after `cancelled`."""
+
+    def __call__(self, test: Test) -> Speed: ...
+
+
+def engine(name: str) -> Engine:
+    """The engine of a settings name; imported when first used, since a unit uses one of them."""
+    module: Any = importlib.import_module(f"agent.measure.engines.{name.replace('-', '_')}")
+    found: Engine = module.measure
+    return found

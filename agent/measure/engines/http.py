@@ -1,0 +1,250 @@
+"""Our engine: several plain-HTTP streams from a LibreSpeed-compatible server, in one thread.
+
+In this order: round trips while idle, streams 50 ms apart, round trips beside them, until a stop rule fires; then the
+figures, from the counts of bytes alone.
+"""
+
+import secrets
+import selectors
+import time
+from collections.abc import Sequence
+from statistics import median
+from urllib.parse import urlsplit
+
+from agent.measure import estimate
+from agent.measure.engines import Progress, Test, TestFailed
+from agent.measure.engines.http_stream import CHUNK_MIB, Source, Stream
+from agent.measure.engines.loaded_latency import Loaded, idle_ms
+from agent.net.dns import resolve
+from agent.net.sockets import failure
+from xomnet.contract.messages import Flag, Speed
+
+TICK_S = 0.05
+LAST_S = 0.5
+"""What "now" means to who watches."""
+STAGGER_S = 0.05
+FIRST_BYTE_S = 8.0
+MIN_BYTES = 65_536
+BYTES_A_STREAM = 1_000_000
+"""What a stream must have brought on average where many had to be opened again."""
+LEARN_BYTES = 2_896
+"""Two packets: fewer teach little."""
+
+GARBAGE = f"garbage.php?ckSize={CHUNK_MIB}&r="
+
+
+def measure(test: Test) -> Speed:
+    """One download test against a LibreSpeed-compatible server. Raises TestFailed."""
+    return download(test, "http", GARBAGE)
+
+
+def download(test: Test, engine: str, path: str) -> Speed:
+    """One download test of `path` under the test's server; a random text is put after it. Raises TestFailed."""
+    cpu = time.thread_time()
+    source = _source(test, path)
+    idle = idle_ms(source.address, test.interface, source.url.netloc)
+    transfer = _Transfer(test, source, idle)
+    try:
+        transfer.run()
+        found = estimate.figures(transfer.counts, transfer.measured_from)
+        if found.down_mbps == 0:
+            raise TestFailed("stalled", f"{transfer.bytes()} bytes, then none for {found.measured_s:.0f} s")
+        reordered = [count for s in transfer.streams if (count := s.reordered_packets()) is not None]
+    except TestFailed as failed:
+        failed.bytes = transfer.bytes()
+        raise
+    finally:
+        transfer.close()
+    loaded, loaded_p95 = transfer.loaded.median_and_p95(transfer.measured_from)
+    return Speed(
+        engine=engine,
+        server=test.server,
+        down_mbps=found.down_mbps,
+        early_mbps=transfer.early_mbps,
+        gross_mbps=found.gross_mbps,
+        trimmed_mbps=found.trimmed_mbps,
+        bytes=transfer.bytes(),
+        duration_s=transfer.counts[-1][0],
+        measured_s=found.measured_s,
+        streams=len(transfer.streams),
+        stop_reason=transfer.stop_reason,
+        connect_ms=idle[0],
+        rtt_idle_ms=median(idle),
+        rtt_loaded_ms=loaded,
+        rtt_loaded_p95_ms=loaded_p95,
+        flags=transfer.flags(),
+        cpu_s=time.thread_time() - cpu,
+        reordered_packets=sum(reordered) if reordered else None,
+        series_mbps=found.series_mbps,
+    )
+
+
+def _source(test: Test, path: str) -> Source:
+    try:
+        url = urlsplit(test.server)
+        host, port = url.hostname, url.port or 80
+    except ValueError:
+        host = None
+    if not host or url.scheme != "http":
+        raise TestFailed(
+            "settings", f"{test.server!r} is no measurement server; write http://HOST:PORT/", ("unit_fault",)
+        )
+    return Source(url, resolve(host, port, test.interface), test.interface, secrets.token_hex(8), path)
+
+
+class _Overtook:
+    """Bytes that have arrived ahead of a lost packet: on the wire they are delivered, to us they are not yet readable.
+
+    Counted only when the hole is filled, they would make a window read above the rate of the line (by 3 to 16 % at
+    150 and 300 Mb/s and 100 ms). The kernel says how much memory it holds for them; what it holds for a byte is learnt
+    from what is read.
+    """
+
+    def __init__(self) -> None:
+        self._memory, self._bytes = 0, 0
+
+    def learn(self, memory: int, bytes_: int) -> None:
+        """So much memory was given back for so many bytes read."""
+        if memory > 0 and bytes_ >= LEARN_BYTES:
+            self._memory += memory
+            self._bytes += bytes_
+
+    def bytes_of(self, memory: int) -> int:
+        """The payload in so much memory; 0 as long as nothing was learnt."""
+        return memory * self._bytes // self._memory if self._memory else 0
+
+
+class _Transfer:
+    """The streams and their counts, until a stop rule fires."""
+
+    def __init__(self, test: Test, source: Source, idle: Sequence[float]) -> None:
+        self._test, self._source, self._idle = test, source, idle
+        self._selector = selectors.DefaultSelector()
+        self.loaded = Loaded(source.address, test.interface, self._selector)
+        self.streams: list[Stream] = []
+        self.counts: list[tuple[float, int]] = [(0.0, 0)]
+        self.stop_reason: str | None = None
+        self.early_mbps: float | None = None
+        """Of an audit: what the test would have said, had it been allowed to stop early."""
+        self._bins: list[float] = []
+        self._overtook = _Overtook()
+        self._gone_bytes = 0
+        self._reopened = 0
+        self._start = 0.0
+
+    def bytes(self) -> int:
+        """Payload so far, also of streams that are closed by now."""
+        return self._gone_bytes + sum(stream.received for stream in self.streams)
+
+    def run(self) -> None:
+        """Transfers until a stop rule fires; the figures are in the attributes then. Raises TestFailed."""
+        self._open()
+        self._start = time.monotonic()
+        next_tick = self._start + TICK_S
+        while self.stop_reason is None:
+            now = time.monotonic()
+            while len(self.streams) < self._test.streams and now - self._start >= len(self.streams) * STAGGER_S:
+                self._open()
+            for key, _ in self._selector.select(max(0.0, next_tick - now)):
+                if isinstance(key.data, Stream):
+                    self._serve(key.data)
+                else:
+                    key.data.ready()
+            if time.monotonic() >= next_tick:
+                next_tick += TICK_S * (1 + int((time.monotonic() - next_tick) / TICK_S))
+                self._tick()
+
+    def _open(self) -> None:
+        stream = Stream(self._source)
+        self.streams.append(stream)
+        self._selector.register(stream.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, stream)
+
+    def _serve(self, stream: Stream) -> None:
+        was_connected = stream.connected
+        stream.ready()
+        if stream.connected and not was_connected:
+            self._selector.modify(stream.sock, selectors.EVENT_READ, stream)
+        if stream.closed:
+            self._replace(stream)
+
+    def _replace(self, stream: Stream) -> None:
+        """A stream that the server ended is opened again, unless it does so after next to nothing again and again."""
+        self._reopened += 1
+        self._gone_bytes += stream.received
+        if self._reopened > 2 * self._test.streams and self._gone_bytes < self._reopened * BYTES_A_STREAM:
+            stream.received = 0
+            raise TestFailed("reset", f"{self._source.url.netloc} keeps ending its answers early")
+        self._selector.unregister(stream.sock)
+        stream.close()
+        self.streams.remove(stream)
+        self._open()
+
+    def _tick(self) -> None:
+        waiting = sum(self._drain(stream) for stream in list(self.streams) if stream.discarding)
+        t = time.monotonic() - self._start
+        self.counts.append((t, self.bytes() + self._overtook.bytes_of(waiting)))
+        self.loaded.tick(t)
+        mbps = estimate.rate_mbps(self.counts, max(0.0, t - LAST_S), t)
+        self._follow(t, mbps)
+        self._test.progress(Progress(t, mbps, self.counts[-1][1], t >= estimate.WARM_UP_MIN_S))
+
+    def _drain(self, stream: Stream) -> int:
+        """Reads all that is in order; returns the memory held by what is not."""
+        readable, before = stream.readable(), stream.held()
+        try:
+            stream.drain()
+        except OSError as error:
+            raise failure(error, self._source.url.netloc) from error
+        if stream.closed:
+            self._replace(stream)
+            return 0
+        after = stream.held()
+        self._overtook.learn(before - after, readable)
+        return after
+
+    def _follow(self, t: float, mbps: float) -> None:
+        """The stop rules, after each count."""
+        total = self.counts[-1][1]
+        if self._test.cancelled.is_set():
+            raise TestFailed("cancelled", "the unit is stopping", ("unit_fault",))
+        if total < MIN_BYTES and t > FIRST_BYTE_S:
+            raise TestFailed("stalled", f"{total} bytes in {t:.0f} s")
+        if estimate.more_bins(self._bins, self.counts) and estimate.may_stop(self._bins, self._idle, self.loaded.ms):
+            if not self._test.full:
+                self.stop_reason = "stable"
+                return
+            if self.early_mbps is None:
+                self.early_mbps = estimate.rate_mbps(self.counts, self.measured_from, t)
+        if total + self._under_way(mbps) >= self._test.max_bytes:
+            self.stop_reason = "byte_cap"
+        elif t - self.measured_from >= self._test.max_measured_s:
+            self.stop_reason = "time_cap"
+        elif t >= self._test.max_total_s:
+            self.stop_reason = "total_cap"
+
+    def _under_way(self, mbps: float) -> float:
+        """Bytes that will still arrive when the test stops now: those of a tick, and of a round trip and the queue."""
+        last_ms = [*self._idle, *self.loaded.ms][-1]
+        return mbps * 125_000 * (TICK_S + last_ms / 1000)
+
+    @property
+    def measured_from(self) -> float:
+        """Where the steady part begins, in seconds, by what is known so far."""
+        if not self._bins:
+            return self.counts[-1][0] / 2
+        return estimate.steady_bin(self._bins) * estimate.BIN_S
+
+    def flags(self) -> tuple[Flag, ...]:
+        """What the figure is worth, once the transfer has ended."""
+        found: list[Flag] = []
+        if self.stop_reason == "byte_cap":
+            found.append("capped_bytes")
+        if not estimate.agrees(self._bins[estimate.steady_bin(self._bins) :]):
+            found.append("no_steady_state")
+        return (*found, "audit") if self._test.full else tuple(found)
+
+    def close(self) -> None:
+        self.loaded.close()
+        for stream in self.streams:
+            stream.close()
+        self._selector.close()

@@ -1,0 +1,272 @@
+"""One HTTP download whose payload the kernel discards."""
+
+import fcntl
+import http.client
+import io
+import mmap
+import os
+import re
+import secrets
+import socket
+import struct
+import sys
+import termios
+import zlib
+from dataclasses import dataclass
+from urllib.parse import SplitResult
+
+from agent.measure.engines import TestFailed
+from agent.net.sockets import Address, failure, open_socket
+from xomnet import __version__
+
+CHUNK_MIB = 1024
+"""What one request asks for; LibreSpeed servers give at most this much."""
+HEAD_LIMIT = 32_768
+CHECKED_BYTES = 65_536
+LOW_WATER_BYTES = 131_072
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |$)")
+_WHOLE_NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
+SO_MEMINFO = 55
+_RCV_OOOPACK = struct.Struct("<I")
+_RCV_OOOPACK_AT = 224
+_SINK = mmap.mmap(-1, 1 << 20)
+"""MSG_TRUNC leaves it untouched, but the kernel wants a buffer as long as what it discards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the bytes come from: `path` with a random text behind it, under `url`.
+
+    `test_id` lets our server see the streams of one test as one client.
+    """
+
+    url: SplitResult
+    address: Address
+    interface: str | None
+    test_id: str
+    path: str
+
+    def request(self) -> bytes:
+        """A GET that no cache has an answer to."""
+        base = self.url.path.rstrip("/")
+        return (
+            f"GET {base}/{self.path}{secrets.token_hex(8)} HTTP/1.1\r\n"
+            f"Host: {self.url.netloc}\r\n"
+            f"User-Agent: xomnet/{__version__}\r\n"
+            f"X-Xomnet-Test: {self.test_id}\r\n"
+            "Accept-Encoding: identity\r\n"
+            "Cache-Control: no-cache\r\n\r\n"
+        ).encode()
+
+
+class Stream:
+    """A state machine over one non-blocking socket: connect, head, check of the first 64 KiB, discard."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.sock = open_socket(source.address[0], source.interface)
+        self.received = 0
+        """Payload bytes."""
+        self.connected = False
+        self.closed = False
+        """The server ended it; nothing more will come."""
+        self._answered = False
+        """An answer began on this connection, so that its end between two answers is the server's right."""
+        self._head = bytearray()
+        self._checked = bytearray()
+        self._check_done = False
+        self._left = 0
+        self._keep_alive = True
+        self._wakes_at = 1
+        try:
+            self.sock.connect(source.address[1])
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.sock.close()
+            raise failure(error, source.url.netloc) from error
+
+    @property
+    def discarding(self) -> bool:
+        """Past the head and the check: only counting is left."""
+        return self._check_done and self._left > 0
+
+    def ready(self) -> None:
+        """The socket can be read, or has connected. Raises TestFailed."""
+        try:
+            if not self.connected:
+                self._send_request()
+            elif self._left == 0:
+                self._read_head()
+            elif not self._check_done:
+                self._read_checked()
+            else:
+                self.drain()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise failure(error, self._source.url.netloc) from error
+
+    def drain(self) -> None:
+        """Counts and discards all that has arrived. Raises OSError."""
+        while self._left > 0:
+            try:
+                got = self.sock.recv_into(_SINK, min(len(_SINK), self._left), socket.MSG_TRUNC)
+            except BlockingIOError:
+                return
+            self._count(got)
+            if got == 0:
+                return
+
+    def _count(self, got: int) -> None:
+        if got == 0:
+            self.closed = True
+            return
+        self.received += got
+        self._left -= got
+        if self._left == 0:
+            if self._keep_alive:
+                self._send_request()
+            else:
+                self.closed = True
+        self._low_water()
+
+    def _send_request(self) -> None:
+        error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        self.connected = True
+        request = self._source.request()
+        try:
+            sent = self.sock.send(request)
+        except BlockingIOError:
+            sent = 0
+        except (BrokenPipeError, ConnectionResetError):
+            if not self._answered:
+                raise
+            self.closed = True
+            return
+        if sent != len(request):
+            raise TestFailed("network_error", "the request did not fit the send buffer")
+
+    def _read_head(self) -> None:
+        block = self._first_bytes()
+        if not block:
+            if self._answered and not self._head:
+                self.closed = True
+                return
+            raise TestFailed("reset", f"{self._source.url.netloc} closed before an answer")
+        self._head += block
+        end = self._head.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._head) > HEAD_LIMIT:
+                raise TestFailed("portal", "the answer's head is over 32 KiB", ("portal",))
+            return
+        body = bytes(self._head[end + 4 :])
+        length, self._keep_alive = parse_head(bytes(self._head[: end + 4]))
+        self._head.clear()
+        self._answered = True
+        self._left = CHUNK_MIB << 20 if length is None else length
+        if len(body) > self._left:
+            raise TestFailed("payload_mismatch", f"more than the {length} bytes announced", ("payload_mismatch",))
+        if body:
+            self._take(body)
+        self._low_water()
+
+    def _first_bytes(self) -> bytes:
+        try:
+            return self.sock.recv(CHECKED_BYTES)
+        except ConnectionResetError:
+            if self._answered and not self._head:
+                return b""
+            raise
+
+    def _read_checked(self) -> None:
+        self._take(self.sock.recv(min(CHECKED_BYTES - len(self._checked), self._left)))
+
+    def _take(self, block: bytes) -> None:
+        """Counts what was read; the first 64 KiB, or the first answer where it is shorter, are kept for the check."""
+        if not self._check_done:
+            self._checked += block
+        self._count(len(block))
+        if not self._check_done:
+            self._finish_check()
+
+    def _finish_check(self) -> None:
+        if len(self._checked) < CHECKED_BYTES and self._left > 0 and not self.closed:
+            return
+        check_payload(bytes(self._checked))
+        self._checked.clear()
+        self._check_done = True
+        self._low_water()
+
+    def _low_water(self) -> None:
+        """While discarding, wakes us not for each packet; the loop drains at every tick all the same."""
+        wanted = min(LOW_WATER_BYTES, self._left) if self.discarding else 1
+        if wanted != self._wakes_at and not self.closed:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+            self._wakes_at = wanted
+
+    def readable(self) -> int:
+        """Bytes that have arrived in order and wait to be read."""
+        return int.from_bytes(fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    def held(self) -> int:
+        """Memory that the kernel holds for what has arrived, in order or not; 0 where it does not say."""
+        try:
+            info = self.sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 64)
+        except OSError:
+            return 0
+        return int.from_bytes(info[:4], sys.byteorder)
+
+    def reordered_packets(self) -> int | None:
+        """Packets that arrived out of order (TCP_INFO); None where the kernel does not count them."""
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 280)
+        if len(info) < _RCV_OOOPACK_AT + _RCV_OOOPACK.size:
+            return None
+        return int(_RCV_OOOPACK.unpack_from(info, _RCV_OOOPACK_AT)[0])
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def parse_head(head: bytes) -> tuple[int | None, bool]:
+    """Length of the body (None: until enough) and whether the connection may be used again. Raises TestFailed."""
+    first, _, rest = head.partition(b"\r\n")
+    found = _STATUS.match(first)
+    if found is None:
+        raise TestFailed("portal", f"not an HTTP answer: {first[:60]!r}", ("portal",))
+    version, status = found[1], int(found[2])
+    try:
+        headers = http.client.parse_headers(io.BytesIO(rest))
+    except http.client.HTTPException as error:
+        raise TestFailed("portal", f"not the head of an HTTP answer: {error}", ("portal",)) from error
+    if status in {429, 503}:
+        raise TestFailed("server_busy", f"HTTP {status}", ("server_busy",), retry_after_s=_retry_after(headers))
+    if 300 <= status < 400:
+        raise TestFailed("portal", f"HTTP {status} to {headers.get('Location', '?')[:100]}", ("portal",))
+    if status != 200:
+        raise TestFailed(f"http_{status}", f"the server answered {status}; is its URL right?")
+    if headers.get_content_maintype() == "text" and headers.get("Content-Type"):
+        raise TestFailed("portal", f"{headers.get_content_type()} instead of test data", ("portal",))
+    length = headers.get("Content-Length", "").strip()
+    if not _WHOLE_NUMBER.fullmatch(length) or "Transfer-Encoding" in headers:
+        return None, False
+    if int(length) == 0:
+        raise TestFailed("payload_mismatch", "an empty answer", ("payload_mismatch",))
+    connection = headers.get("Connection", "").strip().lower()
+    return int(length), connection == "keep-alive" if version == b"0" else connection != "close"
+
+
+def _retry_after(headers: http.client.HTTPMessage) -> float | None:
+    text = headers.get("Retry-After", "").strip()
+    return min(float(text), 3600.0) if _WHOLE_NUMBER.fullmatch(text) else None
+
+
+def check_payload(block: bytes) -> None:
+    """Raises TestFailed where the bytes are not random: a portal's page, or what a middlebox could compress."""
+    start = block[:256].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise TestFailed("portal", "a web page instead of test data", ("portal",))
+    if len(block) >= 1024 and len(zlib.compress(block, 1)) < 0.95 * len(block):
+        raise TestFailed("payload_mismatch", "the bytes can be compressed: not the test data", ("payload_mismatch",))

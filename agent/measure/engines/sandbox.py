@@ -1,0 +1,80 @@
+"""Run as a process: runs another module as `python -m` does, in little memory and pinned to a line's interface.
+
+`python -m agent.measure.engines.sandbox BYTES INTERFACE MODULE ARGUMENT…`; an empty INTERFACE leaves the way to the
+routes.
+Each request that fails is told on standard error: speedtest-cli keeps most reasons to itself.
+"""
+
+import resource
+import runpy
+import socket
+import sys
+import urllib.request
+from functools import cache
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+
+from agent.measure.engines import TestFailed
+from agent.net.dns import resolve
+from agent.net.name_servers import name_servers
+from agent.net.sockets import SO_BINDTODEVICE
+
+HTTP_PORT = 80
+
+
+def pin_everything(interface: str) -> None:
+    """From now on every socket of this process leaves by the interface, and every name is asked over it."""
+    plain_getaddrinfo = socket.getaddrinfo
+    servers = name_servers(interface)
+
+    @cache  # forty connections to one server ask for its name once
+    def address_of(host: str) -> str:
+        return str(resolve(host, HTTP_PORT, interface, servers=lambda _: servers)[1][0])
+
+    class Pinned(socket.socket):
+        def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+            super().__init__(family, type, proto, fileno)
+            if fileno is None and self.family in (socket.AF_INET, socket.AF_INET6):
+                self.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, interface.encode() + b"\0")
+
+    def getaddrinfo(host: Any, port: Any, *more: Any, **options: Any) -> Any:
+        if isinstance(host, str) and not options.get("flags", 0) & socket.AI_NUMERICHOST:
+            try:
+                host = address_of(host)
+            except TestFailed as failed:
+                raise socket.gaierror(socket.EAI_NONAME, str(failed)) from failed
+        return plain_getaddrinfo(host, port, *more, **options)
+
+    socket.socket = Pinned  # type: ignore[misc]
+    socket.getaddrinfo = getaddrinfo
+
+
+def tell_failures() -> None:
+    """From now on each request by urllib that fails writes `URL: why`, with its Retry-After, to standard error."""
+    plain_open = urllib.request.OpenerDirector.open
+
+    def open_(self: urllib.request.OpenerDirector, request: Any, *more: Any, **options: Any) -> Any:
+        try:
+            return plain_open(self, request, *more, **options)
+        except (OSError, HTTPException) as error:
+            url = request if isinstance(request, str) else request.full_url
+            wait = error.headers.get("Retry-After") if isinstance(error, HTTPError) else None
+            print(f"{url}: {error}", *([f"Retry-After: {wait}"] if wait else []), file=sys.stderr, flush=True)
+            raise
+
+    urllib.request.OpenerDirector.open = open_  # type: ignore[assignment,method-assign]
+
+
+def main() -> None:
+    memory_bytes, interface, module, *arguments = sys.argv[1:]
+    if interface:
+        pin_everything(interface)  # asks nmcli, which would inherit the limit and may not live with it
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+    tell_failures()
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""speedtest-cli as it is, for comparison: a process of its own, so that its memory and its waits have a limit."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import msgspec
+import psutil
+from msgspec import Meta, Struct
+
+from agent.measure.engines import Test, TestFailed
+from agent.net.sockets import open_socket
+from xomnet.contract.messages import Speed
+
+TIMEOUT_S = 90.0
+MEMORY_BYTES = 400_000_000
+BUSY_S = 3600.0
+"""What Speedtest's servers want after HTTP 429: users report blocks of 15 minutes to two hours."""
+ABSURD_MS = 10_000.0
+"""speedtest-cli writes half an hour into the round trip where a server did not answer."""
+
+_STATUS = re.compile(r"HTTP Error (\d{3})")
+_BUSY = {"429", "503"}
+_RETRY_AFTER = re.compile(r"Retry-After: (\d{1,6})\b")
+_NO_NAME = ("dns_failure", "[Errno -2]", "[Errno -3]", "[Errno -5]")
+_UNREACHABLE = (
+    "urlopen error",
+    "Cannot retrieve",
+    "RetrievalError",
+    "Failed to connect",
+    "timed out",
+    "Connection re",
+    "closed connection",
+    "no server answers",
+)
+_UNREADABLE = ("Malformed", "Unknown location", "Traceback")
+_NO_SERVERS = "Unable to connect to servers to test latency"
+"""What speedtest-cli says where it has no servers to try: the list is empty, or none of its four places gave one."""
+_HIDING = (_NO_SERVERS, "Failed to connect")
+"""Words after which the cause is only in what was told of the requests."""
+
+
+class _Server(Struct):
+    url: str = ""
+    sponsor: str = ""
+
+
+class _Report(Struct):
+    """What `speedtest-cli --json` prints; bits per second and milliseconds."""
+
+    download: Annotated[float, Meta(ge=0)]
+    ping: float
+    bytes_received: int
+    server: _Server
+
+
+def measure(test: Test) -> Speed:
+    """One download by speedtest-cli, its figure as it gives it. Raises TestFailed."""
+    arguments = ["--json", "--no-upload", *(["--secure"] if over_https() else [])]
+    if test.server:
+        arguments += ["--mini", test.server]
+    start = time.monotonic()
+    with counting_bytes(test.interface):
+        report = _figure(*run_python("speedtest", arguments, test, TIMEOUT_S))
+    mbps = report.download / 1e6
+    return Speed(
+        engine="speedtest-cli",
+        server=(report.server.url or test.server)[:512],
+        down_mbps=mbps,
+        gross_mbps=mbps,
+        bytes=report.bytes_received,
+        duration_s=time.monotonic() - start,
+        stop_reason="engine",
+        rtt_idle_ms=report.ping if report.ping < ABSURD_MS else None,
+    )
+
+
+def _figure(out: bytes, told: str) -> _Report:
+    """The report, where all its files were given: a part refused would be read as a slow line. Raises TestFailed."""
+    files = [line for line in told.splitlines() if "/random" in line]
+    if refused := [line for line in files if _STATUS.search(line)]:
+        raise explain("\n".join(refused))
+    report = parse_report(out)
+    if report.download == 0:
+        raise explain(files[-1]) if files else TestFailed("stalled", f"{report.server.url}: not a byte came")
+    return report
+
+
+def over_https() -> bool:
+    """As speedtest.net wants to be asked, unless there is a proxy for plain HTTP alone: then that one is asked."""
+    proxies = urllib.request.getproxies()
+    return "http" not in proxies or "https" in proxies
+
+
+def parse_report(text: bytes) -> _Report:
+    """Its JSON. Raises TestFailed where it is something else."""
+    try:
+        return msgspec.json.decode(text, type=_Report)
+    except msgspec.DecodeError as error:
+        raise TestFailed("engine_output", f"speedtest-cli said something else: {error}") from error
+
+
+@contextmanager
+def counting_bytes(interface: str | None) -> Iterator[None]:
+    """A failed test has cost all that was received meanwhile: a program of others does not say how much it moved."""
+    before = _received_bytes(interface)
+    try:
+        yield
+    except TestFailed as failed:
+        failed.bytes = max(0, _received_bytes(interface) - before)
+        raise
+
+
+def _received_bytes(interface: str | None) -> int:
+    counters = psutil.net_io_counters(pernic=True)
+    return sum(one.bytes_recv for name, one in counters.items() if (name == interface if interface else name != "lo"))
+
+
+def run_python(module: str, arguments: list[str], test: Test, timeout_s: float) -> tuple[bytes, str]:
+    """Runs a module as a process with limits on time and memory, pinned to the test's interface.
+
+    Gives its standard output and what it told of failed requests. Raises TestFailed with its complaint.
+    """
+    open_socket(socket.AF_INET, test.interface).close()  # no such interface: said here, in our words
+    confined = ["-m", "agent.measure.engines.sandbox", str(MEMORY_BYTES), test.interface or "", module]
+    try:
+        started = subprocess.Popen(
+            [sys.executable, *confined, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except OSError as error:
+        raise TestFailed("memory", f"no process for it: {error.strerror}", ("unit_fault",)) from error
+    with started as process:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                out, err = process.communicate(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                if test.cancelled.is_set() or time.monotonic() > deadline:
+                    process.kill()
+                    process.communicate()
+                    if test.cancelled.is_set():
+                        raise TestFailed("cancelled", "the unit is stopping", ("unit_fault",)) from None
+                    raise TestFailed("timeout", f"no result within {timeout_s:g} s") from None
+    told = err.decode(errors="replace")
+    if process.returncode != 0:
+        raise explain(told)
+    return out, told
+
+
+def explain(complaint: str) -> TestFailed:
+    """What the error text of speedtest-cli, and what was told of its requests, mean."""
+    lines = complaint.strip().splitlines()
+    last = lines[-1][:300] if lines else "no word"
+    if "MemoryError" in complaint:
+        detail = f"{last}: it wanted over {MEMORY_BYTES / 1e6:.0f} MB, as for an answer without end"
+        return TestFailed("memory", detail, ("unit_fault",))
+    hidden = any(words in last for words in _HIDING)
+    cause = "\n".join(lines if hidden else lines[-2:])
+    statuses = _STATUS.findall(cause if hidden else last)
+    if _BUSY & set(statuses):
+        waits = [float(wait) for wait in _RETRY_AFTER.findall(complaint)]
+        return TestFailed("server_busy", last, ("server_busy",), retry_after_s=min(max(waits, default=BUSY_S), BUSY_S))
+    if statuses:
+        return TestFailed(f"http_{statuses[0]}", last)
+    if any(words in complaint for words in _UNREADABLE):
+        return TestFailed("engine", f"speedtest-cli can't read what it was given; has a page changed? {last}")
+    if any(words in cause for words in _NO_NAME):
+        return TestFailed("dns_failure", last)
+    if any(words in cause for words in _UNREACHABLE):
+        return TestFailed("unreachable", last)
+    if _NO_SERVERS in last:
+        return TestFailed("engine", f"the list of servers is empty, or not the one that it knows: {last}")
+    return TestFailed("engine", last)

@@ -1,0 +1,166 @@
+"""Round trips, loss and jitter to a few anchors: ICMP without privileges, TCP connect where that is not allowed."""
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median, quantiles
+from urllib.parse import urlsplit
+
+import icmplib
+
+from agent.measure.engines import TestFailed
+from agent.net.dns import resolve
+from agent.net.sockets import connect_ms, pin
+from agent.settings import LatencySettings
+from xomnet.contract.messages import Latency
+
+TCP_PORT = 443
+"""Where TCP connect knocks when an anchor names no port; a refusal is an answer too."""
+
+NAME_S = 30.0
+"""What an anchor's name may take."""
+
+RoundTrip = float | None
+"""Milliseconds; None where nothing answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """`port` None: ICMP."""
+
+    host: str
+    port: int | None = None
+
+
+def parse_anchor(text: str) -> Anchor:
+    """`host` or `host:port`; an IPv6 address with a port is in brackets."""
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit() and ":" not in host.strip("[]")[: 0 if host.startswith("[") else None]:
+        return Anchor(host.strip("[]"), int(port))
+    return Anchor(text.strip("[]"))
+
+
+def probe(anchors: Sequence[Anchor], interface: str | None, settings: LatencySettings) -> Latency:
+    """Echoes to each anchor, one anchor after the other. A name that does not resolve counts as lost echoes."""
+    trips: list[list[RoundTrip]] = []
+    methods: list[str] = []
+    problems: list[str] = []
+    for anchor in anchors:
+        echo, method = _echo(anchor, interface, settings.timeout_ms / 1000)
+        methods.append(method)
+        if isinstance(echo, str):
+            problems.append(echo)
+            trips.append([None] * settings.echoes)
+        else:
+            trips.append(_series(echo, settings))
+    method = methods[0] if len(set(methods)) == 1 else "mixed"
+    return summary(method, [_shown(anchor) for anchor in anchors], trips, problems[0] if problems else None)
+
+
+def longest_s(anchors: int, settings: LatencySettings) -> float:
+    """What a probe of so many anchors takes at most: every echo lost, every name found at the last moment."""
+    return anchors * (NAME_S + settings.echoes * max(settings.interval_ms, settings.timeout_ms) / 1000)
+
+
+def _shown(anchor: Anchor) -> str:
+    return anchor.host if anchor.port is None else f"{anchor.host}:{anchor.port}"
+
+
+def _series(echo: Callable[[int], RoundTrip], settings: LatencySettings) -> list[RoundTrip]:
+    found: list[RoundTrip] = []
+    for number in range(settings.echoes):
+        start = time.monotonic()
+        found.append(echo(number))
+        if number + 1 < settings.echoes:
+            time.sleep(max(0.0, settings.interval_ms / 1000 - (time.monotonic() - start)))
+    return found
+
+
+def summary(
+    method: str, anchors: Sequence[str], trips: Sequence[Sequence[RoundTrip]], problem: str | None = None
+) -> Latency:
+    """The figures of some series of echoes, one series an anchor. Jitter is taken within each series."""
+    answered = [trip for series in trips for trip in series if trip is not None]
+    sent = sum(len(series) for series in trips)
+    steps = [
+        abs(after - before)
+        for series in trips
+        for before, after in pairwise(series)
+        if before is not None and after is not None
+    ]
+    return Latency(
+        method=method,
+        anchors=tuple(anchors),
+        sent=sent,
+        received=len(answered),
+        loss_percent=100.0 * (sent - len(answered)) / sent,
+        rtt_min_ms=min(answered) if answered else None,
+        rtt_p50_ms=median(answered) if answered else None,
+        rtt_p95_ms=_p95(answered),
+        jitter_ms=fmean(steps) if steps else None,
+        error="unreachable" if not answered else None,
+        error_detail=problem,
+    )
+
+
+def _p95(values: list[float]) -> float | None:
+    if len(values) < 2:
+        return values[0] if values else None
+    return quantiles(values, n=20, method="inclusive")[-1]
+
+
+def _echo(anchor: Anchor, interface: str | None, timeout_s: float) -> tuple[Callable[[int], RoundTrip] | str, str]:
+    """How this anchor is asked, and the method's name; a text where it can't be asked at all."""
+    method = "icmp" if anchor.port is None else "tcp"
+    try:
+        address = resolve(anchor.host, anchor.port or TCP_PORT, interface)
+        if (
+            anchor.port is None
+            and address[0] == socket.AF_INET
+            and (echo := _icmp(address[1][0], interface, timeout_s))
+        ):
+            return echo, "icmp"
+    except TestFailed as failed:
+        return str(failed), method
+
+    def tcp(_: int) -> RoundTrip:
+        try:
+            return connect_ms(address, interface, timeout_s)
+        except (OSError, TestFailed):
+            return None
+
+    return tcp, "tcp"
+
+
+def _icmp(host: str, interface: str | None, timeout_s: float) -> Callable[[int], RoundTrip] | None:
+    """None where the system does not let us send echoes (net.ipv4.ping_group_range)."""
+    identity = secrets.randbelow(0xFFFF)
+
+    def echo(number: int) -> RoundTrip:
+        try:
+            with icmplib.ICMPv4Socket(privileged=False) as sock:
+                pin(sock.sock, interface)
+                request = icmplib.ICMPRequest(host, identity, number)
+                sock.send(request)
+                reply = sock.receive(request, timeout_s)
+                reply.raise_for_status()
+                return float((reply.time - request.time) * 1000)
+        except (icmplib.ICMPLibError, OSError, TestFailed):
+            return None
+
+    try:
+        icmplib.ICMPv4Socket(privileged=False).close()
+    except icmplib.SocketPermissionError:
+        return None
+    return echo
+
+
+def server_anchors(servers: Sequence[str]) -> tuple[Anchor, ...]:
+    """Measurement servers as anchors of latency, for a unit that names no others. They can't tell whose fault it is
+    that a test fails, so they are not asked then.
+    """
+    found = [urlsplit(server) for server in servers[:2]]
+    return tuple(Anchor(url.hostname, url.port or 80) for url in found if url.hostname)

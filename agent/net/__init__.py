@@ -1,0 +1,1 @@
+"""The unit's ports and modems, sockets and names that keep to a line."""

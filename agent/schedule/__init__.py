@@ -1,0 +1,1 @@
+"""When a line is tested, and on how many bytes."""

@@ -1,0 +1,1 @@
+"""What the running unit says of itself."""

@@ -1,0 +1,1 @@
+"""The unit's page, for a phone beside it."""

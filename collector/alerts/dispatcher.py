@@ -1,0 +1,126 @@
+"""Brings what waits in the outbox to its channels: tries again for a day, then gives up and says so."""
+
+import datetime as dt
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+from collector.alerts.channels import Channel, Telling
+from collector.alerts.delivery import Outcome, Parcel, deliver
+from collector.alerts.outbox import Letter, joined, next_try
+from collector.alerts.store import AlertBook
+from collector.metrics import Metrics
+from xomnet.runtime.log import Log
+
+log = Log("collector.alerts")
+
+MOST_ALONE = 3
+"""So many messages a channel gets one by one; more of them at once are one message."""
+MOST_JOINED = 20
+LATE = dt.timedelta(hours=1)
+"""A message that waits so long is a trouble of its own."""
+
+Deliver = Callable[[Sequence[Parcel]], Iterator[Outcome]]
+
+
+class Courier(threading.Thread):
+    """Sends what is due, in a process of its own that ends with it; between two looks it waits `every_s`."""
+
+    def __init__(
+        self, book: AlertBook, telling: Telling, metrics: Metrics, deliver: Deliver = deliver, every_s: float = 15.0
+    ) -> None:
+        super().__init__(name="courier", daemon=True)
+        self._book, self._telling, self._metrics, self._deliver = book, telling, metrics, deliver
+        self._channels = {channel.id: channel for channel in telling.channels}
+        self._every_s = every_s
+        self._wake, self._ending = threading.Event(), threading.Event()
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def run(self) -> None:
+        first = True
+        while not self._ending.is_set():
+            try:
+                if first:
+                    self._book.hasten(dt.datetime.now(dt.UTC))
+                    first = False
+                self.send_due(dt.datetime.now(dt.UTC))
+            except sqlite3.Error as error:
+                log.error("outbox not read or written", reason=str(error))
+            except Exception:  # a fault in one message must not end the others
+                log.exception("messages not sent")
+            self._wake.wait(self._every_s)
+            self._wake.clear()
+
+    def send_due(self, now: dt.datetime) -> None:
+        """Tries what is due, once, with all else that waits for the same channel: an end after its beginning."""
+        letters = self._book.letters()
+        self._metrics.notify_waiting.set(len(letters))
+        for letter in letters:
+            if letter.channel not in self._channels:
+                self._give_up(letter, now, "its address is no longer in notify.urls_file")
+        due = {one.channel for one in letters if one.due <= now} & self._channels.keys()
+        bundles = self._bundles([one for one in letters if one.channel in due])
+        parcels = [self._parcel(bundle) for bundle in bundles]
+        if not parcels:
+            return
+        for outcome in self._deliver(parcels):
+            bundle = bundles[outcome.number]
+            if outcome.reason is None:
+                self._book.sent(bundle)
+                self._metrics.notify_sent.inc(len(bundle))
+                log.info("messages sent", channel=self._label(bundle[0]), messages=len(bundle))
+            else:
+                self._failed(bundle, now, outcome.reason)
+        self._metrics.notify_waiting.set(len(self._book.letters()))
+
+    def _bundles(self, letters: Sequence[Letter]) -> list[list[Letter]]:
+        """Letters one by one, or together where a channel would get many at once."""
+        bundles: list[list[Letter]] = []
+        ordered = sorted(letters, key=lambda one: (one.channel, one.id))
+        for _, group in groupby(ordered, key=lambda one: one.channel):
+            of = list(group)
+            size = 1 if len(of) <= MOST_ALONE else MOST_JOINED
+            bundles += [of[start : start + size] for start in range(0, len(of), size)]
+        return bundles
+
+    def _parcel(self, bundle: Sequence[Letter]) -> Parcel:
+        channel = self._channels[bundle[0].channel]
+        t = self._telling.texts_for(channel)
+        title = t.plural("xomnet: {n} message", "xomnet: {n} messages", len(bundle))
+        return Parcel(channel.url, joined(list(bundle), title))
+
+    def _failed(self, bundle: Sequence[Letter], now: dt.datetime, reason: str) -> None:
+        for letter in bundle:
+            due = next_try(letter, now)
+            if due is None:
+                self._give_up(letter, now, reason)
+            else:
+                self._book.later(letter, due, reason)
+        log.warning("message not sent", channel=self._label(bundle[0]), reason=reason, messages=len(bundle))
+
+    def _give_up(self, letter: Letter, now: dt.datetime, reason: str) -> None:
+        self._book.give_up(letter, now, reason)
+        self._metrics.notify_failed.inc()
+        log.error("message given up", channel=self._label(letter), title=letter.message.title, reason=reason)
+
+    def _label(self, letter: Letter) -> str:
+        channel: Channel | None = self._channels.get(letter.channel)
+        return letter.channel if channel is None else channel.label
+
+    def trouble(self, now: dt.datetime) -> str | None:
+        """What is wrong with sending, in a sentence: something waits for an hour, or was given up within a day."""
+        late = [one for one in self._book.letters() if now - one.at >= LATE]
+        if late:
+            return f"{len(late)} messages wait for an hour or more: {late[0].reason}"
+        lately = [one for one in self._book.failed() if now - one.at < dt.timedelta(days=1)]
+        return f"{len(lately)} messages were given up within a day: {lately[0].reason}" if lately else None
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """What is being sent is sent, or tried again by the next process."""
+        self._ending.set()
+        self._wake.set()
+        self.join(timeout_s)

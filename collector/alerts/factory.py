@@ -1,0 +1,74 @@
+"""The parts of the alerts, from the settings."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Self
+
+from collector.alerts.alert import Rules
+from collector.alerts.channels import Telling, load_channels
+from collector.alerts.dispatcher import Courier
+from collector.alerts.service import Desk
+from collector.alerts.store import AlertBook
+from collector.completeness.completeness import Completeness
+from collector.judge.line_states import LineStates
+from collector.metrics import Metrics
+from collector.settings import AlertSettings, CollectorSettings
+from collector.store import Store
+
+BOOK = "alerts.db"
+
+
+def rules_of(alerts: AlertSettings) -> Rules:
+    return Rules(
+        hold=dt.timedelta(seconds=alerts.hold_s),
+        suspect=dt.timedelta(seconds=alerts.suspect_s),
+        silent_after=dt.timedelta(seconds=alerts.silent_after_s),
+        lines=alerts.group_lines,
+        share=alerts.group_share,
+        together=dt.timedelta(seconds=alerts.together_s),
+        together_short=dt.timedelta(seconds=alerts.together_short_s),
+        calm=dt.timedelta(seconds=alerts.calm_s),
+    )
+
+
+def telling_of(settings: CollectorSettings) -> Telling:
+    """Raises SecretError or SettingsError, of the file that `notify.urls_file` names."""
+    notify = settings.notify
+    if notify is None:
+        return Telling()
+    return Telling(load_channels(notify.urls_file), notify.language, notify.digest_at, settings.web.public_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Desk and courier; no courier where nobody is to be told."""
+
+    desk: Desk
+    courier: Courier | None
+
+    @classmethod
+    def of(
+        cls, settings: CollectorSettings, store: Store, lines: LineStates, completeness: Completeness, metrics: Metrics
+    ) -> Self:
+        """They follow `lines`. Raises SecretError, SettingsError, StoreUnavailable."""
+        telling = telling_of(settings)
+        book = AlertBook(settings.state_dir / BOOK)
+        rules, window = rules_of(settings.alerts), lines.rules.window
+        desk = Desk(book, store, rules, telling, window, lambda: completeness.latest, metrics)
+        lines.known.append(desk.known)
+        lines.followers.append(desk.follow)
+        courier = Courier(book, telling, metrics) if telling.channels else None
+        if courier is not None:
+            desk.posted = courier.wake
+        return cls(desk, courier)
+
+    def start(self) -> None:
+        self.desk.start()
+        if self.courier is not None:
+            self.courier.start()
+
+    def stop(self) -> None:
+        self.desk.stop()
+        if self.courier is not None:
+            self.courier.stop()
+        self.desk.kept.close()

@@ -1,0 +1,87 @@
+"""What people say of lines: that they are worked on for a while, that somebody has taken a trouble on."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from collector.alerts.alert import areas_of, same_name
+from collector.store import LineId
+from xomnet.contract.values import Instant, Name
+from xomnet.registry.registry import LineRow
+
+_PLAIN = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+Words = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PLAIN)]
+Note = Annotated[str, Meta(max_length=200, pattern=_PLAIN)]
+LONGEST = dt.timedelta(days=366)
+
+
+class MaintenanceAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True,
+                       rename={"from_": "from"}):  # fmt: skip
+    """A time in which what happens to lines is meant: of a unit, or of one of its lines, an area, a provider."""
+
+    until: Instant
+    by: Words
+    why: Words
+    from_: Instant | None = None
+    """Absent: from now on."""
+    agent: Name | None = None
+    line: Name | None = None
+    area: Words | None = None
+    isp: Words | None = None
+
+    def fault(self, now: dt.datetime) -> str | None:
+        """What can't be meant, in a sentence; None where it can."""
+        begins = self.from_ or now
+        if sum(one is not None for one in (self.agent, self.area, self.isp)) != 1:
+            return "give exactly one of agent, area, isp; line only with agent"
+        if self.line is not None and self.agent is None:
+            return "give the agent of the line, too"
+        if self.until <= max(begins, now):
+            return "until must be after from, and not be over"
+        return "at most a year" if self.until - begins > LONGEST else None
+
+    def covers(self, row: LineRow) -> bool:
+        """True where it is about a line."""
+        if self.agent is not None:
+            return self.agent == row.agent and self.line in (None, row.line)
+        if self.isp is not None:
+            return same_name(self.isp, row.isp)
+        return self.area is not None and any(same_name(self.area, area) for area in areas_of(row.area))
+
+
+class Maintenance(MaintenanceAsked, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """As it is kept."""
+
+    id: int
+
+    def active(self, now: dt.datetime) -> bool:
+        return self.from_ is not None and self.from_ <= now < self.until
+
+
+def in_maintenance(windows: Iterable[Maintenance], now: dt.datetime) -> Callable[[LineRow], bool]:
+    """Whether a line is in one of some windows at a time."""
+    active = [window for window in windows if window.active(now)]
+    return lambda row: any(window.covers(row) for window in active)
+
+
+class AcknowledgeAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    by: Words
+    note: Note = ""
+    whole_alert: bool = False
+    """Every line of the alert that this one belongs to."""
+
+
+class Acknowledged(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody has taken a line's present trouble on."""
+
+    agent: str
+    line: str
+    by: str
+    at: dt.datetime
+    note: str = ""
+
+    @property
+    def id(self) -> LineId:
+        return LineId(self.agent, self.line)

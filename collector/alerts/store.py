@@ -1,0 +1,218 @@
+"""What survives a restart: open alerts, what waits to be sent, maintenance, acknowledgements. One SQLite file."""
+
+import contextlib
+import datetime as dt
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from collector.alerts.alert import Book
+from collector.alerts.outbox import MOST, Failed, Letter, Message
+from collector.alerts.silences import Acknowledged, Maintenance, MaintenanceAsked
+from collector.store import LineId, StoreUnavailable
+from xomnet.runtime.log import Log
+
+log = Log("collector.alerts")
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS maintenance (id INTEGER PRIMARY KEY AUTOINCREMENT, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS acknowledged (agent TEXT, line TEXT, value TEXT NOT NULL, PRIMARY KEY (agent, line));
+CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, at TEXT NOT NULL,
+  due TEXT NOT NULL, tries INTEGER NOT NULL, message TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS failed (id INTEGER PRIMARY KEY AUTOINCREMENT, value TEXT NOT NULL);
+"""
+OVER_FOR = dt.timedelta(days=30)
+"""How long a maintenance that is over is still listed."""
+MOST_WINDOWS = 1_000
+MOST_FAILED = 100
+
+
+class TooMany(Exception):
+    """No more maintenance windows are kept."""
+
+
+class AlertBook:
+    """The file; safe over threads. Raises StoreUnavailable where it can't be opened now, and from then on sqlite3.Error
+    where the disk refuses. A damaged file is set aside; one that is locked, or on a full disk, is not damaged.
+    """
+
+    WAIT_S = 10.0
+    """For somebody else who has the file open."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+        try:
+            self._db = self._opened(path)
+            self.book()
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"{path}: {error}") from error
+        except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+            aside = path.with_name(f"{path.name}.damaged-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}")
+            path.rename(aside)
+            log.error("damaged alert book set aside", reason=str(error), kept=str(aside))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = self._opened(path)
+
+    @classmethod
+    def _opened(cls, path: Path) -> sqlite3.Connection:
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=cls.WAIT_S)
+        db.execute("PRAGMA synchronous=FULL")
+        db.executescript(TABLES)
+        return db
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """All of it, or nothing."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+
+    def _rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
+
+    def book(self) -> Book:
+        """The open alerts, as last kept."""
+        rows = self._rows("SELECT value FROM kept WHERE name='book'")
+        return msgspec.json.decode(rows[0][0], type=Book) if rows else Book()
+
+    def keep(self, book: Book, letters: Iterable[tuple[str, Message]], now: dt.datetime) -> int:
+        """The book and what there is to send of it, (channel, message), in one transaction. Returns how many of the
+        waiting were given up to make room.
+        """
+        with self._change() as db:
+            db.execute("INSERT OR REPLACE INTO kept VALUES ('book', ?)", (_text(book),))
+            return self._post(db, letters, now)
+
+    def post(self, letters: Iterable[tuple[str, Message]], now: dt.datetime, digest_on: dt.date) -> int:
+        """Messages of the day's digest, and that it is told; returns as `keep`."""
+        with self._change() as db:
+            db.execute("INSERT OR REPLACE INTO kept VALUES ('digest_on', ?)", (digest_on.isoformat(),))
+            return self._post(db, letters, now)
+
+    @staticmethod
+    def _post(db: sqlite3.Connection, letters: Iterable[tuple[str, Message]], now: dt.datetime) -> int:
+        moment = now.isoformat()
+        for channel, message in letters:
+            values = (channel, moment, moment, 0, _text(message), "")
+            db.execute("INSERT INTO outbox (channel, at, due, tries, message, reason) VALUES (?,?,?,?,?,?)", values)
+        over = db.execute("SELECT max(0, count(*) - ?) FROM outbox", (MOST,)).fetchone()[0]
+        oldest = db.execute("SELECT id, channel, message FROM outbox ORDER BY id LIMIT ?", (over,)).fetchall()
+        for number, channel, text in oldest:
+            title = msgspec.json.decode(text, type=Message).title
+            _give_up(db, number, Failed(now, channel, title, "too many messages wait"))
+        return int(over)
+
+    def digest_on(self) -> dt.date | None:
+        """The day of the last digest."""
+        rows = self._rows("SELECT value FROM kept WHERE name='digest_on'")
+        return dt.date.fromisoformat(rows[0][0]) if rows else None
+
+    def letters(self) -> list[Letter]:
+        """What waits, oldest first."""
+        rows = self._rows("SELECT id, channel, at, due, tries, message, reason FROM outbox ORDER BY id")
+        return [
+            Letter(number, channel, dt.datetime.fromisoformat(at), dt.datetime.fromisoformat(due), tries,
+                   msgspec.json.decode(message, type=Message), reason)
+            for number, channel, at, due, tries, message, reason in rows
+        ]  # fmt: skip
+
+    def hasten(self, now: dt.datetime) -> None:
+        """All that waits is due: whoever starts the collector anew has perhaps mended what was in the way."""
+        with self._change() as db:
+            db.execute("UPDATE outbox SET due=?", (now.isoformat(),))
+
+    def sent(self, letters: Sequence[Letter]) -> None:
+        with self._change() as db:
+            db.executemany("DELETE FROM outbox WHERE id=?", [(letter.id,) for letter in letters])
+
+    def later(self, letter: Letter, due: dt.datetime, reason: str) -> None:
+        """A try has failed; the next one is at `due`."""
+        with self._change() as db:
+            values = (due.isoformat(), reason, letter.id)
+            db.execute("UPDATE outbox SET due=?, reason=?, tries=tries+1 WHERE id=?", values)
+
+    def give_up(self, letter: Letter, now: dt.datetime, reason: str) -> None:
+        with self._change() as db:
+            _give_up(db, letter.id, Failed(now, letter.channel, letter.message.title, reason))
+
+    def failed(self) -> list[Failed]:
+        """What was given up, newest first."""
+        rows = self._rows("SELECT value FROM failed ORDER BY id DESC")
+        return [msgspec.json.decode(value, type=Failed) for (value,) in rows]
+
+    def windows(self, now: dt.datetime) -> list[Maintenance]:
+        """Every maintenance that is on, to come, or was over within the last month, in the order of their numbers."""
+        rows = self._rows("SELECT value FROM maintenance ORDER BY id")
+        found = [msgspec.json.decode(value, type=Maintenance) for (value,) in rows]
+        return [one for one in found if now - one.until < OVER_FOR]
+
+    def add_window(self, asked: MaintenanceAsked, now: dt.datetime) -> Maintenance:
+        """Raises TooMany."""
+        with self._change() as db:
+            for number, value in db.execute("SELECT id, value FROM maintenance").fetchall():
+                if now - msgspec.json.decode(value, type=Maintenance).until >= OVER_FOR:
+                    db.execute("DELETE FROM maintenance WHERE id=?", (number,))
+            if db.execute("SELECT count(*) FROM maintenance").fetchone()[0] >= MOST_WINDOWS:
+                raise TooMany(f"at most {MOST_WINDOWS} windows are kept")
+            number = db.execute("INSERT INTO maintenance (value) VALUES ('')").lastrowid or 0
+            fields = msgspec.structs.asdict(asked)
+            window = Maintenance(**{**fields, "from_": asked.from_ or now, "id": number})
+            db.execute("UPDATE maintenance SET value=? WHERE id=?", (_text(window), number))
+            return window
+
+    def end_window(self, number: int, now: dt.datetime) -> Maintenance | None:
+        """It is over now, or never was where it had not begun. None where there is no such window, or it was over."""
+        with self._change() as db:
+            row = db.execute("SELECT value FROM maintenance WHERE id=?", (number,)).fetchone()
+            window = None if row is None else msgspec.json.decode(row[0], type=Maintenance)
+            if window is None or window.until <= now:
+                return None
+            ended = msgspec.structs.replace(window, until=now)
+            if window.active(now):
+                db.execute("UPDATE maintenance SET value=? WHERE id=?", (_text(ended), number))
+            else:
+                db.execute("DELETE FROM maintenance WHERE id=?", (number,))
+            return ended
+
+    def acknowledged(self) -> dict[LineId, Acknowledged]:
+        rows = self._rows("SELECT value FROM acknowledged")
+        found = [msgspec.json.decode(value, type=Acknowledged) for (value,) in rows]
+        return {one.id: one for one in found}
+
+    def acknowledge(self, given: Iterable[Acknowledged]) -> None:
+        with self._change() as db:
+            rows = [(*one.id, _text(one)) for one in given]
+            db.executemany("INSERT OR REPLACE INTO acknowledged VALUES (?,?,?)", rows)
+
+    def forget(self, lines: Iterable[LineId]) -> None:
+        """What was acknowledged of lines that are well again."""
+        with self._change() as db:
+            db.executemany("DELETE FROM acknowledged WHERE agent=? AND line=?", list(lines))
+
+
+def _give_up(db: sqlite3.Connection, number: int, failed: Failed) -> None:
+    db.execute("DELETE FROM outbox WHERE id=?", (number,))
+    db.execute("INSERT INTO failed (value) VALUES (?)", (_text(failed),))
+    db.execute("DELETE FROM failed WHERE id <= (SELECT max(id) FROM failed) - ?", (MOST_FAILED,))
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,148 @@
+"""What became of the results that a unit's spool took in: stored, rejected, evicted, or missing. Pure.
+
+A manifest says how many results of one line (or of the unit itself) the spool took in between two numbers, and their
+digest. It does not list them: which numbers are missing is known of all lines of the round together.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from collector.store import EventRow, LineId
+from xomnet.contract.receipt_digest import digest
+
+
+class Span(NamedTuple):
+    """Numbers of a spool, both ends included."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """`line.line` is '' for results of the unit itself."""
+
+    line: LineId
+    spool: str
+    seq: int
+    at: dt.datetime
+    span: Span
+    count: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Results: `expected` is always the sum of the other four."""
+
+    expected: int = 0
+    stored: int = 0
+    rejected: int = 0
+    evicted: int = 0
+    missing: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def ratio(self) -> float | None:
+        """Stored over expected: 1 only where everything is stored; None where nothing was promised."""
+        return self.stored / self.expected if self.expected else None
+
+
+NOTHING = Tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A manifest's tally. `unaccounted` are the numbers of the round that no line's results have; where several lines
+    miss some, it can't be told whose is whose. `digest_differs`: as many as promised, but not the same.
+    """
+
+    manifest: Manifest
+    tally: Tally
+    unaccounted: tuple[Span, ...] = ()
+    digest_differs: bool = False
+
+
+def manifest_of(line: LineId, row: EventRow) -> Manifest | None:
+    """The manifest of an event; None where it contradicts itself."""
+    if row.first_seq is None or row.last_seq is None or row.count is None or row.digest is None:
+        return None
+    if not 1 <= row.first_seq <= row.last_seq or row.count > row.last_seq - row.first_seq + 1:
+        return None
+    return Manifest(line, row.spool, row.seq, row.at, Span(row.first_seq, row.last_seq), row.count, row.digest)
+
+
+def accounts(
+    manifests: Sequence[Manifest], stored: Mapping[int, str], rejected: Mapping[int, str], evicted: Iterable[Span]
+) -> list[Account]:
+    """One round: manifests of one unit, one spool and one span, beside what is known of its numbers (-> line).
+
+    A number that is stored counts as stored, whatever else is said of it. What several lines miss of an evicted and a
+    lost range is called missing rather than evicted.
+    """
+    first, last = manifests[0].span
+    there = {number: line for number, line in stored.items() if first <= number <= last}
+    refused = {n: line for n, line in rejected.items() if first <= n <= last and n not in there}
+    unknown = gaps_between(sorted({*there, *refused}), first, last)
+    lost = without(unknown, evicted)
+    open_, lost_count = length(unknown), length(lost)
+    found = []
+    for one in manifests:
+        own = sorted(number for number, line in there.items() if line == one.line.line)
+        own_refused = sorted(number for number, line in refused.items() if line == one.line.line)
+        here, no = len(own), len(own_refused)
+        if here + no >= one.count:
+            same = here + no == one.count and digest(sorted([*own, *own_refused])) == one.digest
+            wrong = 0 if same else min(1, one.count)
+            here = min(here, one.count - wrong)
+            tally = Tally(one.count, here, one.count - wrong - here, 0, wrong)
+            found.append(Account(one, tally, tuple(lost) if wrong else (), digest_differs=not same))
+            continue
+        short = one.count - here - no
+        missing = min(short, max(lost_count, short - (open_ - lost_count)))
+        tally = Tally(one.count, here, no, short - missing, missing)
+        found.append(Account(one, tally, tuple(lost) if missing else ()))
+    return found
+
+
+def gaps_between(numbers: Sequence[int], first: int, last: int) -> list[Span]:
+    """What is not in `numbers`, which rise and lie within `first` to `last`."""
+    edges = [first - 1, *numbers, last + 1]
+    return [Span(a + 1, b - 1) for a, b in pairwise(edges) if b - a > 1]
+
+
+def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
+    """The parts of `spans` that no other covers."""
+    left = list(spans)
+    for other in others:
+        cut: list[Span] = []
+        for span in left:
+            if other.last < span.first or span.last < other.first:
+                cut.append(span)
+                continue
+            if span.first < other.first:
+                cut.append(Span(span.first, other.first - 1))
+            if other.last < span.last:
+                cut.append(Span(other.last + 1, span.last))
+        left = cut
+    return left
+
+
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """The same numbers in as few spans as possible, rising."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if found and span.first <= found[-1].last + 1:
+            found[-1] = Span(found[-1].first, max(found[-1].last, span.last))
+        else:
+            found.append(span)
+    return found
+
+
+def length(spans: Iterable[Span]) -> int:
+    return sum(span.last - span.first + 1 for span in spans)

@@ -1,0 +1,33 @@
+"""What units are told of their results. Pure."""
+
+import datetime as dt
+from collections.abc import Iterable
+
+from collector.ingest.validate import Refused, ResultId
+from xomnet.contract.messages import Ack, Rejected, Stored
+
+ACK_SEQS = 200
+
+
+def acks_of(stored: Iterable[ResultId], refused: Iterable[Refused], now: dt.datetime) -> list[Ack]:
+    """One or more acks for each agent, of bounded size."""
+    answers: dict[str, tuple[dict[str, list[ResultId]], list[Rejected]]] = {}
+    for one in stored:
+        answers.setdefault(one.agent, ({}, []))[0].setdefault(str(one.spool), []).append(one)
+    for verdict in refused:
+        if verdict.id is not None:
+            rejected = Rejected(spool=verdict.id.spool, seq=verdict.id.seq, reason=_one_line(verdict))
+            answers.setdefault(verdict.id.agent, ({}, []))[1].append(rejected)
+    acks: list[Ack] = []
+    for agent, (by_spool, rejections) in answers.items():
+        for ids in by_spool.values():
+            for start in range(0, len(ids), ACK_SEQS):
+                seqs = tuple(sorted(one.seq for one in ids[start : start + ACK_SEQS]))
+                acks.append(Ack(agent=agent, time=now, stored=(Stored(spool=ids[0].spool, seqs=seqs),)))
+        for start in range(0, len(rejections), 20):
+            acks.append(Ack(agent=agent, time=now, rejected=tuple(rejections[start : start + 20])))
+    return acks
+
+
+def _one_line(verdict: Refused) -> str:
+    return "".join(c if c.isprintable() else " " for c in f"{verdict.code}: {verdict.reason}")[:512]

@@ -1,0 +1,214 @@
+"""Rejected messages, kept in a file of bounded size, so that a person can see and mend what was wrong."""
+
+import base64
+import contextlib
+import datetime as dt
+import fcntl
+import hashlib
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Collection, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from xomnet.runtime.atomic_file import put_in_place
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One rejected message: when, from where, why (`code` for counting, `reason` for people), and what it said."""
+
+    at: dt.datetime
+    topic: str
+    code: str
+    reason: str
+    agent: str | None = None
+    spool: str | None = None
+    seq: int | None = None
+    payload: str | None = None
+    payload_base64: str | None = None
+
+
+class DeadLetters:
+    """A JSON-lines file of mode 600, flushed to disk before `keep` returns; two generations of at most `max_bytes`.
+
+    Two processes may use it at once, the collector and `resend`: whoever changes it holds a lock, and who finds it
+    replaced reads it again.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = 50_000_000, shown: int = 200) -> None:
+        self._path, self._max_bytes = path, max_bytes
+        self._recent: deque[DeadLetter] = deque(maxlen=shown)
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.RLock()
+        self._files: list[tuple[int, int] | None] = []
+        self._editions = 0
+        self._refresh()
+
+    def _generations(self) -> tuple[Path, Path]:
+        return self._path.with_suffix(self._path.suffix + ".1"), self._path
+
+    def _seen(self) -> list[tuple[int, int] | None]:
+        """By which a replaced file is known. Inodes alone are given again; what is taken out makes a file smaller."""
+        stats = [path.stat() if path.exists() else None for path in self._generations()]
+        return [None if stat is None else (stat.st_ino, stat.st_size) for stat in stats]
+
+    def _refresh(self) -> None:
+        """Reads everything where another process has put other files there."""
+        if self._files != (now := self._seen()):
+            self._files, self._editions = now, self._editions + 1
+            self._recent.clear()
+            self._counts.clear()
+            for letter in self.every():
+                self._recent.append(letter)
+                self._counts[letter.code] += 1
+
+    @property
+    def edition(self) -> int:
+        """Another number where letters were taken out."""
+        with self._lock:
+            self._refresh()
+            return self._editions
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps other threads and processes from changing the files. Raises OSError."""
+        with self._lock:
+            descriptor = os.open(self._path.with_suffix(self._path.suffix + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+
+    def keep(self, letters: list[DeadLetter]) -> bool:
+        """Appends and fsyncs. Returns False where the disk refused; the caller must not acknowledge then."""
+        try:
+            with self._alone():
+                self._refresh()
+                self._write(b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters))
+                self._files = self._seen()
+                for letter in letters:
+                    self._recent.append(letter)
+                    self._counts[letter.code] += 1
+        except OSError:
+            return False
+        return True
+
+    def take_out(self, marks: Collection[bytes]) -> None:
+        """Takes out the letters with these marks; each file is replaced whole. Raises OSError."""
+        with self._alone():
+            for path in self._generations():
+                if not path.exists():
+                    continue
+                new = path.with_suffix(".new")
+                with (
+                    path.open("rb") as old,
+                    os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
+                ):
+                    file.writelines(line for line in old if mark_of(line.rstrip(b"\n")) not in marks)
+                    file.flush()
+                    os.fsync(file.fileno())
+                put_in_place(new, path)
+
+    def _write(self, block: bytes) -> None:
+        if self._path.exists() and self._path.stat().st_size + len(block) > self._max_bytes:
+            os.replace(self._path, self._generations()[0])
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                if os.write(descriptor, block) != len(block):
+                    raise OSError("short write")
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+    def numbers(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[int, str]]:
+        """Which results of the wanted (agent, spool) the file holds: number -> line, '' for the unit itself."""
+        found: dict[tuple[str, str], dict[int, str]] = {}
+        for letter in self.every():
+            if letter.agent is not None and letter.spool is not None and letter.seq is not None:
+                key = letter.agent, letter.spool
+                if key in wanted:
+                    found.setdefault(key, {})[letter.seq] = _line_of(letter)
+        return found
+
+    def every(self) -> Iterator[DeadLetter]:
+        """All letters that the files hold now, oldest first; one that a crash tore is left out."""
+        with contextlib.ExitStack() as stack:
+            with self._lock:  # both are open before one can become the other
+                files = [stack.enter_context(path.open("rb")) for path in self._generations() if path.exists()]
+            for line in chain.from_iterable(files):
+                with contextlib.suppress(msgspec.DecodeError):
+                    yield msgspec.json.decode(line, type=DeadLetter)
+
+    def recent(self) -> list[DeadLetter]:
+        """The last letters, newest first."""
+        with self._lock:
+            self._refresh()
+            return list(reversed(self._recent))
+
+    def counts(self) -> dict[str, int]:
+        """How many letters the file holds, by code."""
+        with self._lock:
+            self._refresh()
+            return dict(self._counts)
+
+
+def mark_of(line: bytes) -> bytes:
+    """By which `take_out` knows a letter: a digest of its JSON."""
+    return hashlib.blake2b(line, digest_size=16).digest()
+
+
+def payload_of(letter: DeadLetter) -> bytes:
+    """The message as it was sent."""
+    if letter.payload is not None:
+        return letter.payload.encode()
+    return base64.b64decode(letter.payload_base64 or "")
+
+
+class _Line(msgspec.Struct):
+    line: Any = None
+
+
+def _line_of(letter: DeadLetter) -> str:
+    try:
+        line = msgspec.json.decode(letter.payload or "", type=_Line).line
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    return line if isinstance(line, str) else ""
+
+
+def letter(
+    topic: str,
+    payload: bytes,
+    code: str,
+    reason: str,
+    at: dt.datetime,
+    agent: str | None = None,
+    spool: str | None = None,
+    seq: int | None = None,
+) -> DeadLetter:
+    """A letter with its payload as text where it is text, else in base64."""
+    try:
+        text, binary = payload.decode("utf-8"), None
+    except UnicodeDecodeError:
+        text, binary = None, base64.b64encode(payload).decode("ascii")
+    return DeadLetter(
+        at=at,
+        topic=topic,
+        code=code,
+        reason=reason,
+        agent=agent,
+        spool=spool,
+        seq=seq,
+        payload=text,
+        payload_base64=binary,
+    )

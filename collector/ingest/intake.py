@@ -1,0 +1,293 @@
+"""From the broker to the store and back: receive, validate, write, acknowledge, and only then PUBACK.
+
+Every step may be repeated: the write is idempotent, an ack may be said twice. So a message is let go of only when
+its result is in the database or in the dead-letter file, and whatever dies in between only causes a resend.
+"""
+
+import contextlib
+import datetime as dt
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from collector.commands.commands import Commands
+from collector.ingest import loopback_probe
+from collector.ingest.acks import acks_of
+from collector.ingest.dead_letters import DeadLetters, letter
+from collector.ingest.loopback_probe import OwnVoice
+from collector.ingest.validate import Accepted, Refused, ResultId, validate
+from collector.metrics import Metrics
+from collector.services import AgentSeen
+from collector.store import Store, StoreRefused, StoreUnavailable
+from collector.store.points import Point
+from xomnet.contract.messages import decode_state, encode
+from xomnet.contract.topics import every, parse, topic
+from xomnet.mqtt.broker import Broker
+from xomnet.mqtt.link import Connection, ConnectionLost, Handler, Link, Message
+from xomnet.registry.registry import Registry
+from xomnet.runtime import failpoints
+from xomnet.runtime.log import Log
+
+log = Log("collector.ingest.intake")
+
+T = TypeVar("T")
+
+RECEIVE_MAXIMUM = 1000
+"""Messages that the broker may have given us without a PUBACK: what bounds the memory while the database is away."""
+MOST_QUEUED = 4 * RECEIVE_MAXIMUM
+"""Mosquitto up to 2.0.12 gives out more than that: each PUBACK of the oldest message releases as many again."""
+BATCH, BATCH_WAIT_S = 500, 0.1
+MOST_PATIENCE_S = 300.0
+"""However long the database asks for."""
+MAX_AGENTS = 100_000
+
+
+class Intake(Handler):
+    """Two threads: the network's (`Link`) only queues; the worker validates, writes, answers, and tells `stored`."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        store: Store,
+        registry: Callable[[], Registry],
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        stored: Callable[[Sequence[Point]], None] = lambda _: None,
+        probe_s: float = 30.0,
+        commands: Commands | None = None,
+    ) -> None:
+        self._stored, self._commands = stored, commands or Commands()
+        self._voice = OwnVoice(probe_s)
+        self._generation = self._in_hand = 0
+        self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
+        self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._agents: dict[str, AgentSeen] = {}
+        self._stop = threading.Event()
+        self._last_stored_at = time.monotonic()
+        self._worker = threading.Thread(target=self._work, name="intake", daemon=True)
+        self._link = Link(
+            broker,
+            client_id,
+            handler=self,
+            subscriptions=(every("up"), every("state"), every("reply")),
+            persistent=True,
+            manual_ack=True,
+            receive_maximum=RECEIVE_MAXIMUM,
+        )
+        self._commands.on_asked(self._link.wake)
+        metrics.queue.set_function(self._queue.qsize)
+        metrics.connected.set_function(lambda: float(self._link.connected))
+        metrics.answers.set_function(lambda: float(self.trouble() is None))
+        metrics.last_result_age.set_function(lambda: time.monotonic() - self._last_stored_at)
+
+    def start(self) -> None:
+        self._worker.start()
+        self._link.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Lets the worker finish the batch in hand, says goodbye to the broker; what is queued comes again."""
+        self._stop.set()
+        self._worker.join(timeout_s)
+        self._link.stop()
+
+    def trouble(self) -> str | None:
+        """What is wrong between the broker and us, in a sentence; None where messages come and go."""
+        return self._voice.trouble() if self._link.connected else "not connected"
+
+    @property
+    def alive(self) -> bool:
+        """False where a thread has ended or the network's stands still."""
+        return self._worker.is_alive() and self._link.is_alive() and time.monotonic() - self._link.alive_at < 60
+
+    def agents(self) -> list[AgentSeen]:
+        """What the broker last said of each agent."""
+        return list(self._agents.values())
+
+    # --- network thread
+
+    def has_room(self) -> bool:
+        return self._queue.qsize() < MOST_QUEUED
+
+    def on_connected(self, connection: Connection) -> None:
+        self._voice.connected()
+        self._commands.connected()
+
+    def on_lost(self) -> None:
+        self._begin(0)
+
+    def _begin(self, generation: int) -> None:
+        """What is queued of another connection can't be acknowledged on this one, and comes again."""
+        self._generation, self._in_hand = generation, 0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+
+    def on_tick(self, connection: Connection) -> None:
+        if self._in_hand >= RECEIVE_MAXIMUM:
+            self._voice.heard()  # it may send no more before the database has taken some
+        if self._voice.too_long:
+            raise ConnectionLost(f"nothing came in for {self._voice.limit_s:g} s, not even our own message")
+        if self._voice.due():
+            self._voice.sent(connection.publish(loopback_probe.TOPIC, loopback_probe.PAYLOAD))
+        self._commands.send(connection)
+
+    def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
+        self._voice.answered(mid, reason)
+        self._commands.published(mid, reason)
+
+    def on_message(self, connection: Connection, message: Message) -> None:
+        self._voice.heard()
+        if message.topic == loopback_probe.TOPIC:
+            connection.ack(message.mid)
+            return
+        place = parse(message.topic)
+        if place is not None and place.channel in ("state", "reply"):
+            take = self._see if place.channel == "state" else self._commands.heard
+            take(place.agent, message.payload)
+            connection.ack(message.mid)
+            return
+        if message.generation != self._generation:  # the first ones come before we are told that it is connected
+            self._begin(message.generation)
+        self._metrics.received.inc()
+        self._in_hand += 1
+        self._queue.put(message)
+        failpoints.at("intake.received")
+
+    def _see(self, agent: str, payload: bytes) -> None:
+        try:
+            state = decode_state(payload)
+        except msgspec.DecodeError as error:
+            log.warning("state not understood", agent=agent, reason=str(error))
+            return
+        if state.agent != agent or (agent not in self._agents and len(self._agents) >= MAX_AGENTS):
+            log.warning("state of another agent", topic=agent, payload=state.agent)
+            return
+        self._agents[agent] = AgentSeen(agent, state.online, state.version, state.at or dt.datetime.now(dt.UTC))
+
+    # --- worker thread
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            batch = self._batch()
+            if not batch:
+                continue
+            try:
+                self._handle(batch)
+            except Exception:  # the last line of defence
+                log.exception("batch not handled", messages=len(batch))
+                self._stop.wait(1)
+                self._link.call(_again)
+
+    def _batch(self) -> list[Message]:
+        try:
+            batch = [self._queue.get(timeout=0.5)]
+        except queue.Empty:
+            return []
+        deadline = time.monotonic() + BATCH_WAIT_S
+        while len(batch) < BATCH:
+            try:
+                batch.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
+            except queue.Empty:
+                break
+        return batch
+
+    def _handle(self, batch: list[Message]) -> None:
+        registry, now = self._registry(), dt.datetime.now(dt.UTC)
+        accepted: list[Accepted] = []
+        refused: list[tuple[Message, Refused]] = []
+        by_point: dict[int, Message] = {}
+        for message in batch:
+            verdict = validate(message.topic, message.payload, registry, now)
+            if isinstance(verdict, Accepted):
+                accepted.append(verdict)
+                by_point[id(verdict.point)] = message
+            else:
+                refused.append((message, verdict))
+        failpoints.at("intake.validated")
+        ids = {id(one.point): one.id for one in accepted}
+        rejections = self._until_done(lambda: self._store.write([one.point for one in accepted])) if accepted else []
+        if rejections is None:
+            return
+        failpoints.at("intake.stored")
+        for point, reason in rejections:
+            one = ids.pop(id(point))
+            refused.append((by_point[id(point)], Refused("store", reason[:500], one.agent, one)))
+        if refused and self._until_done(lambda: self._keep(refused, now)) is None:
+            return
+        self._metrics.stored.inc(len(ids))
+        points = [one.point for one in accepted if id(one.point) in ids]
+        self._observe_audits(points)
+        self._stored(points)
+        if ids:
+            self._last_stored_at = time.monotonic()
+        self._answer(batch, list(ids.values()), [verdict for _, verdict in refused])
+
+    def _observe_audits(self, stored: Iterable[Point]) -> None:
+        for point in stored:
+            early, full = point.fields.get("early_mbps"), point.fields.get("down_mbps")
+            if isinstance(early, float) and isinstance(full, float) and full > 0:
+                self._metrics.early_stop.observe(early / full)
+
+    def _keep(self, refused: list[tuple[Message, Refused]], now: dt.datetime) -> bool:
+        letters = [
+            letter(
+                message.topic,
+                message.payload,
+                verdict.code,
+                verdict.reason,
+                now,
+                agent=verdict.agent,
+                spool=None if verdict.id is None else str(verdict.id.spool),
+                seq=None if verdict.id is None else verdict.id.seq,
+            )
+            for message, verdict in refused
+        ]
+        if not self._dead.keep(letters):
+            raise StoreUnavailable("the dead-letter file can't be written; free some space")
+        failpoints.at("intake.kept")
+        for _, verdict in refused:
+            self._metrics.rejected.labels(code=verdict.code).inc()
+            log.warning("rejected", agent=verdict.agent, code=verdict.code, reason=verdict.reason)
+        return True
+
+    def _until_done(self, attempt: Callable[[], T]) -> T | None:
+        """Repeats while the store is away, with full jitter; None where the collector stops first."""
+        tries = 0
+        while True:
+            try:
+                return attempt()
+            except StoreUnavailable as error:
+                tries += 1
+                self._metrics.write_errors.inc()
+                say = log.error if isinstance(error, StoreRefused) else log.warning
+                back_off_s = random.uniform(0, min(30.0, 0.25 * 2 ** min(tries, 10)))  # noqa: S311
+                wait_s = min(MOST_PATIENCE_S, error.retry_after_s or back_off_s)
+                say("not stored, kept", reason=str(error), tries=tries, again_in_s=wait_s)
+                if self._stop.wait(wait_s):
+                    return None
+
+    def _answer(self, batch: list[Message], stored: list[ResultId], refused: list[Refused]) -> None:
+        """Publishes the acks, then PUBACKs, both in the network thread and in this order."""
+        acks = [(topic(ack.agent, "ack"), encode(ack)) for ack in acks_of(stored, refused, dt.datetime.now(dt.UTC))]
+
+        def answer(connection: Connection) -> None:
+            for ack_topic, payload in acks:
+                connection.publish(ack_topic, payload)
+            failpoints.at("intake.acked")
+            for message in batch:
+                if message.generation == connection.generation:  # packet ids begin anew with a connection
+                    connection.ack(message.mid)
+                    self._in_hand -= 1
+            failpoints.at("intake.answered")
+
+        self._link.call(answer)
+
+
+def _again(_: Connection) -> None:
+    raise ConnectionLost("a batch was not handled; on the next connection it comes again")

@@ -1,0 +1,143 @@
+"""`python -m collector.ingest.resend`: stores dead letters that pass now, and takes them out of their file.
+
+A running collector may stay: the file has a lock, writing a result again changes nothing, and a letter leaves the file
+only after its result is stored. So this may be killed anywhere and run again.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from collector.ingest.dead_letters import DeadLetter, DeadLetters, mark_of, payload_of
+from collector.ingest.validate import Accepted, validate
+from collector.registry.registry_file import RegistryFile
+from collector.run import Unusable, open_store
+from collector.settings import CollectorSettings
+from collector.store import Store, StoreUnavailable
+from xomnet.defaults import config_file
+from xomnet.mqtt.broker import SecretError
+from xomnet.registry.registry import Registry, RegistryError
+from xomnet.runtime.log import setup
+from xomnet.settings import SettingsError, load
+from xomnet.targets import load_targets
+
+BATCH = 500
+SHOWN = 50
+
+
+@dataclass
+class Outcome:
+    """How many letters there were, how many of them are stored now (or would be), and why the others are not."""
+
+    letters: int = 0
+    stored: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    still: list[dict[str, Any]] = field(default_factory=list)
+    """The first `SHOWN` of those that are still refused."""
+
+    def refuse(self, letter: DeadLetter, code: str, reason: str) -> None:
+        self.refused[code] += 1
+        if len(self.still) < SHOWN:
+            who = {"agent": letter.agent, "spool": letter.spool, "seq": letter.seq}
+            self.still.append({**who, "code": code, "reason": reason})
+
+
+def resend(letters: DeadLetters, registry: Registry, store: Store, dry_run: bool) -> Outcome:
+    """Every letter once. Raises StoreUnavailable and OSError; what was stored until then is out of the file."""
+    outcome, gone = Outcome(), set[bytes]()
+    try:
+        for batch in _batches(letters.every()):
+            gone |= _stored(batch, registry, store, dry_run, outcome)
+    finally:
+        if gone:
+            letters.take_out(gone)
+    return outcome
+
+
+def _batches(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    while batch := list(islice(letters, BATCH)):
+        yield batch
+
+
+def _stored(batch: list[DeadLetter], registry: Registry, store: Store, dry_run: bool, outcome: Outcome) -> set[bytes]:
+    """The marks of the letters that are in the store now."""
+    outcome.letters += len(batch)
+    accepted: list[tuple[DeadLetter, Accepted]] = []
+    for letter in batch:
+        # by the time of its arrival: a clock that was ahead is not right because time has passed
+        verdict = validate(letter.topic, payload_of(letter), registry, letter.at)
+        if isinstance(verdict, Accepted):
+            accepted.append((letter, verdict))
+        else:
+            outcome.refuse(letter, verdict.code, verdict.reason)
+    points = [one.point for _, one in accepted]
+    reasons = {} if dry_run else {id(point): reason for point, reason in store.write(points)}
+    stored: set[bytes] = set()
+    for letter, one in accepted:
+        if id(one.point) in reasons:
+            outcome.refuse(letter, "store", reasons[id(one.point)])
+        else:
+            outcome.stored += 1
+            stored.add(mark_of(msgspec.json.encode(letter)))
+    return set() if dry_run else stored
+
+
+def run(settings: CollectorSettings, dry_run: bool) -> Outcome:
+    """Raises Unusable, RegistryError, SecretError, StoreUnavailable or OSError."""
+    owner = settings.state_dir.stat().st_uid
+    if os.geteuid() != owner:
+        raise Unusable(f"{settings.state_dir} belongs to user {owner}: run it as that user, with sudo -u")
+    store = open_store(settings)
+    try:
+        targets = load_targets(settings.targets or config_file("targets.yaml"))
+        registry = RegistryFile(settings.registry, targets, settings.state_dir / "registry.json", store)
+        if registry.problems:
+            raise RegistryError(registry.problems)
+        return resend(DeadLetters(settings.state_dir / "dead-letters.jsonl"), registry.current(), store, dry_run)
+    finally:
+        store.close()
+
+
+def shown(outcome: Outcome, dry_run: bool) -> str:
+    """For people."""
+    would = "would be stored" if dry_run else "stored now"
+    lines = [f"{outcome.letters} rejected results: {outcome.stored} {would}, {outcome.refused.total()} still refused"]
+    first: dict[str, str] = {}
+    for one in outcome.still:
+        first.setdefault(one["code"], one["reason"])
+    lines += [f"  {count} {code}, such as: {first.get(code, '')}" for code, count in outcome.refused.most_common()]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="xomnet collector resend")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        settings = load(arguments.config, CollectorSettings)
+        setup("error")
+        outcome = run(settings, arguments.dry_run)
+    except (SettingsError, RegistryError, SecretError, Unusable, StoreUnavailable, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.json:
+        counts = {"letters": outcome.letters, "stored": outcome.stored, "refused": dict(outcome.refused)}
+        answer = {**counts, "dry_run": arguments.dry_run, "still": outcome.still}
+        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+    else:
+        print(shown(outcome, arguments.dry_run))
+    return 1 if outcome.refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

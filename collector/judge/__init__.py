@@ -1,0 +1,1 @@
+"""Judging lines: their state, and the verdict of a month."""

@@ -1,0 +1,165 @@
+"""Judging: pure functions over a line's download tests. The one definition behind page, REST, `line_state` and alerts.
+
+Whether a line is short is decided by `collector.judge.change_detector`; the median and its interval are for the eye.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean, median
+
+from collector.judge.change_detector import HISTORY, Course, course
+from collector.store import Sample, SpeedRow
+from xomnet.states import State
+
+EXCLUDED_FLAGS = frozenset(
+    {"cross_traffic", "cpu_bound", "throttled", "portal", "payload_mismatch", "unit_fault", "wifi"}
+)
+"""A test so flagged says something of the unit or its surroundings, not of the line."""
+
+
+MIN_TESTS = 6
+"""A window with fewer decides nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`window` back from now is judged; a line is silent after `silent_after` without any result of it."""
+
+    window: dt.timedelta = dt.timedelta(hours=72)
+    silent_after: dt.timedelta = dt.timedelta(minutes=15)
+    confidence: float = 0.95
+
+    @property
+    def history(self) -> dt.timedelta:
+        """How far back a line is followed."""
+        return HISTORY * self.window
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A line's state and the figures behind it, in Mb/s; figures are None where there is no valid test."""
+
+    state: State
+    samples: int
+    target_mbps: float
+    median_mbps: float | None = None
+    low_mbps: float | None = None
+    """Ends of the confidence interval of the median; None where there are too few samples for one."""
+    high_mbps: float | None = None
+    now_mbps: float | None = None
+    """The last test's figure; None where it failed or does not count."""
+    last_result_at: dt.datetime | None = None
+    since: dt.datetime | None = None
+    """When it came into this state; None where the look-back holds nothing before it."""
+    leaning: bool = False
+    """The evidence leans to short and does not suffice yet: a confirmation test would decide sooner."""
+    before_mbps: float | None = None
+    """Of a short line: the median of what was before."""
+
+    @property
+    def ratio(self) -> float | None:
+        """Median over target."""
+        return None if self.median_mbps is None else self.median_mbps / self.target_mbps
+
+
+def counted_mbps(sample: Sample) -> float | None:
+    """What a test counts for: its figure; 0 where a healthy unit found its line down; None where it is excluded."""
+    if sample.error is not None:
+        return 0.0 if "link_down" in sample.flags and "unit_fault" not in sample.flags else None
+    return None if EXCLUDED_FLAGS.intersection(sample.flags) else sample.down_mbps
+
+
+def early_bias(tests: Sequence[SpeedRow]) -> tuple[int, float] | None:
+    """How many audits there are among some tests, and by which share of the full figure stopping early would have been
+    off in the mean. None without an audit.
+    """
+    off = [test.early_mbps / test.down_mbps - 1 for test in tests if test.early_mbps is not None and test.down_mbps]
+    return (len(off), fmean(off)) if off else None
+
+
+def course_of(samples: Sequence[Sample], target_mbps: float, rules: Rules) -> Course:
+    """Where a line stands after its last test that counts. `samples` are in the order of time."""
+    tests = [(s.at, value) for s in samples if (value := counted_mbps(s)) is not None]
+    return course(tests, target_mbps, rules.window)
+
+
+def judge(
+    samples: Sequence[Sample],
+    target_mbps: float,
+    now: dt.datetime,
+    last_result_at: dt.datetime | None,
+    plan_mbps: float | None = None,
+    rules: Rules = Rules(),  # frozen
+    followed: Course | None = None,
+) -> Judgement:
+    """The state of one line now. `samples` are in the order of time: those of the rules' `history`, or of the window
+    alone where the line is `followed` already.
+    """
+    window = [s for s in samples if now - rules.window <= s.at <= now]
+    counted = [value for s in window if (value := counted_mbps(s)) is not None]
+    low, high = median_interval(counted, rules.confidence) or (None, None)
+    if followed is None:
+        followed = course_of([s for s in samples if now - rules.history <= s.at <= now], target_mbps, rules)
+    silent = last_result_at is None or now - last_result_at > rules.silent_after
+    too_slow_unit = bool(window) and "link_below_target" in window[-1].flags
+    since, before = followed.since, followed.before_mbps
+    if silent:
+        state: State = "silent"
+        since = last_result_at
+    elif too_slow_unit or (plan_mbps is not None and plan_mbps < target_mbps):
+        state, since = "not_assessable", None
+    elif len(counted) < MIN_TESTS:
+        state, since = "uncertain", None
+    elif followed.level == "uncertain" and followed.since is None and low is not None and low >= target_mbps:
+        state = "meeting"  # of a line that has no past the interval says so sooner, and nobody is woken by it
+    else:
+        state = followed.level
+    return Judgement(
+        state=state,
+        samples=len(counted),
+        target_mbps=target_mbps,
+        median_mbps=median(counted) if counted else None,
+        low_mbps=low,
+        high_mbps=high,
+        now_mbps=counted_mbps(window[-1]) if window else None,
+        last_result_at=last_result_at,
+        since=since,
+        leaning=followed.leaning and state in ("meeting", "uncertain") and bool(counted),
+        before_mbps=before if state == "short" else None,
+    )
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """The distribution-free confidence interval of the median by order statistics; None for too few values.
+
+    The widest `j` for which P(j <= Binomial(n, 1/2) <= n-j) >= confidence gives the j-th value from either end
+    (Conover, Practical Nonparametric Statistics, 3.2): n=20: 6th and 15th; 30: 10th and 21st; 120: 49th and 72nd.
+    """
+    rank = _rank(len(values), confidence)
+    if rank == 0:
+        return None
+    ordered = sorted(values)
+    return ordered[rank - 1], ordered[-rank]
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which a share (0 to 1) of some values lies, interpolated; `ordered` is sorted and not empty."""
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+@lru_cache(maxsize=4096)
+def _rank(n: int, confidence: float) -> int:
+    """How far from either end the interval's ends stand, from 1; 0 where even the extremes are not wide enough."""
+    tail, rank = 0.0, 0
+    while rank < n // 2:
+        tail += math.comb(n, rank) / 2**n
+        if 1 - 2 * tail < confidence:
+            break
+        rank += 1
+    return rank

@@ -1,0 +1,143 @@
+"""Every registered line, judged every minute: for the page, and as `line_state` points for Grafana and its alerts.
+
+Silent lines have a point too: an alert whose series vanishes is resolved, so silence must be a value.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector.judge.assess import Judgement, Rules
+from collector.judge.line_tracker import Followed
+from collector.periodic import Every
+from collector.store import LineId, Sample, Store, write_own
+from collector.store.points import Point, Value, tags_of, time_ns
+from xomnet.registry.registry import LineRow, Registry
+from xomnet.runtime.log import Log
+from xomnet.states import worst_first
+
+log = Log("collector.judge.line_states")
+
+
+@dataclass(frozen=True, slots=True)
+class LineStatus:
+    """A registered line, its judgement, and the tests of the window, for a small chart."""
+
+    row: LineRow
+    judgement: Judgement
+    samples: tuple[Sample, ...] = ()
+
+    @property
+    def id(self) -> LineId:
+        return LineId.of(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All lines as they were at an instant, worst first."""
+
+    at: dt.datetime
+    lines: tuple[LineStatus, ...]
+
+    def line(self, agent: str, line: str) -> LineStatus | None:
+        return next((s for s in self.lines if s.id == (agent, line)), None)
+
+
+def take_snapshot(
+    store: Store, registry: Registry, rules: Rules, now: dt.datetime, followed: Followed | None = None
+) -> Snapshot:
+    """Judges every line registered now; where it is not `followed` from look to look, all is read. Raises
+    StoreUnavailable.
+    """
+    followed = Followed(store, rules) if followed is None else followed
+    rows = registry.current(now)
+    targets = {LineId.of(row): registry.target_mbps(row, now) for row in rows}
+    followed.look(targets, now)
+    lines = [LineStatus(row, *followed.judgement(row, targets[LineId.of(row)], now)) for row in rows]
+    return Snapshot(now, tuple(sorted(lines, key=_worst_first)))
+
+
+def _worst_first(status: LineStatus) -> tuple[int, float, str, str]:
+    ratio = status.judgement.ratio
+    return worst_first(status.judgement.state), -1.0 if ratio is None else ratio, status.row.agent, status.row.line
+
+
+NOTHING_MORE: Mapping[LineId, Mapping[str, Value]] = {}
+
+
+def line_state_points(snapshot: Snapshot, more: Mapping[LineId, Mapping[str, Value]] = NOTHING_MORE) -> list[Point]:
+    """A point for every line, at the snapshot's time; `more` has what others know of a line, by field."""
+    return [_point(s, snapshot.at, more.get(s.id, {})) for s in snapshot.lines]
+
+
+def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Point:
+    row, judged = status.row, status.judgement
+    age = None if judged.last_result_at is None else (at - judged.last_result_at).total_seconds()
+    since = None if judged.since is None else (at - judged.since).total_seconds()
+    fields: dict[str, Value | None] = {
+        "state": judged.state,
+        "median_mbps": judged.median_mbps,
+        "low_mbps": judged.low_mbps,
+        "high_mbps": judged.high_mbps,
+        "now_mbps": judged.now_mbps,
+        "samples": judged.samples,
+        "target_mbps": float(judged.target_mbps),
+        "ratio": judged.ratio,
+        "age_s": age,
+        "lat": row.lat,
+        "lon": row.lon,
+        "state_code": worst_first(judged.state),
+        "since_s": since,
+        "failed": sum(sample.error is not None for sample in status.samples),
+        **more,
+    }
+    known = {name: value for name, value in fields.items() if value is not None}
+    return Point("line_state", tags_of(row, row.line), known, time_ns(at))
+
+
+class LineStates(Every):
+    """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one. Where the lines
+    stand is `kept` in a file, so that the next process has its first one soon.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Callable[[], Registry],
+        rules: Rules,
+        interval_s: float = 60.0,
+        kept: Path | None = None,
+    ) -> None:
+        super().__init__("line-states", interval_s, lambda _: self.take(), log, "lines not judged")
+        self._store, self._registry = store, registry
+        self.rules = rules
+        self._followed = Followed(store, rules, kept)
+        self.saw = self._followed.saw
+        """New results were stored. From any thread."""
+        self.latest: Snapshot | None = None
+        self.known: list[Callable[[Snapshot], Mapping[LineId, Mapping[str, Value]]]] = []
+        """What others know of lines, asked before the points are written; a later one of the same field holds."""
+        self.beside: list[Callable[[Snapshot], Sequence[Point]]] = []
+        """Points of the same minute, written together with those of the lines."""
+        self.followers: list[Callable[[Snapshot], None]] = []
+        """Who is given each snapshot after it is written; they take it and return at once."""
+
+    def take(self) -> Snapshot:
+        """One snapshot now, written to the store. Raises StoreUnavailable."""
+        snapshot = take_snapshot(self._store, self._registry(), self.rules, dt.datetime.now(dt.UTC), self._followed)
+        more: dict[LineId, dict[str, Value]] = {}
+        for known in self.known:
+            for line, fields in known(snapshot).items():
+                more.setdefault(line, {}).update(fields)
+        beside = [point for points in self.beside for point in points(snapshot)]
+        write_own(self._store, [*line_state_points(snapshot, more), *beside])
+        self.latest = snapshot
+        for follow in self.followers:
+            follow(snapshot)
+        return snapshot
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        super().stop(timeout_s)
+        if not self.is_alive():
+            self._followed.keep(dt.datetime.now(dt.UTC))

@@ -1,0 +1,174 @@
+"""What is known of every line between two looks: where it stands, and the tests of its window.
+
+A line's history is read again where something of it was stored, and else within the hour, since another process may
+have written (`xomnet collector resend`, a second collector). So a minute reads what changed, not the province; and the
+first look of a process, if the last one kept what it knew within the hour, the tests of the window alone.
+"""
+
+import datetime as dt
+import math
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import islice
+from pathlib import Path
+
+from collector.judge import checkpoint
+from collector.judge.assess import Judgement, Rules, course_of, judge
+from collector.judge.change_detector import Course
+from collector.judge.checkpoint import KeptCourse
+from collector.store import LineId, Sample, Store
+from collector.store.points import Point, when
+from xomnet.registry.registry import LineRow
+
+AGAIN = dt.timedelta(hours=1)
+AT_LEAST = 100
+"""Lines read again in one look, so that a small province is always read whole."""
+AT_ONCE = 50
+"""Lines of one question: with the longest names some 6 kB, where a proxy before the database takes 8."""
+KEPT_EVERY = dt.timedelta(minutes=10)
+SLICE = dt.timedelta(hours=6)
+"""So much of the window is asked for at once of all lines: some 20,000 tests of 10,000 lines."""
+LOOK_BACK = dt.timedelta(days=35)
+"""How far back the last result of a silent line is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A line as it was read; `key` tells whether another reading found the same."""
+
+    at: dt.datetime
+    key: tuple[int, float]
+    course: Course
+    recent: tuple[Sample, ...]
+
+
+class Followed:
+    """The lines of a store. `saw` is for any thread, the rest for one. What is known is kept in `file`, if given."""
+
+    def __init__(self, store: Store, rules: Rules, file: Path | None = None) -> None:
+        self._store, self._rules, self._file = store, rules, file
+        self._kept_at: dt.datetime | None = None
+        self._lock = threading.Lock()
+        self._changed: set[LineId] = set()
+        self._last: dict[LineId, dt.datetime] = {}
+        self._lines: dict[LineId, _Read] = {}
+        self._judged: dict[LineId, tuple[object, Judgement]] = {}  # with all that it follows from
+        self._looked = False
+
+    def saw(self, points: Iterable[Point]) -> None:
+        """New results were stored: their lines are read at the next look."""
+        with self._lock:
+            for point in points:
+                if point.measurement in ("speed", "latency"):
+                    line, at = LineId(point.tags["agent"], point.tags["line"]), when(point.time_ns)
+                    self._last[line] = max(at, self._last.get(line, at))
+                    if point.measurement == "speed":
+                        self._changed.add(line)
+
+    def look(self, targets: Mapping[LineId, float], now: dt.datetime) -> None:
+        """Reads what is new of the lines with these targets (Mb/s); forgets all others. Raises StoreUnavailable."""
+        last = self._store.last_results(now - (AGAIN if self._looked else LOOK_BACK))
+        with self._lock:
+            for line, at in last.items():
+                self._last[line] = max(at, self._last.get(line, at))
+            self._last = {line: at for line, at in self._last.items() if line in targets}
+            changed, self._changed = self._changed & targets.keys(), set()
+        if not self._looked:
+            self._recall(now)
+        self._lines = {line: read for line, read in self._lines.items() if line in targets}
+        self._judged = {line: judged for line, judged in self._judged.items() if line in targets}
+        due = iter(self._due(targets, changed, now))
+        try:
+            while lines := list(islice(due, AT_ONCE)):
+                self._read(lines, targets, now)
+                changed.difference_update(lines)
+        finally:
+            with self._lock:
+                self._changed |= changed
+        self._looked = True
+        if self._kept_at is None or now - self._kept_at >= KEPT_EVERY:
+            self.keep(now)
+
+    def keep(self, now: dt.datetime) -> None:
+        """Writes down where the lines stand, but for those of which something is stored that was not read."""
+        if self._file is None or not self._looked:
+            return
+        with self._lock:
+            changed = set(self._changed)
+        known = ((line, read) for line, read in self._lines.items() if line not in changed)
+        checkpoint.keep(
+            self._file, (KeptCourse(*line, read.at, read.key[1], read.course) for line, read in known), self._rules
+        )
+        self._kept_at = now
+
+    def _recall(self, now: dt.datetime) -> None:
+        """Takes over what was kept of lines that were not tested since. Raises StoreUnavailable."""
+        found = [] if self._file is None else checkpoint.kept(self._file, self._rules)
+        good = [one for one in found if now - AGAIN < one.at <= now]
+        if not good or self._lines:
+            return
+        recent = self._window(now)
+        for one in good:
+            samples = tuple(recent.get(one.id, ()))
+            if not samples or samples[-1].at <= one.at:
+                self._lines[one.id] = _Read(one.at, (0, one.target_mbps), one.course, samples)
+
+    def _window(self, now: dt.datetime) -> dict[LineId, list[Sample]]:
+        """The tests of the window, of all lines."""
+        found: dict[LineId, list[Sample]] = {}
+        since = now - self._rules.window
+        while since < now:
+            until = min(since + SLICE, now)
+            for line, samples in self._store.samples(since, until).items():
+                found.setdefault(line, []).extend(samples)
+            since = until
+        return found
+
+    def judgement(self, row: LineRow, target_mbps: float, now: dt.datetime) -> tuple[Judgement, tuple[Sample, ...]]:
+        """Of a line that was looked at, and the tests of its window."""
+        line = LineId.of(row)
+        read = self._lines[line]
+        oldest = now - self._rules.window
+        window = tuple(s for s in read.recent if oldest <= s.at <= now)
+        last = self._last.get(line)
+        silent = last is None or now - last > self._rules.silent_after
+        same = (read.course, window, last, silent, row.plan_mbps, target_mbps)
+        before = self._judged.get(line)
+        if before is None or before[0] != same:
+            before = same, judge(window, target_mbps, now, last, row.plan_mbps, self._rules, read.course)
+            self._judged[line] = before
+        return before[1], window
+
+    def _due(self, targets: Mapping[LineId, float], changed: set[LineId], now: dt.datetime) -> list[LineId]:
+        """What is to be read: what is new, changed or has another target, and of the others those read longest ago."""
+        must = {
+            line
+            for line, target in targets.items()
+            if line in changed or (read := self._lines.get(line)) is None or read.key[1] != target
+        }
+        others = [line for line in targets if line not in must]
+        oldest = nsmallest(self._turns(len(targets), now), others, key=lambda line: self._lines[line].at)
+        return [*must, *oldest]
+
+    def _turns(self, lines: int, now: dt.datetime) -> int:
+        """How many lines have their turn, so that all have within the hour."""
+        if not self._lines:
+            return 0
+        since = now - max(read.at for read in self._lines.values())
+        return max(AT_LEAST, math.ceil(lines * (since / AGAIN)))
+
+    def _read(self, lines: Sequence[LineId], targets: Mapping[LineId, float], now: dt.datetime) -> None:
+        found = self._store.samples(now - self._rules.history, now, lines)
+        for line in lines:
+            samples, target = found.get(line, []), targets[line]
+            key = hash(tuple(samples)), target
+            before = self._lines.get(line)
+            same = before is not None and before.key == key
+            course = before.course if before is not None and same else course_of(samples, target, self._rules)
+            recent = tuple(s for s in samples if s.at >= now - self._rules.window)
+            if samples:
+                with self._lock:
+                    self._last[line] = max(samples[-1].at, self._last.get(line, samples[-1].at))
+            self._lines[line] = _Read(now, key, course, recent)

@@ -1,0 +1,226 @@
+"""The province's certificate authority: a folder that only its user may read.
+
+`ca.key` and `ca.crt`; `ledger.db`: what was signed; `ca.crl`: what of it is revoked; `revoked`: the names, one a line,
+that have no good certificate any more, for the rules of the broker. The last two are made of the ledger.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from collector.pki.ledger import Change, Entry, Kind, Ledger
+from collector.pki.requests import PublicKey, Refused, checked_key, host_name, key_id
+from xomnet.contract.topics import is_name
+from xomnet.registry.cells import BROKER_NAME_OF_COLLECTOR
+from xomnet.runtime.atomic_file import write_whole
+
+DAYS = 825
+CA_DAYS = 3650
+EARLIER = dt.timedelta(days=1)
+"""A unit without a battery clock may be slow when it gets its certificate."""
+MOST_A_DAY = 10
+"""Certificates of one name: a unit that went wild does not fill the ledger."""
+
+
+class AuthorityError(Exception):
+    """The folder holds no authority, or already one."""
+
+
+class Authority:
+    """The authority in a folder. Raises AuthorityError where there is none, or it can't be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ledger = Ledger(folder / "ledger.db")
+        try:
+            self.certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+            key = load_pem_private_key((folder / "ca.key").read_bytes(), None)
+        except FileNotFoundError as error:
+            raise AuthorityError(f"{error.filename} is not there; make an authority: xomnet pki init") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise AuthorityError(f"{folder}: {error}; run this as its owner, or restore it from a backup") from error
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self._key = key
+
+    @classmethod
+    def make(cls, folder: Path, now: dt.datetime, name: str = "xomnet CA") -> "Authority":
+        """A new authority. Raises AuthorityError where the folder holds one: all its units would be locked out."""
+        if (folder / "ca.key").exists():
+            raise AuthorityError(f"{folder} holds an authority already; to make another one, name another folder")
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            key = ec.generate_private_key(ec.SECP256R1())
+            subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+            builder = _builder(subject, subject, key.public_key(), now - EARLIER, now + dt.timedelta(days=CA_DAYS))
+            certificate = (
+                builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+                .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+                .sign(key, hashes.SHA256())
+            )
+            write_whole(folder / "ca.crt", certificate.public_bytes(Encoding.PEM), 0o644)
+            write_whole(
+                folder / "ca.key",  # the last one: with it the authority is there
+                key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+                0o600,
+            )
+        except OSError as error:
+            raise AuthorityError(f"{error.filename or folder}: {error.strerror}; name a folder of yours") from error
+        made = cls(folder)
+        made.publish(now)
+        return made
+
+    @property
+    def pem(self) -> str:
+        """The authority's own certificate."""
+        return self.certificate.public_bytes(Encoding.PEM).decode()
+
+    def sign(self, csr: bytes, name: str, kind: Kind, now: dt.datetime, also: Sequence[str] = ()) -> Entry:
+        """A certificate for `name`, written down; `also` are further names and addresses of a server.
+
+        Raises Refused or LedgerError. Which units exist is the registry's to say, and for the caller to ask.
+        """
+        with self.ledger.change() as change:
+            entry = self.signed(change, csr, name, kind, now, also)
+        self.publish(now)
+        return entry
+
+    def signed(
+        self, change: Change, csr: bytes, name: str, kind: Kind, now: dt.datetime, also: Sequence[str] = ()
+    ) -> Entry:
+        """As `sign`, within a change that is open; `publish` is left to the caller."""
+        check_name(name, kind)
+        key = checked_key(csr, name)
+        earlier = change.of_name(name)
+        if earlier and earlier[0].kind != kind:
+            raise Refused(f"{name} is the name of a {earlier[0].kind}; take another name for a {kind}")
+        if sum(one.from_ + EARLIER > now - dt.timedelta(days=1) for one in earlier) >= MOST_A_DAY:
+            raise Refused(f"{name} has had {MOST_A_DAY} certificates in a day; find out why, and try tomorrow")
+        for one in change.of_key(key_id(key)):
+            if one.name != name or one.revoked is not None:
+                what = "revoked" if one.name == name else f"the one of {one.name}"
+                raise Refused(f"this key is {what}; make a new one on the machine itself")
+        return self._signed(change, key, name, kind, now, also)
+
+    def _signed(
+        self, change: Change, key: PublicKey, name: str, kind: Kind, now: dt.datetime, also: Sequence[str]
+    ) -> Entry:
+        until = min(now + dt.timedelta(days=DAYS), self.certificate.not_valid_after_utc)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = _builder(subject, self.certificate.subject, key, now - EARLIER, until)
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if kind == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = (
+            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                _usage(digital_signature=True, key_encipherment=isinstance(key, rsa.RSAPublicKey)), critical=True
+            )
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        if kind == "server":
+            names = [host_name(one) for one in dict.fromkeys([name, *also])]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        made = builder.sign(self._key, hashes.SHA256())
+        pem = made.public_bytes(Encoding.PEM).decode()
+        begun, over = made.not_valid_before_utc, made.not_valid_after_utc
+        entry = Entry(f"{made.serial_number:x}", name, kind, key_id(key), begun, over, None, pem)
+        change.add(entry)
+        return entry
+
+    def revoke(self, name: str, now: dt.datetime, but: str | None = None) -> list[Entry]:
+        """Revokes every good certificate of a name, but the one of the serial `but`; gives those that it revoked.
+
+        A token of the name that is still out goes too. Raises Refused where the name never had a certificate.
+        """
+        with self.ledger.change() as change:
+            known = change.of_name(name)
+            if not known:
+                raise Refused(f"{name} has never had a certificate; xomnet pki list shows who has")
+            gone = [one for one in known if one.good(now) and one.serial != but]
+            for one in gone:
+                change.revoke(one.serial, now)
+            change.drop_token(name)
+        self.publish(now)
+        return gone
+
+    def certificates(self) -> list[Entry]:
+        """Everything that was signed, by name and date."""
+        with self.ledger.change() as change:
+            return change.all()
+
+    def publish(self, now: dt.datetime) -> None:
+        """Writes `ca.crl` and `revoked` anew. The list has no end before the authority's: one that is past its end
+        locks out every unit, and here it is read from the disk that it was written to.
+        """
+        with self.ledger.change() as change:  # of two that publish at once the later one has the last word
+            entries = change.all()
+            builder = (
+                x509.CertificateRevocationListBuilder()
+                .issuer_name(self.certificate.subject)
+                .last_update(now)
+                .next_update(self.certificate.not_valid_after_utc)
+                .add_extension(x509.CRLNumber(int(now.timestamp() * 1e6)), critical=False)
+            )
+            for one in entries:
+                if one.revoked is not None:
+                    revoked = x509.RevokedCertificateBuilder(int(one.serial, 16), one.revoked)
+                    builder = builder.add_revoked_certificate(revoked.build())
+            crl = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+            good = {one.name for one in entries if one.good(now)}
+            gone = sorted({one.name for one in entries if one.revoked is not None} - good)
+            write_whole(self.folder / "ca.crl", crl, 0o644)
+            write_whole(self.folder / "revoked", "".join(f"{name}\n" for name in gone).encode(), 0o644)
+
+
+def check_name(name: str, kind: Kind) -> None:
+    """Raises Refused unless something of this kind may go by this name."""
+    if kind == "server":
+        host_name(name)
+    elif kind == "unit" and name == BROKER_NAME_OF_COLLECTOR:
+        raise Refused(f"{name} is the collector's name at the broker; a unit needs another one")
+    elif kind == "collector" and name != BROKER_NAME_OF_COLLECTOR:
+        raise Refused(f"the collector is called {BROKER_NAME_OF_COLLECTOR} at the broker, not {name}")
+    elif not is_name(name):
+        raise Refused(f"{name!r} names no unit; write lower-case letters, digits and hyphens, at most 32")
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: PublicKey, begun: dt.datetime, over: dt.datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begun)
+        .not_valid_after(over)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _usage(
+    *,
+    digital_signature: bool = False,
+    key_encipherment: bool = False,
+    key_cert_sign: bool = False,
+    crl_sign: bool = False,
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_encipherment=key_encipherment,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        **dict.fromkeys(("content_commitment", "data_encipherment", "key_agreement"), False),
+        **dict.fromkeys(("encipher_only", "decipher_only"), False),
+    )

@@ -1,0 +1,36 @@
+"""A new certificate for who has a good one, as nginx has verified it."""
+
+import datetime as dt
+from collections.abc import Mapping
+from urllib.parse import unquote_to_bytes
+
+from cryptography import x509
+
+from collector.pki.authority import Authority
+from collector.pki.ledger import Entry
+
+VERIFIED, CERTIFICATE = "x-client-verify", "x-client-cert"
+"""Headers that nginx sets itself, whatever the client sent: `$ssl_client_verify`, `$ssl_client_escaped_cert`."""
+
+
+class NoCertificate(Exception):
+    """The connection has no client certificate that counts; the text says what to do."""
+
+
+def holder(authority: Authority, headers: Mapping[str, str], now: dt.datetime) -> Entry:
+    """The ledger's entry of the certificate with which the client came.
+
+    Raises NoCertificate where nginx verified none, or it is not of this authority, over, or revoked, and LedgerError.
+    """
+    if headers.get(VERIFIED) != "SUCCESS":
+        raise NoCertificate("renewal wants a connection with the unit's certificate; without one, enrol with a token")
+    try:
+        shown = x509.load_pem_x509_certificate(unquote_to_bytes(headers.get(CERTIFICATE, "")))
+        shown.verify_directly_issued_by(authority.certificate)
+    except Exception as error:  # the parser's errors have no common class
+        raise NoCertificate("the client certificate is none of this authority's; enrol with a token") from error
+    with authority.ledger.change() as change:
+        entry = change.of_serial(f"{shown.serial_number:x}")
+    if entry is None or not entry.good(now) or entry.kind != "unit":
+        raise NoCertificate("the client certificate is no unit's, over or revoked; enrol with a token")
+    return entry

@@ -1,0 +1,68 @@
+"""One-time tokens: made by the operator for one unit, kept as a hash, spent on one certificate."""
+
+import datetime as dt
+import hashlib
+import hmac
+import secrets
+
+from collector.pki.authority import Authority, check_name
+from collector.pki.ledger import Change, Entry, Token
+from collector.pki.requests import Refused, checked_key, key_id
+
+DAYS = 7
+LONGEST_DAYS = 90
+
+
+class WrongToken(Exception):
+    """Wrong, over, spent, of another unit, or never made: who asks is not told which."""
+
+    def __init__(self) -> None:
+        super().__init__("the token is wrong, spent or over; ask for a new one: xomnet pki token UNIT")
+
+
+def make(authority: Authority, agent: str, now: dt.datetime, days: int = DAYS) -> str:
+    """A token for a unit; one that was made before is good no more. Raises Refused or LedgerError."""
+    check_name(agent, "unit")
+    if not 1 <= days <= LONGEST_DAYS:
+        raise Refused(f"{days} days; a token is good for 1 to {LONGEST_DAYS}")
+    token = secrets.token_urlsafe(24)
+    with authority.ledger.change() as change:
+        change.put_token(agent, Token(_hash(token), now + dt.timedelta(days=days), None))
+    return token
+
+
+def check(authority: Authority, agent: str, token: str, now: dt.datetime) -> None:
+    """Raises WrongToken, or LedgerError. It may be spent: `spend` tells."""
+    with authority.ledger.change() as change:
+        _right(change, agent, token, now)
+
+
+def spend(authority: Authority, agent: str, token: str, csr: bytes, now: dt.datetime) -> Entry:
+    """The unit's certificate. A token is spent in the transaction that writes the certificate down.
+
+    The same request again, while the token would last, gives the same certificate: the answer may have been lost on the
+    way, and only who has the key can use it. Raises WrongToken, Refused (then the token is not spent) or LedgerError.
+    """
+    with authority.ledger.change() as change:
+        known = _right(change, agent, token, now)
+        if known.serial is not None:
+            before = change.of_serial(known.serial)
+            if before is None or not before.good(now) or before.key != key_id(checked_key(csr, agent)):
+                raise WrongToken
+            return before
+        entry = authority.signed(change, csr, agent, "unit", now)
+        change.put_token(agent, Token(known.hash, known.until, entry.serial))
+    authority.publish(now)
+    return entry
+
+
+def _right(change: Change, agent: str, token: str, now: dt.datetime) -> Token:
+    known = change.token(agent)
+    right = hmac.compare_digest(_hash(token), known.hash if known else "0" * 64)
+    if known is None or not right or now >= known.until:
+        raise WrongToken
+    return known
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

@@ -1,0 +1,1 @@
+"""The registry while the collector runs."""

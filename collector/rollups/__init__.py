@@ -1,0 +1,1 @@
+"""Hours, days and months of lines and places."""

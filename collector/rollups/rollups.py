@@ -1,0 +1,219 @@
+"""Hours and days of lines and places, kept right: a bucket is worked out anew from the results whenever one came in.
+
+Nothing of it is remembered but in the database. What comes in marks its hour and its day; and at the start and every
+night the numbers of results behind the roll-ups are compared with those stored, which finds what was marked when the
+collector died, and what others stored without telling: `resend`, another collector of a shared subscription.
+"""
+
+import datetime as dt
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from collector.periodic import Every
+from collector.rollups.aggregate import (
+    HOUR,
+    Bucket,
+    Fields,
+    day_of,
+    hour_of,
+    hours_of,
+    line_fields,
+    line_point,
+    place_points,
+    portions,
+)
+from collector.rollups.months import write_months
+from collector.store import LineId, Store, StoreUnavailable, write_own
+from collector.store.points import COUNTED, EPOCH, Point
+from xomnet.registry.registry import Registry
+from xomnet.runtime.log import Log
+
+log = Log("collector.rollups.rollups")
+
+SWEEP_DAYS = 62
+"""What is compared: the present month and the one before at least."""
+DAYS_EVERY = 6
+"""The present day, which is long to read, has its turn with every so many rounds."""
+MANY = 20
+"""Units; from here on all are worked out."""
+AT_ONCE = 50
+"""Units whose day is read with one question: 30,000 probes. An hour of a province is about as much."""
+ENOUGH = 2000
+"""Points; then they are written."""
+NIGHT = dt.timedelta(hours=2)
+CLOCK = dt.timedelta(seconds=1)
+"""What a clock that is being set right may go slower than the thread's own, between two rounds."""
+
+K = TypeVar("K", int, Bucket)
+
+_HOUR_NS = 3_600_000_000_000
+Marked = set[str] | None
+"""Units with new results; None: all of them."""
+
+
+class Rollups(Every):
+    """Works every `interval_s`. Results of more than `keep_days` ago are no longer all stored: those roll-ups stay."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Callable[[], Registry],
+        interval_s: float = 300.0,
+        keep_days: int | None = None,
+        sweep_days: int = SWEEP_DAYS,
+    ) -> None:
+        super().__init__("rollups", interval_s, self.take, log, "not rolled up")
+        self._store, self._registry = store, registry
+        self._interval = dt.timedelta(seconds=interval_s)
+        self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
+        self._lock = threading.Lock()
+        self._seen: dict[int, Marked] = {}
+        self._dirty: dict[Bucket, Marked] = {}
+        self._rounds = 0
+        self._round_at: dt.datetime | None = None
+        self._night: dt.date | None = None
+        self._to_compare: list[Bucket] = []
+        self._months: Iterator[None] = iter(())
+
+    def saw(self, points: Iterable[Point]) -> None:
+        """New results were stored: their hours and days are worked out with the next round. From any thread."""
+        with self._lock:
+            for point in points:
+                if point.measurement in COUNTED:
+                    _mark(self._seen, point.time_ns // _HOUR_NS, {point.tags["agent"]})
+
+    def take(self, now: dt.datetime) -> bool:
+        """A few buckets, or a day's comparison, or some lines' months; True while there is more.
+
+        Raises StoreUnavailable; nothing is forgotten by it.
+        """
+        if self._round_at is None or abs(now - self._round_at) >= self._interval - CLOCK:
+            self._begin_round(now)
+        if ready := self._ready(now):
+            self._roll(ready)
+            return not self._ending.is_set()
+        if self._to_compare:
+            self._compare(self._to_compare[0])
+            del self._to_compare[0]
+            return True
+        try:
+            return next(self._months, self) is None
+        except StoreUnavailable:
+            self._months = write_months(self._store, self._registry(), now, self._kept_since(now))
+            raise
+
+    def _begin_round(self, now: dt.datetime) -> None:
+        zone = self._registry().zone
+        with self._lock:
+            seen, self._seen = self._seen, {}
+        for hour, agents in seen.items():
+            at = EPOCH + hour * HOUR
+            for bucket in (hour_of(at), day_of(at, zone)):
+                _mark(self._dirty, bucket, agents)
+        for at in (now, now - HOUR):  # places have their lines also where none of them gave anything
+            _mark(self._dirty, hour_of(at), set())
+            _mark(self._dirty, day_of(at, zone), set())
+        night = (now - NIGHT).astimezone(zone).date()
+        if night != self._night:
+            self._to_compare = [day_of(now - dt.timedelta(days=n), zone) for n in range(self._sweep_days)]
+            self._months = write_months(self._store, self._registry(), now, self._kept_since(now))
+            self._night = night
+        self._round_at, self._rounds = now, self._rounds + 1
+
+    def _ready(self, now: dt.datetime) -> list[Bucket]:
+        """What is to be worked out, the latest first; what is no longer whole is left as it is."""
+        kept = self._kept_since(now)
+        for bucket in [one for one in self._dirty if kept is not None and one.since < kept]:
+            del self._dirty[bucket]
+        days_too = self._rounds % DAYS_EVERY == 1
+        ready = [one for one in self._dirty if one.size == "hour" or one.until <= now or days_too]
+        return sorted(ready, key=lambda one: one.since, reverse=True)
+
+    def _kept_since(self, now: dt.datetime) -> dt.datetime | None:
+        return now - self._keep if self._keep else None
+
+    def _compare(self, day: Bucket) -> None:
+        """Marks what has more results than it was made of. Fewer are no reason: results go only by their age."""
+        figures = self._store.figures
+        stored: Counter[LineId] = Counter()
+        for start in range(4):
+            since = day.since + start * (day.until - day.since) / 4
+            stored.update(figures.counts(since, since + (day.until - day.since) / 4))
+        hourly = figures.rolled_counts("line_hour", day.since, day.until)
+        daily = figures.rolled_counts("line_day", day.since, day.until)
+        registry = self._registry()
+        for line, count in stored.items():
+            if registry.at(*line, day.since) is None:
+                continue  # it has vanished from the registry, so nothing is made of it, tonight or any other night
+            if count > hourly.get(line, 0):
+                for hour in hours_of(day):
+                    _mark(self._dirty, hour, {line.agent})
+            if count > daily.get(line, 0):
+                _mark(self._dirty, day, {line.agent})
+
+    def _roll(self, buckets: Sequence[Bucket]) -> None:
+        """Works out some of them and writes them together. Idempotent.
+
+        The places are written first: a collector that dies in between finds the lines wrong, and does both again.
+        """
+        places: list[Point] = []
+        lines: list[Point] = []
+        done: list[Bucket] = []
+        for bucket in buckets:
+            if self._ending.is_set() or len(places) + len(lines) >= ENOUGH:
+                break
+            done.append(bucket)
+            try:
+                of_places, of_lines = self._rolled(bucket, self._dirty[bucket])
+            except StoreUnavailable:
+                raise
+            except Exception:  # a bad value in one hour must not end the working out of all others
+                log.exception("not rolled up", size=bucket.size, since=bucket.since.isoformat())
+                continue
+            places, lines = places + of_places, lines + of_lines
+        write_own(self._store, places + lines)
+        for bucket in done:
+            del self._dirty[bucket]
+
+    def _rolled(self, bucket: Bucket, agents: Marked) -> tuple[list[Point], list[Point]]:
+        """The points of all places, from those of all lines, and of the lines of some units, from their results."""
+        registry = self._registry()
+        rows = {LineId.of(row): row for row in registry.current(bucket.since)}
+        fresh: dict[LineId, Fields] = {}
+        if agents is None and bucket.size == "hour":
+            fresh = self._fresh(bucket, None, registry)
+        else:
+            for some in portions((line.agent for line in rows) if agents is None else agents, AT_ONCE):
+                fresh |= self._fresh(bucket, some, registry)
+        known = fresh if agents is None else {**self._written(bucket), **fresh}
+        places = place_points(bucket, ((row, known.get(line, {})) for line, row in rows.items()))
+        return places, [line_point(bucket, rows[line], fields) for line, fields in fresh.items()]
+
+    def _fresh(self, bucket: Bucket, agents: list[str] | None, registry: Registry) -> dict[LineId, Fields]:
+        """The figures of every line that has results there, by the row in force."""
+        figures, span = self._store.figures, (bucket.since, bucket.until)
+        downloads = figures.downloads(*span, agents)
+        latency = figures.latency(*span, agents)
+        outages = figures.outages(*span, agents)
+        found: dict[LineId, Fields] = {}
+        for line in downloads.keys() | latency.keys() | outages.keys():
+            if (row := registry.at(*line, bucket.since)) is not None:
+                target = registry.target_mbps(row, bucket.since)
+                found[line] = line_fields(downloads.get(line, ()), latency.get(line), outages.get(line), target)
+        return found
+
+    def _written(self, bucket: Bucket) -> dict[LineId, Fields]:
+        found = self._store.figures.points(f"line_{bucket.size}", bucket.since, bucket.until)
+        return {LineId(one.tags["agent"], one.tags["line"]): one.fields for one in found}
+
+
+def _mark(marks: dict[K, Marked], key: K, agents: Marked) -> None:
+    """Adds some units; from `MANY` on it is all, which also bounds the memory."""
+    before = marks.get(key, set())
+    if before is None or agents is None:
+        marks[key] = None
+    else:
+        together = before | agents
+        marks[key] = None if len(together) >= MANY else together

@@ -1,0 +1,1 @@
+"""What the page, the alerts and REST say, in Vietnamese and English."""

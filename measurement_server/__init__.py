@@ -1,0 +1,9 @@
+"""The server that lines are measured against: LibreSpeed's and Speedtest Mini's paths, paced and bounded.
+
+A request goes `server` (connections, their time limits) → `handler` (HTTP) → `routes` (which path is what) →
+`admission` (may this client run a test now) → `payload` (bytes from the kernel, at the pace of `pacing`).
+"""
+
+from measurement_server.server import Limits, MeasureServer
+
+__all__ = ["Limits", "MeasureServer"]

@@ -1,1 +1,0 @@
-"""Hostile payloads by the hundred thousand: `python -m tests.hostile --cases 100000`."""

@@ -1,0 +1,280 @@
+"""What is kept over a restart, and what REST lets whom change: a real file, a real store, the real application."""
+
+import contextlib
+import datetime as dt
+import sqlite3
+import stat
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from starlette.testclient import TestClient
+
+from collector.alerts.alert import Book, Rules
+from collector.alerts.channels import Channel, Telling, load_channels, unheard
+from collector.alerts.delivery import Outcome, Parcel
+from collector.alerts.dispatcher import Courier
+from collector.alerts.outbox import MOST, Message
+from collector.alerts.service import MOST_LOOKED_AT, Desk
+from collector.alerts.store import AlertBook
+from collector.judge.assess import Judgement
+from collector.judge.line_states import LineStatus, Snapshot
+from collector.metrics import Metrics
+from collector.services import Services
+from collector.store import Store, StoreUnavailable
+from collector.throttle import MOST_WRONG
+from collector.web import create_app
+from tests.support.province_fixture import TARGETS, province
+from xomnet.mqtt.broker import SecretError
+from xomnet.registry.registry import LineRow, Registry
+from xomnet.settings import SettingsError
+
+NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
+MINUTE = dt.timedelta(minutes=1)
+TOKEN = "a-token-of-twenty-letters"
+AUTHORISED = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+CHANNEL = Channel(url="json://127.0.0.1:1/")
+SHORT = "/api/v1/lines/nd-giaothuy-0002/4g"
+
+
+def message(title: str = "▼ THIẾU") -> Message:
+    return Message(title, "text", "<p>text</p>", "failure")
+
+
+class Service:
+    """What is at the other end: it takes messages, or not."""
+
+    def __init__(self) -> None:
+        self.took: list[str] = []
+        self.refuses = False
+
+    def deliver(self, parcels: Sequence[Parcel]) -> Iterator[Outcome]:
+        for number, parcel in enumerate(parcels):
+            if not self.refuses:
+                self.took.append(parcel.message.title)
+            yield Outcome(number, "no" if self.refuses else None)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+def courier(path: Path, service: Service) -> Courier:
+    return Courier(AlertBook(path), Telling((CHANNEL,)), Metrics(), service.deliver)
+
+
+def test_a_message_is_tried_for_a_day_over_restarts_and_sent_once(tmp_path: Path, service: Service) -> None:
+    path = tmp_path / "alerts.db"
+    book = AlertBook(path)
+    book.keep(Book(), [(CHANNEL.id, message())], NOW)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    service.refuses = True
+    for minutes in (0, 1, 2, 3, 60, 600):
+        courier(path, service).send_due(NOW + minutes * MINUTE)
+    assert service.took == []
+    (waiting,) = book.letters()
+    assert waiting.tries == 5  # a minute after the first try, two after that, and so on
+    assert waiting.reason == "no"
+    service.refuses = False
+    for hours in (20, 21):
+        courier(path, service).send_due(NOW + hours * 60 * MINUTE)
+    assert service.took == ["▼ THIẾU"]
+    assert book.letters() == []
+
+
+def test_an_end_does_not_overtake_its_beginning(tmp_path: Path, service: Service) -> None:
+    one = courier(tmp_path / "alerts.db", service)
+    one._book.keep(Book(), [(CHANNEL.id, message("short"))], NOW)
+    service.refuses = True
+    for minutes in (0, 1, 3, 7):
+        one.send_due(NOW + minutes * MINUTE)
+    service.refuses = False
+    one._book.keep(Book(), [(CHANNEL.id, message("well again"))], NOW + 8 * MINUTE)
+    one.send_due(NOW + 8 * MINUTE)
+    assert service.took == ["short", "well again"]
+
+
+def test_what_nobody_takes_for_a_day_is_given_up_counted_and_shown(tmp_path: Path, service: Service) -> None:
+    service.refuses = True
+    one = courier(tmp_path / "alerts.db", service)
+    one._book.keep(Book(), [(CHANNEL.id, message())], NOW)
+    one.send_due(NOW)
+    assert one.trouble(NOW + 30 * MINUTE) is None
+    assert "wait for an hour" in str(one.trouble(NOW + 70 * MINUTE))
+    one.send_due(NOW + 25 * 60 * MINUTE)
+    assert one._book.letters() == []
+    assert [failed.reason for failed in one._book.failed()] == ["no"]
+    assert "given up within a day: no" in str(one.trouble(NOW + 26 * 60 * MINUTE))
+    assert b"xomnet_notify_failed_total 1.0" in one._metrics.text()
+
+
+def test_many_at_once_are_one_message_and_the_outbox_has_a_bound(tmp_path: Path, service: Service) -> None:
+    one = courier(tmp_path / "alerts.db", service)
+    one._book.keep(Book(), [(CHANNEL.id, message(f"m{n}")) for n in range(5)], NOW)
+    one.send_due(NOW)
+    assert service.took == ["xomnet: 5 bản tin"]
+    assert one._book.keep(Book(), [(CHANNEL.id, message(f"m{n}")) for n in range(MOST + 7)], NOW) == 7
+    assert len(one._book.letters()) == MOST
+    assert [failed.title for failed in one._book.failed()] == [f"m{n}" for n in range(6, -1, -1)]
+
+
+def test_of_many_lines_that_fall_short_at_once_the_results_of_the_first_are_looked_at(tmp_path: Path) -> None:
+    store = Mock(Store, speed=Mock(return_value=[]), latency=Mock(return_value=[]))
+    rows = [LineRow(f"nd-{n}", "ftth", "fixed", "Xóm", f"Xã {n}", f"ISP {n}", dt.date(2026, 1, 1)) for n in range(30)]
+    lines = tuple(LineStatus(one, Judgement("short", 9, 150.0, 42.0, last_result_at=NOW)) for one in rows)
+    rules = Rules(hold=dt.timedelta(), suspect=dt.timedelta())
+    desk = Desk(AlertBook(tmp_path / "alerts.db"), store, rules, Telling((CHANNEL,)), 24 * 60 * MINUTE, lambda: None,
+                Metrics())  # fmt: skip
+    assert len(desk.decide(Snapshot(NOW, lines))) == 30
+    assert len(desk.kept.letters()) == 30
+    assert store.speed.call_count == MOST_LOOKED_AT
+
+
+def test_a_damaged_book_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.db"
+    path.write_bytes(b"not a database, but long enough to be taken for one" * 99)
+    assert AlertBook(path).book() == Book()
+    assert len(list(tmp_path.glob("alerts.db.damaged-*"))) == 1
+
+
+def test_a_book_that_is_locked_is_not_taken_for_a_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "alerts.db"
+    AlertBook(path).close()
+    monkeypatch.setattr(AlertBook, "WAIT_S", 0.1)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailable, match=r"alerts\.db: database is locked"):
+            AlertBook(path)
+    assert list(tmp_path.glob("alerts.db.damaged-*")) == []
+
+
+@pytest.mark.parametrize("text", ["- url: mailto:/lan:hunter2@mail\n", "- tgram://hunter2/1\n", "tgram://hunter2/1\n"])
+def test_an_address_that_can_not_be_read_is_not_shown(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "channels.yaml"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(SettingsError, match=r"line 1: .*allowed: ") as error:
+        load_channels(path)
+    assert "hunter2" not in str(error.value)
+
+
+def test_an_area_is_meant_however_a_computer_writes_it() -> None:
+    row = LineRow("nd-a", "4g", "mobile", "Xóm 5", "Nam Định/Hải Hậu", "Viettel", dt.date(2026, 1, 1))
+    for given in ("Nam Định", "Nam Định/Hải Hậu/", unicodedata.normalize("NFD", "Nam Định/Hải Hậu")):
+        assert Channel(url="json://x", areas=(given,)).wants(row)
+    assert not Channel(url="json://x", areas=("Hải Hậu",)).wants(row)
+    assert not Channel(url="json://x", areas=("Nam Định",), isps=("VNPT",)).wants(row)
+
+
+def test_a_name_that_no_line_has_is_found_also_where_one_had_it_or_will_have_it() -> None:
+    def row(area: str, isp: str, from_: str) -> LineRow:
+        return LineRow("nd-a", "4g", "mobile", "Xóm 5", area, isp, dt.date.fromisoformat(from_))
+
+    rows = [row("Nam Định/Hải Hậu", "Viettel", "2026-01-01"), row("Ninh Bình/Hải Hậu", "Viettel", "2026-11-01"),
+            row("Ninh Bình/Hải Hậu", "VNPT", "2026-12-01")]  # fmt: skip
+    decomposed = unicodedata.normalize("NFD", "Ninh Bình/Hải Hậu/")
+    channel = Channel(url="json://x", areas=("Nam Định", "Ninh Bình", decomposed), isps=("Viettel", "VNPT", "Vietel"))
+    found = unheard([CHANNEL, channel], Registry(rows, TARGETS), NOW)
+    assert found == [(channel, "Nam Định"), (channel, "Vietel")]
+
+
+def test_addresses_that_others_can_read_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "channels.yaml"
+    path.write_text("- url: json://127.0.0.1/\n")
+    path.chmod(0o644)
+    with pytest.raises(SecretError, match="chmod 600"):
+        load_channels(path)
+    path.chmod(0o600)
+    assert load_channels(path)[0].label.startswith("json-")
+
+
+# --- REST
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Services:
+    return province(tmp_path_factory.mktemp("province"))
+
+
+@pytest.fixture
+def web(seeded: Services) -> Iterator[TestClient]:
+    with TestClient(create_app(seeded, TOKEN)) as client:
+        yield client
+
+
+def test_without_the_setting_nothing_may_be_changed(seeded: Services) -> None:
+    answer = TestClient(create_app(seeded)).post(f"{SHORT}/acknowledge", json={"by": "Lan"})
+    assert answer.status_code == 403
+    assert answer.json()["error"]["where"] == "web.operator_token_file"
+
+
+def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seeded: Services) -> None:
+    assert web.post(f"{SHORT}/acknowledge", json={"by": "Lan", "note": "<b>"}, headers=AUTHORISED).status_code == 200
+    page = web.get("/lines/nd-giaothuy-0002/4g?lang=en").text
+    assert "Taken on by Lan" in page
+    assert "&lt;b&gt;" in page
+    assert seeded.alerts is not None
+    snapshot = seeded.lines.latest
+    assert snapshot is not None
+    known = seeded.alerts.known(snapshot)
+    assert {line for line, fields in known.items() if fields["acknowledged"]} == {("nd-giaothuy-0002", "4g")}
+    well = tuple(s for s in snapshot.lines if s.judgement.state == "meeting")
+    seeded.alerts.decide(replace(snapshot, lines=well))  # of before: it knows nothing of the trouble taken on since
+    assert len(seeded.alerts.kept.acknowledged()) == 1
+    seeded.alerts.decide(replace(snapshot, at=dt.datetime.now(dt.UTC), lines=well))
+    assert seeded.alerts.kept.acknowledged() == {}
+    meeting = f"/api/v1/lines/{well[0].row.agent}/{well[0].row.line}/acknowledge"
+    assert web.post(meeting, json={"by": "Lan"}, headers=AUTHORISED).status_code == 409
+
+
+def test_maintenance_is_added_listed_and_ended(web: TestClient, seeded: Services) -> None:
+    until = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)).isoformat()
+    body = {"area": "Nam Định/Hải Hậu", "until": until, "by": "Lan", "why": "thay bộ định tuyến"}
+    added = web.post("/api/v1/maintenance", json=body, headers=AUTHORISED)
+    assert added.status_code == 201
+    number = added.json()["id"]
+    assert [one["id"] for one in web.get("/api/v1/maintenance").json()["maintenance"]] == [number]
+    assert seeded.alerts is not None
+    assert seeded.lines.latest is not None
+    later = replace(seeded.lines.latest, at=dt.datetime.now(dt.UTC) + MINUTE)
+    maintained = {line.agent for line, fields in seeded.alerts.known(later).items() if fields["maintenance"]}
+    assert maintained == {"nd-haihau-0012", "nd-haihau-0031"}
+    assert "In maintenance until" in web.get("/lines/nd-haihau-0012/ftth?lang=en").text
+    assert web.delete(f"/api/v1/maintenance/{number}", headers=AUTHORISED).status_code == 200
+    assert web.delete(f"/api/v1/maintenance/{number}", headers=AUTHORISED).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"agent": "nd-haihau-0012", "isp": "VNPT"}, 400),
+        ({"line": "ftth"}, 400),
+        ({"agent": "nd-nobody"}, 404),
+        ({"agent": "nd-haihau-0012", "until": "2020-01-01T00:00:00Z"}, 400),
+        ({"agent": "nd-haihau-0012", "until": "2099-01-01T00:00:00Z"}, 400),
+        ({"agent": "nd-haihau-0012", "why": "x" * 20_000}, 413),
+        ({"agent": "nd-haihau-0012", "wy": "x"}, 400),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(web: TestClient, body: dict[str, str], status: int) -> None:
+    until = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)).isoformat()
+    given = {"until": until, "by": "Lan", "why": "x", **body}
+    assert web.post("/api/v1/maintenance", json=given, headers=AUTHORISED).status_code == status
+
+
+def test_another_sites_form_and_a_wrong_token_change_nothing(web: TestClient, seeded: Services) -> None:
+    form = {**AUTHORISED, "Content-Type": "text/plain"}
+    assert web.post(f"{SHORT}/acknowledge", content='{"by":"Lan"}', headers=form).status_code == 415
+    wrong = {**AUTHORISED, "Authorization": "Bearer a-token-of-twenty-lettres"}
+    for _ in range(MOST_WRONG):
+        assert web.post(f"{SHORT}/acknowledge", json={"by": "Lan"}, headers=wrong).status_code == 401
+    late = web.post(f"{SHORT}/acknowledge", json={"by": "Lan"}, headers=AUTHORISED)
+    assert late.status_code == 429
+    assert 0 < int(late.headers["retry-after"]) <= 60
+    assert seeded.alerts is not None
+    assert seeded.alerts.kept.acknowledged() == {}

@@ -1,0 +1,184 @@
+"""Lines are judged from what was read of them before and what is new, as if all were read anew."""
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from collector.judge import line_tracker
+from collector.judge.assess import Rules
+from collector.judge.line_states import take_snapshot
+from collector.judge.line_tracker import Followed
+from collector.store import LineId, Lines, Sample, Store, StoreUnavailable
+from collector.store.points import Point
+from tests.support.stored import AGENT, LINE, NOW, latency, registry, speed
+
+MOBILE = LineId(AGENT, "4g")
+HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
+RULES = Rules()
+TARGETS = {LINE: 150.0, MOBILE: 70.0, LineId("nd-b-2", "ftth"): 150.0}
+
+
+@pytest.fixture(autouse=True)
+def no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read only because it is a small province."""
+    monkeypatch.setattr(line_tracker, "AT_LEAST", 0)
+
+
+def stored(store: Store) -> None:
+    for n, line in enumerate((LINE, MOBILE)):
+        store.write([speed(NOW - 4 * HOUR * k, 100 * n + k + 1, line, down_mbps=200.0) for k in range(30)])
+        store.write([latency(NOW, 100 * n + 50, line)])
+
+
+def fallen(line: LineId, since: dt.datetime) -> list[Point]:
+    return [speed(since + 10 * MINUTE * n, 500 + n, line, down_mbps=1.0) for n in range(3)]
+
+
+def states(store: Store, lines: Followed, now: dt.datetime) -> dict[str, tuple[str, int]]:
+    snapshot = take_snapshot(store, registry(), RULES, now, lines)
+    return {f"{s.row.agent}/{s.row.line}": (s.judgement.state, s.judgement.samples) for s in snapshot.lines}
+
+
+def test_a_line_is_read_again_when_something_of_it_is_stored(store: Store) -> None:
+    stored(store)
+    lines = Followed(store, RULES)
+    first = states(store, lines, NOW + MINUTE)
+    assert first == {"nd-a-1/ftth": ("meeting", 18), "nd-a-1/4g": ("meeting", 18), "nd-b-2/ftth": ("silent", 0)}
+    new = fallen(MOBILE, NOW - HOUR)
+    store.write(new)
+    assert states(store, lines, NOW + 2 * MINUTE) == first
+    lines.saw(new)
+    found = states(store, lines, NOW + 3 * MINUTE)
+    assert found == {**first, "nd-a-1/4g": ("meeting", 21)} == states(store, Followed(store, RULES), NOW + 3 * MINUTE)
+
+
+def test_within_the_hour_a_line_is_read_again_in_any_case(store: Store) -> None:
+    """`xomnet collector resend` writes beside the collector."""
+    stored(store)
+    lines = Followed(store, RULES)
+    states(store, lines, NOW + MINUTE)
+    store.write(fallen(MOBILE, NOW - HOUR))
+    seen = [states(store, lines, NOW + n * MINUTE)["nd-a-1/4g"][1] for n in range(2, 63)]
+    assert seen[0] == 18
+    assert seen[-1] >= 20
+    assert states(store, lines, NOW + 63 * MINUTE) == states(store, Followed(store, RULES), NOW + 63 * MINUTE)
+
+
+def test_latency_alone_keeps_a_line_from_being_silent(store: Store) -> None:
+    stored(store)
+    lines = Followed(store, RULES)
+    lines.look(TARGETS, NOW)
+    lines.saw([latency(NOW + HOUR, 60)])
+    found = states(store, lines, NOW + HOUR + MINUTE)
+    assert (found["nd-a-1/ftth"][0], found["nd-a-1/4g"][0]) == ("meeting", "silent")
+
+
+def test_a_line_with_another_target_is_judged_anew(store: Store) -> None:
+    stored(store)
+    lines = Followed(store, RULES)
+    row = registry().current(NOW)[0]
+    for target, state in ((150.0, "meeting"), (300.0, "short"), (150.0, "meeting")):
+        lines.look({**TARGETS, LINE: target}, NOW)
+        assert lines.judgement(row, target, NOW)[0].state == state
+
+
+def test_what_was_new_is_read_when_the_store_is_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(store)
+    lines = Followed(store, RULES)
+    lines.look(TARGETS, NOW)
+    new = fallen(LINE, NOW + MINUTE)
+    store.write(new)
+    lines.saw(new)
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "samples", away)
+        with pytest.raises(StoreUnavailable):
+            lines.look(TARGETS, NOW + HOUR / 2)
+    lines.look(TARGETS, NOW + HOUR / 2)
+    assert lines.judgement(registry().current(NOW)[0], 150.0, NOW + HOUR / 2)[0].samples == 21
+
+
+class Asked:
+    """A store that notes of which lines all tests were asked for."""
+
+    def __init__(self, store: Store, patch: pytest.MonkeyPatch) -> None:
+        self.lines: list[LineId] = []
+        samples = store.samples
+
+        def noted(since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+            self.lines += lines or ()
+            return samples(since, until, lines)
+
+        patch.setattr(store, "samples", noted)
+        patch.setattr(Followed, "_turns", lambda *_: 0)  # nothing is read only because its turn has come
+
+    def take(self) -> list[LineId]:
+        taken, self.lines = sorted(self.lines), []
+        return taken
+
+
+def test_a_process_that_begins_anew_reads_of_what_was_kept_only_what_is_new(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(store)
+    monkeypatch.setattr(line_tracker, "AT_ONCE", 1)
+    asked, file = Asked(store, monkeypatch), tmp_path / "courses.json"
+    all_ = sorted(LineId.of(row) for row in registry().current(NOW))
+
+    def begun(now: dt.datetime, rules: Rules = RULES) -> dict[str, tuple[str, int]]:
+        """What a new process finds is what one finds that reads all."""
+        one = Followed(store, rules, file)
+        found = states(store, one, now)
+        read = asked.take()
+        assert found == states(store, Followed(store, rules), now)
+        asked.take()
+        asked.lines = read
+        return found
+
+    begun(NOW + MINUTE)
+    assert asked.take() == all_
+    first = begun(NOW + 2 * MINUTE)
+    assert (first["nd-a-1/ftth"], asked.take()) == (("meeting", 18), [])
+    store.write(fallen(MOBILE, NOW + 3 * MINUTE))
+    assert begun(NOW + 24 * MINUTE)["nd-a-1/4g"] == ("meeting", 21)
+    assert asked.take() == [MOBILE]
+    begun(NOW + 25 * MINUTE, replace(RULES, window=RULES.window / 2))
+    assert asked.take() == all_  # other rules
+    file.write_text('{"made_by": "', encoding="utf-8")
+    begun(NOW + 26 * MINUTE)
+    assert asked.take() == all_  # torn
+    begun(NOW + 26 * MINUTE + HOUR)
+    assert asked.take() == all_  # too long ago: another process may have written
+
+
+def test_of_what_is_stored_and_not_read_yet_nothing_is_kept(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(store)
+    file = tmp_path / "courses.json"
+    one = Followed(store, RULES, file)
+    states(store, one, NOW + MINUTE)
+    late = fallen(MOBILE, NOW - HOUR)
+    store.write(late)
+    one.saw(late)
+    one.keep(NOW + 2 * MINUTE)
+    asked = Asked(store, monkeypatch)
+    assert states(store, Followed(store, RULES, file), NOW + 3 * MINUTE)["nd-a-1/4g"] == ("meeting", 21)
+    assert asked.take() == [MOBILE]
+
+
+def test_another_target_makes_what_was_kept_worthless(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(store)
+    file = tmp_path / "courses.json"
+    Followed(store, RULES, file).look(TARGETS, NOW + MINUTE)
+    asked, anew = Asked(store, monkeypatch), Followed(store, RULES, file)
+    anew.look({**TARGETS, LINE: 300.0}, NOW + 2 * MINUTE)
+    assert asked.take() == [LINE]
+    assert anew.judgement(registry().current(NOW)[0], 300.0, NOW + 2 * MINUTE)[0].state == "short"

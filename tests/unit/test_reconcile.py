@@ -1,0 +1,157 @@
+"""What a manifest's results became: every promised one is stored, rejected, evicted or missing, and none is hidden."""
+
+import datetime as dt
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.delivery.receipt import manifests
+from collector.completeness.reconcile import (
+    NOTHING,
+    Account,
+    Manifest,
+    Span,
+    Tally,
+    accounts,
+    gaps_between,
+    joined,
+    manifest_of,
+    without,
+)
+from collector.store import EventRow, LineId
+from xomnet.contract.messages import Event
+from xomnet.contract.receipt_digest import digest
+
+AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+FTTH, UNIT = LineId("nd-a-1", "ftth"), LineId("nd-a-1", "")
+
+
+def manifest(line: LineId, numbers: list[int], last: int = 10) -> Manifest:
+    return Manifest(line, "s", 11, AT, Span(1, last), len(numbers), digest(sorted(numbers)))
+
+
+def only(numbers: list[int], stored: list[int], rejected: list[int], *evicted: Span) -> Account:
+    """The account of one line that took in `numbers`, where no other line had any."""
+    line = FTTH.line
+    (found,) = accounts([manifest(FTTH, numbers)], dict.fromkeys(stored, line), dict.fromkeys(rejected, line), evicted)
+    return found
+
+
+EVERY = list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("stored", "rejected", "evicted", "tally", "unaccounted"),
+    [
+        (EVERY, [], [], Tally(10, 10), ()),
+        (EVERY[:8], [9, 10], [], Tally(10, 8, 2), ()),
+        (EVERY, [3], [], Tally(10, 10), ()),  # sent again after it was rejected
+        (EVERY[4:], [], [Span(1, 4)], Tally(10, 6, 0, 4), ()),
+        (EVERY[2:], [], [Span(1, 8)], Tally(10, 8, 0, 2), ()),  # some had been stored before the spool was full
+        ([1, 2, 5, 6, 7, 9, 10], [], [], Tally(10, 7, 0, 0, 3), (Span(3, 4), Span(8, 8))),
+        ([1, 2, 5, 6, 7, 9, 10], [4], [Span(1, 3)], Tally(10, 7, 1, 1, 1), (Span(8, 8),)),
+        ([], [], [], Tally(10, 0, 0, 0, 10), (Span(1, 10),)),
+    ],
+)
+def test_each_result_is_accounted_for(
+    stored: list[int], rejected: list[int], evicted: list[Span], tally: Tally, unaccounted: tuple[Span, ...]
+) -> None:
+    found = only(EVERY, stored, rejected, *evicted)
+    assert (found.tally, found.unaccounted, found.digest_differs) == (tally, unaccounted, False)
+
+
+def test_as_many_but_not_the_same_is_not_complete() -> None:
+    found = only([1, 2, 3], [1, 2, 4], [])
+    assert found.digest_differs
+    assert found.tally == Tally(3, 2, 0, 0, 1)
+    more = only([1, 2, 3], [1, 2, 3, 4], [])
+    assert (more.digest_differs, more.tally) == (True, Tally(3, 2, 0, 0, 1))
+
+
+def test_a_line_that_had_none_misses_none() -> None:
+    assert only([], [], []).tally == NOTHING
+    assert NOTHING.ratio is None
+
+
+def test_a_number_out_of_its_place_can_cost_neither_memory_nor_time() -> None:
+    found = accounts([Manifest(FTTH, "s", 1, AT, Span(1, 2**53), 5, "x")], {7: "ftth"}, {}, ())
+    assert found[0].tally == Tally(5, 1, 0, 0, 4)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"first_seq": 1, "last_seq": 3},
+        {"first_seq": 0, "last_seq": 3, "count": 3, "digest": "x"},
+        {"first_seq": 4, "last_seq": 3, "count": 0, "digest": "x"},
+        {"first_seq": 1, "last_seq": 3, "count": 4, "digest": "x"},
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_none(row: dict[str, object]) -> None:
+    assert manifest_of(FTTH, EventRow(AT, "manifest", "s", 9, **row)) is None  # type: ignore[arg-type]
+
+
+Fate = st.sampled_from(["stored", "rejected", "evicted", "lost"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "ftth", "4g"]), Fate), min_size=1, max_size=40))
+def test_no_loss_is_hidden_and_none_is_invented(history: list[tuple[str, str]]) -> None:
+    numbered = dict(enumerate(history, 1))
+
+    def of(fate: str, line: str | None = None) -> dict[int, str]:
+        return {n: own for n, (own, what) in numbered.items() if what == fate and line in (None, own)}
+
+    lines = sorted({line for line, _ in history})
+    promised = [[n for n, (own, _) in numbered.items() if own == line] for line in lines]
+    round_ = [manifest(LineId("nd-a-1", line), ns, len(history)) for line, ns in zip(lines, promised, strict=True)]
+    found = accounts(round_, of("stored"), of("rejected"), [Span(n, n) for n in of("evicted")])
+    for line, account, numbers in zip(lines, found, promised, strict=True):
+        tally = account.tally
+        assert tally.expected == len(numbers) == tally.stored + tally.rejected + tally.evicted + tally.missing
+        assert (tally.stored, tally.rejected) == (len(of("stored", line)), len(of("rejected", line)))
+        assert tally.missing >= len(of("lost", line))
+        assert (tally.ratio == 1) == (len(of("stored", line)) == len(numbers))
+        assert not account.digest_differs
+    missing = sum(account.tally.missing for account in found)
+    assert (missing == 0) == (not of("lost"))
+    if not of("evicted") or len(lines) == 1:
+        assert missing == len(of("lost"))
+
+
+Spans = st.lists(st.tuples(st.integers(1, 30), st.integers(0, 9)).map(lambda p: Span(p[0], p[0] + p[1])), max_size=6)
+
+
+def numbers_of(spans: list[Span]) -> set[int]:
+    return {n for span in spans for n in range(span.first, span.last + 1)}
+
+
+@given(Spans, Spans)
+def test_spans_are_sets_of_numbers(left: list[Span], right: list[Span]) -> None:
+    assert numbers_of(without(left, right)) == numbers_of(left) - numbers_of(right)
+    together = joined(left)
+    assert numbers_of(together) == numbers_of(left)
+    assert all(a.last + 1 < b.first for a, b in pairwise(together))
+
+
+@given(st.sets(st.integers(1, 30)))
+def test_the_gaps_between_numbers_are_what_is_not_there(numbers: set[int]) -> None:
+    assert numbers_of(gaps_between(sorted(numbers), 1, 30)) == set(range(1, 31)) - numbers
+
+
+def test_what_a_unit_says_is_read_as_it_was_meant() -> None:
+    rows = [(n, ("ftth", "4g", None)[n % 3]) for n in range(1, 20)]
+    said = [(line or "", event) for line, event in manifests(rows, 1, 19)]
+    read = [
+        manifest_of(LineId("nd-a-1", line), EventRow(AT, "manifest", "s", 20 + n, *_numbers(event)))
+        for n, (line, event) in enumerate(said)
+    ]
+    found = accounts([one for one in read if one is not None], {n: line or "" for n, line in rows}, {}, ())
+    assert {account.manifest.line.line: account.tally.stored for account in found} == {"": 6, "ftth": 6, "4g": 7}
+    assert all(account.tally.ratio == 1 and not account.digest_differs for account in found)
+
+
+def _numbers(event: Event) -> tuple[int | None, int | None, int | None, str | None]:
+    return event.first_seq, event.last_seq, event.count, event.digest

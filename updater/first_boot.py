@@ -1,0 +1,70 @@
+"""A card's first boot without a screen: packages, certificate, release, and the services in force.
+
+Each step is done or not done; where one fails, the service is started again a minute later and goes on there.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+from . import status
+from .errors import Problem
+from .identity import enrol
+from .notes import note
+from .releases import current
+from .settings import Settings
+from .upgrade import RESTART_S, pull
+
+APT_S = 1800.0
+REPORT = "xomnet-first-boot.txt"
+BOOT_PARTITIONS = (Path("/boot/firmware"), Path("/boot"))
+
+
+def first_boot(settings: Settings) -> str:
+    """Returns what was reached, in a sentence. Raises Problem."""
+    install_packages(settings.packages)
+    enrol(settings)
+    if current(settings.home) is None:
+        pull(settings, first=True)
+    version = current(settings.home)
+    if version is None:
+        raise Problem("the server has no release for this unit; publish one: see docs/deploy.en.md")
+    try:
+        done = subprocess.run(settings.enable, timeout=RESTART_S, capture_output=True, text=True, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Problem(f"{settings.enable[0]}: {error}") from error
+    if done.returncode:
+        raise Problem(f"{' '.join(settings.enable)}: {done.stderr.strip()[:300]}; see journalctl -u xomnet-agent")
+    if not status.wait(settings, version):
+        raise Problem(f"{settings.agent} runs, and the collector has not answered it; xomnet agent check says why")
+    note(settings.state, "first_boot", version)
+    return f"ready: {settings.agent} measures, and the collector has answered it"
+
+
+def install_packages(names: tuple[str, ...]) -> None:
+    """What the distribution's image left out. Raises Problem."""
+    missing = [name for name in names if not installed(name)]
+    if not missing:
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
+    for argv in (["apt-get", "update", "-q"], install):
+        try:
+            done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=APT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Problem(f"{' '.join(argv[:2])}: {error}") from error
+        if done.returncode:
+            raise Problem(f"{' '.join(argv)}: {done.stderr.strip()[-300:]}; is the network up?")
+
+
+def installed(name: str) -> bool:
+    argv = ["dpkg-query", "-W", "-f", "${db:Status-Status}", name]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout == "installed"
+
+
+def report(text: str, partitions: tuple[Path, ...] = BOOT_PARTITIONS) -> None:
+    """Leaves a line where a person finds it who puts the card into a computer."""
+    for folder in partitions:
+        if (folder / "cmdline.txt").exists():
+            (folder / REPORT).write_text(text + "\n", encoding="utf-8")
+            return

@@ -1,0 +1,80 @@
+"""What the tool knows of its unit: `updater.toml`, written by the deployment."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from .errors import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """`updater.toml`; paths are those of deployment unless a file says otherwise."""
+
+    agent: str
+    server: str
+    """`https://HOST:PORT`: the units' door."""
+    area: str = ""
+    """The unit's path, such as `Nam Định/Hải Hậu/Hải Minh`: stages of a release may name areas."""
+    home: Path = Path("/opt/xomnet")
+    state: Path = Path("/var/lib/xomnet-updater")
+    config: Path = Path("/etc/xomnet/agent.yaml")
+    pki: Path = Path("/etc/xomnet/pki")
+    signers: Path = Path("/etc/xomnet/release.signers")
+    """Who may sign releases, as `ssh-keygen -Y verify -f` takes it."""
+    token: Path = Path("/etc/xomnet/enrol.token")
+    key_owner: str = "xomnet"
+    status_url: str = "http://127.0.0.1:8421/status.json"
+    python: str = "/usr/bin/python3"
+    restart: tuple[str, ...] = ("systemctl", "restart", "xomnet-agent.service")
+    reload: tuple[str, ...] = ("systemctl", "reload-or-restart", "xomnet-agent.service")
+    enable: tuple[str, ...] = (
+        *("systemctl", "enable", "--now"),
+        *("xomnet-agent.service", "xomnet-upgrade.timer", "xomnet-renew.timer"),
+    )
+    """After a first boot."""
+    packages: tuple[str, ...] = ()
+    """Of the distribution, installed at the first boot where they are missing."""
+    ack_s: float = 900.0
+    """How long a new release may take until the collector has acknowledged a result of it."""
+    poll_s: float = 5.0
+    download_s: float = 3600.0
+    """How long one run may download; the next goes on where it ended."""
+    max_mb: float = 40.0
+    """What one run may receive of wheels."""
+
+    @property
+    def wheels(self) -> Path:
+        return self.home / "wheels"
+
+
+def read(path: Path) -> Settings:
+    """Raises Problem that names the key."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Problem(f"{path}: {error}; write it anew by the play, or by hand") from error
+    hints = get_type_hints(Settings)
+    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(Settings)}
+    for key in found:
+        if key not in known:
+            raise Problem(f"{path}, {key}: not known; allowed: {', '.join(known)}")
+    for key, required in known.items():
+        if required and key not in found:
+            raise Problem(f"{path}, {key}: missing; it is required")
+    return Settings(**{key: _value(path, key, hints[key], value) for key, value in found.items()})
+
+
+def _value(path: Path, key: str, type_: Any, value: Any) -> Any:
+    if type_ is Path and isinstance(value, str):
+        return Path(value)
+    if type_ is float and isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    if type_ is str and isinstance(value, str):
+        return value
+    if isinstance(value, list) and type_ not in (Path, float, str) and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    wanted = {Path: "a path", float: "a number above 0", str: "a text"}.get(type_, "a list of texts")
+    raise Problem(f"{path}, {key}: found {value!r}; allowed: {wanted}")

@@ -1,0 +1,92 @@
+"""Commands to a unit and its answers, as types: what travels on `cmd` and `reply`.
+
+A short fixed list, never a shell. A command is run at most once, and not after `expires`.
+"""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct, json
+
+from xomnet.contract.messages import decoded
+from xomnet.contract.remote_settings import Key, Setting
+from xomnet.contract.values import Count, Instant, Mbps, Name, Seconds, Text, Word, Words
+
+CommandName = Literal["measure", "settings", "report", "identify"]
+MOST_CHANGES = 64
+ProveS = Annotated[float, Meta(gt=0, le=86_400)]
+OPERATOR, CONFIRMATION = "operator", "confirmation"
+"""Who may ask for a test: Command.asked and, in its result, Speed.asked."""
+
+
+class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `settings` is to change. With neither of the first two the unit only says what is in force."""
+
+    settings: Annotated[dict[Key, Setting], Meta(max_length=MOST_CHANGES)] | None = None
+    """See xomnet.contract.remote_settings."""
+    unset: Annotated[tuple[Key, ...], Meta(max_length=MOST_CHANGES)] = ()
+    """What agent.yaml is to say again."""
+    prove_s: ProveS | None = None
+    """The former ones come back unless the collector has answered under the new ones by then."""
+
+
+class Command(Change, frozen=True, kw_only=True, omit_defaults=True):
+    v: Literal[1] = 1
+    id: UUID
+    name: CommandName
+    expires: Instant
+    line: Name | None = None
+    """Of `measure`; absent: each line of the unit, one after the other."""
+    server: Word | None = None
+    """Of `measure`: `other` asks for another measurement server than the first one."""
+    asked: Word | None = None
+    """Of `measure`: who asks (see Speed.asked); absent: an operator."""
+
+
+class Tested(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one asked test found, in short; the whole result goes the way of all results, as `(spool, seq)`."""
+
+    line: Name
+    spool: UUID | None = None
+    """Absent with `seq` where the unit's disk refused the result."""
+    seq: Count | None = None
+    server: Text | None = None
+    down_mbps: Mbps | None = None
+    bytes: Count | None = None
+    flags: Words = ()
+    error: Word | None = None
+    error_detail: Text | None = None
+
+
+class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`ok` is False where the unit refused; then `error` is the reason in a word and `detail` in a sentence."""
+
+    v: Literal[1] = 1
+    id: UUID
+    agent: Name
+    ok: bool
+    detail: Text | None = None
+    error: Word | None = None
+    tested: Annotated[tuple[Tested, ...], Meta(max_length=8)] = ()
+    settings: dict[str, Setting] | None = None
+    """Of `settings`: what is in force, of all that may be changed from afar."""
+    changed: tuple[str, ...] = ()
+    """Of those: what was changed from afar; the others are agent.yaml's, or follow from it."""
+    trial_s: Seconds | None = None
+    """So long the unit still waits for the collector before it takes the last change back; absent: it stays."""
+    ignored: Text | None = None
+    """Why what was changed from afar is not in force: it does not fit agent.yaml any more."""
+
+
+_commands = json.Decoder(Command)
+_replies = json.Decoder(Reply)
+
+
+def decode_command(payload: bytes) -> Command:
+    """A command. Raises msgspec.DecodeError."""
+    return decoded(_commands, payload)
+
+
+def decode_reply(payload: bytes) -> Reply:
+    """A unit's answer. Raises msgspec.DecodeError."""
+    return decoded(_replies, payload)

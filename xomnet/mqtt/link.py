@@ -1,0 +1,252 @@
+"""One MQTT connection after another, in one thread that owns the network.
+
+paho's own network thread can end without a word while `is_connected()` stays true, and its publish() from another
+thread races with it. So the loop is ours (paho's documented external event loop): whatever fails in it ends this
+connection, is logged, and the next one is made after a back-off with full jitter. Every connection is a new paho
+client: no state of the old one can leak into it.
+"""
+
+import contextlib
+import queue
+import random
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+
+import paho.mqtt.client as paho
+from msgspec import Struct
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+
+from xomnet.mqtt.broker import Broker, SecretError
+from xomnet.mqtt.client import CONNECT_TIMEOUT_S, Client, Will, connect, leave, new_client
+from xomnet.mqtt.takeover import TAKEN_OVER, Rivalry, lives
+from xomnet.runtime import failpoints
+from xomnet.runtime.log import Log
+
+log = Log("xomnet.mqtt.link")
+
+__all__ = ["Connection", "Handler", "Link", "Message", "Will"]
+
+LEAVE_S = 0.5
+PACKETS_A_TURN = 100
+PAUSE_STEP_S = 5.0
+
+
+class ConnectionLost(Exception):
+    """This connection is over; the next one follows. `reason_code` is the broker's, where it gave one."""
+
+    def __init__(self, text: str, reason_code: int | None = None) -> None:
+        super().__init__(text)
+        self.reason_code = reason_code
+
+
+class Connection:
+    """One connection's life. Only the network thread touches it, but for `generation`, which never changes."""
+
+    def __init__(self, client: paho.Client, generation: int) -> None:
+        self._client = client
+        self.generation = generation
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
+        """QoS 1. Returns the packet's id; raises ConnectionLost."""
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise ConnectionLost(paho.error_string(info.rc))
+        return info.mid
+
+    def ack(self, mid: int) -> None:
+        """PUBACK of a received message; only of one that this very connection delivered."""
+        self._client.ack(mid, 1)
+
+
+class Message(Struct, frozen=True):
+    topic: str
+    payload: bytes
+    mid: int
+    generation: int
+
+
+class Handler:
+    """What a user of the connection does with it; every method runs in the network thread and must not block."""
+
+    def on_connected(self, connection: Connection) -> None: ...
+    def on_message(self, connection: Connection, message: Message) -> None: ...
+    def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
+        """A PUBACK came; `reason` is None for success, else the broker's word. It says nothing of the database."""
+
+    def has_room(self) -> bool:
+        """False while it can take no more messages: then the network is not read, which holds the broker back."""
+        return True
+
+    def on_tick(self, connection: Connection) -> None:
+        """After every turn of the loop, at least every `turn_s`."""
+
+    def on_lost(self) -> None: ...
+    def on_taken_over(self) -> None:
+        """Another client with the same id ended the connection; after `on_lost`."""
+
+
+class Link(threading.Thread):
+    """Keeps a connection to the broker as long as it runs.
+
+    `persistent` keeps the broker's session over connections (the collector); `manual_ack` leaves PUBACKs to us.
+    `call` runs a function in the network thread, from any thread. `alive_at` moves with every turn of the loop.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        handler: Handler,
+        subscriptions: tuple[str, ...] = (),
+        will: Will | None = None,
+        persistent: bool = False,
+        manual_ack: bool = False,
+        receive_maximum: int = 100,
+        turn_s: float = 0.5,
+    ) -> None:
+        super().__init__(name=f"mqtt-{client_id}", daemon=True)
+        self._broker, self._client_id, self._handler = broker, client_id, handler
+        self._subscriptions, self._will = subscriptions, will
+        self._persistent, self._manual_ack, self._receive_maximum = persistent, manual_ack, receive_maximum
+        self._turn_s = turn_s
+        self._ending = threading.Event()
+        self._calls: queue.SimpleQueue[Callable[[Connection], None]] = queue.SimpleQueue()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._generation = 0
+        self.connected = False
+        self.away: str | None = None
+        """Why the last try or connection ended; None since one was made."""
+        self.alive_at = time.monotonic()
+
+    def call(self, function: Callable[[Connection], None]) -> None:
+        """Runs `function(connection)` in the network thread; dropped where there is no connection by then."""
+        self._calls.put(function)
+        self.wake()
+
+    def wake(self) -> None:
+        """Makes the loop turn now."""
+        with contextlib.suppress(BlockingIOError):  # it has not read the last wakes yet: it will turn
+            self._wake_out.send(b"\0")
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        """Says goodbye to the broker (the will is not sent) and ends the thread."""
+        self._ending.set()
+        self.wake()
+        if self.is_alive():
+            self.join(timeout_s)
+
+    def run(self) -> None:
+        attempt, rivalry = 0, Rivalry()
+        while not self._ending.is_set():
+            self._generation += 1
+            began = self.alive_at = time.monotonic()
+            said = cut = False
+            try:
+                self._live(self._generation)
+            except Exception as error:  # noqa: BLE001  # paho raises bare ValueError, struct.error and more
+                self.away = _named(error)
+                level = log.warning if attempt == 0 or attempt % 10 == 0 else log.debug
+                level("broker away", host=self._broker.host, port=self._broker.port, reason=self.away)
+                if isinstance(error, ConnectionLost) and self.connected:
+                    said = error.reason_code == TAKEN_OVER
+                    cut = time.monotonic() - began < rivalry.window_s and lives(self._broker.host, self._broker.port)
+            if self.connected:
+                attempt = 0
+                self.connected = False
+                self._handler.on_lost()
+            attempt += 1
+            if rivalry.ended(time.monotonic() - began, said, cut):
+                self._handler.on_taken_over()
+                self._pause(rivalry.pause_s())
+            else:
+                self._pause(random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10))))  # noqa: S311
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - (now := time.monotonic())) > 0 and not self._ending.is_set():
+            self.alive_at = now
+            self._ending.wait(min(left, PAUSE_STEP_S))
+
+    def _live(self, generation: int) -> None:
+        client = new_client(self._broker, self._client_id, self._will, self._persistent, self._manual_ack)
+        answer: list[ReasonCode] = []
+        ended: list[ReasonCode] = []
+        connection = Connection(client, generation)
+        client.on_connect = lambda _c, _u, _f, reason, _p: answer.append(reason)
+        client.on_disconnect = lambda _c, _u, _f, reason, _p: ended.append(reason)
+        client.on_message = lambda _c, _u, m: self._handler.on_message(
+            connection, Message(m.topic, bytes(m.payload), m.mid, generation)
+        )
+        client.on_publish = lambda _c, _u, mid, reason, _p: self._handler.on_published(
+            connection, mid, reason.getName() if reason.is_failure or reason.value == 0x10 else None
+        )
+        try:
+            connect(client, self._broker, self._persistent, self._receive_maximum)
+            deadline = time.monotonic() + CONNECT_TIMEOUT_S
+            while not answer and not self._ending.is_set():
+                self._turn(client, 0.2)
+                if time.monotonic() > deadline:
+                    raise ConnectionLost("no CONNACK in time")
+            if self._ending.is_set():
+                return
+            if answer[0].is_failure:
+                raise ConnectionLost("refused")
+            if self._subscriptions:
+                client.subscribe([(filter_, 1) for filter_ in self._subscriptions])
+            self.connected, self.away = True, None
+            log.info("connected to broker", host=self._broker.host, port=self._broker.port, generation=generation)
+            failpoints.at("mqtt.connected")
+            self._handler.on_connected(connection)
+            while not self._ending.is_set():
+                self._turn(client, self._turn_s)
+                while not self._calls.empty():
+                    self._calls.get()(connection)
+                self._handler.on_tick(connection)
+        except ConnectionLost as error:
+            if answer and answer[0].is_failure:
+                raise ConnectionLost(f"refused: {answer[0].getName()}") from error
+            if not ended:
+                raise
+            raise ConnectionLost(f"{error}: {ended[0].getName()}", ended[0].value) from error
+        finally:
+            while not self._calls.empty():
+                self._calls.get()
+            leave(client, wait_s=LEAVE_S if self._ending.is_set() else 0)
+
+    def _turn(self, client: Client, wait_s: float) -> None:
+        """One turn: waits for the network or a wake, reads, writes, keeps alive. Raises ConnectionLost."""
+        self.alive_at = time.monotonic()
+        sock = client.socket()
+        if sock is None:
+            raise ConnectionLost("closed")
+        room = self._handler.has_room()
+        pending = room and (client.has_read_ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0))
+        writable = [sock] if client.want_write() else []
+        readable = [sock, self._wake_in] if room else [self._wake_in]
+        ready, to_write, _ = select.select(readable, writable, [], 0 if pending else wait_s)
+        if self._wake_in in ready:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_in.recv(4096)
+        codes = [client.loop_misc()]
+        if sock in ready or pending:
+            codes.append(client.loop_read())
+            for _ in range(PACKETS_A_TURN):
+                if not (client.has_read_ahead and self._handler.has_room()):
+                    break
+                codes.append(client.loop_read())
+        if to_write:
+            codes.append(client.loop_write())
+        for code in codes:
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                raise ConnectionLost(paho.error_string(code))
+
+
+def _named(error: Exception) -> str:
+    return str(error) if isinstance(error, ConnectionLost | SecretError) else f"{type(error).__name__}: {error}"

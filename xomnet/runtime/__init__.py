@@ -1,0 +1,1 @@
+"""What a daemon needs: logs, systemd, files that survive a power cut, failpoints for the tests."""

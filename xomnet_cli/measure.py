@@ -1,0 +1,135 @@
+"""`xomnet measure`: one download test, here and now."""
+
+import datetime as dt
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import typer
+
+from xomnet.contract.messages import Speed
+from xomnet.defaults import config_file
+from xomnet.targets import PROVINCE_TIME, load_targets
+
+if TYPE_CHECKING:
+    from agent.measure.engines import Progress
+
+
+class Access(StrEnum):
+    fixed = "fixed"
+    mobile = "mobile"
+
+
+class Engine(StrEnum):
+    http = "http"
+    ookla = "ookla"
+    speedtest_cli = "speedtest-cli"
+
+
+def measure(
+    url: Annotated[str, typer.Argument(help="A measurement server, such as http://do.example.vn:8080/")],
+    access: Annotated[Access, typer.Option(help="Whose target to compare with.")] = Access.fixed,
+    engine: Annotated[Engine, typer.Option(help="How to measure.")] = Engine.http,
+    interface: Annotated[str | None, typer.Option(help="Leave by this interface, such as wwan0.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Full length: no early stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document and nothing else.")] = False,
+) -> None:
+    """Measures the download of this machine's line and compares it with the target.
+
+    On a unit its bytes count in the line's monthly budget: the agent reads the counters of the port.
+
+    Example: xomnet measure http://do.example.vn:8080/ --access mobile --interface wwan0
+    """
+    target = load_targets(config_file("targets.yaml")).down_mbps(
+        access.value, dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
+    )
+    cancelled = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: cancelled.set())
+    signal.signal(signal.SIGTERM, lambda *_: cancelled.set())
+    with _live(show=not as_json and sys.stdout.isatty(), target=target) as progress:
+        result = _measure(url, access, engine, interface, full, target, cancelled, progress)
+    document = as_document(result, target)
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False))
+    else:
+        print(verdict(result, target))
+    if result.error is not None:
+        raise typer.Exit(130 if cancelled.is_set() else 1)
+
+
+def _measure(
+    url: str,
+    access: Access,
+    engine: Engine,
+    interface: str | None,
+    full: bool,
+    target: float,
+    cancelled: threading.Event,
+    progress: "Callable[[Progress], None]",
+) -> Speed:
+    from agent.measure.download import download, wanted_bytes  # noqa: PLC0415  # the agent's part is wanted here alone
+    from agent.measure.precheck import precheck  # noqa: PLC0415
+    from agent.settings import LineSettings, PrecheckSettings  # noqa: PLC0415
+
+    line = LineSettings(line="once", access=access.value, interface=interface, engine=engine.value)
+    check = precheck(interface, target, PrecheckSettings().cpu_busy_percent, 0.02 * target)
+    if check.broken is not None:
+        error, detail = check.broken
+        return Speed(engine=engine, server=url, flags=check.flags, error=error, error_detail=detail)
+    result = download(line, [url], [], wanted_bytes(line), cancelled, full=full, progress=progress)
+    flags = tuple(dict.fromkeys([*result.flags, *check.flags]))
+    return msgspec.structs.replace(result, flags=flags, link_mbps=result.link_mbps or check.link_mbps)
+
+
+def as_document(result: Speed, target_mbps: float) -> dict[str, Any]:
+    """The result as the JSON that `--json` prints: the fields of the contract, the target and whether it is met."""
+    document: dict[str, Any] = {"flags": [], **msgspec.to_builtins(result), "target_mbps": target_mbps}
+    if result.down_mbps is not None:
+        document["meets_target"] = result.down_mbps >= target_mbps
+    return document
+
+
+def verdict(result: Speed, target_mbps: float) -> str:
+    """The last line on the terminal."""
+    flags = f"  [{', '.join(result.flags)}]" if result.flags else ""
+    if result.down_mbps is None:
+        return f"✖ no figure: {result.error}: {result.error_detail}{flags}"
+    meets = result.down_mbps >= target_mbps
+    words = "meets the target" if meets else "falls short of the target"
+    details = [f"{result.streams} streams"] if result.streams else []
+    details += [f"{result.duration_s:.1f} s"] if result.duration_s is not None else []
+    details += [f"{result.bytes / 1e6:.0f} MB"] if result.bytes is not None else []
+    if result.rtt_idle_ms is not None:
+        loaded = "" if result.rtt_loaded_ms is None else f", {result.rtt_loaded_ms:.1f} ms loaded"
+        details.append(f"round trip {result.rtt_idle_ms:.1f} ms idle{loaded}")
+    mark = "●" if meets else "▼"
+    return f"{mark} {result.down_mbps:.1f} Mb/s of {target_mbps:g}: {words} ({', '.join(details)}){flags}"
+
+
+@contextmanager
+def _live(show: bool, target: float) -> "Iterator[Callable[[Progress], None]]":
+    """A line that moves while the test runs; nothing where nobody watches."""
+    if not show:
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    with Live(Text("connecting …"), console=Console(), transient=True, refresh_per_second=10) as live:
+
+        def progress(now: "Progress") -> None:
+            width = 40
+            filled = min(width, round(width * now.mbps / (2 * target)))
+            bar = "".join("┃" if i == width // 2 else ("━" if i < filled else "─") for i in range(width))
+            phase = "measuring" if now.measuring else "warming up"
+            live.update(Text(f"{now.t_s:4.1f} s  {bar}  {now.mbps:6.1f} Mb/s  {now.bytes / 1e6:5.0f} MB  {phase}"))
+
+        yield progress

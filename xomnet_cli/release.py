@@ -1,0 +1,187 @@
+"""`xomnet release`: on the operator's machine, makes and signs what the units fetch.
+
+DIR/manifest.json, manifest.json.sig      what is in the release, and for whom
+DIR/files/NAME.whl                        the wheels for every Python and machine that it is made for
+"""
+
+import datetime as dt
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from updater.errors import Problem
+from updater.manifest import MAX_FILES, fits, instant, parse
+from updater.releases import MANIFEST, NAMESPACE
+
+release = typer.Typer(
+    help="Releases for the units: made, staged and signed here, fetched by them.", no_args_is_help=True
+)
+
+PIWHEELS = "https://www.piwheels.org/simple"
+"""Builds for 32-bit Raspberry Pis what PyPI does not carry."""
+GLIBC = (17, 24, 26, 27, 28, 31, 34, 35, 36)
+"""Wheels may ask for up to glibc 2.36, that of Debian 12."""
+Folder = Annotated[Path, typer.Argument(help="The release's folder.", file_okay=False)]
+Agents = Annotated[list[str] | None, typer.Option("--agent", help="A unit of this stage; more than once for more.")]
+Areas = Annotated[list[str] | None, typer.Option("--area", help="An area of this stage, as in the registry.")]
+Share = Annotated[float | None, typer.Option(min=0, max=1, help="A share of the units, such as 0.1.")]
+From = Annotated[str | None, typer.Option("--from", help="When the stage begins (RFC 3339); now where it is left out.")]
+
+
+@release.command()
+def make(
+    folder: Folder,
+    source: Annotated[Path | None, typer.Option(help="The source tree; that around here if left out.")] = None,
+    python: Annotated[list[str] | None, typer.Option(help="Of the units; 3.11 and 3.13 where it is left out.")] = None,
+    arch: Annotated[list[str] | None, typer.Option(help="aarch64 (default), armv7l, x86_64; more than once.")] = None,
+    agents: Agents = None,
+    areas: Areas = None,
+    share: Share = None,
+    start: From = None,
+    downgrade: Annotated[bool, typer.Option(help="Units with a younger release go back to this one.")] = False,
+) -> None:
+    """Builds the wheel, collects what it needs, writes the manifest. Nobody is meant by it until a stage says so.
+
+    Example: xomnet release make release --arch aarch64 --agent nd-haihau-0012
+    """
+    pythons, machines = tuple(python or ("3.11", "3.13")), tuple(arch or ("aarch64",))
+    source = source or next((one for one in (Path.cwd(), *Path.cwd().parents) if (one / "uv.lock").exists()), Path())
+    try:
+        version = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    except (OSError, KeyError, ValueError) as error:
+        _stop(f"{source}/pyproject.toml: {error}; name the source tree by --source")
+    files = folder / "files"
+    files.mkdir(parents=True, exist_ok=True)
+    for old in files.glob("*.whl"):
+        old.unlink()
+    _run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(files.resolve()), str(source.resolve())])
+    with tempfile.TemporaryDirectory() as scratch:
+        needs = Path(scratch) / "requirements.txt"
+        exported = ["uv", "export", "--quiet", "--frozen", "--no-dev", "--extra", "agent", "--no-emit-project"]
+        exported += ["--no-annotate", "--output-file", str(needs)]
+        for on in machines:  # piwheels builds its own files, whose sums uv.lock does not know
+            _run([*exported, "--no-hashes"] if on == "armv7l" else exported, source)
+            for one in pythons:
+                _run([*_download(one, on), "-d", str(files), "-r", str(needs)])
+    stages = [_stage(agents, areas, share, start)] if agents or areas or share is not None else []
+    document = {"version": version, "python": list(pythons), "files": _listed(files), "for": stages, "made": _now()}
+    _write(folder, document | ({"downgrade": True} if downgrade else {}))
+    for one in pythons:
+        for on in machines:
+            number = tuple(int(part) for part in one.split("."))
+            cost = sum(file["bytes"] for file in _listed(files) if fits(file["name"], (number[0], number[1]), on))
+            print(f"{version} for Python {one} on {on}: {cost / 1e6:.1f} MB; an upgrade fetches only what changed")
+
+
+@release.command()
+def stage(folder: Folder, agents: Agents = None, areas: Areas = None, share: Share = None, start: From = None) -> None:
+    """Adds a stage to a release: more units may take it. Sign it again afterwards.
+
+    Example: xomnet release stage release --share 0.1
+    """
+    if not agents and not areas and share is None:
+        _stop("a stage is for somebody: give --agent, --area or --share (1 means everybody)")
+    document = _read(folder)
+    document["for"].append(_stage(agents, areas, share, start))
+    document["made"] = _now()
+    _write(folder, document)
+    print(f"{document['version']}: {len(document['for'])} stages; sign it")
+
+
+@release.command()
+def sign(
+    folder: Folder,
+    key: Annotated[Path, typer.Option(help="The release key, made by ssh-keygen.", dir_okay=False, exists=True)],
+) -> None:
+    """Signs the manifest. The key stays on the operator's machine.
+
+    Example: xomnet release sign release --key ~/.ssh/xomnet-release
+    """
+    _read(folder)
+    (folder / f"{MANIFEST}.sig").unlink(missing_ok=True)
+    _run(["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(folder / MANIFEST)])
+    print(f"{folder / MANIFEST}.sig")
+
+
+def _download(python: str, machine: str) -> list[str]:
+    argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "-q", "--no-deps"]
+    argv += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
+    argv += ["--platform", f"manylinux2014_{machine}", "--platform", f"linux_{machine}"]
+    for minor in GLIBC:
+        argv += ["--platform", f"manylinux_2_{minor}_{machine}"]
+    if machine == "armv7l":
+        argv += ["--platform", "linux_armv6l", "--extra-index-url", PIWHEELS]
+    return argv
+
+
+def _stage(
+    agents: Sequence[str] | None, areas: Sequence[str] | None, share: float | None, start: str | None
+) -> dict[str, Any]:
+    try:
+        begins = instant(start).astimezone(dt.UTC).isoformat() if start else _now()
+    except ValueError as error:
+        _stop(f"--from: {error}")
+    found: dict[str, Any] = {"from": begins}
+    if agents:
+        found["agents"] = list(agents)
+    if areas:
+        found["areas"] = list(areas)
+    if share is not None:
+        found["share"] = share
+    return found
+
+
+def _listed(files: Path) -> list[dict[str, Any]]:
+    wheels = sorted(files.glob("*.whl"))
+    if len(wheels) > MAX_FILES:
+        _stop(f"{files}: {len(wheels)} wheels; at most {MAX_FILES}")
+    return [
+        {"name": wheel.name, "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(), "bytes": wheel.stat().st_size}
+        for wheel in wheels
+    ]
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        parse(data)
+    except (OSError, Problem) as error:
+        _stop(f"{folder / MANIFEST}: {error}")
+    found: dict[str, Any] = json.loads(data)
+    return found
+
+
+def _write(folder: Path, document: dict[str, Any]) -> None:
+    data = json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+    try:
+        parse(data)
+    except Problem as error:
+        _stop(str(error))
+    (folder / f"{MANIFEST}.sig").unlink(missing_ok=True)
+    (folder / MANIFEST).write_bytes(data)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _run(argv: list[str], folder: Path | None = None) -> None:
+    try:
+        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        _stop(f"{argv[0]}: {error.strerror}; install it (make install brings uv, openssh-client brings ssh-keygen)")
+    if done.returncode:
+        _stop(f"{' '.join(argv[:5])} …: {done.stderr.strip()[-1500:]}")
+
+
+def _stop(text: str) -> NoReturn:
+    print(text, file=sys.stderr)
+    raise typer.Exit(1)
