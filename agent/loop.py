@@ -10,20 +10,20 @@ import time
 from typing import Any
 
 from agent.clock.clock import ClockReading, ReadClock, read_clock, rebase
-from agent.clock.timestamps import best
-from agent.control.command_queue import Inbox
-from agent.control.handlers import obey, tested
-from agent.control.remote_config import Remote
+from agent.clock.timestamps import best_estimate
+from agent.control.command_queue import CommandQueue
+from agent.control.handlers import run_pending, tested
+from agent.control.remote_config import RemoteConfig
 from agent.delivery.receipt import day_of
 from agent.delivery.spool import Spool, SpoolError
-from agent.measure.download import AllBusy
+from agent.errors import RequestRefused, ServersBusy
 from agent.measure.health import health
 from agent.measure.latency import longest_s, parse_anchor, probe, server_anchors
-from agent.measure.outage_watch import Watches, key_of
-from agent.measure.runner import Asked, Refused, Tester
+from agent.measure.outage_watch import OutageWatches, key_of
+from agent.measure.runner import TestRequest, TestRunner
 from agent.schedule import slots
-from agent.schedule.budget import Ledger, LedgerError
-from agent.schedule.line_state import Remembered, lines_of
+from agent.schedule.budget import BudgetError, DataBudget
+from agent.schedule.line_state import LineState, lines_of
 from agent.schedule.metering import Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION, Tested
@@ -41,25 +41,25 @@ MANIFEST_LOOK_S = 60.0
 LONGEST_TEST_S = 200.0
 
 
-class Unit:
+class AgentLoop:
     """Runs until `stop` is set. `alive_at` moves while it does its work."""
 
     def __init__(
         self,
         settings: AgentSettings,
         spool: Spool,
-        ledger: Ledger,
+        ledger: DataBudget,
         targets: Targets,
         stop: threading.Event,
-        inbox: Inbox | None = None,
-        remote: Remote | None = None,
+        inbox: CommandQueue | None = None,
+        remote: RemoteConfig | None = None,
         read_clock: ReadClock = read_clock,
     ) -> None:
         self._read_clock = read_clock
         self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
-        self._inbox = inbox or Inbox(settings.agent, spool, settings.clock.assume_synced)
+        self._inbox = inbox or CommandQueue(settings.agent, spool, settings.clock.assume_synced)
         self._meter = Meter(settings, ledger, clock=lambda _: self._best())
-        self._watches = Watches(spool)
+        self._watches = OutageWatches(spool)
         self._tester = self._made_tester()
         self._up_since = self._clock()
         self._clock_synced = True
@@ -79,9 +79,9 @@ class Unit:
         self._lines = lines_of(settings, now, self._lines)
         self._health_at = min(self._health_at, now + settings.health.every_s)
 
-    def _made_tester(self) -> Tester:
+    def _made_tester(self) -> TestRunner:
         anchors = tuple(parse_anchor(text) for text in self._settings.anchors)
-        return Tester(self._settings, anchors, self._meter, self._targets, self._stop)
+        return TestRunner(self._settings, anchors, self._meter, self._targets, self._stop)
 
     def run(self) -> None:
         """The loop."""
@@ -97,7 +97,7 @@ class Unit:
             self._meter.look()
             self._report()
             self._look_at_remote()
-            obey(self, self._inbox)
+            run_pending(self, self._inbox)
             waits = [self._do_health(), self._do_manifest(), IDLE_S if self.remote is None else self.remote.due_s()]
             for line in self._lines:
                 for do in (self._do_latency, self._do_speed):
@@ -113,7 +113,7 @@ class Unit:
 
     def _best(self) -> ClockReading:
         """By the server's time where the kernel's clock is not synchronised."""
-        return best(self._clock(), str(self._spool.boot), self._spool.times)
+        return best_estimate(self._clock(), str(self._spool.boot), self._spool.times)
 
     @property
     def longest_job_s(self) -> float:
@@ -174,7 +174,7 @@ class Unit:
                 log.error("no manifest written", reason=str(error))
         return self._manifest_at - now
 
-    def _do_latency(self, line: Remembered) -> float:
+    def _do_latency(self, line: LineState) -> float:
         now = time.monotonic()
         anchors = self._tester.anchors or server_anchors(line.settings.servers or self._settings.servers)
         if not anchors or self._stop.is_set():
@@ -192,7 +192,7 @@ class Unit:
             line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if suspicious else every)
         return max(line.latency_at - time.monotonic(), IDLE_S if line.spent else 0.0)
 
-    def _has_bytes_for_echoes(self, line: Remembered) -> bool:
+    def _has_bytes_for_echoes(self, line: LineState) -> bool:
         reason = self._meter.spent(line.settings)
         if reason is not None and not line.spent:
             log.warning("budget spent", line=line.settings.line, reason=reason)
@@ -200,7 +200,7 @@ class Unit:
         line.spent = reason is not None
         return not line.spent
 
-    def _do_speed(self, line: Remembered) -> float:
+    def _do_speed(self, line: LineState) -> float:
         now = time.monotonic()
         if now < line.speed_at or self._stop.is_set():
             return line.speed_at - now
@@ -216,7 +216,7 @@ class Unit:
             line.speed_at = now + line.settings.every_s * random.uniform(0.9, 1.1)  # noqa: S311
         return line.speed_at - time.monotonic()
 
-    def _planned(self, line: Remembered) -> slots.Planned:
+    def _planned(self, line: LineState) -> slots.Planned:
         done = self._ledger.done_until(line.settings.line)
         now = self._best()
         return slots.next_test(
@@ -228,7 +228,7 @@ class Unit:
             self._settings.timezone,
         )
 
-    def _test(self, line: Remembered, planned: slots.Planned | None) -> float | None:
+    def _test(self, line: LineState, planned: slots.Planned | None) -> float | None:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
         check = self._tester.check(settings)
@@ -241,7 +241,7 @@ class Unit:
             with line.test():
                 last_try = line.busy_tries >= BUSY_TRIES
                 result = self._tester.measure(settings, check, taken.synced, planned, last_try)
-        except AllBusy as busy:
+        except ServersBusy as busy:
             line.busy_tries += 1
             log.info("test deferred", line=settings.line, reason=str(busy), times=line.busy_tries)
             return busy.retry_after_s * random.uniform(1.0, 1.3)  # noqa: S311
@@ -255,15 +255,15 @@ class Unit:
         log.info("tested", line=settings.line, down_mbps=result.down_mbps, error=result.error, bytes=result.bytes)
         return None
 
-    def _finish_slot(self, line: Remembered, planned: slots.Planned) -> None:
+    def _finish_slot(self, line: LineState, planned: slots.Planned) -> None:
         try:
             self._ledger.done(line.settings.line, planned.slot.start.isoformat())
-        except LedgerError as error:
+        except BudgetError as error:
             log.error("slot not noted", line=line.settings.line, reason=str(error))
             line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
 
     @property
-    def told(self) -> tuple[AgentSettings, tuple[Remembered, ...], Meter]:
+    def told(self) -> tuple[AgentSettings, tuple[LineState, ...], Meter]:
         """Settings, lines and bytes, for the unit's status (agent.status.status); other threads read them."""
         return self._settings, tuple(self._lines), self._meter
 
@@ -276,21 +276,21 @@ class Unit:
     def servers(self, line: LineSettings) -> tuple[str, ...]:
         return self._tester.servers(line)
 
-    def test_asked(self, line: LineSettings, asked: Asked) -> Tested:
-        """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises Refused."""
+    def test_asked(self, line: LineSettings, asked: TestRequest) -> Tested:
+        """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises RequestRefused."""
         self.alive_at = time.monotonic()
         check = self._tester.check(line)
         if check.busy is not None and asked.by == CONFIRMATION:
-            raise Refused("busy", check.busy)
+            raise RequestRefused("busy", check.busy)
         remembered = next(one for one in self._lines if one.settings.line == line.line)
         taken = self._clock()
         try:
             with remembered.test():
                 result = self._tester.measure(line, check, taken.synced, last_try=False, asked=asked)
-        except AllBusy as busy:
-            raise Refused("server_busy", f"every measurement server is {busy}") from busy
+        except ServersBusy as busy:
+            raise RequestRefused("server_busy", f"every measurement server is {busy}") from busy
         if self._stop.is_set() and result.error == "cancelled":
-            raise Refused("stopping", "the agent is being stopped")
+            raise RequestRefused("stopping", "the agent is being stopped")
         seq = self._commit(result, line.line, taken)
         remembered.last = taken.wall, result
         log.info("tested", line=line.line, asked=asked.by, down_mbps=result.down_mbps, error=result.error)

@@ -9,18 +9,18 @@ import time
 from pathlib import Path
 
 from agent.clock.clock import boot_id
-from agent.control.command_queue import Inbox
-from agent.control.remote_config import FILE, Remote
-from agent.control.updater_events import ToolNotes
+from agent.control.command_queue import CommandQueue
+from agent.control.remote_config import FILE, RemoteConfig
+from agent.control.updater_events import UpdaterEvents
 from agent.delivery.instance_lock import AlreadyRunning, only_one
 from agent.delivery.spool import Spool, SpoolError
 from agent.delivery.spool_file import machine
 from agent.delivery.uplink import Uplink
-from agent.loop import Unit
-from agent.schedule.budget import Ledger, LedgerError
+from agent.loop import AgentLoop
+from agent.schedule.budget import BudgetError, DataBudget
 from agent.settings import AgentSettings, read
 from agent.status.server import StatusServer
-from agent.status.status import teller
+from agent.status.status import status_source
 from agent.web.handler import StatusPage
 from xomnet import __version__
 from xomnet.contract.messages import Event
@@ -45,16 +45,16 @@ def run(config: Path, settings: AgentSettings) -> int:
         targets = load_targets(config_file("targets.yaml"))
         max_bytes = int(settings.spool.max_mb * 1e6)
         spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine())
-        ledger = Ledger(settings.state_dir / "ledger.json")
-        remote = Remote(config, settings.state_dir / FILE, boot_id())
+        ledger = DataBudget(settings.state_dir / "ledger.json")
+        remote = RemoteConfig(config, settings.state_dir / FILE, boot_id())
         settings = remote.begin()
         set_level(settings.log_level)
         clock = settings.clock
-        inbox = Inbox(settings.agent, spool, clock.assume_synced)
+        inbox = CommandQueue(settings.agent, spool, clock.assume_synced)
         uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, inbox)
-        unit = Unit(settings, spool, ledger, targets, stop, inbox, remote)
+        unit = AgentLoop(settings, spool, ledger, targets, stop, inbox, remote)
         worker = threading.Thread(target=unit.run, name="unit", daemon=True)
-        page = StatusPage(teller(unit, uplink, spool), lambda: unit.told[0], targets, inbox)
+        page = StatusPage(status_source(unit, uplink, spool), lambda: unit.told[0], targets, inbox)
         status_server = StatusServer(settings.state_dir, settings.status_page, page.answer)
         uplink.start()
         worker.start()
@@ -74,11 +74,13 @@ def run(config: Path, settings: AgentSettings) -> int:
     return status
 
 
-def _watch(config: Path, unit: Unit, remote: Remote, uplink: Uplink, spool: Spool, worker: threading.Thread) -> int:
+def _watch(
+    config: Path, unit: AgentLoop, remote: RemoteConfig, uplink: Uplink, spool: Spool, worker: threading.Thread
+) -> int:
     """Until the end: reloads when asked, tells systemd that loop, spool and uplink are alive (offline is alive)."""
     every_s = min(systemd.watchdog_interval_s() or 5.0, 5.0)
     said: dict[str, bool] = {}
-    tool = ToolNotes(spool, unit.note)
+    tool = UpdaterEvents(spool, unit.note)
     while True:
         tool.look()
         taken = signal.sigtimedwait(SIGNALS, every_s)
@@ -100,7 +102,7 @@ def _watch(config: Path, unit: Unit, remote: Remote, uplink: Uplink, spool: Spoo
         said = alive
 
 
-def _reload(config: Path, unit: Unit, remote: Remote) -> None:
+def _reload(config: Path, unit: AgentLoop, remote: RemoteConfig) -> None:
     """New settings where they are good; broker, name and folders take effect at the next start."""
     try:
         remote.reload()
@@ -123,7 +125,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    except (SpoolError, LedgerError, AlreadyRunning) as error:
+    except (SpoolError, BudgetError, AlreadyRunning) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:

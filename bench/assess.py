@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.runs import write
-from collector.judge.assess import Rules
+from collector.judge.assess import JudgingRules
 from collector.judge.line_states import line_state_points, take_snapshot
-from collector.judge.line_tracker import Followed
+from collector.judge.line_tracker import LineTracker
 from collector.store import Store
 from collector.store.influx import InfluxStore
 from collector.store.points import Point, Value, tags_of, time_ns
@@ -87,10 +87,10 @@ def fill(store: Store, points: Iterator[Point]) -> None:
 
 
 def measured(name: str, store: Store, kept: Path) -> list[Cost]:
-    book, rules = registry(), Rules()
+    book, rules = registry(), JudgingRules()
     rows = book.current(NOW)
     fill(store, tests(rows, NOW - dt.timedelta(days=DAYS), NOW))
-    followed, costs = Followed(store, rules, kept), []
+    followed, costs = LineTracker(store, rules, kept), []
 
     def look(step: str, now: dt.datetime) -> list[Point]:
         wall, cpu = time.monotonic(), time.process_time()
@@ -112,7 +112,7 @@ def measured(name: str, store: Store, kept: Path) -> list[Cost]:
     store.write(points)
     costs.append(Cost(name, "writing its line_state", time.monotonic() - wall, time.process_time() - cpu))
     followed.keep(now)
-    followed = Followed(store, rules, kept)
+    followed = LineTracker(store, rules, kept)
     look("the first look after a restart", now + MINUTE)
     return costs
 

@@ -7,16 +7,16 @@ import time
 
 import msgspec
 
-from agent.measure.engines import Test, engine
+from agent.measure.engines import TestSpec, engine
 
 
-def test(url: str, *access: str) -> Test:
+def test(url: str, *access: str) -> TestSpec:
     """As a unit runs it: on a mobile line 6 s and 40 MB at most."""
     if "mobile" not in access:
-        return Test(server=url)
+        return TestSpec(server=url)
     from agent.measure.download import METERED_BYTES, METERED_MEASURED_S  # noqa: PLC0415  # keeps the start lean
 
-    return Test(server=url, max_bytes=METERED_BYTES, max_measured_s=METERED_MEASURED_S)
+    return TestSpec(server=url, max_bytes=METERED_BYTES, max_measured_s=METERED_MEASURED_S)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ from pathlib import Path
 import psutil
 
 from bench.runs import write
-from collector.judge.assess import Rules
+from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.judge.line_tracker import LOOK_BACK
 from collector.rollups.aggregate import day_of, hour_of
 from collector.rollups.months import write_months
 from collector.rollups.rollups import Rollups
-from collector.state_points import Minute
+from collector.state_points import StatePoints
 from collector.store.influx import InfluxStore
 from tests.support.services import InfluxV2
 from xomnet.contract.messages import Access
@@ -119,8 +119,8 @@ def measured() -> tuple[int, list[Cost]]:
             while roller._dirty:
                 roller._roll(list(roller._dirty))
 
-        states = LineStates(store, lambda: book, Rules())
-        minute = Minute(store, lambda: book, list, lambda: None)
+        states = LineStates(store, lambda: book, JudgingRules())
+        minute = StatePoints(store, lambda: book, list, lambda: None)
         states.beside.append(minute.points)
         steps: dict[str, Callable[[], object]] = {
             "an hour, all lines": lambda: roll((noon, None)),

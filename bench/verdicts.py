@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.runs import write
 from collector.commands import confirmation
-from collector.judge.assess import Rules
+from collector.judge.assess import JudgingRules
 from collector.judge.change_detector import Follower, Step, log_ratio
 from collector.judge.verdict import Month, Verdict, verdict_of
 from collector.store import Sample
@@ -117,12 +117,12 @@ class Asking:
     a_day: int = 0
 
 
-ASKINGS = {"none": Asking(), "asked": Asking(confirmation.ROUND, confirmation.MOST_A_DAY)}
+ASKINGS = {"none": Asking(), "asked": Asking(confirmation.ROUND, confirmation.MAX_A_DAY)}
 
 
 def followed(line: Line, days: int, asking: Asking) -> Iterator[tuple[float, float, Step, bool]]:
     """Of each test: time, figure, what is known after it, and whether it was asked for."""
-    follower = Follower(Rules().window.total_seconds())
+    follower = Follower(JudgingRules().window.total_seconds())
     times = [*line.times(days), math.inf]
     asked: list[float] = []
     for at, following in pairwise(times):

@@ -12,7 +12,7 @@ BREATH_S = 0.1
 """Between two turns at least, so that other threads have theirs."""
 
 
-class Every(threading.Thread):
+class PeriodicWorker(threading.Thread):
     """Calls `do` with the time: at once, then every `interval_s` from beginning to beginning, and after a breath where
     it returned True, since there is more to do. Where it raises, the log says `failed`; the next turn comes as ever.
     """

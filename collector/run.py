@@ -13,21 +13,21 @@ from pathlib import Path
 
 import uvicorn
 
-from collector.alerts.channels import warn_of_unheard
-from collector.alerts.factory import Alerts
+from collector.alerts.channels import warn_of_unmatched
+from collector.alerts.factory import AlertParts
 from collector.commands.commands import Commands
-from collector.commands.confirmation import Confirming, worked_on
+from collector.commands.confirmation import ConfirmationWorker, worked_on
 from collector.completeness.completeness import Completeness
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
-from collector.judge.assess import Rules
+from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
 from collector.registry.registry_file import REMEMBERED, RegistryFile
 from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, SqliteSettings, WebSettings
-from collector.state_points import Limits, Minute
+from collector.state_points import LatencyLimits, StatePoints
 from collector.store import Store, StoreUnavailable
 from collector.store.points import Point
 from collector.web import create_app
@@ -80,7 +80,7 @@ def run(settings: CollectorSettings) -> int:
     registry = RegistryFile(settings.registry, targets, settings.state_dir / REMEMBERED, store)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
-    rules = Rules(
+    rules = JudgingRules(
         window=timedelta(hours=settings.assess.window_hours),
         silent_after=timedelta(seconds=settings.assess.silent_after_s),
     )
@@ -105,18 +105,18 @@ def run(settings: CollectorSettings) -> int:
         partial(_tell, (lines.saw, completeness.saw, rollups.saw)),
         commands=commands,
     )
-    alerts = Alerts.of(settings, store, lines, completeness, metrics)
-    registry.follow(partial(warn_of_unheard, alerts.desk.telling.channels))
+    alerts = AlertParts.of(settings, store, lines, completeness, metrics)
+    registry.follow(partial(warn_of_unmatched, alerts.desk.telling.channels))
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
         alerts=alerts.desk,
         courier=alerts.courier,
         with_gone=registry.ever,
     )
-    minute = Minute(store, registry.current, intake.agents, lambda: completeness.latest, _limits(settings.assess))
+    minute = StatePoints(store, registry.current, intake.agents, lambda: completeness.latest, _limits(settings.assess))
     lines.known.append(minute.of_lines)
     lines.beside.append(minute.points)
-    confirming = Confirming(
+    confirming = ConfirmationWorker(
         lambda: lines.latest,
         commands,
         lambda: {one.agent for one in intake.agents() if one.online},
@@ -183,8 +183,8 @@ def _tell(listeners: Iterable[Callable[[Sequence[Point]], None]], points: Sequen
             log.exception("not heard of what was stored", points=len(points))
 
 
-def _limits(assess: AssessSettings) -> Limits:
-    return Limits(latency_ms=assess.latency_limit_ms, loss_percent=assess.loss_limit_percent)
+def _limits(assess: AssessSettings) -> LatencyLimits:
+    return LatencyLimits(latency_ms=assess.latency_limit_ms, loss_percent=assess.loss_limit_percent)
 
 
 def _count(lines: LineStates, state: State) -> float:

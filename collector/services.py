@@ -3,36 +3,17 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from collector.alerts.dispatcher import Courier
-from collector.alerts.service import Desk
+from collector.alerts.dispatcher import Dispatcher
+from collector.alerts.service import AlertService
 from collector.commands.commands import Commands
 from collector.completeness.completeness import Completeness
 from collector.ingest.dead_letters import DeadLetters
+from collector.ingest.presence import PresenceSource
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
 from collector.store import Store
 from xomnet.registry.registry import Registry
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSeen:
-    """What the broker last said of an agent: its retained state, and when it was last heard."""
-
-    agent: str
-    online: bool
-    version: str
-    since: dt.datetime
-
-
-class Agents(Protocol):
-    """Who speaks to the broker, and hears of the agents from it."""
-
-    def agents(self) -> list[AgentSeen]: ...
-
-    def trouble(self) -> str | None:
-        """What is wrong with the broker, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +25,11 @@ class Services:
     lines: LineStates
     dead_letters: DeadLetters
     metrics: Metrics
-    agents: Agents
+    agents: PresenceSource
     completeness: Completeness
     commands: Commands = field(default_factory=Commands)
-    alerts: Desk | None = None
-    courier: Courier | None = None
+    alerts: AlertService | None = None
+    courier: Dispatcher | None = None
     """Who brings the messages of the alerts; None where nobody is told."""
     with_gone: Callable[[], Registry] | None = None
     """As `registry`, with the lines that were taken out of it, each until then; None where none is remembered."""

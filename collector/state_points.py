@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from collector.completeness.completeness import Found
-from collector.completeness.reconcile import NOTHING, Tally
+from collector.completeness.reconcile import NOTHING, Counts
+from collector.ingest.presence import Presence
 from collector.judge.assess import Judgement
 from collector.judge.line_states import Snapshot
 from collector.judge.line_tracker import LOOK_BACK
 from collector.rollups.aggregate import by_place
-from collector.services import AgentSeen
 from collector.store import HealthRow, LatencyFigures, LineId, Store
 from collector.store.points import Point, Value, tags_of, time_ns
 from xomnet.registry.registry import LineRow, Registry
@@ -40,14 +40,14 @@ UNDER_VOLTAGE, SLOWED = 0b0001, 0b1110
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LatencyLimits:
     """Above them a line's latency or loss of the last hour is bad."""
 
     latency_ms: float = 100.0
     loss_percent: float = 2.0
 
 
-def latency_fields(latency: LatencyFigures, limits: Limits) -> dict[str, Value]:
+def latency_fields(latency: LatencyFigures, limits: LatencyLimits) -> dict[str, Value]:
     """The fields of `line_state` that tell of the last hour; those that nothing is known of are absent."""
     fields: dict[str, Value] = {}
     enough = latency.probes >= FEWEST_PROBES
@@ -83,14 +83,14 @@ def place_state_fields(judgements: Sequence[Judgement]) -> dict[str, Value]:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class UnitStatus:
     """A registered unit and what is known of it at an instant; None where nothing is."""
 
     row: LineRow
     at: dt.datetime
-    seen: AgentSeen | None = None
+    seen: Presence | None = None
     health: HealthRow | None = None
-    tally: Tally = NOTHING
+    tally: Counts = NOTHING
     """Of what its manifests promised in 30 days."""
 
     @property
@@ -129,7 +129,7 @@ PROBLEMS = (
 """Every word that `unit_state` may say."""
 
 
-def unit_state_point(unit: Unit) -> Point:
+def unit_state_point(unit: UnitStatus) -> Point:
     health, problem = unit.health, unit.problem
     fields: dict[str, Value | None] = {
         "online": int(unit.online),
@@ -157,40 +157,40 @@ def unit_state_point(unit: Unit) -> Point:
 def units_of(
     rows: Iterable[LineRow],
     at: dt.datetime,
-    seen: Iterable[AgentSeen],
+    seen: Iterable[Presence],
     health: Mapping[str, HealthRow],
     found: Found | None,
-) -> list[Unit]:
+) -> list[UnitStatus]:
     """A unit for each agent of some rows; the first of its rows says where it stands."""
     first: dict[str, LineRow] = {}
     for row in rows:
         first.setdefault(row.agent, row)
     last_seen = {one.agent: one for one in seen}
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, Counts] = {}
     for (agent, _), one in () if found is None else found.lines.items():
         tallies[agent] = tallies.get(agent, NOTHING) + one.tally
     return [
-        Unit(row, at, last_seen.get(agent), health.get(agent), tallies.get(agent, NOTHING))
+        UnitStatus(row, at, last_seen.get(agent), health.get(agent), tallies.get(agent, NOTHING))
         for agent, row in first.items()
     ]
 
 
-def collector_state_point(snapshot: Snapshot, units: Sequence[Unit]) -> Point:
+def collector_state_point(snapshot: Snapshot, units: Sequence[UnitStatus]) -> Point:
     online = sum(unit.online for unit in units)
     fields: dict[str, Value] = {"up": 1, "lines": len(snapshot.lines), "units": len(units), "units_online": online}
     return Point("collector_state", {}, fields, time_ns(snapshot.at))
 
 
-class Minute:
+class StatePoints:
     """Asks store, broker and completeness, once a snapshot; `LineStates` writes what it gives."""
 
     def __init__(
         self,
         store: Store,
         registry: Callable[[], Registry],
-        agents: Callable[[], Iterable[AgentSeen]],
+        agents: Callable[[], Iterable[Presence]],
         completeness: Callable[[], Found | None],
-        limits: Limits = Limits(),  # frozen
+        limits: LatencyLimits = LatencyLimits(),  # frozen
     ) -> None:
         self._store, self._registry, self._agents, self._completeness = store, registry, agents, completeness
         self._limits = limits

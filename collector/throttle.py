@@ -1,9 +1,9 @@
 """Who came with wrong tokens: for the operator's token and for those of enrolment."""
 
-MOST_WRONG, WRONG_FOR_S, MOST_HOSTS = 10, 60.0, 1_000
+MAX_WRONG, WRONG_FOR_S, MAX_HOSTS = 10, 60.0, 1_000
 
 
-class Wrong:
+class TokenThrottle:
     """Who came with a wrong token how often: a host that did so ten times is not listened to for a minute."""
 
     def __init__(self) -> None:
@@ -12,10 +12,10 @@ class Wrong:
     def wait_s(self, host: str, now: float) -> float:
         """How long the host is to wait; 0 where it may try."""
         times = [at for at in self._seen.get(host, ()) if now - at < WRONG_FOR_S]
-        return WRONG_FOR_S - (now - times[0]) if len(times) >= MOST_WRONG else 0.0
+        return WRONG_FOR_S - (now - times[0]) if len(times) >= MAX_WRONG else 0.0
 
     def note(self, host: str, now: float) -> None:
         times = [at for at in self._seen.pop(host, ()) if now - at < WRONG_FOR_S]
-        self._seen[host] = [*times[-MOST_WRONG + 1 :], now]
-        while len(self._seen) > MOST_HOSTS:
+        self._seen[host] = [*times[-MAX_WRONG + 1 :], now]
+        while len(self._seen) > MAX_HOSTS:
             del self._seen[next(iter(self._seen))]

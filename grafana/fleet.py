@@ -22,7 +22,7 @@ UNIT_FIELDS = (  # the first is always there
     "disk_free_bytes",
 )
 TO_UNIT = link_to("line", "var-agent=${__data.fields.agent}")
-MOST = 50
+MAX_UNITS = 50
 
 
 def build(words: Words) -> dict[str, Any]:
@@ -154,6 +154,6 @@ def _gaps(words: Words) -> Panel:
 def _late(words: Words) -> Panel:
     """The lines whose last result is oldest."""
     newest = q.last("line_state", ("age_s",), q.CHOSEN, q.LINE_TAGS)
-    query = q.outer(f'top("age_s", {MOST}) AS "age_s", {q.quoted(q.LINE_TAGS)}', newest)
+    query = q.outer(f'top("age_s", {MAX_UNITS}) AS "age_s", {q.quoted(q.LINE_TAGS)}', newest)
     columns = ("age_s", "hamlet", "area", "access", "isp", *q.LINE)
     return table("late", query, columns, 12, sort=[("age_s", True)], words=words, links={"hamlet": TO_LINE})

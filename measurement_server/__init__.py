@@ -4,6 +4,6 @@ A request goes `server` (connections, their time limits) → `handler` (HTTP) �
 `admission` (may this client run a test now) → `payload` (bytes from the kernel, at the pace of `pacing`).
 """
 
-from measurement_server.server import Limits, MeasureServer
+from measurement_server.server import MeasurementServer, ServerLimits
 
-__all__ = ["Limits", "MeasureServer"]
+__all__ = ["MeasurementServer", "ServerLimits"]

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 
-from measurement_server.server import MeasureServer
+from measurement_server.server import MeasurementServer
 from xomnet.runtime import log
 
 
@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     log.setup()
     try:
-        server = MeasureServer(options.host, options.port, options.rate, options.max_tests)
+        server = MeasurementServer(options.host, options.port, options.rate, options.max_tests)
     except OSError as error:
         where = f"{options.host}, port {options.port}"
         print(f"measure-server: can't listen on {where}: {error.strerror or error}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from measurement_server.pacing import Pacer
 
 
-class Client(NamedTuple):
+class ServedClient(NamedTuple):
     """Who measures: the test's own id where the client sends one, since many units share one address behind CGNAT."""
 
     kind: str
@@ -18,10 +18,10 @@ class Client(NamedTuple):
 
 
 @dataclass(eq=False)
-class Test:
+class AdmittedTest:
     """The running download of one client, of one or several streams."""
 
-    client: Client
+    client: ServedClient
     pacer: Pacer | None
     began_at: float
     ended_at: float
@@ -40,10 +40,10 @@ class Admission:
     rate_mbps: float
     grace_s: float
     clock: Callable[[], float] = time.monotonic
-    _running: dict[Client, Test] = field(default_factory=dict)
+    _running: dict[ServedClient, AdmittedTest] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def enter(self, client: Client) -> Test | None:
+    def enter(self, client: ServedClient) -> AdmittedTest | None:
         """The client's test with one more stream, or None where all places are taken by others."""
         with self._lock:
             now = self.clock()
@@ -53,18 +53,18 @@ class Admission:
                 if taken >= self.max_tests:
                     return None
                 pacer = Pacer(self.rate_mbps, self.clock) if self.rate_mbps else None
-                test = self._running[client] = Test(client, pacer, now, now)
+                test = self._running[client] = AdmittedTest(client, pacer, now, now)
             test.streams += 1
             return test
 
-    def leave(self, test: Test, sent_bytes: int) -> None:
+    def leave(self, test: AdmittedTest, sent_bytes: int) -> None:
         """Ends one stream of the test."""
         with self._lock:
             test.streams -= 1
             test.bytes += sent_bytes
             test.ended_at = self.clock()
 
-    def sweep(self, everything: bool = False) -> list[Test]:
+    def sweep(self, everything: bool = False) -> list[AdmittedTest]:
         """Takes out and returns the tests that are over; all of them when the server stops."""
         with self._lock:
             now = self.clock()
@@ -73,7 +73,7 @@ class Admission:
                 del self._running[test.client]
             return over
 
-    def _over(self, test: Test, now: float) -> bool:
+    def _over(self, test: AdmittedTest, now: float) -> bool:
         return test.streams == 0 and now - test.ended_at >= self.grace_s
 
 

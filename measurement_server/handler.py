@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 from measurement_server import documents
-from measurement_server.admission import Client, retry_after_s
+from measurement_server.admission import ServedClient, retry_after_s
 from measurement_server.body import BodyError, swallow
-from measurement_server.routes import KNOWN_PATHS, Answer, BadRequestError, Route, UnknownPathError, find
+from measurement_server.routes import KNOWN_PATHS, AnswerKind, BadRequestError, Route, UnknownPathError, find
 
 if TYPE_CHECKING:
-    from measurement_server.server import MeasureServer
+    from measurement_server.server import MeasurementServer
 
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -21,10 +21,10 @@ _TEXT = "text/plain; charset=utf-8"
 _NO_CACHE = "no-store, no-cache, must-revalidate, max-age=0, s-maxage=0"
 
 
-class Handler(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
     """Keeps a connection until its client closes it, asks for something odd, or runs into a deadline."""
 
-    server: "MeasureServer"
+    server: "MeasurementServer"
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = 64 * 1024  # head and small body leave in one segment
@@ -89,32 +89,32 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._answer(route, client, received)
 
-    def _answer(self, route: Route, client: Client, received: int) -> None:
+    def _answer(self, route: Route, client: ServedClient, received: int) -> None:
         if self.command == "OPTIONS":
             self._send_text(204, "", route, {"Allow": ", ".join(route.methods)})
             return
         match route.answer:
-            case Answer.PAYLOAD:
+            case AnswerKind.PAYLOAD:
                 self._send_payload(route, client)
-            case Answer.INDEX:
+            case AnswerKind.INDEX:
                 self._send_text(200, documents.INDEX, route)
-            case Answer.EMPTY:
+            case AnswerKind.EMPTY:
                 self._send_text(200, "", route)
-            case Answer.ADDRESS:
+            case AnswerKind.ADDRESS:
                 ip = documents.address(self._client_ip())
                 self._send_text(200, ip, route, {"Content-Type": "application/json; charset=utf-8"})
-            case Answer.LATENCY:
+            case AnswerKind.LATENCY:
                 self._send_text(200, documents.LATENCY, route)
-            case Answer.SIZE:
+            case AnswerKind.SIZE:
                 self._send_text(200, f"size={received}", route)
-            case Answer.CONFIG:
+            case AnswerKind.CONFIG:
                 config = documents.config(self._client_ip(), self.server.limits.speedtest_s)
                 self._send_text(200, config, route, {"Content-Type": "text/xml; charset=utf-8"})
-            case Answer.SERVERS:
+            case AnswerKind.SERVERS:
                 servers = documents.servers(self._own_address())
                 self._send_text(200, servers, route, {"Content-Type": "text/xml; charset=utf-8"})
 
-    def _send_payload(self, route: Route, client: Client) -> None:
+    def _send_payload(self, route: Route, client: ServedClient) -> None:
         if self.command == "HEAD":
             self._payload_head(route)
             return
@@ -195,13 +195,13 @@ class Handler(BaseHTTPRequestHandler):
     def _renew_stall(self) -> None:
         self.server.deadlines.renew(self.connection, self.server.limits.stall_s)
 
-    def _client(self) -> Client:
+    def _client(self) -> ServedClient:
         test_id = self.headers.get("X-Xomnet-Test")
         if test_id is None:
-            return Client("address", self._client_ip())
+            return ServedClient("address", self._client_ip())
         if not _TEST_ID.fullmatch(test_id):
             raise BadRequestError("X-Xomnet-Test: allowed: 1 to 64 letters, digits, dots, dashes, underscores")
-        return Client("test", test_id)
+        return ServedClient("test", test_id)
 
     def _client_ip(self) -> str:
         return str(self.client_address[0]).removeprefix("::ffff:").partition("%")[0]

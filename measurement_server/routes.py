@@ -34,7 +34,7 @@ _CHUNKS = re.compile(r"0*([1-9][0-9]{0,8})", re.ASCII)
 _RANDOM_JPG = re.compile(r"/speedtest/random([0-9]{3,4})x\1\.jpg", re.ASCII)
 
 
-class Answer(Enum):
+class AnswerKind(Enum):
     """What a path answers with."""
 
     INDEX = "what this server is, and that it is a Speedtest Mini"
@@ -48,22 +48,22 @@ class Answer(Enum):
 
 
 _ANSWERS = {
-    "/": Answer.INDEX,
-    "/empty.php": Answer.EMPTY,
-    "/getIP.php": Answer.ADDRESS,
-    "/backend/empty.php": Answer.EMPTY,
-    "/backend/getIP.php": Answer.ADDRESS,
-    "/speedtest/latency.txt": Answer.LATENCY,
-    "/speedtest/upload.php": Answer.SIZE,
-    "/speedtest-config.php": Answer.CONFIG,
-    "/speedtest-servers-static.php": Answer.SERVERS,
-    "/speedtest-servers.php": Answer.SERVERS,
+    "/": AnswerKind.INDEX,
+    "/empty.php": AnswerKind.EMPTY,
+    "/getIP.php": AnswerKind.ADDRESS,
+    "/backend/empty.php": AnswerKind.EMPTY,
+    "/backend/getIP.php": AnswerKind.ADDRESS,
+    "/speedtest/latency.txt": AnswerKind.LATENCY,
+    "/speedtest/upload.php": AnswerKind.SIZE,
+    "/speedtest-config.php": AnswerKind.CONFIG,
+    "/speedtest-servers-static.php": AnswerKind.SERVERS,
+    "/speedtest-servers.php": AnswerKind.SERVERS,
 }
 
 
 @dataclass(frozen=True)
 class Route:
-    answer: Answer
+    answer: AnswerKind
     cors: bool
     """LibreSpeed's clients on another origin ask for the headers that let them in."""
     payload_bytes: int = 0
@@ -71,7 +71,7 @@ class Route:
     @property
     def methods(self) -> tuple[str, ...]:
         """The HTTP methods that the path takes."""
-        uploads = ("POST",) if self.answer in (Answer.EMPTY, Answer.SIZE) else ()
+        uploads = ("POST",) if self.answer in (AnswerKind.EMPTY, AnswerKind.SIZE) else ()
         return ("GET", "HEAD", "OPTIONS", *uploads)
 
 
@@ -96,11 +96,11 @@ def find(target: str) -> Route:
     path = re.sub("/+", "/", parts.path) or "/"
     cors = "cors" in query
     if path in ("/garbage.php", "/backend/garbage.php"):
-        return Route(Answer.PAYLOAD, cors, _chunks(query) * MIB)
+        return Route(AnswerKind.PAYLOAD, cors, _chunks(query) * MIB)
     if jpg := _RANDOM_JPG.fullmatch(path):
         size = RANDOM_JPG_BYTES.get(int(jpg[1]))
         if size:
-            return Route(Answer.PAYLOAD, cors, size)
+            return Route(AnswerKind.PAYLOAD, cors, size)
     if path not in _ANSWERS:
         raise UnknownPathError(path)
     return Route(_ANSWERS[path], cors)

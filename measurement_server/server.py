@@ -7,9 +7,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from measurement_server.admission import Admission, Test
+from measurement_server.admission import Admission, AdmittedTest
 from measurement_server.deadlines import Deadlines
-from measurement_server.handler import Handler
+from measurement_server.handler import RequestHandler
 from measurement_server.payload import Payload
 from xomnet.runtime.log import Log
 
@@ -19,7 +19,7 @@ _log = Log("measurement_server")
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What a client may cost."""
 
     idle_s: float = 60
@@ -35,7 +35,7 @@ class Limits:
     """What the configuration for speedtest-cli says a download may take."""
 
 
-class MeasureServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class MeasurementServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """Serves on `host:port`, each client paced to `rate_mbps` (0: as fast as it goes), `max_tests` clients at once.
 
     The socket listens as soon as this exists; raises OSError where it can't. `serve_forever` blocks; `close` is for
@@ -46,16 +46,16 @@ class MeasureServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, host: str, port: int, rate_mbps: float = 0, max_tests: int = 8, limits: Limits | None = None
+        self, host: str, port: int, rate_mbps: float = 0, max_tests: int = 8, limits: ServerLimits | None = None
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or ServerLimits()
         self.deadlines = Deadlines(self.limits.life_s)
         self.admission = Admission(max_tests, rate_mbps, self.limits.grace_s)
         self.stopping = threading.Event()
         self._state = threading.Lock()
         self._serving = False
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), Handler)
+        super().__init__((host, port), RequestHandler)
         self.payload = Payload()
 
     @property
@@ -113,7 +113,7 @@ class MeasureServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         if not isinstance(sys.exception(), OSError):
             _log.exception("request failed", client=client_address[0])
 
-    def _log_ended(self, tests: list[Test]) -> None:
+    def _log_ended(self, tests: list[AdmittedTest]) -> None:
         for test in tests:
             seconds = test.ended_at - test.began_at
             _log.info("test ended", client=test.client.name, bytes=test.bytes, seconds=round(seconds, 3))

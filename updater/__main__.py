@@ -8,48 +8,48 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import first_boot, identity, releases, settings, status, upgrade
-from .errors import Problem
+from .errors import UpdateError
 
-Command = Callable[[settings.Settings, argparse.Namespace], str]
+Command = Callable[[settings.UpdaterSettings, argparse.Namespace], str]
 
 
-def _upgrade(known: settings.Settings, asked: argparse.Namespace) -> str:
+def _upgrade(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
     return upgrade.pull(known) if asked.source is None else upgrade.push(known, asked.source, asked.again)
 
 
-def _missing(known: settings.Settings, asked: argparse.Namespace) -> str:
+def _missing(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
     _, manifest = upgrade.brought(known, asked.source)
     if releases.current(known.home) == manifest.version:
         return ""
     return "\n".join(file.name for file in releases.wanted(manifest) if not releases.is_here(file, known.wheels))
 
 
-def _renew(known: settings.Settings, asked: argparse.Namespace) -> str:
+def _renew(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
     return identity.renew(known, asked.force)
 
 
-def _request(known: settings.Settings, _: argparse.Namespace) -> str:
+def _request(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     identity.make_key(known)
     return identity.request(known).strip()
 
 
-def _first_boot(known: settings.Settings, _: argparse.Namespace) -> str:
+def _first_boot(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     try:
         done = first_boot.first_boot(known)
-    except Problem as error:
+    except UpdateError as error:
         first_boot.report(f"not yet: {error}")
         raise
     first_boot.report(done)
     return done
 
 
-def _check_settings(known: settings.Settings, asked: argparse.Namespace) -> str:
+def _check_settings(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
     if releases.current(known.home) is not None:
         releases.check_config(known.home / "current", asked.file)
     return "good"
 
 
-def _status(known: settings.Settings, _: argparse.Namespace) -> str:
+def _status(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     found = status.status(known.status_url)
     said = f"agent {found.get('version', 'silent')}, last answer of the collector {found.get('last_ack_at', 'none')}"
     return f"release {releases.current(known.home)}; {said}"
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o022)
     try:
         known = settings.read(asked.settings)
-    except Problem as error:
+    except UpdateError as error:
         print(error, file=sys.stderr)
         return 2
     try:
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BlockingIOError:
         print("busy: another run is at work; nothing was done", file=sys.stderr)
         return os.EX_TEMPFAIL
-    except (Problem, OSError) as error:
+    except (UpdateError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(said)

@@ -23,11 +23,11 @@ STEPS = (
 """Every place at which a power cut is tested."""
 
 
-class Problem(Exception):
+class UpdateError(Exception):
     """It can't be done now: what, where, and what to do about it, in one sentence."""
 
 
-class Unfit(Problem):
+class UnfitRelease(UpdateError):
     """This release can't work on this unit, however often it is tried."""
 
 

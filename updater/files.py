@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .errors import Problem
+from .errors import UpdateError
 
 
 def write(path: Path, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
@@ -42,15 +42,15 @@ def sync(folder: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object; an empty one where there is no file. Raises Problem."""
+    """An object; an empty one where there is no file. Raises UpdateError."""
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise Problem(f"{path}: {error}; remove it, and it begins anew") from error
+        raise UpdateError(f"{path}: {error}; remove it, and it begins anew") from error
     if not isinstance(found, dict):
-        raise Problem(f"{path}: no JSON object; remove it, and it begins anew")
+        raise UpdateError(f"{path}: no JSON object; remove it, and it begins anew")
     return found
 
 

@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 from . import status
-from .errors import Problem
+from .errors import UpdateError
 from .identity import enrol
 from .notes import note
 from .releases import current
-from .settings import Settings
+from .settings import UpdaterSettings
 from .upgrade import RESTART_S, pull
 
 APT_S = 1800.0
@@ -20,29 +20,29 @@ REPORT = "xomnet-first-boot.txt"
 BOOT_PARTITIONS = (Path("/boot/firmware"), Path("/boot"))
 
 
-def first_boot(settings: Settings) -> str:
-    """Returns what was reached, in a sentence. Raises Problem."""
+def first_boot(settings: UpdaterSettings) -> str:
+    """Returns what was reached, in a sentence. Raises UpdateError."""
     install_packages(settings.packages)
     enrol(settings)
     if current(settings.home) is None:
         pull(settings, first=True)
     version = current(settings.home)
     if version is None:
-        raise Problem("the server has no release for this unit; publish one: see docs/deploy.en.md")
+        raise UpdateError("the server has no release for this unit; publish one: see docs/deploy.en.md")
     try:
         done = subprocess.run(settings.enable, timeout=RESTART_S, capture_output=True, text=True, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Problem(f"{settings.enable[0]}: {error}") from error
+        raise UpdateError(f"{settings.enable[0]}: {error}") from error
     if done.returncode:
-        raise Problem(f"{' '.join(settings.enable)}: {done.stderr.strip()[:300]}; see journalctl -u xomnet-agent")
+        raise UpdateError(f"{' '.join(settings.enable)}: {done.stderr.strip()[:300]}; see journalctl -u xomnet-agent")
     if not status.wait(settings, version):
-        raise Problem(f"{settings.agent} runs, and the collector has not answered it; xomnet agent check says why")
+        raise UpdateError(f"{settings.agent} runs, and the collector has not answered it; xomnet agent check says why")
     note(settings.state, "first_boot", version)
     return f"ready: {settings.agent} measures, and the collector has answered it"
 
 
 def install_packages(names: tuple[str, ...]) -> None:
-    """What the distribution's image left out. Raises Problem."""
+    """What the distribution's image left out. Raises UpdateError."""
     missing = [name for name in names if not installed(name)]
     if not missing:
         return
@@ -52,9 +52,9 @@ def install_packages(names: tuple[str, ...]) -> None:
         try:
             done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=APT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Problem(f"{' '.join(argv[:2])}: {error}") from error
+            raise UpdateError(f"{' '.join(argv[:2])}: {error}") from error
         if done.returncode:
-            raise Problem(f"{' '.join(argv)}: {done.stderr.strip()[-300:]}; is the network up?")
+            raise UpdateError(f"{' '.join(argv)}: {done.stderr.strip()[-300:]}; is the network up?")
 
 
 def installed(name: str) -> bool:

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 from . import files
-from .errors import Problem, reached
+from .errors import UpdateError, reached
 from .notes import note
 from .server import Server
-from .settings import Settings
-from .upgrade import RESTART_S, door
+from .settings import UpdaterSettings
+from .upgrade import RESTART_S, open_server
 
 ENROL, RENEW = "/enrol/v1/certificate", "/enrol/v1/renew"
 RENEW_FROM = 2 / 3
@@ -21,13 +21,13 @@ RENEW_FROM = 2 / 3
 
 
 def openssl(*arguments: str, text: bytes = b"") -> bytes:
-    """Raises Problem with what openssl said."""
+    """Raises UpdateError with what openssl said."""
     try:
         done = subprocess.run(["openssl", *arguments], input=text, capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Problem(f"openssl: {error}; install it") from error
+        raise UpdateError(f"openssl: {error}; install it") from error
     if done.returncode:
-        raise Problem(f"openssl {arguments[0]}: {done.stderr.decode(errors='replace').strip()[:300]}")
+        raise UpdateError(f"openssl {arguments[0]}: {done.stderr.decode(errors='replace').strip()[:300]}")
     return done.stdout
 
 
@@ -35,11 +35,11 @@ def owner(name: str) -> tuple[int, int]:
     try:
         found = pwd.getpwnam(name)
     except KeyError as error:
-        raise Problem(f"key_owner: no user {name!r} here; let the play make it") from error
+        raise UpdateError(f"key_owner: no user {name!r} here; let the play make it") from error
     return found.pw_uid, found.pw_gid
 
 
-def make_key(settings: Settings) -> None:
+def make_key(settings: UpdaterSettings) -> None:
     """An own key, unless there is one."""
     path = settings.pki / "unit.key"
     if not path.exists():
@@ -48,20 +48,20 @@ def make_key(settings: Settings) -> None:
     reached("key")
 
 
-def request(settings: Settings) -> str:
+def request(settings: UpdaterSettings) -> str:
     """The signing request of the unit's key, PEM."""
     key = str(settings.pki / "unit.key")
     return openssl("req", "-new", "-key", key, "-subj", f"/CN={settings.agent}").decode()
 
 
-def enrol(settings: Settings) -> None:
-    """The certificate, for the one-time token, unless there is one; then the token goes. Raises Problem."""
+def enrol(settings: UpdaterSettings) -> None:
+    """The certificate, for the one-time token, unless there is one; then the token goes. Raises UpdateError."""
     certificate = settings.pki / "unit.crt"
     if not certificate.exists():
         try:
             token = settings.token.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise Problem(f"{settings.token}: {error.strerror}; make a new one with `xomnet pki token`") from error
+            raise UpdateError(f"{settings.token}: {error.strerror}; make a new one with `xomnet pki token`") from error
         make_key(settings)
         server = Server(settings.server, settings.pki / "ca.crt")
         document = {"agent": settings.agent, "token": token, "csr": request(settings)}
@@ -71,17 +71,17 @@ def enrol(settings: Settings) -> None:
     reached("token")
 
 
-def renew(settings: Settings, force: bool = False) -> str:
-    """A new certificate for the same key where the old one has lived two thirds of its time. Raises Problem."""
+def renew(settings: UpdaterSettings, force: bool = False) -> str:
+    """A new certificate for the same key where the old one has lived two thirds of its time. Raises UpdateError."""
     certificate = settings.pki / "unit.crt"
     start, end = dates(certificate)
     due = start + (end - start) * RENEW_FROM
     if not force and time.time() < due:
         return f"not yet: due in {(due - time.time()) / 86_400:.0f} days"
     try:
-        found = checked(settings, door(settings).post(RENEW, {"csr": request(settings)}).get("certificate"))
+        found = checked(settings, open_server(settings).post(RENEW, {"csr": request(settings)}).get("certificate"))
         proven(settings, found)
-    except Problem as error:
+    except UpdateError as error:
         left = (end - time.time()) / 86_400
         note(settings.state, "renew_failed", f"{left:.0f} days left: {error}")
         raise
@@ -92,10 +92,10 @@ def renew(settings: Settings, force: bool = False) -> str:
     return f"renewed: until {until}"
 
 
-def checked(settings: Settings, found: object) -> bytes:
-    """A certificate that fits: signed by the authority, of this unit's key and name. Raises Problem."""
+def checked(settings: UpdaterSettings, found: object) -> bytes:
+    """A certificate that fits: signed by the authority, of this unit's key and name. Raises UpdateError."""
     if not isinstance(found, str):
-        raise Problem("the server's answer has no certificate; look at its enrolment service")
+        raise UpdateError("the server's answer has no certificate; look at its enrolment service")
     data = found.encode()
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
@@ -104,15 +104,17 @@ def checked(settings: Settings, found: object) -> bytes:
         subject = openssl("x509", "-in", file.name, "-noout", "-subject", "-nameopt", "multiline").decode()
     names = [line.partition("=")[2].strip() for line in subject.splitlines() if "commonName" in line]
     if names != [settings.agent]:
-        raise Problem(f"the server sent a certificate for {names}, this unit is {settings.agent}; look at its registry")
+        raise UpdateError(
+            f"the server sent a certificate for {names}, this unit is {settings.agent}; look at its registry"
+        )
     own = openssl("pkey", "-in", str(settings.pki / "unit.key"), "-pubout")
     if openssl("x509", "-noout", "-pubkey", text=data) != own:
-        raise Problem("the server sent a certificate for another key; look at its enrolment service")
+        raise UpdateError("the server sent a certificate for another key; look at its enrolment service")
     return data
 
 
-def proven(settings: Settings, certificate: bytes) -> None:
-    """The server takes the new certificate. Raises Problem."""
+def proven(settings: UpdaterSettings, certificate: bytes) -> None:
+    """The server takes the new certificate. Raises UpdateError."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(certificate)
         file.flush()
@@ -120,7 +122,7 @@ def proven(settings: Settings, certificate: bytes) -> None:
 
 
 def dates(certificate: Path) -> tuple[float, float]:
-    """From when to when it is good, as seconds of 1970. Raises Problem."""
+    """From when to when it is good, as seconds of 1970. Raises UpdateError."""
     said = openssl("x509", "-in", str(certificate), "-noout", "-startdate", "-enddate").decode()
     start, end = (ssl.cert_time_to_seconds(line.partition("=")[2]) for line in said.split("\n")[:2])
     return float(start), float(end)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Problem
+from .errors import UpdateError
 
 _VERSION = re.compile(r"(\d+(?:\.\d+)*)(?:\.?(dev|a|b|rc)(\d+))?")
 _PHASES = {"dev": 0, "a": 1, "b": 2, "rc": 3}
@@ -17,7 +17,7 @@ MAX_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
-class File:
+class ReleaseFile:
     """A wheel."""
 
     name: str
@@ -26,7 +26,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Stage:
+class RolloutStage:
     """Who may take the release from when on: all that is named must fit."""
 
     start: dt.datetime
@@ -36,17 +36,17 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class ReleaseManifest:
     version: str
     python: tuple[str, ...]
-    files: tuple[File, ...]
-    stages: tuple[Stage, ...]
+    files: tuple[ReleaseFile, ...]
+    stages: tuple[RolloutStage, ...]
     made: dt.datetime
     downgrade: bool = False
 
 
-def parse(data: bytes) -> Manifest:
-    """Raises Problem that names the field."""
+def parse(data: bytes) -> ReleaseManifest:
+    """Raises UpdateError that names the field."""
     try:
         found = json.loads(data)
         version, python = found["version"], tuple(str(word) for word in found["python"])
@@ -56,30 +56,30 @@ def parse(data: bytes) -> Manifest:
         made = instant(found["made"])
         downgrade = found.get("downgrade", False) is True
     except KeyError as error:
-        raise Problem(f"manifest: {error.args[0]} is missing; make the release anew") from error
+        raise UpdateError(f"manifest: {error.args[0]} is missing; make the release anew") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise Problem(f"manifest: {error}; make the release anew") from error
+        raise UpdateError(f"manifest: {error}; make the release anew") from error
     if not 0 < len(files) <= MAX_FILES or len({file.name for file in files}) < len(files):
-        raise Problem(f"manifest: {len(files)} files; allowed: 1 to {MAX_FILES}, each once")
-    return Manifest(version, python, files, stages, made, downgrade)
+        raise UpdateError(f"manifest: {len(files)} files; allowed: 1 to {MAX_FILES}, each once")
+    return ReleaseManifest(version, python, files, stages, made, downgrade)
 
 
-def _file(one: Any) -> File:
+def _file(one: Any) -> ReleaseFile:
     name, sha256, size = one["name"], one["sha256"], one["bytes"]
     if not _WHEEL.fullmatch(name):
         raise ValueError(f"files: found {name!r}, which is no wheel's name")
     if not re.fullmatch(r"[0-9a-f]{64}", sha256) or not isinstance(size, int) or not 0 < size <= MAX_BYTES:
         raise ValueError(f"files: {name} has no good sha256 and bytes")
-    return File(name, sha256, size)
+    return ReleaseFile(name, sha256, size)
 
 
-def _stage(one: Any) -> Stage:
+def _stage(one: Any) -> RolloutStage:
     unknown = set(one) - {"areas", "agents", "share", "from"}
     if unknown or len(one) < 2:
         raise ValueError("for: a stage has `from` and one or more of `areas`, `agents`, `share`")
     areas = tuple(map(str, one["areas"])) if "areas" in one else None
     agents = tuple(map(str, one["agents"])) if "agents" in one else None
-    return Stage(instant(one["from"]), areas, agents, float(one["share"]) if "share" in one else None)
+    return RolloutStage(instant(one["from"]), areas, agents, float(one["share"]) if "share" in one else None)
 
 
 def instant(text: str) -> dt.datetime:
@@ -123,12 +123,12 @@ def _not_above(pythons: list[str], python: tuple[int, int]) -> bool:
     return any(one is not None and int(one[1]) <= python[1] for one in found)
 
 
-def turn(manifest: Manifest, agent: str, area: str, now: dt.datetime) -> bool:
+def turn(manifest: ReleaseManifest, agent: str, area: str, now: dt.datetime) -> bool:
     """Whether a stage has begun that this unit belongs to."""
     return any(stage.start <= now and _belongs(stage, manifest.version, agent, area) for stage in manifest.stages)
 
 
-def _belongs(stage: Stage, version: str, agent: str, area: str) -> bool:
+def _belongs(stage: RolloutStage, version: str, agent: str, area: str) -> bool:
     named = stage.agents is None or agent in stage.agents
     inside = stage.areas is None or any(area == one or area.startswith(f"{one}/") for one in stage.areas)
     return named and inside and (stage.share is None or draw(version, agent) < stage.share)

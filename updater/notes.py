@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 from . import files
-from .errors import Problem
+from .errors import UpdateError
 
 KEPT = 20
 
@@ -18,7 +18,7 @@ def note(state: Path, name: str, detail: str) -> None:
         if notes and (notes[-1]["name"], notes[-1]["detail"]) == (name, detail):
             return
         number = max(int(at.timestamp()), notes[-1]["number"] + 1 if notes else 0)
-    except (Problem, TypeError, KeyError):
+    except (UpdateError, TypeError, KeyError):
         notes, number = [], int(at.timestamp())  # a damaged file of notes stops nothing
     notes.append({"number": number, "at": at.isoformat(timespec="seconds"), "name": name, "detail": detail[:500]})
     files.write_json(path, {"notes": notes[-KEPT:]})

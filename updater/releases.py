@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import files
-from .errors import Problem, Unfit, reached
-from .manifest import File, Manifest, fits, parse
+from .errors import UnfitRelease, UpdateError, reached
+from .manifest import ReleaseFile, ReleaseManifest, fits, parse
 from .server import sha256
-from .settings import Settings
+from .settings import UpdaterSettings
 
 KEPT = 2
 INSTALL_S = 900.0
@@ -28,9 +28,9 @@ MANIFEST = "manifest.json"
 
 
 def verify(data: bytes, signature: bytes, signers: Path) -> None:
-    """Raises Problem unless one of `signers` has signed the manifest."""
+    """Raises UpdateError unless one of `signers` has signed the manifest."""
     if not signers.exists():
-        raise Problem(f"{signers}: missing, so no release can be trusted; write it by the play")
+        raise UpdateError(f"{signers}: missing, so no release can be trusted; write it by the play")
     with tempfile.NamedTemporaryFile() as file:
         file.write(signature)
         file.flush()
@@ -38,7 +38,7 @@ def verify(data: bytes, signature: bytes, signers: Path) -> None:
         done = subprocess.run(argv, input=data, capture_output=True, timeout=60, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip()[:200]
-        raise Problem(f"manifest.json.sig: not a good signature of a known key ({said}); sign the release anew")
+        raise UpdateError(f"manifest.json.sig: not a good signature of a known key ({said}); sign the release anew")
 
 
 def machine() -> str:
@@ -47,19 +47,21 @@ def machine() -> str:
     return "armv7l" if struct.calcsize("P") == 4 and found in ("aarch64", "armv8l") else found
 
 
-def wanted(manifest: Manifest, python: tuple[int, int] | None = None, on: str | None = None) -> list[File]:
-    """The wheels of a release for this unit. Raises Unfit where it was not made for this Python or machine."""
+def wanted(
+    manifest: ReleaseManifest, python: tuple[int, int] | None = None, on: str | None = None
+) -> list[ReleaseFile]:
+    """The wheels of a release for this unit. Raises UnfitRelease where it was not made for this Python or machine."""
     python, on = python or sys.version_info[:2], on or machine()
     if f"{python[0]}.{python[1]}" not in manifest.python:
         made_for = ", ".join(manifest.python)
-        raise Unfit(f"{manifest.version}: made for Python {made_for}, this unit has {python[0]}.{python[1]}")
+        raise UnfitRelease(f"{manifest.version}: made for Python {made_for}, this unit has {python[0]}.{python[1]}")
     found = [file for file in manifest.files if fits(file.name, python, on)]
     if not any(file.name.startswith("xomnet-") for file in found):
-        raise Unfit(f"{manifest.version}: holds no wheel of xomnet for {on}; make the release with --arch {on}")
+        raise UnfitRelease(f"{manifest.version}: holds no wheel of xomnet for {on}; make the release with --arch {on}")
     return found
 
 
-def is_here(file: File, wheels: Path) -> bool:
+def is_here(file: ReleaseFile, wheels: Path) -> bool:
     path = wheels / file.name
     return path.is_file() and path.stat().st_size == file.bytes and sha256(path) == file.sha256
 
@@ -76,24 +78,26 @@ def manifest(home: Path, version: str) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def install(settings: Settings, release: Manifest, data: bytes) -> None:
-    """Makes the release's folder, unless it is complete. Raises Problem; Unfit where it can't work here."""
+def install(settings: UpdaterSettings, release: ReleaseManifest, data: bytes) -> None:
+    """Makes the release's folder, unless it is complete. Raises UpdateError; Unfit where it can't work here."""
     folder = settings.home / "releases" / release.version
     if manifest(settings.home, release.version) == data:
         return
     if current(settings.home) == release.version:
-        raise Problem(f"{release.version}: in force, from another manifest; give the new release a number of its own")
+        raise UpdateError(
+            f"{release.version}: in force, from another manifest; give the new release a number of its own"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o755)
     reached("installing")
-    _run([settings.python, "-m", "venv", "--without-pip", str(folder)], Problem, "is the disk full?")
+    _run([settings.python, "-m", "venv", "--without-pip", str(folder)], UpdateError, "is the disk full?")
     wheels = [str(settings.wheels / file.name) for file in wanted(release)]
     pip = [*_pip(settings), "--disable-pip-version-check", "--no-cache-dir", "--python", str(folder / "bin/python")]
-    _run([*pip, "install", "--quiet", "--no-index", "--no-deps", *wheels], Problem, "see what pip says")
-    _run([*pip, "check"], Unfit, "make the release with all that it needs")
-    said = _run([str(folder / "bin/xomnet"), "--version"], Unfit, "the release does not even start")
+    _run([*pip, "install", "--quiet", "--no-index", "--no-deps", *wheels], UpdateError, "see what pip says")
+    _run([*pip, "check"], UnfitRelease, "make the release with all that it needs")
+    said = _run([str(folder / "bin/xomnet"), "--version"], UnfitRelease, "the release does not even start")
     if said.strip() != release.version:
-        raise Unfit(f"{release.version}: calls itself {said.strip()!r}; make the release anew")
+        raise UnfitRelease(f"{release.version}: calls itself {said.strip()!r}; make the release anew")
     if settings.config.exists():
         check_config(folder, settings.config)
     subprocess.run(["sync", "-f", str(folder)], timeout=INSTALL_S, check=True)
@@ -101,23 +105,23 @@ def install(settings: Settings, release: Manifest, data: bytes) -> None:
     reached("installed")
 
 
-def _pip(settings: Settings) -> list[str]:
-    """What starts pip. Raises Problem."""
+def _pip(settings: UpdaterSettings) -> list[str]:
+    """What starts pip. Raises UpdateError."""
     folder = settings.home / f"pip-{sys.version_info[0]}.{sys.version_info[1]}"
     argv = [str(folder / "bin/python"), "-m", "pip"]
     works = folder.exists() and subprocess.run([*argv, "--version"], capture_output=True, timeout=60, check=False)
     if not works or works.returncode:
         shutil.rmtree(folder, ignore_errors=True)
-        _run([settings.python, "-m", "venv", str(folder)], Problem, "is python3-venv installed, the disk full?")
+        _run([settings.python, "-m", "venv", str(folder)], UpdateError, "is python3-venv installed, the disk full?")
     return argv
 
 
 def check_config(release: Path, config: Path) -> None:
-    """Raises Unfit where a release does not take a settings file."""
+    """Raises UnfitRelease where a release does not take a settings file."""
     code = "import sys, pathlib, agent.settings as s\ntry: s.read(pathlib.Path(sys.argv[1]))\n"
     code += "except s.SettingsError as error: sys.exit(str(error))"
     argv = [str(release / "bin/python"), "-I", "-c", code, str(config)]
-    _run(argv, Unfit, "mend the settings, or the release")
+    _run(argv, UnfitRelease, "mend the settings, or the release")
 
 
 def switch(home: Path, version: str) -> None:
@@ -125,7 +129,7 @@ def switch(home: Path, version: str) -> None:
     files.link(home / "current", f"releases/{version}")
 
 
-def prune(settings: Settings, keep: Sequence[str | None]) -> None:
+def prune(settings: UpdaterSettings, keep: Sequence[str | None]) -> None:
     """Removes what is neither among `keep` nor needed by it, but for wheels half fetched."""
     releases = settings.home / "releases"
     needed: set[str] = set()
@@ -140,11 +144,11 @@ def prune(settings: Settings, keep: Sequence[str | None]) -> None:
             wheel.unlink()
 
 
-def _run(argv: list[str], error: type[Problem], remedy: str) -> str:
+def _run(argv: list[str], error: type[UpdateError], remedy: str) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=INSTALL_S, check=False, cwd="/")
     except (OSError, subprocess.TimeoutExpired) as failed:
-        raise Problem(f"{Path(argv[0]).name}: {failed}; {remedy}") from failed
+        raise UpdateError(f"{Path(argv[0]).name}: {failed}; {remedy}") from failed
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-300:]
         raise error(f"{' '.join(argv[:4])}: {said}; {remedy}")

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from . import files
-from .errors import Problem, Unfit, reached
-from .manifest import File
+from .errors import UnfitRelease, UpdateError, reached
+from .manifest import ReleaseFile
 
 TIMEOUT_S = 30.0
 MAX_ANSWER = 1_000_000
@@ -29,10 +29,10 @@ class Server:
     """One server. `received` counts the payload of all answers, in bytes."""
 
     def __init__(self, url: str, ca: Path, certificate: Path | None = None, key: Path | None = None) -> None:
-        """Raises Problem where the certificates can't be used."""
+        """Raises UpdateError where the certificates can't be used."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
-            raise Problem(f"server: found {url!r}; allowed: https://HOST:PORT")
+            raise UpdateError(f"server: found {url!r}; allowed: https://HOST:PORT")
         self._host, self._port = parts.hostname, parts.port or 8443
         self.received = 0
         try:
@@ -41,29 +41,29 @@ class Server:
             if certificate is not None:
                 self._context.load_cert_chain(certificate, key)
         except (OSError, ssl.SSLError) as error:
-            raise Problem(f"{ca}, {certificate}, {key}: {error}; enrol this unit anew") from error
+            raise UpdateError(f"{ca}, {certificate}, {key}: {error}; enrol this unit anew") from error
 
     def get(self, path: str) -> bytes:
-        """A small document. Raises Problem."""
+        """A small document. Raises UpdateError."""
         return self._asked("GET", path, None)
 
     def post(self, path: str, document: dict[str, str]) -> dict[str, Any]:
-        """Sends and takes a JSON object. Raises Problem with what the server said."""
+        """Sends and takes a JSON object. Raises UpdateError with what the server said."""
         try:
             found = json.loads(self._asked("POST", path, json.dumps(document).encode()))
         except ValueError as error:
-            raise Problem(f"{self._url(path)}: the answer is no JSON; look at the server") from error
+            raise UpdateError(f"{self._url(path)}: the answer is no JSON; look at the server") from error
         if not isinstance(found, dict):
-            raise Problem(f"{self._url(path)}: the answer is no JSON object; look at the server")
+            raise UpdateError(f"{self._url(path)}: the answer is no JSON object; look at the server")
         return found
 
     def handshake(self) -> None:
-        """Asks for nothing of worth: says that the certificate is taken. Raises Problem."""
+        """Asks for nothing of worth: says that the certificate is taken. Raises UpdateError."""
         self.get("/releases/v1/manifest.json")
 
-    def download(self, file: File, folder: Path, deadline: float, allowance: int) -> None:
+    def download(self, file: ReleaseFile, folder: Path, deadline: float, allowance: int) -> None:
         """Fetches a wheel, from where an earlier try ended. `deadline`: time.monotonic(); `allowance`: what `received`
-        may reach. Raises Problem; Unfit where what came is not what was signed.
+        may reach. Raises UpdateError; Unfit where what came is not what was signed.
         """
         part = folder / f"{file.name}.part"
         for number in range(TRIES):
@@ -72,15 +72,15 @@ class Server:
                 break
             except (Cut, OSError, http.client.HTTPException) as error:
                 if number == TRIES - 1 or time.monotonic() > deadline:
-                    raise Problem(f"{file.name}: {error}; the next run goes on where this one ended") from error
+                    raise UpdateError(f"{file.name}: {error}; the next run goes on where this one ended") from error
                 time.sleep(PAUSE_S * 2**number)
         if sha256(part) != file.sha256:
             part.unlink()
-            raise Unfit(f"{file.name}: its sum is not the signed one; copy the release to the server again")
+            raise UnfitRelease(f"{file.name}: its sum is not the signed one; copy the release to the server again")
         part.replace(folder / file.name)
         files.sync(folder)
 
-    def _fetch(self, file: File, part: Path, deadline: float, allowance: int) -> None:
+    def _fetch(self, file: ReleaseFile, part: Path, deadline: float, allowance: int) -> None:
         have = part.stat().st_size if part.exists() else 0
         if have == file.bytes:
             return
@@ -92,21 +92,23 @@ class Server:
             connection.request("GET", path, headers={"Range": f"bytes={have}-"} if have else {})
             answer = connection.getresponse()
             if answer.status not in (200, 206):
-                raise Problem(self._refused(path, answer.status, answer.read(500)))
+                raise UpdateError(self._refused(path, answer.status, answer.read(500)))
             goes_on = answer.status == 206 and (answer.getheader("Content-Range") or "").startswith(f"bytes {have}-")
             if answer.status == 206 and not goes_on:
-                raise Problem(f"{self._url(path)}: answered with another part than asked for; look at the server")
+                raise UpdateError(f"{self._url(path)}: answered with another part than asked for; look at the server")
             with part.open("ab" if goes_on else "wb") as out:
                 while block := answer.read(min(BLOCK, file.bytes - out.tell() + 1)):
                     self.received += len(block)
                     if out.tell() + len(block) > file.bytes:
                         out.truncate(0)
-                        raise Unfit(f"{file.name}: longer than signed; copy the release to the server again")
+                        raise UnfitRelease(f"{file.name}: longer than signed; copy the release to the server again")
                     out.write(block)
                     if self.received > allowance:
-                        raise Problem(f"{file.name}: more than this run may receive; see max_mb in updater.toml")
+                        raise UpdateError(f"{file.name}: more than this run may receive; see max_mb in updater.toml")
                     if time.monotonic() > deadline:
-                        raise Problem(f"{file.name}: not fetched in time; the next run goes on where this one ended")
+                        raise UpdateError(
+                            f"{file.name}: not fetched in time; the next run goes on where this one ended"
+                        )
                     out.flush()
                     reached("download")
                 os.fsync(out.fileno())
@@ -124,15 +126,15 @@ class Server:
             self.received += len(found)
         except ssl.SSLCertVerificationError as error:
             hint = "is this unit's clock right, and ca.crt that of this server?"
-            raise Problem(f"{self._url(path)}: {error.verify_message}; {hint}") from error
+            raise UpdateError(f"{self._url(path)}: {error.verify_message}; {hint}") from error
         except (OSError, http.client.HTTPException) as error:
-            raise Problem(f"{self._url(path)}: {error or type(error).__name__}; is the network up?") from error
+            raise UpdateError(f"{self._url(path)}: {error or type(error).__name__}; is the network up?") from error
         finally:
             connection.close()
         if answer.status != 200:
-            raise Problem(self._refused(path, answer.status, found[:500]))
+            raise UpdateError(self._refused(path, answer.status, found[:500]))
         if len(found) > MAX_ANSWER:
-            raise Problem(f"{self._url(path)}: a longer answer than {MAX_ANSWER} bytes; look at the server")
+            raise UpdateError(f"{self._url(path)}: a longer answer than {MAX_ANSWER} bytes; look at the server")
         return found
 
     def _connection(self) -> http.client.HTTPSConnection:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from .errors import Problem
+from .errors import UpdateError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class UpdaterSettings:
     """`updater.toml`; paths are those of deployment unless a file says otherwise."""
 
     agent: str
@@ -50,21 +50,21 @@ class Settings:
         return self.home / "wheels"
 
 
-def read(path: Path) -> Settings:
-    """Raises Problem that names the key."""
+def read(path: Path) -> UpdaterSettings:
+    """Raises UpdateError that names the key."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Problem(f"{path}: {error}; write it anew by the play, or by hand") from error
-    hints = get_type_hints(Settings)
-    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(Settings)}
+        raise UpdateError(f"{path}: {error}; write it anew by the play, or by hand") from error
+    hints = get_type_hints(UpdaterSettings)
+    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(UpdaterSettings)}
     for key in found:
         if key not in known:
-            raise Problem(f"{path}, {key}: not known; allowed: {', '.join(known)}")
+            raise UpdateError(f"{path}, {key}: not known; allowed: {', '.join(known)}")
     for key, required in known.items():
         if required and key not in found:
-            raise Problem(f"{path}, {key}: missing; it is required")
-    return Settings(**{key: _value(path, key, hints[key], value) for key, value in found.items()})
+            raise UpdateError(f"{path}, {key}: missing; it is required")
+    return UpdaterSettings(**{key: _value(path, key, hints[key], value) for key, value in found.items()})
 
 
 def _value(path: Path, key: str, type_: Any, value: Any) -> Any:
@@ -77,4 +77,4 @@ def _value(path: Path, key: str, type_: Any, value: Any) -> Any:
     if isinstance(value, list) and type_ not in (Path, float, str) and all(isinstance(word, str) for word in value):
         return tuple(value)
     wanted = {Path: "a path", float: "a number above 0", str: "a text"}.get(type_, "a list of texts")
-    raise Problem(f"{path}, {key}: found {value!r}; allowed: {wanted}")
+    raise UpdateError(f"{path}, {key}: found {value!r}; allowed: {wanted}")

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from . import files
-from .errors import Problem
+from .errors import UpdateError
 from .manifest import instant
 
-MOST_TRIES = 3
+MAX_TRIES = 3
 
 
 @dataclass
-class Trial:
+class ReleaseTrial:
     """A release that is being tried out, and what to go back to."""
 
     version: str
@@ -25,7 +25,7 @@ class Trial:
 
 
 @dataclass
-class Failure:
+class ReleaseFailure:
     """A release that did not work here. `final`: it is not tried again."""
 
     why: str
@@ -34,18 +34,18 @@ class Failure:
 
 
 @dataclass
-class Journal:
+class UpdaterState:
     """One file, replaced whole. `made`: the youngest manifest that was ever believed."""
 
     path: Path
     made: dt.datetime | None = None
-    trial: Trial | None = None
-    failed: dict[str, Failure] = field(default_factory=dict)
+    trial: ReleaseTrial | None = None
+    failed: dict[str, ReleaseFailure] = field(default_factory=dict)
 
     def fail(self, version: str, why: str, final: bool) -> bool:
         """Writes down that a release did not work; returns whether it will never be tried again."""
         tries = self.failed[version].tries + 1 if version in self.failed else 1
-        self.failed[version] = Failure(why[:500], tries, final or tries >= MOST_TRIES)
+        self.failed[version] = ReleaseFailure(why[:500], tries, final or tries >= MAX_TRIES)
         self.trial = None
         self.save()
         return self.failed[version].final
@@ -60,13 +60,13 @@ class Journal:
         files.write_json(self.path, document)
 
 
-def load(state: Path) -> Journal:
-    """Raises Problem where the file is damaged."""
+def load(state: Path) -> UpdaterState:
+    """Raises UpdateError where the file is damaged."""
     path = state / "upgrade.json"
     found = files.read_json(path)
     try:
         made, trial = found.get("made"), found.get("trial")
-        failed = {version: Failure(**one) for version, one in found.get("failed", {}).items()}
-        return Journal(path, instant(made) if made else None, Trial(**trial) if trial else None, failed)
+        failed = {version: ReleaseFailure(**one) for version, one in found.get("failed", {}).items()}
+        return UpdaterState(path, instant(made) if made else None, ReleaseTrial(**trial) if trial else None, failed)
     except (TypeError, ValueError, AttributeError) as error:
-        raise Problem(f"{path}: {error}; remove it, and it begins anew") from error
+        raise UpdateError(f"{path}: {error}; remove it, and it begins anew") from error

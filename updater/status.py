@@ -6,7 +6,7 @@ import time
 import urllib.request
 from typing import Any
 
-from .settings import Settings
+from .settings import UpdaterSettings
 
 ASK_S = 5.0
 
@@ -28,7 +28,7 @@ def acknowledged(found: dict[str, Any], version: str) -> bool:
     return found.get("version") == version and bool(found.get("last_ack_at"))
 
 
-def wait(settings: Settings, version: str) -> bool:
+def wait(settings: UpdaterSettings, version: str) -> bool:
     """Waits up to `ack_s` for the collector's answer."""
     deadline = time.monotonic() + settings.ack_s
     while time.monotonic() < deadline:

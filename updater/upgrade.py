@@ -12,33 +12,33 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from . import files, releases, state, status
-from .errors import Problem, Unfit, reached
-from .manifest import Manifest, order, parse, turn
+from .errors import UnfitRelease, UpdateError, reached
+from .manifest import ReleaseManifest, order, parse, turn
 from .notes import note
 from .releases import MANIFEST
 from .server import Server
-from .settings import Settings
+from .settings import UpdaterSettings
 
-MOST_STARTS = 3
+MAX_STARTS = 3
 MIN_FREE_BYTES = 200_000_000
 RESTART_S = 180.0
 MANIFEST_URL = f"/releases/v1/{MANIFEST}"
 
 
-def door(settings: Settings) -> Server:
-    """The server, with this unit's certificate. Raises Problem."""
+def open_server(settings: UpdaterSettings) -> Server:
+    """The server, with this unit's certificate. Raises UpdateError."""
     pki = settings.pki
     return Server(settings.server, pki / "ca.crt", pki / "unit.crt", pki / "unit.key")
 
 
-def pull(settings: Settings, first: bool = False) -> str:
+def pull(settings: UpdaterSettings, first: bool = False) -> str:
     """One run of the timer: looks, and where there is a new release for this unit, takes it. `first`: there is none
-    yet, and it need not be this unit's turn. Returns what happened, in a sentence. Raises Problem.
+    yet, and it need not be this unit's turn. Returns what happened, in a sentence. Raises UpdateError.
     """
     remembered = state.load(settings.state)
     if remembered.trial is not None:
         return try_out(settings, remembered)
-    server = door(settings)
+    server = open_server(settings)
     if (have := releases.current(settings.home)) and server.get(MANIFEST_URL) == releases.manifest(settings.home, have):
         return f"same: {have} is in force"  # most looks end here, and cost one connection
     data, manifest = believed(settings, server)
@@ -55,15 +55,15 @@ def pull(settings: Settings, first: bool = False) -> str:
     remember(remembered, manifest)
     try:
         cost = fetch(settings, server, manifest)
-    except Unfit as error:
+    except UnfitRelease as error:
         given_up(settings, remembered, manifest.version, str(error), final=False)
         raise
     return take(settings, remembered, manifest, data, cost)
 
 
-def push(settings: Settings, folder: Path, again: bool = False) -> str:
+def push(settings: UpdaterSettings, folder: Path, again: bool = False) -> str:
     """A release that somebody with a shell here brought in a folder: stages do not count. `again`: also one that has
-    failed here. Returns what happened. Raises Problem.
+    failed here. Returns what happened. Raises UpdateError.
     """
     remembered = state.load(settings.state)
     if remembered.trial is not None:
@@ -80,28 +80,28 @@ def push(settings: Settings, folder: Path, again: bool = False) -> str:
             shutil.copyfile(folder / "files" / file.name, settings.wheels / file.name)
             if not releases.is_here(file, settings.wheels):
                 (settings.wheels / file.name).unlink()
-                raise Problem(f"{folder}/files/{file.name}: not the file that was signed; copy it again")
+                raise UpdateError(f"{folder}/files/{file.name}: not the file that was signed; copy it again")
     return take(settings, remembered, manifest, data, 0)
 
 
-def brought(settings: Settings, folder: Path) -> tuple[bytes, Manifest]:
-    """A folder's manifest, its signature verified. Raises Problem."""
+def brought(settings: UpdaterSettings, folder: Path) -> tuple[bytes, ReleaseManifest]:
+    """A folder's manifest, its signature verified. Raises UpdateError."""
     try:
         data, signature = (folder / MANIFEST).read_bytes(), (folder / f"{MANIFEST}.sig").read_bytes()
     except OSError as error:
-        raise Problem(f"{folder}: {error.strerror}; copy manifest.json and manifest.json.sig there") from error
+        raise UpdateError(f"{folder}: {error.strerror}; copy manifest.json and manifest.json.sig there") from error
     releases.verify(data, signature, settings.signers)
     return data, parse(data)
 
 
-def believed(settings: Settings, server: Server) -> tuple[bytes, Manifest]:
-    """The server's manifest, if it was signed by a known key. Raises Problem, and notes it."""
+def believed(settings: UpdaterSettings, server: Server) -> tuple[bytes, ReleaseManifest]:
+    """The server's manifest, if it was signed by a known key. Raises UpdateError, and notes it."""
     for pause_s in (settings.poll_s, 0):
         data, signature = server.get(MANIFEST_URL), server.get(f"{MANIFEST_URL}.sig")
         try:
             releases.verify(data, signature, settings.signers)
             break
-        except Problem as error:
+        except UpdateError as error:
             if not pause_s:
                 note(settings.state, "upgrade_refused", str(error))
                 raise
@@ -111,13 +111,15 @@ def believed(settings: Settings, server: Server) -> tuple[bytes, Manifest]:
     return data, manifest
 
 
-def remember(remembered: state.Journal, manifest: Manifest) -> None:
+def remember(remembered: state.UpdaterState, manifest: ReleaseManifest) -> None:
     if remembered.made is None or manifest.made > remembered.made:
         remembered.made = manifest.made
         remembered.save()
 
 
-def decide(manifest: Manifest, have: str | None, remembered: state.Journal, its_turn: bool) -> tuple[str, str]:
+def decide(
+    manifest: ReleaseManifest, have: str | None, remembered: state.UpdaterState, its_turn: bool
+) -> tuple[str, str]:
     """`take`, `same`, `waits` or `refused`, and why. Pure."""
     version = manifest.version
     if remembered.made is not None and manifest.made < remembered.made:
@@ -133,16 +135,18 @@ def decide(manifest: Manifest, have: str | None, remembered: state.Journal, its_
     return "take", version
 
 
-def _final(failed: Mapping[str, state.Failure], version: str) -> bool:
+def _final(failed: Mapping[str, state.ReleaseFailure], version: str) -> bool:
     return version in failed and failed[version].final
 
 
-def fetch(settings: Settings, server: Server, manifest: Manifest) -> int:
-    """Downloads what is not here yet; returns the bytes that came. Raises Problem; Unfit where it is another thing."""
+def fetch(settings: UpdaterSettings, server: Server, manifest: ReleaseManifest) -> int:
+    """Downloads what is missing; returns the bytes that came. Raises UpdateError, UnfitRelease."""
     missing = [file for file in releases.wanted(manifest) if not releases.is_here(file, settings.wheels)]
     needed, most = sum(file.bytes for file in missing), int(settings.max_mb * 1e6)
     if needed > most:
-        raise Unfit(f"{manifest.version}: {needed / 1e6:.1f} MB to fetch; max_mb in updater.toml allows {most / 1e6:g}")
+        raise UnfitRelease(
+            f"{manifest.version}: {needed / 1e6:.1f} MB to fetch; max_mb in updater.toml allows {most / 1e6:g}"
+        )
     deadline, began = time.monotonic() + settings.download_s, server.received
     for file in missing:
         server.download(file, settings.wheels, deadline, began + most)
@@ -150,31 +154,35 @@ def fetch(settings: Settings, server: Server, manifest: Manifest) -> int:
     return server.received
 
 
-def take(settings: Settings, remembered: state.Journal, manifest: Manifest, data: bytes, cost_bytes: int) -> str:
-    """Installs a release whose wheels are here, and tries it out. Raises Problem."""
+def take(
+    settings: UpdaterSettings, remembered: state.UpdaterState, manifest: ReleaseManifest, data: bytes, cost_bytes: int
+) -> str:
+    """Installs a release whose wheels are here, and tries it out. Raises UpdateError."""
     if (free := shutil.disk_usage(settings.home).free) < MIN_FREE_BYTES:
-        raise Problem(f"{settings.home}: {free / 1e6:.0f} MB free; {MIN_FREE_BYTES / 1e6:.0f} are needed, make room")
+        raise UpdateError(
+            f"{settings.home}: {free / 1e6:.0f} MB free; {MIN_FREE_BYTES / 1e6:.0f} are needed, make room"
+        )
     before = releases.current(settings.home)
     try:
         releases.install(settings, manifest, data)
-    except Problem as error:
-        given_up(settings, remembered, manifest.version, str(error), isinstance(error, Unfit))
+    except UpdateError as error:
+        given_up(settings, remembered, manifest.version, str(error), isinstance(error, UnfitRelease))
         raise
     if before is None:
         releases.switch(settings.home, manifest.version)
         return f"installed: {manifest.version}"
-    remembered.trial = state.Trial(manifest.version, before, cost_bytes)
+    remembered.trial = state.ReleaseTrial(manifest.version, before, cost_bytes)
     remembered.save()
     reached("trial")
     return try_out(settings, remembered)
 
 
-def try_out(settings: Settings, remembered: state.Journal) -> str:
+def try_out(settings: UpdaterSettings, remembered: state.UpdaterState) -> str:
     """Switches, restarts, waits for the collector's answer; else rolls back. Also after a power cut within."""
     trial = remembered.trial
     assert trial is not None
     heard = status.acknowledged(status.status(settings.status_url), trial.version)
-    if trial.back is None and not heard and trial.starts >= MOST_STARTS:
+    if trial.back is None and not heard and trial.starts >= MAX_STARTS:
         trial.back = f"the unit went down {trial.starts} times while it was tried"
     if trial.back is not None:
         return roll_back(settings, remembered, trial, trial.back)
@@ -198,7 +206,7 @@ def try_out(settings: Settings, remembered: state.Journal) -> str:
     return f"upgraded: {done}"
 
 
-def roll_back(settings: Settings, remembered: state.Journal, trial: state.Trial, why: str) -> str:
+def roll_back(settings: UpdaterSettings, remembered: state.UpdaterState, trial: state.ReleaseTrial, why: str) -> str:
     """The release before, in force again. If the collector does not answer that one either, the new one may be tried
     later; else never again.
     """
@@ -218,12 +226,12 @@ def roll_back(settings: Settings, remembered: state.Journal, trial: state.Trial,
     return f"rolled back: {said}"
 
 
-def given_up(settings: Settings, remembered: state.Journal, version: str, why: str, final: bool) -> None:
+def given_up(settings: UpdaterSettings, remembered: state.UpdaterState, version: str, why: str, final: bool) -> None:
     if remembered.fail(version, why, final):
         note(settings.state, "upgrade_refused", why)
 
 
-def restart(settings: Settings) -> bool:
+def restart(settings: UpdaterSettings) -> bool:
     """Whether the service has come up."""
     try:
         return subprocess.run(settings.restart, timeout=RESTART_S, check=False).returncode == 0
@@ -231,7 +239,7 @@ def restart(settings: Settings) -> bool:
         return False
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: UpdaterSettings) -> None:
     """The folders that the tool works in. Raises OSError."""
     for folder in (settings.state, settings.home / "releases", settings.wheels):
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)

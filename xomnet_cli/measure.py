@@ -27,7 +27,7 @@ class Access(StrEnum):
     mobile = "mobile"
 
 
-class Engine(StrEnum):
+class EngineChoice(StrEnum):
     http = "http"
     ookla = "ookla"
     speedtest_cli = "speedtest-cli"
@@ -36,7 +36,7 @@ class Engine(StrEnum):
 def measure(
     url: Annotated[str, typer.Argument(help="A measurement server, such as http://do.example.vn:8080/")],
     access: Annotated[Access, typer.Option(help="Whose target to compare with.")] = Access.fixed,
-    engine: Annotated[Engine, typer.Option(help="How to measure.")] = Engine.http,
+    engine: Annotated[EngineChoice, typer.Option(help="How to measure.")] = EngineChoice.http,
     interface: Annotated[str | None, typer.Option(help="Leave by this interface, such as wwan0.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Full length: no early stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document and nothing else.")] = False,
@@ -67,7 +67,7 @@ def measure(
 def _measure(
     url: str,
     access: Access,
-    engine: Engine,
+    engine: EngineChoice,
     interface: str | None,
     full: bool,
     target: float,

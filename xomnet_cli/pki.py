@@ -158,10 +158,10 @@ def _become_owner(folder: Path) -> None:
 
 
 def _check_registered(unit: str, registry: Path) -> None:
-    from collector.pki.requests import Refused  # noqa: PLC0415
+    from collector.pki.requests import SigningRefused  # noqa: PLC0415
 
     if not any(row.agent == unit for row in read_rows(registry.read_bytes(), str(registry))):
-        raise Refused(f"{registry} has no unit {unit}; add its row, then: xomnet registry check {registry}")
+        raise SigningRefused(f"{registry} has no unit {unit}; add its row, then: xomnet registry check {registry}")
 
 
 def _state(entry: "Entry", now: dt.datetime) -> str:
@@ -183,14 +183,14 @@ def _do(work: Callable[[], tuple[str, dict[str, Any]]], as_json: bool) -> None:
     try:
         from collector.pki.authority import AuthorityError  # noqa: PLC0415
         from collector.pki.ledger import LedgerError  # noqa: PLC0415
-        from collector.pki.requests import Refused  # noqa: PLC0415
+        from collector.pki.requests import SigningRefused  # noqa: PLC0415
     except ImportError as error:
         _fail(f"{error.name} is not installed, which the authority needs: pip install 'xomnet[collector]'", as_json)
     try:
         text, document = work()
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}; name a file that can be read", as_json)
-    except (AuthorityError, LedgerError, Refused, RegistryError) as error:
+    except (AuthorityError, LedgerError, SigningRefused, RegistryError) as error:
         _fail(str(error), as_json)
     if as_json:
         print(json.dumps({"ok": True, **document}, ensure_ascii=False))

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from updater.errors import Problem
+from updater.errors import UpdateError
 from updater.manifest import MAX_FILES, fits, instant, parse
 from updater.releases import MANIFEST, NAMESPACE
 
@@ -153,7 +153,7 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         data = (folder / MANIFEST).read_bytes()
         parse(data)
-    except (OSError, Problem) as error:
+    except (OSError, UpdateError) as error:
         _stop(f"{folder / MANIFEST}: {error}")
     found: dict[str, Any] = json.loads(data)
     return found
@@ -163,7 +163,7 @@ def _write(folder: Path, document: dict[str, Any]) -> None:
     data = json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
     try:
         parse(data)
-    except Problem as error:
+    except UpdateError as error:
         _stop(str(error))
     (folder / f"{MANIFEST}.sig").unlink(missing_ok=True)
     (folder / MANIFEST).write_bytes(data)

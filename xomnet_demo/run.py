@@ -24,7 +24,7 @@ from xomnet.registry.registry import COLUMNS
 from xomnet.states import LOOKS
 from xomnet_demo.processes import Child, Children, DemoFailed, free_port, listens, mosquitto, wait_for
 from xomnet_demo.province import LINES, DemoLine, Fate
-from xomnet_demo.table import Alerts, screen
+from xomnet_demo.table import AlertFeed, screen
 
 MARKER = ".xomnet-demo"
 TEST_EVERY_S, LATENCY_EVERY_S, ASSESS_EVERY_S, SILENT_AFTER_S = 6, 5, 1, 15
@@ -42,7 +42,7 @@ class InfluxTarget:
 
 def run(folder: Path, port: int, lines: int, for_s: float | None, influx: InfluxTarget | None) -> int:
     """Runs until Ctrl-C, SIGTERM or `for_s`; returns the exit status."""
-    stop = Asked()
+    stop = CommandOnce()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.ask())
     console = Console()
@@ -64,7 +64,7 @@ def run(folder: Path, port: int, lines: int, for_s: float | None, influx: Influx
     return 0
 
 
-class Asked:
+class CommandOnce:
     """Whether somebody asked for the end. A plain flag: a handler that set an event could wait for itself."""
 
     def __init__(self) -> None:
@@ -93,9 +93,9 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _show(demo: "Demo", console: Console, stop: "Asked", until: float | None) -> None:
+def _show(demo: "Demo", console: Console, stop: "CommandOnce", until: float | None) -> None:
     """The table, every second, until the end; without a terminal, each change as a line."""
-    alerts = Alerts()
+    alerts = AlertFeed()
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     if live is None:
         console.print(demo.head(), highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from xomnet.states import LOOKS, State
 ALERTS_SHOWN = 8
 
 
-class Alerts:
+class AlertFeed:
     """What changed between two looks at the lines, as one sentence a change."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ def sentence(line: dict[str, Any]) -> str:
     return f"{place(line)}: {line['median_mbps']:.1f} of {line['target_mbps']:g} Mb/s, {line['samples']} tests"
 
 
-def screen(head: str, lines: list[dict[str, Any]], alerts: Alerts) -> Group:
+def screen(head: str, lines: list[dict[str, Any]], alerts: AlertFeed) -> Group:
     """The whole picture: where to look, the table worst first, the last alerts."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("LINE", "ACCESS"):

@@ -15,7 +15,7 @@ from xomnet.check.finding import Finding, fail, say, skip
 from xomnet.check.host import about_machine
 from xomnet.check.outcome import refuse, tell
 from xomnet.check.privileges import become_the_service
-from xomnet.check.texts import LANGUAGES, Texts, language_of
+from xomnet.check.texts import LANGUAGES, CheckTexts, language_of
 from xomnet.defaults import config_file
 from xomnet.settings import SettingsError
 from xomnet.targets import Targets, load_targets
@@ -46,7 +46,7 @@ def check() -> int:
     about = {"version": __version__, "agent": settings.agent, "machine": about_machine()}
     found = findings(settings, targets, not arguments.no_test)
     head = say("xomnet {version} on {agent} ({machine})", **about)
-    return tell(found, head, {"agent": settings.agent}, Texts(arguments.lang), arguments.json)
+    return tell(found, head, {"agent": settings.agent}, CheckTexts(arguments.lang), arguments.json)
 
 
 def findings(settings: AgentSettings, targets: Targets, test: bool) -> Iterator[Finding]:

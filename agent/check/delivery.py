@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from agent.check.service import Service
-from agent.measure.runner import Refused
-from agent.status.status import Status
+from agent.errors import RequestRefused
+from agent.status.status import AgentStatus
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 
 CONNECT_S, ANSWER_S, RESULT_S = 15.0, 20.0, 10.0
@@ -28,7 +28,7 @@ def round_trip(service: Service, connect_s: float = CONNECT_S) -> Finding:
     start = time.monotonic()
     try:
         service.report()
-    except Refused as refused:
+    except RequestRefused as refused:
         return fail(
             "collector", say("the service is busy: {reason}", reason=str(refused)), say("try again in a minute")
         )
@@ -42,7 +42,7 @@ def round_trip(service: Service, connect_s: float = CONNECT_S) -> Finding:
     return answered(before, service.status(), time.monotonic() - start)
 
 
-def answered(before: Status, after: Status, took_s: float) -> Finding:
+def answered(before: AgentStatus, after: AgentStatus, took_s: float) -> Finding:
     """What came of it; pure."""
     if after.rejected > before.rejected:
         return rejected(after)
@@ -51,7 +51,7 @@ def answered(before: Status, after: Status, took_s: float) -> Finding:
     return _unanswered(after)
 
 
-def known(status: Status) -> Finding:
+def known(status: AgentStatus) -> Finding:
     """The same from what the service knows, without asking for anything; pure."""
     if not status.connected:
         return not_connected(status)
@@ -64,7 +64,7 @@ def known(status: Status) -> Finding:
     return ok("collector", say("acknowledged {n} s ago", n=round(status.last_ack_age_s)), *_waiting(status))
 
 
-def not_connected(status: Status) -> Finding:
+def not_connected(status: AgentStatus) -> Finding:
     """The broker's or the network's word for it."""
     why = (say("{reason}", reason=status.away),) if status.away else ()
     return fail(
@@ -72,7 +72,7 @@ def not_connected(status: Status) -> Finding:
     )
 
 
-def rejected(status: Status) -> Finding:
+def rejected(status: AgentStatus) -> Finding:
     """By the collector."""
     reason = status.rejection or "?"
     remedy = REGISTRY if reason.startswith("unknown_") else say("the technician's guide: why a result was rejected")
@@ -86,7 +86,7 @@ def of_result(service: Service, seq: int) -> Finding | None:
     return rejected(status) if status.rejected_seq == seq else None
 
 
-def _unanswered(status: Status) -> Finding:
+def _unanswered(status: AgentStatus) -> Finding:
     if status.refusal == NOBODY:
         nobody = say("no collector listens at this broker")
         return fail("collector", (nobody, *_waiting(status)), COLLECTOR)
@@ -104,7 +104,7 @@ def _unanswered(status: Status) -> Finding:
     return fail("collector", (say("no answer"), *_waiting(status)), COLLECTOR)
 
 
-def _waiting(status: Status) -> tuple[Said, ...]:
+def _waiting(status: AgentStatus) -> tuple[Said, ...]:
     """A few on their way are nothing to tell."""
     if status.waiting is None:
         return (say("the spool can't be read"),)

@@ -2,7 +2,7 @@
 
 from agent.check.delivery import of_result
 from agent.check.service import Service
-from agent.measure.runner import Refused
+from agent.errors import RequestRefused
 from agent.settings import LineSettings
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
 from xomnet.contract.commands import Tested
@@ -22,7 +22,7 @@ def test(service: Service, line: LineSettings, target_mbps: float) -> Finding:
     """Takes up to 40 MB of a metered line, 200 MB of another. Raises ServiceSilent."""
     try:
         found = service.measure(line)
-    except Refused as refused:
+    except RequestRefused as refused:
         return refusal(line.line, refused)
     if found.seq is not None and (turned_down := of_result(service, found.seq)) is not None:
         figure = of_test(line.line, found, target_mbps)
@@ -46,7 +46,7 @@ def of_test(name: str, found: Tested, target_mbps: float) -> Finding:
     return ok(name, figure, say("meets the target"), moved)
 
 
-def refusal(name: str, refused: Refused) -> Finding:
+def refusal(name: str, refused: RequestRefused) -> Finding:
     """Why no test was made."""
     if refused.error == "budget":
         words = say("not tested: this month's bytes are kept for the schedule ({reason})", reason=str(refused))

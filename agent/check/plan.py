@@ -9,9 +9,9 @@ from agent.clock.clock import read_clock
 from agent.delivery.instance_lock import AlreadyRunning
 from agent.delivery.spool import SpoolError
 from agent.measure.health import THERMAL, THROTTLED, temperature, throttled
-from agent.schedule.budget import LedgerError
+from agent.schedule.budget import BudgetError
 from agent.settings import AgentSettings, LineSettings
-from agent.status.status import Status
+from agent.status.status import AgentStatus
 from xomnet.check.broker import Side, broker
 from xomnet.check.deadline import Check
 from xomnet.check.deadline import limited as bounded
@@ -35,7 +35,7 @@ UNIT = Side(
     reached=say("is any line online? does a firewall close the port?"),
     theirs=say("tell the operator"),
 )
-CANT_WORK = (ServiceSilent, AlreadyRunning, SpoolError, LedgerError)
+CANT_WORK = (ServiceSilent, AlreadyRunning, SpoolError, BudgetError)
 
 
 def limited(name: str, check: Check, limit_s: float) -> list[Finding]:
@@ -122,7 +122,7 @@ class Plan:
         return line.target_mbps or self._targets.down_mbps(line.access, today)
 
 
-def without_tests(plan: Plan, status: Status) -> list[Finding]:
+def without_tests(plan: Plan, status: AgentStatus) -> list[Finding]:
     """For the page of the running service: nothing is sent or measured."""
     found = list(plan.here())
     return [*found, delivery.known(status), *plan.servers()]

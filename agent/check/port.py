@@ -25,7 +25,7 @@ WORKING = {"registered", "connecting", "connected"}
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class DefaultRoute:
     """A default route; a point-to-point one has no gateway."""
 
     gateway: str | None
@@ -116,13 +116,13 @@ def own_addresses(name: str) -> list[str]:
     return four + six
 
 
-def default_route(text: str, name: str) -> Route | None:
+def default_route(text: str, name: str) -> DefaultRoute | None:
     """Of /proc/net/route, the one of this interface; the first, where there are several."""
     for line in text.splitlines()[1:]:
         interface, destination, gateway, flags, *_ = line.split()
         if interface == name and destination == "00000000":
             address = socket.inet_ntoa(struct.pack("=L", int(gateway, 16)))
-            return Route(address if int(flags, 16) & GATEWAY else None)
+            return DefaultRoute(address if int(flags, 16) & GATEWAY else None)
     return None
 
 

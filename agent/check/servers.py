@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from agent.measure.engines import TestFailed
+from agent.errors import MeasurementError
 from agent.measure.engines.http_stream import HEAD_LIMIT, Source, parse_head
 from agent.net.dns import resolve
 from agent.net.sockets import failure, open_socket
@@ -28,7 +28,7 @@ def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
     for host in hosts:
         try:
             resolve(host, 80, line.interface, NAME_S)
-        except TestFailed as error:
+        except MeasurementError as error:
             remedy = say("the line's name servers: nmcli device show (IP4.DNS); is the line online?")
             return fail(title, say("{reason}", reason=str(error)), remedy)
     return ok(title, say("found in {n} ms", n=round((time.monotonic() - start) * 1000))) if hosts else None
@@ -47,7 +47,7 @@ def server(line: LineSettings, servers: Sequence[str]) -> Finding:
         where = urlsplit(one).netloc
         try:
             ms = round(look(one, line.interface), 1)
-        except TestFailed as error:
+        except MeasurementError as error:
             busy = busy or error.error == "server_busy"
             away.append(say("{server} {code}: {reason}", server=where, code=error.error, reason=str(error)))
             continue
@@ -61,13 +61,13 @@ def server(line: LineSettings, servers: Sequence[str]) -> Finding:
 
 
 def look(server: str, interface: str | None) -> float:
-    """Milliseconds of a connect to a server that would serve a test now. Raises TestFailed, also `server_busy`."""
+    """Milliseconds of a connect to a server that would serve a test now. Raises MeasurementError (`server_busy`)."""
     url = urlsplit(server)
     deadline = time.monotonic() + ANSWER_S
     try:
         port = url.port or 80
     except ValueError as error:
-        raise TestFailed("settings", f"{server}: {error}") from error
+        raise MeasurementError("settings", f"{server}: {error}") from error
     address = resolve(url.hostname or "", port, interface, NAME_S)
     source = Source(url, address, interface, secrets.token_hex(8), LOOK)
     with open_socket(address[0], interface) as sock:
@@ -84,7 +84,7 @@ def look(server: str, interface: str | None) -> float:
                 data = sock.recv(FEW_BYTES)
                 head += data
                 if not data or len(head) > HEAD_LIMIT:
-                    raise TestFailed("portal" if head else "reset", "no whole HTTP answer")
+                    raise MeasurementError("portal" if head else "reset", "no whole HTTP answer")
         except OSError as error:
             raise failure(error, url.netloc) from error
     parse_head(head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")

@@ -21,12 +21,13 @@ from agent.delivery.instance_lock import only_one
 from agent.delivery.spool import Spool
 from agent.delivery.spool_file import machine
 from agent.delivery.uplink import Uplink
-from agent.loop import Unit
-from agent.measure.runner import Asked, Refused
-from agent.schedule.budget import Ledger
+from agent.errors import RequestRefused
+from agent.loop import AgentLoop
+from agent.measure.runner import TestRequest
+from agent.schedule.budget import DataBudget
 from agent.settings import AgentSettings, LineSettings
 from agent.status.server import SOCKET
-from agent.status.status import Status, teller
+from agent.status.status import AgentStatus, status_source
 from xomnet.contract.commands import OPERATOR, Command, CommandName, Reply, Tested
 from xomnet.contract.messages import Event
 from xomnet.targets import Targets
@@ -45,23 +46,23 @@ class ServiceSilent(Exception):
 class Service(Protocol):
     """Raises ServiceSilent where it went away."""
 
-    def status(self) -> Status: ...
+    def status(self) -> AgentStatus: ...
 
     def report(self) -> None:
         """A result, now: the unit's health."""
 
     def measure(self, line: LineSettings) -> Tested:
-        """One download test, kept as a result. Raises Refused."""
+        """One download test, kept as a result. Raises RequestRefused."""
 
 
-class Running:
+class RunningService:
     """The service of this state folder, asked through its socket."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
 
-    def status(self) -> Status:
-        return _typed(self._asked("GET", "/status.json", b"", ASK_S), Status)
+    def status(self) -> AgentStatus:
+        return _typed(self._asked("GET", "/status.json", b"", ASK_S), AgentStatus)
 
     def report(self) -> None:
         self._order("report", None, REPORT_S)
@@ -73,7 +74,7 @@ class Running:
         wanted = Command(id=uuid.uuid4(), name=name, line=line, expires=datetime.now(UTC) + timedelta(seconds=limit_s))
         reply = _typed(self._asked("POST", "/ask", msgspec.json.encode(wanted), limit_s + ASK_S), Reply)
         if not reply.ok:
-            raise Refused(reply.error or "refused", reply.detail or "no reason given")
+            raise RequestRefused(reply.error or "refused", reply.detail or "no reason given")
         return reply
 
     def _asked(self, method: str, path: str, body: bytes, limit_s: float) -> bytes:
@@ -115,53 +116,53 @@ def _typed(text: bytes, kind: type[T]) -> T:
         raise ServiceSilent(f"a service of another version answers: {error}; restart it") from error
 
 
-class Standing:
+class StandIn:
     """The parts of the service without its loop and its schedule."""
 
-    def __init__(self, unit: Unit, uplink: Uplink, spool: Spool) -> None:
-        self._unit, self.status = unit, teller(unit, uplink, spool)
+    def __init__(self, unit: AgentLoop, uplink: Uplink, spool: Spool) -> None:
+        self._unit, self.status = unit, status_source(unit, uplink, spool)
 
     def report(self) -> None:
         self._unit.report()
 
     def measure(self, line: LineSettings) -> Tested:
-        return self._unit.test_asked(line, Asked(OPERATOR))
+        return self._unit.test_asked(line, TestRequest(OPERATOR))
 
 
 @contextmanager
 def service(settings: AgentSettings, targets: Targets) -> Iterator[Service]:
     """The one that runs, else one made of its parts, which nobody else can start meanwhile.
 
-    Raises AlreadyRunning (it runs and does not answer), SpoolError, LedgerError, OSError.
+    Raises AlreadyRunning (it runs and does not answer), SpoolError, BudgetError, OSError.
     """
-    running = Running(settings.state_dir)
+    running = RunningService(settings.state_dir)
     try:
         running.status()
     except ServiceSilent:
-        with standing(settings, targets) as made:
+        with stand_in(settings, targets) as made:
             yield made
     else:
         yield running
 
 
 @contextmanager
-def standing(settings: AgentSettings, targets: Targets) -> Iterator[Standing]:
+def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
     """Holds the state folder's lock, and reports to the collector as the service would."""
     with only_one(settings.state_dir):
         spool = Spool(
             settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine()
         )
-        ledger = Ledger(settings.state_dir / "ledger.json")
+        ledger = DataBudget(settings.state_dir / "ledger.json")
         uplink = Uplink(settings.broker, settings.agent, spool, settings.clock.hold_s, settings.clock.assume_synced)
         stop = threading.Event()
-        unit = Unit(settings, spool, ledger, targets, stop)
+        unit = AgentLoop(settings, spool, ledger, targets, stop)
         for event in spool.take_news():  # whoever opens the file hears what befell it
             unit.note(event)
         if ledger.reset_detail is not None:
             unit.note(Event(name="ledger_reset", detail=ledger.reset_detail[:512]))
         uplink.start()
         try:
-            yield Standing(unit, uplink, spool)
+            yield StandIn(unit, uplink, spool)
         finally:
             stop.set()
             uplink.stop()

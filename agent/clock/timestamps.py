@@ -93,7 +93,7 @@ def read_times(text: str | None) -> Times:
         return Times()
 
 
-class Taken(NamedTuple):
+class Undated(NamedTuple):
     """What a result without a time has instead. `not_before_us`: a time that had passed by then."""
 
     boot: str
@@ -106,7 +106,7 @@ Dated = tuple[int, ClockState, float | None]
 """Time in microseconds since 1970, its quality, and how far it may be off in seconds."""
 
 
-def date(taken: Taken, boot: str, now: ClockReading, times: Times, hold_s: float) -> Dated | None:
+def date(taken: Undated, boot: str, now: ClockReading, times: Times, hold_s: float) -> Dated | None:
     """The time of a result that was taken under a clock that was not set; None while more may become known.
 
     In this boot, by the clock that is set now. Else by what is known of its boot: by the kernel, or by the server. Else
@@ -128,7 +128,7 @@ def date(taken: Taken, boot: str, now: ClockReading, times: Times, hold_s: float
     return wall_us, "estimated", error_s
 
 
-def best(reading: ClockReading, boot: str, times: Times) -> ClockReading:
+def best_estimate(reading: ClockReading, boot: str, times: Times) -> ClockReading:
     """A reading put right by what is known of its boot; not synchronised where that is not known within an hour."""
     known = times.of_boots.get(boot)
     if reading.synced or known is None:

@@ -13,9 +13,9 @@ from uuid import UUID
 import msgspec
 
 from agent.clock.clock import ClockReading, boot_ns, read_clock
-from agent.clock.timestamps import best
+from agent.clock.timestamps import best_estimate
 from agent.delivery.spool import Spool, SpoolError
-from agent.measure.runner import Refused
+from agent.errors import RequestRefused
 from xomnet.contract.commands import Command, Reply, decode_command
 from xomnet.runtime.log import Log
 
@@ -23,7 +23,7 @@ log = Log("agent.control.command_queue")
 
 LONGEST = dt.timedelta(hours=1)
 """A command that is good for longer is none of ours: its id would have to be remembered for ever."""
-MOST = 64
+MAX_REMEMBERED = 64
 """Commands whose ids are remembered: those of the last hour at most."""
 WAITING = 8
 KEY = "commands"
@@ -39,17 +39,17 @@ class _Named(msgspec.Struct):
     id: UUID
 
 
-def refused(command: Command, now: ClockReading, taken: Taken) -> Refused | None:
+def refused(command: Command, now: ClockReading, taken: Taken) -> RequestRefused | None:
     """Why a command that was not heard before is not taken on. `now` is the best time known."""
     if not now.synced:
-        return Refused("clock_unknown", "the unit does not know the time, so not whether this is too late")
+        return RequestRefused("clock_unknown", "the unit does not know the time, so not whether this is too late")
     if command.expires <= now.wall:
         late_s = (now.wall - command.expires).total_seconds()
-        return Refused("expired", f"it came {late_s:.0f} s after its time, by the unit's clock")
+        return RequestRefused("expired", f"it came {late_s:.0f} s after its time, by the unit's clock")
     if command.expires > now.wall + LONGEST:
-        return Refused("too_long", f"it is good for longer than {LONGEST.total_seconds() / 3600:g} h")
-    if len(taken) >= MOST:
-        return Refused("too_many", f"{MOST} commands within an hour")
+        return RequestRefused("too_long", f"it is good for longer than {LONGEST.total_seconds() / 3600:g} h")
+    if len(taken) >= MAX_REMEMBERED:
+        return RequestRefused("too_many", f"{MAX_REMEMBERED} commands within an hour")
     return None
 
 
@@ -58,7 +58,7 @@ def unexpired(taken: Taken, now: ClockReading) -> Taken:
     return {id_: expires for id_, expires in taken.items() if not now.synced or expires > now.wall}
 
 
-class Inbox:
+class CommandQueue:
     """Between the network's thread (`hear`, `replies`) and the loop (`wait`, `take`, `answer`)."""
 
     def __init__(self, agent: str, spool: Spool, assume_synced: bool) -> None:
@@ -87,7 +87,7 @@ class Inbox:
                 named = msgspec.json.decode(payload, type=_Named)
             except (msgspec.DecodeError, UnicodeError, RecursionError):
                 return
-            self._say(named.id, Refused("not_understood", str(error)))
+            self._say(named.id, RequestRefused("not_understood", str(error)))
             return
         if command.id in self._taken:
             log.warning("command came again", id=str(command.id))
@@ -95,7 +95,7 @@ class Inbox:
         self.answered(boot_ns())
         try:
             self._take_on(command)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             self.refuse(command, refusal)
 
     def _take_on(self, command: Command) -> None:
@@ -104,27 +104,27 @@ class Inbox:
         if (refusal := refused(command, now, self._taken)) is not None:
             raise refusal
         if len(self._waiting) >= WAITING:
-            raise Refused("too_many", f"{WAITING} commands wait already")
+            raise RequestRefused("too_many", f"{WAITING} commands wait already")
         taken = {**self._taken, command.id: command.expires}
         try:
             self._spool.keep(KEY, msgspec.json.encode(taken).decode())
         except SpoolError as error:
-            raise Refused("spool", f"it can't be remembered: {error}") from error
+            raise RequestRefused("spool", f"it can't be remembered: {error}") from error
         self._taken = taken
         self._waiting.append(command)
         self._arrived.set()
 
     def ask(self, command: Command, limit_s: float) -> Reply:
-        """The answer to a command that somebody on this machine gives. Raises Refused where none comes in time."""
+        """The answer to a command given on this machine. Raises RequestRefused where none comes in time."""
         if len(self._waiting) >= WAITING:
-            raise Refused("too_many", f"{WAITING} commands wait already")
+            raise RequestRefused("too_many", f"{WAITING} commands wait already")
         answer = self._here[command.id] = queue.SimpleQueue()
         self._waiting.append(command)
         self._arrived.set()
         try:
             return answer.get(timeout=limit_s)
         except queue.Empty:
-            raise Refused("busy", f"the unit was at something else for {limit_s:g} s") from None
+            raise RequestRefused("busy", f"the unit was at something else for {limit_s:g} s") from None
 
     def answered(self, at_ns: int) -> None:
         """The collector has said something, or answered what was said then."""
@@ -137,9 +137,9 @@ class Inbox:
             self._replies.popleft()
 
     def _now(self) -> ClockReading:
-        return best(read_clock(self._assume_synced), str(self._spool.boot), self._spool.times)
+        return best_estimate(read_clock(self._assume_synced), str(self._spool.boot), self._spool.times)
 
-    def _say(self, id_: UUID, refusal: Refused) -> None:
+    def _say(self, id_: UUID, refusal: RequestRefused) -> None:
         self.answer(Reply(id=id_, agent=self.agent, ok=False, error=refusal.error, detail=one_line(refusal.detail)))
 
     # --- the loop
@@ -159,14 +159,14 @@ class Inbox:
             command = self._waiting.popleft()
             if not self.is_late(command):
                 return command
-            self.refuse(command, Refused("expired", "the unit was busy until it was too late"))
+            self.refuse(command, RequestRefused("expired", "the unit was busy until it was too late"))
         return None
 
     def is_late(self, command: Command) -> bool:
         """Whether nothing more may be begun for it."""
         return command.expires <= self._now().wall
 
-    def refuse(self, command: Command, refusal: Refused) -> None:
+    def refuse(self, command: Command, refusal: RequestRefused) -> None:
         """Answers that it is not done."""
         log.warning("command refused", name=command.name, error=refusal.error, reason=refusal.detail)
         self._say(command.id, refusal)

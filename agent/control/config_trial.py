@@ -13,17 +13,17 @@ from msgspec.structs import replace
 from xomnet.contract.messages import Event
 from xomnet.contract.remote_settings import Setting
 
-MOST_STARTS = 4
-MOST_NOTES = 16
+MAX_STARTS = 4
+MAX_NOTES = 16
 SETTLE = 0.1
 """Of the trial's time: an answer within it may still be to what went on before."""
 LOOKS = 20
 """How often, in a trial's time, one looks whether it is over."""
-MOST_DETAIL = 512
+MAX_DETAIL = 512
 _NOT_SET = object()
 
 
-class Trial(Struct, frozen=True, kw_only=True):
+class ConfigTrial(Struct, frozen=True, kw_only=True):
     settings: dict[str, Setting]
     """All that is changed from afar, while this is tried."""
     limit_s: Annotated[float, Meta(gt=0, le=86_400)]
@@ -33,11 +33,11 @@ class Trial(Struct, frozen=True, kw_only=True):
     starts: int = 0
 
 
-class State(Struct, frozen=True, kw_only=True):
+class RemoteConfigFile(Struct, frozen=True, kw_only=True):
     """What the file holds."""
 
     kept: dict[str, Setting] = {}
-    trial: Trial | None = None
+    trial: ConfigTrial | None = None
     notes: tuple[Event, ...] = ()
     """Not in the spool yet."""
 
@@ -61,30 +61,32 @@ class Reached(Struct, frozen=True):
     """How long results wait until they go out: so much longer may an answer take."""
 
 
-def noted(state: State, name: str, detail: str) -> State:
+def noted(state: RemoteConfigFile, name: str, detail: str) -> RemoteConfigFile:
     """With something to be told as an event; the oldest ones go where nobody takes them."""
-    event = Event(name=name, detail=detail[:MOST_DETAIL])
-    return replace(state, notes=(*state.notes, event)[-MOST_NOTES:])
+    event = Event(name=name, detail=detail[:MAX_DETAIL])
+    return replace(state, notes=(*state.notes, event)[-MAX_NOTES:])
 
 
-def tried(state: State, overlay: dict[str, Setting], limit_s: float, boot: str, now_ns: int) -> State:
+def tried(
+    state: RemoteConfigFile, overlay: dict[str, Setting], limit_s: float, boot: str, now_ns: int
+) -> RemoteConfigFile:
     """A change begins its trial. What it takes the place of is what was proven, not what was on trial itself."""
-    trial = Trial(settings=overlay, limit_s=limit_s, boot=boot, since_ns=now_ns)
+    trial = ConfigTrial(settings=overlay, limit_s=limit_s, boot=boot, since_ns=now_ns)
     return noted(replace(state, trial=trial), "settings_changed", f"{difference(state.overlay, overlay)}; on trial")
 
 
-def started(state: State, boot: str, now_ns: int) -> State:
+def started(state: RemoteConfigFile, boot: str, now_ns: int) -> RemoteConfigFile:
     """As a process finds it."""
     trial = state.trial
     if trial is None:
         return state
-    if trial.starts >= MOST_STARTS:
+    if trial.starts >= MAX_STARTS:
         return rolled_back(state, f"the agent was started {trial.starts} times and has not reached the collector")
     since_ns = trial.since_ns if trial.boot == boot else now_ns
     return replace(state, trial=replace(trial, boot=boot, since_ns=since_ns, starts=trial.starts + 1))
 
 
-def judged(state: State, reached: Reached) -> State:
+def judged(state: RemoteConfigFile, reached: Reached) -> RemoteConfigFile:
     """Proven, rolled back, or neither yet."""
     trial = state.trial
     if trial is None:
@@ -96,7 +98,7 @@ def judged(state: State, reached: Reached) -> State:
     return state
 
 
-def rolled_back(state: State, reason: str) -> State:
+def rolled_back(state: RemoteConfigFile, reason: str) -> RemoteConfigFile:
     """The former settings come back, and it is told."""
     if state.trial is None:
         return state
@@ -104,12 +106,12 @@ def rolled_back(state: State, reason: str) -> State:
     return noted(replace(state, trial=None), "settings_rolled_back", detail)
 
 
-def settled_ns(trial: Trial, in_force_ns: int) -> int:
+def settled_ns(trial: ConfigTrial, in_force_ns: int) -> int:
     """From when on an answer counts."""
     return max(in_force_ns, trial.since_ns) + int(SETTLE * trial.limit_s * 1e9)
 
 
-def left_s(trial: Trial, now_ns: int) -> float:
+def left_s(trial: ConfigTrial, now_ns: int) -> float:
     """How much of its time a trial has; of a process that knows its boot."""
     return trial.limit_s - (now_ns - trial.since_ns) / 1e9
 

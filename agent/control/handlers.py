@@ -6,11 +6,12 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from agent.control.command_queue import Inbox, one_line
+from agent.control.command_queue import CommandQueue, one_line
 from agent.control.identify import identify
-from agent.control.remote_config import Remote
+from agent.control.remote_config import RemoteConfig
 from agent.delivery.spool import SpoolError
-from agent.measure.runner import Asked, Refused
+from agent.errors import RequestRefused
+from agent.measure.runner import TestRequest
 from agent.settings import LineSettings
 from xomnet.contract.commands import OPERATOR, Command, Reply, Tested
 from xomnet.contract.messages import Speed
@@ -19,10 +20,10 @@ from xomnet.runtime.log import Log
 log = Log("agent.control.handlers")
 
 
-class Worker(Protocol):
+class CommandTarget(Protocol):
     """The unit's loop, as commands see it."""
 
-    remote: Remote | None
+    remote: RemoteConfig | None
     """None where the settings come from no file."""
 
     @property
@@ -30,22 +31,22 @@ class Worker(Protocol):
 
     def servers(self, line: LineSettings) -> tuple[str, ...]: ...
 
-    def test_asked(self, line: LineSettings, asked: Asked) -> Tested:
-        """One test, kept as a result. Raises Refused."""
+    def test_asked(self, line: LineSettings, asked: TestRequest) -> Tested:
+        """One test, kept as a result. Raises RequestRefused."""
 
     def report(self) -> int:
         """Health, now; and how many results wait."""
 
 
-def obey(worker: Worker, inbox: Inbox) -> None:
+def run_pending(worker: CommandTarget, inbox: CommandQueue) -> None:
     """Does what waits, and answers each."""
     while (command := inbox.take()) is not None:
         log.info("command", name=command.name, line=command.line, id=str(command.id))
         try:
             reply = _done(command, worker, inbox)
-        except (Refused, SpoolError) as error:
-            word = error.error if isinstance(error, Refused) else "spool"
-            inbox.refuse(command, Refused(word, str(error)))
+        except (RequestRefused, SpoolError) as error:
+            word = error.error if isinstance(error, RequestRefused) else "spool"
+            inbox.refuse(command, RequestRefused(word, str(error)))
         else:
             inbox.answer(reply)
 
@@ -65,7 +66,7 @@ def tested(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
     )
 
 
-def _done(command: Command, worker: Worker, inbox: Inbox) -> Reply:
+def _done(command: Command, worker: CommandTarget, inbox: CommandQueue) -> Reply:
     done = Reply(id=command.id, agent=inbox.agent, ok=True)
     match command.name:
         case "measure":
@@ -79,9 +80,9 @@ def _done(command: Command, worker: Worker, inbox: Inbox) -> Reply:
             return _settings(command, worker.remote, done)
 
 
-def _settings(command: Command, remote: Remote | None, done: Reply) -> Reply:
+def _settings(command: Command, remote: RemoteConfig | None, done: Reply) -> Reply:
     if remote is None:
-        raise Refused("forbidden", "this unit's settings come from no file")
+        raise RequestRefused("forbidden", "this unit's settings come from no file")
     detail = None
     if command.settings or command.unset:
         detail = remote.change(command.settings or {}, command.unset, command.prove_s)
@@ -92,21 +93,21 @@ def _settings(command: Command, remote: Remote | None, done: Reply) -> Reply:
     )
 
 
-def _measure(command: Command, worker: Worker, inbox: Inbox) -> tuple[str | None, tuple[Tested, ...]]:
+def _measure(command: Command, worker: CommandTarget, inbox: CommandQueue) -> tuple[str | None, tuple[Tested, ...]]:
     lines = [line for line in worker.lines if command.line in (None, line.line)]
     if not lines:
-        raise Refused("unknown_line", f"this unit's lines are {', '.join(line.line for line in worker.lines)}")
+        raise RequestRefused("unknown_line", f"this unit's lines are {', '.join(line.line for line in worker.lines)}")
     if command.server not in (None, "other"):
-        raise Refused("not_understood", f"server: {command.server}")
-    asked = Asked(command.asked or OPERATOR, command.server == "other")
+        raise RequestRefused("not_understood", f"server: {command.server}")
+    asked = TestRequest(command.asked or OPERATOR, command.server == "other")
     tests: list[Tested] = []
-    refusals: list[Refused] = []
+    refusals: list[RequestRefused] = []
     for line in lines:
         try:
             if inbox.is_late(command):
-                raise Refused("expired", "the tests before it took until it was too late")
+                raise RequestRefused("expired", "the tests before it took until it was too late")
             tests.append(worker.test_asked(line, asked))
-        except Refused as refusal:
+        except RequestRefused as refusal:
             refusals.append(refusal)
             tests.append(Tested(line=line.line, error=refusal.error, error_detail=one_line(refusal.detail)))
     if len(refusals) == len(lines):

@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from agent.measure.runner import Refused
+from agent.errors import RequestRefused
 
 LEDS = Path("/sys/class/leds")
 NAMES = ("ACT", "led0")
@@ -14,10 +14,10 @@ _blinking = threading.Lock()
 
 
 def identify(leds: Path = LEDS, for_s: float = BLINKS_S) -> str:
-    """Lets the LED blink for `for_s`, beside the caller, then gives it back what it showed. Raises Refused."""
+    """Lets the LED blink for `for_s`, beside the caller, then gives it back what it showed. Raises RequestRefused."""
     led = next((leds / name for name in NAMES if (leds / name / "trigger").exists()), None)
     if led is None:
-        raise Refused("no_led", f"this machine has no LED that can blink: {leds / NAMES[0]} is missing")
+        raise RequestRefused("no_led", f"this machine has no LED that can blink: {leds / NAMES[0]} is missing")
     if not _blinking.acquire(blocking=False):
         return f"the LED {led.name} blinks already"
     trigger = led / "trigger"
@@ -26,7 +26,7 @@ def identify(leds: Path = LEDS, for_s: float = BLINKS_S) -> str:
         trigger.write_text("timer")
     except OSError as error:
         _blinking.release()
-        raise Refused("no_led", f"{trigger}: {error.strerror}") from error
+        raise RequestRefused("no_led", f"{trigger}: {error.strerror}") from error
 
     def end() -> None:
         try:

@@ -17,12 +17,12 @@ from msgspec.structs import replace
 from agent.clock.clock import boot_ns
 from agent.control import config_trial
 from agent.control.config_overlay import AFAR, Overlay, changed, in_force, read
-from agent.control.config_trial import Reached, State, noted
-from agent.measure.runner import Refused
+from agent.control.config_trial import Reached, RemoteConfigFile, noted
+from agent.errors import RequestRefused
 from agent.settings import AgentSettings
 from xomnet.contract.messages import Event
 from xomnet.contract.remote_settings import Setting, allowed, form
-from xomnet.runtime.atomic_file import set_aside, write_whole
+from xomnet.runtime.atomic_file import set_aside, write_atomically
 from xomnet.runtime.log import Log, set_level
 from xomnet.settings import SettingsError
 
@@ -33,7 +33,7 @@ FILE = "remote.json"
 PROVE_S = 600.0
 
 
-class Standing(NamedTuple):
+class ConfigInForce(NamedTuple):
     """What is in force, as the operator asks for it."""
 
     settings: dict[str, Setting]
@@ -46,12 +46,12 @@ def settings_in_force(config: Path) -> AgentSettings:
     """What the service works by, or would, for who only looks. Raises SettingsError where agent.yaml is at fault."""
     plain = read(config, {})
     try:
-        return read(config, msgspec.json.decode((plain.state_dir / FILE).read_bytes(), type=State).overlay)
+        return read(config, msgspec.json.decode((plain.state_dir / FILE).read_bytes(), type=RemoteConfigFile).overlay)
     except (OSError, msgspec.DecodeError, UnicodeError, SettingsError):
         return plain
 
 
-class Remote:
+class RemoteConfig:
     """`begin` once, before the loop; `reload` at SIGHUP; the rest in the loop."""
 
     def __init__(self, config: Path, file: Path, boot: UUID) -> None:
@@ -59,7 +59,7 @@ class Remote:
         self._lock = threading.RLock()
         self._apply: Callable[[AgentSettings], None] = lambda _: None
         self._ignored: str | None = None
-        self._on_disk = self._state = State()
+        self._on_disk = self._state = RemoteConfigFile()
         self._in_force_ns, self._looks, self._spoken = boot_ns(), 0, False
 
     def on_change(self, apply: Callable[[AgentSettings], None]) -> None:
@@ -82,7 +82,7 @@ class Remote:
             self._save()
 
     def change(self, settings: Overlay, unset: tuple[str, ...], prove_s: float | None) -> str:
-        """Into force and onto the disk, on trial; says so. Raises Refused, then nothing has changed."""
+        """Into force and onto the disk, on trial; says so. Raises RequestRefused, then nothing has changed."""
         with self._lock:
             overlay = self._changed(settings, unset)
             if overlay == self._state.overlay and self._ignored is None:
@@ -90,13 +90,15 @@ class Remote:
             try:
                 found = read(self._config, overlay)
             except SettingsError as error:
-                raise Refused("invalid", str(error)) from error
+                raise RequestRefused("invalid", str(error)) from error
             limit_s = prove_s or PROVE_S
             state = config_trial.tried(self._state, overlay, limit_s, self._boot, boot_ns())
             try:
                 self._write(state)
             except OSError as error:
-                raise Refused("disk", f"{self._file}: {error.strerror}; free some space or mend the card") from error
+                raise RequestRefused(
+                    "disk", f"{self._file}: {error.strerror}; free some space or mend the card"
+                ) from error
             log.info("settings changed from afar", change=config_trial.difference(self._state.overlay, overlay))
             self._state, self._ignored = state, None
             self._put_in_force(found)
@@ -105,10 +107,10 @@ class Remote:
     def _changed(self, settings: Overlay, unset: tuple[str, ...]) -> dict[str, Setting]:
         for key in (*settings, *unset):
             if form(key) is None and key not in self._state.overlay:
-                raise Refused("forbidden", f"{AFAR}: {key}: found a key that stays in agent.yaml; "
+                raise RequestRefused("forbidden", f"{AFAR}: {key}: found a key that stays in agent.yaml; "
                                            f"allowed: {allowed(key)}")  # fmt: skip
         if both := sorted({*settings} & {*unset}):
-            raise Refused(
+            raise RequestRefused(
                 "invalid", f"{AFAR}: {both[0]}: found both a value and that it be unset; allowed: one of them"
             )
         return changed(self._state.overlay, settings, unset)
@@ -163,12 +165,12 @@ class Remote:
         """How many settings are not agent.yaml's."""
         return 0 if self._ignored is not None else len(self._state.overlay)
 
-    def standing(self) -> Standing:
+    def standing(self) -> ConfigInForce:
         """What is in force, and since when for good."""
         with self._lock:
             left_s = None if self._state.trial is None else max(0.0, config_trial.left_s(self._state.trial, boot_ns()))
             keys = tuple(sorted(self._state.overlay))
-            return Standing(in_force(self._settings), keys, left_s, self._ignored)
+            return ConfigInForce(in_force(self._settings), keys, left_s, self._ignored)
 
     # --- settings
 
@@ -197,7 +199,7 @@ class Remote:
 
     def _read(self) -> None:
         try:
-            self._on_disk = self._state = msgspec.json.decode(self._file.read_bytes(), type=State)
+            self._on_disk = self._state = msgspec.json.decode(self._file.read_bytes(), type=RemoteConfigFile)
         except FileNotFoundError:
             return
         except (msgspec.DecodeError, UnicodeError, RecursionError, OSError) as error:
@@ -207,11 +209,11 @@ class Remote:
             except OSError as refusal:
                 reason += f"; it can't be set aside: {refusal.strerror}"
             log.error("settings from afar damaged, agent.yaml alone is in force", reason=reason)
-            self._state = noted(State(), "settings_reset", reason)
+            self._state = noted(RemoteConfigFile(), "settings_reset", reason)
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: RemoteConfigFile) -> None:
         if state != self._on_disk:
-            write_whole(self._file, msgspec.json.encode(state))
+            write_atomically(self._file, msgspec.json.encode(state))
             self._on_disk = state
 
     def _save(self) -> None:

@@ -21,17 +21,17 @@ OLD_NOTES = Path("/var/lib/xomnet-upkeep/notes.json")
 TOLD = "tool_notes"
 
 
-class _Note(msgspec.Struct, frozen=True):
+class _UpdaterNote(msgspec.Struct, frozen=True):
     number: int
     name: Word
     detail: Text
 
 
-class _File(msgspec.Struct, frozen=True):
-    notes: list[_Note] = []
+class _NotesFile(msgspec.Struct, frozen=True):
+    notes: list[_UpdaterNote] = []
 
 
-class ToolNotes:
+class UpdaterEvents:
     """Looks as often as it is asked to; reads only a file that has changed."""
 
     def __init__(self, spool: Spool, note: Callable[[Event], None], paths: Sequence[Path] = (NOTES, OLD_NOTES)) -> None:
@@ -46,7 +46,7 @@ class ToolNotes:
             changed = path.stat().st_mtime_ns
             if changed == self._seen:
                 return
-            notes = msgspec.json.decode(path.read_bytes(), type=_File).notes
+            notes = msgspec.json.decode(path.read_bytes(), type=_NotesFile).notes
             last = int(self._spool.kept(TOLD) or 0)
             for note in notes:
                 if note.number > last:

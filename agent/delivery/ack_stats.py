@@ -8,7 +8,7 @@ from xomnet.contract.messages import Ack
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AckStats:
     """Counts are of results; `spool` is the one whose numbers these are."""
 
     spool: UUID
@@ -22,11 +22,11 @@ class Heard:
     at_s: float | None = None
     """time.monotonic() of the last answer."""
 
-    def after(self, ack: Ack, spool: UUID) -> "Heard":
+    def after(self, ack: Ack, spool: UUID) -> "AckStats":
         """With one more answer; pure but for the time."""
         stored = [seq for one in ack.stored if one.spool == spool for seq in one.seqs]
         rejected = [one for one in ack.rejected if one.spool == spool]
-        before = self if self.spool == spool else Heard(spool)
+        before = self if self.spool == spool else AckStats(spool)
         return replace(
             before,
             stored=self.stored + sum(len(one.seqs) for one in ack.stored),

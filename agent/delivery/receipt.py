@@ -8,7 +8,7 @@ from agent.delivery.spool_file import LEAP
 from xomnet.contract.messages import Event
 from xomnet.contract.receipt_digest import digest
 
-MOST_ROWS = 5_000
+MAX_ROWS = 5_000
 """Results that may be untold; then a round is due before its day."""
 DAY_S = 86_400
 
@@ -19,7 +19,7 @@ def day_of(agent: str, now: dt.datetime) -> int:
     return int(now.timestamp() - begins_s) // DAY_S
 
 
-def manifests(rows: Sequence[tuple[int, str | None]], first: int, last: int) -> Iterator[tuple[str | None, Event]]:
+def spool_receipts(rows: Sequence[tuple[int, str | None]], first: int, last: int) -> Iterator[tuple[str | None, Event]]:
     """What is untold (number, line; rising) of the numbers `first` to `last`: for each line, and for the unit itself
     (None), what of it is its own.
 

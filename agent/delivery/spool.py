@@ -17,10 +17,11 @@ import msgspec
 
 from agent.clock.clock import ClockReading
 from agent.clock.timestamps import Reference, Times, date, micros, of_kernel, read_times
-from agent.delivery.receipt import MOST_ROWS, manifests
+from agent.delivery.receipt import MAX_ROWS, spool_receipts
 from agent.delivery.spool_file import (
     SpoolError,
     begin_boot,
+    disk_error,
     get,
     is_damage,
     last_seq,
@@ -28,9 +29,8 @@ from agent.delivery.spool_file import (
     open_file,
     put,
     set_aside,
-    sorry,
 )
-from agent.delivery.spool_rows import Row, delete, freeze, insert, is_intact, message, oldest, undated
+from agent.delivery.spool_rows import SpoolRow, delete, freeze, insert, is_intact, message, oldest, undated
 from xomnet.contract.messages import KIND_OF, MAX_PAYLOAD_BYTES, Data, Event
 from xomnet.runtime import failpoints
 from xomnet.runtime.log import Log
@@ -42,7 +42,7 @@ __all__ = ["Pending", "Spool", "SpoolError"]
 ROW_OVERHEAD_BYTES = 250
 ENVELOPE_BYTES = 512
 LOCK_S = 5.0
-MOST_ANSWERED = 64
+MAX_ANSWERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Spool:
             except sqlite3.Error as error:
                 if is_damage(error):
                     self._begin_anew(str(error))
-                raise sorry(self._path, error) from error
+                raise disk_error(self._path, error) from error
 
     def _begin(self) -> None:
         with self._db:
@@ -120,7 +120,7 @@ class Spool:
         try:
             self._news.append(Event(name="spool_reset", detail=set_aside(self._path, reason)[:512]))
         except OSError as error:
-            raise sorry(self._path, error) from error
+            raise disk_error(self._path, error) from error
         self._open()
 
     def take_news(self) -> list[Event]:
@@ -166,7 +166,7 @@ class Spool:
         if clock is None and (latest_us := self.times.latest_us(but=boot)) is not None:
             not_before_us = latest_us + taken.boot_ns // 1000
         now = (boot, taken.boot_ns, micros(taken.wall), clock, off_s)
-        return insert(self._db, Row(KIND_OF[type(data)], line, *now, body, str(self.id), not_before_us))
+        return insert(self._db, SpoolRow(KIND_OF[type(data)], line, *now, body, str(self.id), not_before_us))
 
     def _make_room(self, needed: int, taken: ClockReading) -> int:
         """Evicts the oldest where `needed` bytes do not fit, and notes which; returns by how much that shrinks."""
@@ -233,7 +233,7 @@ class Spool:
         """Takes out what the collector has answered for; `later`: with the next commit, or by `let_go`."""
         with self._lock:
             self._answered |= {(seq, str(spool or self.id)) for seq in seqs}
-            if not later or len(self._answered) >= MOST_ANSWERED:
+            if not later or len(self._answered) >= MAX_ANSWERED:
                 self.let_go()
 
     def let_go(self) -> None:
@@ -251,12 +251,12 @@ class Spool:
         with self._lock, self._transaction():
             rows = [tuple(row) for row in self._db.execute("SELECT seq, line FROM untold ORDER BY seq")]
             of_today = day is None or get(self._db, "day") == str(day)
-            if not rows or (of_today and len(rows) < MOST_ROWS):
+            if not rows or (of_today and len(rows) < MAX_ROWS):
                 return False
             told, last = get(self._db, "told") or "0", last_seq(self._db)
             first = min(int(told) + 1 if told.isdecimal() else rows[0][0], rows[0][0])
             self._db.execute("DELETE FROM untold")
-            for line, event in manifests(rows, first, last):
+            for line, event in spool_receipts(rows, first, last):
                 self._insert(event, msgspec.json.encode(event), line, taken)
             put(self._db, "told", str(last))
             put(self._db, "day", None if day is None else str(day))

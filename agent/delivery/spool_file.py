@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from agent.delivery.spool_rows import Row, sum_of
+from agent.delivery.spool_rows import SpoolRow, sum_of
 from xomnet.runtime.atomic_file import put_in_place
 from xomnet.runtime.log import Log
 
@@ -27,7 +27,7 @@ LEAP = (2**16, 2**32)
 """How many numbers a new boot leaves out, at random: more than a card can lose, and not to be met by chance by a spool
 that is an old copy of this one.
 """
-MOST_SEQ = 2**52
+MAX_SEQ = 2**52
 
 _RESULTS = """
 CREATE TABLE results (
@@ -60,7 +60,7 @@ ALTER TABLE results ADD COLUMN spool TEXT;
 ALTER TABLE results ADD COLUMN not_before_us INTEGER;
 ALTER TABLE results ADD COLUMN sum INTEGER;
 UPDATE results SET spool = (SELECT value FROM meta WHERE key = 'spool');
-UPDATE results SET sum = sum_of(seq, {", ".join(Row._fields)});
+UPDATE results SET sum = sum_of(seq, {", ".join(SpoolRow._fields)});
 {_UNTOLD}
 INSERT INTO meta SELECT 'told', CAST(coalesce(max(seq), 0) AS TEXT) FROM sqlite_sequence WHERE name = 'results';
 PRAGMA user_version = {VERSION};
@@ -90,7 +90,7 @@ class SpoolError(Exception):
     """The disk does not take the result (full, read-only, broken); nothing was promised."""
 
 
-def sorry(path: Path, error: Exception) -> SpoolError:
+def disk_error(path: Path, error: Exception) -> SpoolError:
     """The disk's refusal in a sentence."""
     return SpoolError(f"{path}: {error}; free some space or mend the card, and see that the folder is writable")
 
@@ -130,7 +130,7 @@ def open_file(path: Path, boot: UUID, machine_: str | None) -> tuple[sqlite3.Con
             _create(path, boot, machine_)
             return _connect(path), aside
     except (sqlite3.Error, OSError) as error:
-        raise sorry(path, error) from error
+        raise disk_error(path, error) from error
 
 
 def set_aside(path: Path, reason: str) -> str:
@@ -194,7 +194,7 @@ def _check(db: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError(f"table {table}: found columns {found!r}")
     numbers = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'results'").fetchall()
     last = db.execute("SELECT max(seq) FROM results").fetchone()[0] or 0
-    if len(numbers) > 1 or not all(isinstance(row[0], int) and last <= row[0] <= MOST_SEQ for row in numbers):
+    if len(numbers) > 1 or not all(isinstance(row[0], int) and last <= row[0] <= MAX_SEQ for row in numbers):
         raise sqlite3.DatabaseError(f"the last number is {[row[0] for row in numbers]}, of a result {last}")
     if last and not numbers:
         raise sqlite3.DatabaseError("results without a last number")

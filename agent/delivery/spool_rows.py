@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from agent.clock.timestamps import EPOCH, Dated, Taken
+from agent.clock.timestamps import EPOCH, Dated, Undated
 from xomnet.contract.messages import VERSION, Event
 
 
-class Row(NamedTuple):
+class SpoolRow(NamedTuple):
     """What is inserted: the columns of `results` between `seq` and `sum`, in their order."""
 
     kind: str
@@ -30,11 +30,11 @@ class Row(NamedTuple):
     not_before_us: int | None
 
 
-_INSERT = f"INSERT INTO results ({', '.join(Row._fields)}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608
+_INSERT = f"INSERT INTO results ({', '.join(SpoolRow._fields)}) VALUES ({', '.join('?' * len(SpoolRow._fields))})"  # noqa: S608
 _FREEZE = "UPDATE results SET wall_us=?, clock=?, at_error_s=?, sum=? WHERE seq=?"
 
 
-def insert(db: sqlite3.Connection, row: Row) -> int:
+def insert(db: sqlite3.Connection, row: SpoolRow) -> int:
     """Puts a result in, and among those that no manifest has told; returns its number."""
     seq = db.execute(_INSERT, row).lastrowid
     assert seq is not None
@@ -55,9 +55,9 @@ def is_intact(found: sqlite3.Row) -> bool:
     return bool(found["sum"] == sum_of(found["seq"], *_row(found)))
 
 
-def undated(found: sqlite3.Row) -> Taken:
+def undated(found: sqlite3.Row) -> Undated:
     """What is known of the time of a result that has none."""
-    return Taken(found["boot"], found["boot_ns"], found["wall_us"], found["not_before_us"])
+    return Undated(found["boot"], found["boot_ns"], found["wall_us"], found["not_before_us"])
 
 
 def message(agent: str, found: sqlite3.Row, dated: Dated) -> bytes:
@@ -119,8 +119,8 @@ def delete(db: sqlite3.Connection, names: Iterable[tuple[int, str]], overhead: i
     return freed
 
 
-def _row(found: sqlite3.Row) -> Row:
-    return Row(*tuple(found)[1:-1])
+def _row(found: sqlite3.Row) -> SpoolRow:
+    return SpoolRow(*tuple(found)[1:-1])
 
 
 def sum_of(*columns: object) -> int:

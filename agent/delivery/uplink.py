@@ -9,8 +9,8 @@ import msgspec
 
 from agent.clock.clock import ClockReading, read_clock
 from agent.clock.timestamps import of_answer
-from agent.control.command_queue import Inbox
-from agent.delivery.ack_stats import Heard
+from agent.control.command_queue import CommandQueue
+from agent.delivery.ack_stats import AckStats
 from agent.delivery.spool import Spool, SpoolError
 from xomnet import __version__
 from xomnet.contract.messages import Ack, AgentState, Event, decode_ack, encode
@@ -55,7 +55,7 @@ class Uplink(Handler):
         spool: Spool,
         hold_s: float,
         assume_synced: bool,
-        inbox: Inbox | None = None,
+        inbox: CommandQueue | None = None,
     ) -> None:
         self._inbox = inbox
         self._agent, self._spool, self._hold_s, self._assume_synced = agent, spool, hold_s, assume_synced
@@ -66,7 +66,7 @@ class Uplink(Handler):
         """Results of this process -> CLOCK_BOOTTIME when they first went out: an answer to one is not older."""
         self.refusal: str | None = None
         """Why the broker did not deliver the last result; None where it did."""
-        self.heard = Heard(spool.id)
+        self.heard = AckStats(spool.id)
         self._takeovers, self._takeover_said_at = 0, -TAKEOVER_EVENT_S
         self._let_go_at: float | None = None
         self._changed = threading.Event()

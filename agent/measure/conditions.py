@@ -83,7 +83,7 @@ class Others:
         return self.bytes * 8e-6 / self.over_s > limit_mbps
 
 
-class Witness:
+class TestConditions:
     """Of one test, in the thread that receives. Give `progress` to the engine, then ask `tell`."""
 
     def __init__(self, line: LineSettings, sys: Path = SYS, throttled_file: Path = THROTTLED) -> None:

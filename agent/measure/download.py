@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from agent.measure.conditions import Witness
-from agent.measure.engines import Engine, Progress, Test, TestFailed, engine
+from agent.errors import MeasurementError, ServersBusy
+from agent.measure.conditions import TestConditions
+from agent.measure.engines import Engine, Progress, TestSpec, engine
 from agent.measure.latency import Anchor, probe
 from agent.settings import LatencySettings, LineSettings
 from xomnet.contract.messages import Flag, Speed
@@ -23,14 +24,6 @@ LINE_ERRORS = frozenset(
 """Errors that a line out of order would give; whether it is, the anchors decide."""
 LOOK = LatencySettings(echoes=3, interval_ms=200, timeout_ms=1000)
 NO_PROGRESS: Callable[[Progress], None] = lambda _: None  # noqa: E731
-
-
-class AllBusy(Exception):
-    """Every server asked to come back later."""
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"busy, again in {retry_after_s:g} s")
-        self.retry_after_s = retry_after_s
 
 
 def wanted_bytes(line: LineSettings) -> int:
@@ -51,16 +44,16 @@ def download(
     last_try: bool = True,
     cross_traffic_mbps: float | None = None,
 ) -> Speed:
-    """A result in any case, with what was seen beside it; a failed one says why. Raises AllBusy unless this is the
+    """A result in any case, with what was seen beside it; a failed one says why. Raises ServersBusy unless this is the
     `last_try`. Others may receive `cross_traffic_mbps`; None: 2 % of the figure.
     """
-    witness = Witness(line)
+    witness = TestConditions(line)
 
     def told(now: Progress) -> None:
         witness.progress(now)
         progress(now)
 
-    test = Test(
+    test = TestSpec(
         server="",
         interface=line.interface,
         streams=line.streams,
@@ -76,14 +69,14 @@ def download(
 
 
 def _first_that_answers(
-    measure: Engine, name: str, test: Test, servers: Sequence[str], anchors: Sequence[Anchor], last_try: bool
+    measure: Engine, name: str, test: TestSpec, servers: Sequence[str], anchors: Sequence[Anchor], last_try: bool
 ) -> Speed:
-    failures: list[tuple[str, TestFailed]] = []
+    failures: list[tuple[str, MeasurementError]] = []
     spent = 0
     for server in servers or ("",):
         try:
             result = measure(dataclasses.replace(test, server=server, max_bytes=test.max_bytes - spent))
-        except TestFailed as failed:
+        except MeasurementError as failed:
             failures.append((server, failed))
             spent += failed.bytes
             if test.cancelled.is_set() or spent >= test.max_bytes:
@@ -93,7 +86,7 @@ def _first_that_answers(
         return replace(result, bytes=(result.bytes or 0) + spent, flags=(*result.flags, *flags))
     busy = [failed.retry_after_s or 60.0 for _, failed in failures if failed.error == "server_busy"]
     if busy and not last_try:
-        raise AllBusy(min(busy))
+        raise ServersBusy(min(busy))
     server, first = failures[0]
     return Speed(
         engine=name,
@@ -105,7 +98,7 @@ def _first_that_answers(
     )
 
 
-def _blame(failures: Sequence[TestFailed], interface: str | None, anchors: Sequence[Anchor]) -> tuple[Flag, ...]:
+def _blame(failures: Sequence[MeasurementError], interface: str | None, anchors: Sequence[Anchor]) -> tuple[Flag, ...]:
     """A healthy unit whose line is down is a valid 0. It is down when all servers fail so and no anchor answers."""
     if any(failed.error == "interface_missing" for failed in failures):
         return ("unit_fault",)

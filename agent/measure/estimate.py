@@ -25,7 +25,7 @@ SLICES, SLOWEST, FASTEST = 20, 6, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Estimate:
     """What one test says, all from the same counts."""
 
     down_mbps: float
@@ -118,13 +118,13 @@ def may_stop(bins: Sequence[float], idle_ms: Sequence[float], loaded_ms: Sequenc
     return len(window) * BIN_S >= enough_s and agrees(window)
 
 
-def figures(counts: Counts, since: float) -> Figures:
+def figures(counts: Counts, since: float) -> Estimate:
     """The figures of a test whose measured window begins at `since` and ends at the last count."""
     end = counts[-1][0]
     width = end / SLICES
     slices = sorted(rate_mbps(counts, i * width, (i + 1) * width) for i in range(SLICES))
     series = (rate_mbps(counts, i * SERIES_S, (i + 1) * SERIES_S) for i in range(int(end / SERIES_S + 1e-9)))
-    return Figures(
+    return Estimate(
         down_mbps=rate_mbps(counts, since, end),
         gross_mbps=rate_mbps(counts, 0.0, end),
         trimmed_mbps=fmean(slices[SLOWEST : SLICES - FASTEST]),

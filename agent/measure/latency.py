@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import icmplib
 
-from agent.measure.engines import TestFailed
+from agent.errors import MeasurementError
 from agent.net.dns import resolve
 from agent.net.sockets import connect_ms, pin
 from agent.settings import LatencySettings
@@ -123,13 +123,13 @@ def _echo(anchor: Anchor, interface: str | None, timeout_s: float) -> tuple[Call
             and (echo := _icmp(address[1][0], interface, timeout_s))
         ):
             return echo, "icmp"
-    except TestFailed as failed:
+    except MeasurementError as failed:
         return str(failed), method
 
     def tcp(_: int) -> RoundTrip:
         try:
             return connect_ms(address, interface, timeout_s)
-        except (OSError, TestFailed):
+        except (OSError, MeasurementError):
             return None
 
     return tcp, "tcp"
@@ -148,7 +148,7 @@ def _icmp(host: str, interface: str | None, timeout_s: float) -> Callable[[int],
                 reply = sock.receive(request, timeout_s)
                 reply.raise_for_status()
                 return float((reply.time - request.time) * 1000)
-        except (icmplib.ICMPLibError, OSError, TestFailed):
+        except (icmplib.ICMPLibError, OSError, MeasurementError):
             return None
 
     try:

@@ -1,7 +1,7 @@
 """The watch over each line's outages, which goes on after a restart of the agent or of the unit."""
 
 from agent.clock.clock import ClockReading
-from agent.clock.timestamps import Dated, Taken, best, date, micros
+from agent.clock.timestamps import Dated, Undated, best_estimate, date, micros
 from agent.delivery.spool import Spool, SpoolError
 from agent.measure.outage import Ended, Watch, after_probe, after_reboot, text_of, watch_of
 from xomnet.runtime.log import Log
@@ -14,7 +14,7 @@ def key_of(line: str) -> str:
     return f"outage/{line}"
 
 
-class Watches:
+class OutageWatches:
     """One for each line. The spool is written to only where an outage begins; the commit of its end clears that."""
 
     def __init__(self, spool: Spool) -> None:
@@ -49,7 +49,7 @@ class Watches:
         self, line: str, before: Watch, answered: bool, at: ClockReading, anchors: tuple[str, ...]
     ) -> Ended | None:
         if before.boot is not None and answered:
-            began, now = self._began(before, at), best(at, self._boot, self._spool.times)
+            began, now = self._began(before, at), best_estimate(at, self._boot, self._spool.times)
             if began is None or not now.synced:
                 return None
             self._of_lines[line] = Watch()
@@ -71,4 +71,4 @@ class Watches:
         wall_us = micros(watch.since.wall)
         if watch.since.synced:
             return wall_us, "synced", None
-        return date(Taken(watch.boot, watch.since.boot_ns, wall_us), self._boot, now, self._spool.times, 0.0)
+        return date(Undated(watch.boot, watch.since.boot_ns, wall_us), self._boot, now, self._spool.times, 0.0)

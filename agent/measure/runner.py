@@ -6,27 +6,20 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from agent.errors import RequestRefused
 from agent.measure.download import download
 from agent.measure.latency import Anchor
 from agent.measure.precheck import Precheck, precheck
 from agent.schedule import slots
-from agent.schedule.budget import LedgerError
+from agent.schedule.budget import BudgetError
 from agent.schedule.metering import DRAIN_S, Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.messages import Flag, Speed
 from xomnet.targets import Targets
 
 
-class Refused(Exception):
-    """What was asked for is not done: `error` is the reason in a word, `detail` for people."""
-
-    def __init__(self, error: str, detail: str) -> None:
-        super().__init__(detail)
-        self.error, self.detail = error, detail
-
-
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TestRequest:
     """A test beside the schedule: by whom (Speed.asked), and whether by another server than the first one."""
 
     by: str
@@ -34,7 +27,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Tester:
+class TestRunner:
     """Measures as these settings say; `stop` cuts a test off."""
 
     settings: AgentSettings
@@ -50,7 +43,7 @@ class Tester:
         checks = self.settings.precheck
         return precheck(line.interface, target, checks.cpu_busy_percent, checks.cross_traffic_mbps or 0.02 * target)
 
-    def servers(self, line: LineSettings, asked: Asked | None = None) -> tuple[str, ...]:
+    def servers(self, line: LineSettings, asked: TestRequest | None = None) -> tuple[str, ...]:
         """In the order in which they are tried."""
         servers = line.servers or self.settings.servers
         return servers[1:] + servers[:1] if asked is not None and asked.other_server else servers
@@ -62,12 +55,12 @@ class Tester:
         synced: bool,
         planned: slots.Planned | None = None,
         last_try: bool = True,
-        asked: Asked | None = None,
+        asked: TestRequest | None = None,
     ) -> Speed:
         """A result in any case, whatever came of it, with all that belongs to it.
 
         Raises AllBusy unless this is the `last_try`. A test that was asked for and that the budget does not allow is
-        no result: raises Refused.
+        no result: raises RequestRefused.
         """
         result = self._measure(line, check, planned, last_try, asked)
         flags: list[Flag] = list(check.flags) + ([] if synced else ["clock_unsynced"])
@@ -87,7 +80,7 @@ class Tester:
         check: Precheck,
         planned: slots.Planned | None,
         last_try: bool,
-        asked: Asked | None,
+        asked: TestRequest | None,
     ) -> Speed:
         """Reserves the bytes, measures, settles."""
         servers = self.servers(line, asked)
@@ -100,11 +93,11 @@ class Tester:
         allowed = self.meter.allowance(line, planned, None if asked is None else asked.by)
         if allowed.reason is not None:
             if asked is not None:
-                raise Refused("budget", allowed.reason)
+                raise RequestRefused("budget", allowed.reason)
             return replace(failed, error="budget", error_detail=allowed.reason, flags=("budget_skip",))
         try:
             self.meter.reserve(line, allowed.max_bytes)
-        except LedgerError as error:
+        except BudgetError as error:
             return replace(failed, error="ledger", error_detail=str(error)[:512], flags=("unit_fault",))
         result = None
         try:

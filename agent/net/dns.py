@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from agent.measure.engines import TestFailed
-from agent.net.dns_message import AAAA, NO_ERROR, NO_SUCH_NAME, RCODES, A, Answer, name_of, parse, question
+from agent.errors import MeasurementError
+from agent.net.dns_message import AAAA, NO_ERROR, NO_SUCH_NAME, RCODES, A, DnsAnswer, name_of, parse, question
 from agent.net.name_servers import in_hosts, name_servers
 from agent.net.sockets import Address, open_socket
 
@@ -34,22 +34,22 @@ def resolve(
     timeout_s: float = 10.0,
     servers: Callable[[str], Sequence[str]] = name_servers,
 ) -> Address:
-    """The first address of a name, IPv4 before IPv6. Raises TestFailed, mostly `dns_failure`; keeps to its time.
+    """The first address of a name, IPv4 before IPv6. Raises MeasurementError, mostly `dns_failure`; keeps to its time.
 
     With an interface: an address as it stands, then /etc/hosts, then DNS over that interface of those that `servers`
     gives for it; names are absolute.
     """
     if not 0 < port < 65536:  # getaddrinfo takes 99999 for 34463
-        raise TestFailed("settings", f"{host}: port {port} is not one of 1 to 65535", ("unit_fault",))
+        raise MeasurementError("settings", f"{host}: port {port} is not one of 1 to 65535", ("unit_fault",))
     try:
         if interface is None:
             found = _of_system(host, port, timeout_s)
         else:
             found = _pinned(host, port, interface, timeout_s, servers)
     except OSError as error:
-        raise TestFailed("dns_failure", f"{host}: {error.strerror or error}") from error
+        raise MeasurementError("dns_failure", f"{host}: {error.strerror or error}") from error
     except ValueError as error:  # IDNA says UnicodeError of an empty label or one of over 63 letters
-        raise TestFailed("dns_failure", f"{host}: not a host's name") from error
+        raise MeasurementError("dns_failure", f"{host}: not a host's name") from error
     return min(found, key=lambda one: one[0] != socket.AF_INET)
 
 
@@ -72,7 +72,7 @@ def _of_system(host: str, port: int, timeout_s: float) -> list[Address]:
     try:
         found = answer.get(timeout=timeout_s)
     except queue.Empty:
-        raise TestFailed("dns_failure", f"{host}: no answer within {timeout_s:g} s") from None
+        raise MeasurementError("dns_failure", f"{host}: no answer within {timeout_s:g} s") from None
     if isinstance(found, Exception):
         raise found
     return found
@@ -90,7 +90,7 @@ def _pinned(
     if not texts:
         known = servers(interface)
         if not known:
-            raise TestFailed(
+            raise MeasurementError(
                 "dns_failure",
                 f"{host}: no name server is known for {interface}; look at nmcli device show and /etc/resolv.conf",
                 ("unit_fault",),
@@ -100,7 +100,7 @@ def _pinned(
 
 
 def ask(name: bytes, servers: Sequence[str], interface: str, timeout_s: float, port: int) -> tuple[str, ...]:
-    """A name's IPv4 addresses, or where it has none, its IPv6 ones, as text. Raises TestFailed `dns_failure`."""
+    """A name's IPv4 addresses, or where it has none, its IPv6 ones, as text. Raises MeasurementError `dns_failure`."""
     deadline = time.monotonic() + timeout_s
     for kind in (A, AAAA):
         asked = question(secrets.randbelow(1 << 16), name, kind)
@@ -109,12 +109,12 @@ def ask(name: bytes, servers: Sequence[str], interface: str, timeout_s: float, p
             break
         if answer.addresses:
             return answer.addresses
-    raise TestFailed("dns_failure", f"{name.decode()}: {server}, asked over {interface}, knows no address of it")
+    raise MeasurementError("dns_failure", f"{name.decode()}: {server}, asked over {interface}, knows no address of it")
 
 
 def _first_answer(
     asked: bytes, name: str, servers: Sequence[str], interface: str, deadline: float, port: int
-) -> tuple[str, Answer]:
+) -> tuple[str, DnsAnswer]:
     """Who answered first, and what. All are asked at once: which ones a line can reach, only asking tells."""
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -138,7 +138,7 @@ def _first_answer(
                 if answer := key.data.answer(deadline):
                     return key.data.server, answer
     failures += [f"{inquiry.server}: {inquiry.said}" for inquiry in inquiries]
-    raise TestFailed(
+    raise MeasurementError(
         "dns_failure",
         f"{name}: no name server answered over {interface} ({', '.join(failures)});"
         " is the line online? its servers: nmcli device show",
@@ -149,7 +149,7 @@ class _Inquiry:
     """One question to one server, over UDP until that truncates the answer."""
 
     def __init__(self, server: str, port: int, interface: str, asked: bytes) -> None:
-        """Raises OSError where there is no way to the server, TestFailed where there is no such interface."""
+        """Raises OSError where there is no way to the server, MeasurementError where there is no such interface."""
         self.server, self.said = server, "no answer"
         self.silent = True
         self._interface, self._asked = interface, asked
@@ -167,7 +167,7 @@ class _Inquiry:
         except OSError as error:
             self._failed(_words(error))
 
-    def answer(self, deadline: float) -> Answer | None:
+    def answer(self, deadline: float) -> DnsAnswer | None:
         """An answer that settles the question. None: something else came, or a refusal, which is noted."""
         try:
             answer = parse(self.sock.recv(UDP_BYTES), self._asked)
@@ -183,7 +183,7 @@ class _Inquiry:
             return None
         return answer
 
-    def _over_tcp(self, timeout_s: float) -> Answer | None:
+    def _over_tcp(self, timeout_s: float) -> DnsAnswer | None:
         deadline = time.monotonic() + timeout_s
         with open_socket(self._family, self._interface) as sock:
             sock.settimeout(timeout_s)

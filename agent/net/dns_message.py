@@ -8,7 +8,7 @@ A, AAAA = 1, 28
 """Types of record: an IPv4 address, an IPv6 address."""
 NO_ERROR, NO_SUCH_NAME = 0, 3
 RCODES = {1: "FORMERR", 2: "SERVFAIL", NO_SUCH_NAME: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
-MOST_NAME_BYTES = 253
+MAX_NAME_BYTES = 253
 
 _HEADER = struct.Struct("!HHHHHH")
 _RECORD = struct.Struct("!HHIH")
@@ -18,7 +18,7 @@ _FAMILIES = {A: socket.AF_INET, AAAA: socket.AF_INET6}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DnsAnswer:
     """`truncated`: the whole of it wants TCP. `addresses` as text, in the server's order."""
 
     rcode: int
@@ -29,8 +29,8 @@ class Answer:
 def name_of(host: str) -> bytes:
     """A host's name as it is asked for. Raises ValueError where it can be none."""
     name = host.rstrip(".").encode("idna").lower()
-    if not 0 < len(name) <= MOST_NAME_BYTES:
-        raise ValueError(f"a name has 1 to {MOST_NAME_BYTES} letters")
+    if not 0 < len(name) <= MAX_NAME_BYTES:
+        raise ValueError(f"a name has 1 to {MAX_NAME_BYTES} letters")
     return name
 
 
@@ -41,7 +41,7 @@ def question(number: int, name: bytes, kind: int) -> bytes:
     return header + labels + b"\0" + struct.pack("!HH", kind, _INTERNET)
 
 
-def parse(message: bytes, asked: bytes) -> Answer | None:
+def parse(message: bytes, asked: bytes) -> DnsAnswer | None:
     """The answer to the question `asked`; None where the message is something else, or damaged."""
     try:
         return _parse(message, asked)
@@ -49,17 +49,17 @@ def parse(message: bytes, asked: bytes) -> Answer | None:
         return None
 
 
-def _parse(message: bytes, asked: bytes) -> Answer | None:
+def _parse(message: bytes, asked: bytes) -> DnsAnswer | None:
     _, flags, questions, records, _, _ = _HEADER.unpack_from(message)
     rcode = flags & _RCODE
     if not flags & _IS_ANSWER or message[:2] != asked[:2]:
         return None
     if questions == 0 and rcode != NO_ERROR:  # a server that could not read the question need not repeat it
-        return Answer(rcode)
+        return DnsAnswer(rcode)
     if message[_HEADER.size : len(asked)].lower() != asked[_HEADER.size :].lower():
         return None
     if flags & _TRUNCATED:
-        return Answer(rcode, truncated=True)
+        return DnsAnswer(rcode, truncated=True)
     (wanted,) = struct.unpack("!H", asked[-4:-2])
     addresses: list[str] = []
     at = len(asked)
@@ -72,7 +72,7 @@ def _parse(message: bytes, asked: bytes) -> Answer | None:
             return None
         if (kind, class_, length) == (wanted, _INTERNET, 4 if wanted == A else 16):
             addresses.append(socket.inet_ntop(_FAMILIES[wanted], data))
-    return Answer(rcode, addresses=tuple(addresses))
+    return DnsAnswer(rcode, addresses=tuple(addresses))
 
 
 def _after_name(message: bytes, at: int) -> int:

@@ -5,7 +5,7 @@ import errno
 import socket
 import time
 
-from agent.measure.engines import TestFailed
+from agent.errors import MeasurementError
 
 SO_BINDTODEVICE = 25
 
@@ -23,14 +23,14 @@ _CODES = {
 }
 
 
-def failure(error: OSError, what: str) -> TestFailed:
+def failure(error: OSError, what: str) -> MeasurementError:
     """A socket's error in our words."""
     code = "connect_timeout" if isinstance(error, TimeoutError) else _CODES.get(error.errno or 0, "network_error")
-    return TestFailed(code, f"{what}: {error.strerror or error}")
+    return MeasurementError(code, f"{what}: {error.strerror or error}")
 
 
 def open_socket(family: socket.AddressFamily, interface: str | None, type_: int = socket.SOCK_STREAM) -> socket.socket:
-    """A non-blocking socket that leaves by `interface` whatever the routes say. Raises TestFailed."""
+    """A non-blocking socket that leaves by `interface` whatever the routes say. Raises MeasurementError."""
     try:
         sock = socket.socket(family, type_ | socket.SOCK_CLOEXEC)
     except OSError as error:
@@ -45,7 +45,7 @@ def open_socket(family: socket.AddressFamily, interface: str | None, type_: int 
 
 
 def pin(sock: socket.socket, interface: str | None) -> None:
-    """Binds a socket to an interface. Raises TestFailed where there is none of that name or the system forbids it."""
+    """Binds a socket to an interface. Raises MeasurementError where there is no such interface, or no right to it."""
     if interface is None:
         return
     name = interface.encode() + b"\0"
@@ -57,7 +57,7 @@ def pin(sock: socket.socket, interface: str | None) -> None:
 
 
 def connect_ms(address: Address, interface: str | None, timeout_s: float) -> float:
-    """Time of one TCP connect, in ms; a refusal is an answer too. Raises OSError or TestFailed where none came."""
+    """Time of one TCP connect, in ms; a refusal is an answer too. Raises OSError, MeasurementError."""
     family, target = address
     sock = open_socket(family, interface)
     with sock:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from agent.net.counters import Counters, moved, of_line
-from xomnet.runtime.atomic_file import set_aside, write_whole
+from xomnet.runtime.atomic_file import set_aside, write_atomically
 from xomnet.runtime.log import Log
 
 log = Log("agent.schedule.budget")
@@ -20,11 +20,11 @@ SAVE_BYTES = 200_000
 MONTHS_KEPT = 14
 
 
-class LedgerError(Exception):
+class BudgetError(Exception):
     """The ledger can't be written: a test that can't be counted must not run."""
 
 
-class _File(msgspec.Struct, frozen=True):
+class _BudgetFile(msgspec.Struct, frozen=True):
     months: dict[str, dict[str, int]] = {}
     """`2026-11` -> line -> bytes."""
     done: dict[str, str] = {}
@@ -69,10 +69,10 @@ def allow(used: int, budget: int | None, wanted: int, peak: bool, kept_tests: in
     return Allowance(wanted)
 
 
-class Ledger:
+class DataBudget:
     """A small JSON file, replaced whole at each change.
 
-    A damaged one is set aside and its month counts as spent. Raises LedgerError where that can't be written down.
+    A damaged one is set aside and its month counts as spent. Raises BudgetError where that can't be written down.
     Bytes are charged to the month that a synchronised clock told last; no other clock opens a month.
     """
 
@@ -84,15 +84,15 @@ class Ledger:
         self._cut_off: dict[str, int] | None = self._file.reserved
         """Tests that never came to their end, until the first look has charged them."""
 
-    def _read(self) -> _File:
+    def _read(self) -> _BudgetFile:
         try:
-            file = msgspec.json.decode(self._path.read_bytes(), type=_File)
+            file = msgspec.json.decode(self._path.read_bytes(), type=_BudgetFile)
         except FileNotFoundError:
-            return _File()
+            return _BudgetFile()
         except (msgspec.DecodeError, OSError) as error:
             self.reset_detail = f"{error}; set aside as {set_aside(self._path).name}"
             log.error("damaged ledger set aside; no budgeted test until next month", reason=self.reset_detail)
-            fresh = _File(lost=True)
+            fresh = _BudgetFile(lost=True)
             self._write(fresh)  # a restart must not find an empty ledger and a month to spend
             return fresh
         return replace(file, month=file.month or max(file.months, default=""))  # version 0.1 wrote none
@@ -136,13 +136,13 @@ class Ledger:
         return found
 
     def reserve(self, line: str, bytes_: int) -> None:
-        """Before a test, so that a power cut in it errs on the safe side. Raises LedgerError."""
+        """Before a test, so that a power cut in it errs on the safe side. Raises BudgetError."""
         self._keep(replace(self._file, reserved={**self._file.reserved, line: bytes_}))
 
     def settle(self, line: str, bytes_: int | None) -> None:
         """After a test: `bytes_` that no look has charged; None where nobody knows, then all that was reserved.
 
-        Raises LedgerError where it can't be written; it counts all the same.
+        Raises BudgetError where it can't be written; it counts all the same.
         """
         reserved = {name: reserved for name, reserved in self._file.reserved.items() if name != line}
         bytes_ = self._file.reserved.get(line, 0) if bytes_ is None else bytes_
@@ -153,26 +153,26 @@ class Ledger:
         return self._file.done.get(line)
 
     def done(self, line: str, slot_start: str) -> None:
-        """This slot had its test. Raises LedgerError."""
+        """This slot had its test. Raises BudgetError."""
         self._keep(replace(self._file, done={**self._file.done, line: slot_start}))
 
     def save(self) -> None:
-        """Raises LedgerError."""
+        """Raises BudgetError."""
         self._keep(self._file)
 
-    def _keep(self, file: _File) -> None:
+    def _keep(self, file: _BudgetFile) -> None:
         self._write(file)
         self._file = file
         self.unsaved_bytes = 0
 
-    def _write(self, ledger: _File) -> None:
+    def _write(self, ledger: _BudgetFile) -> None:
         try:
-            write_whole(self._path, msgspec.json.encode(ledger))
+            write_atomically(self._path, msgspec.json.encode(ledger))
         except OSError as error:
-            raise LedgerError(f"{self._path}: {error.strerror}; free some space or mend the card") from error
+            raise BudgetError(f"{self._path}: {error.strerror}; free some space or mend the card") from error
 
 
-def charged(file: _File, line: str, bytes_: int) -> _File:
+def charged(file: _BudgetFile, line: str, bytes_: int) -> _BudgetFile:
     """The ledger with bytes more of a line."""
     of_month = file.months.get(file.month, {})
     months = {**file.months, file.month: {**of_month, line: of_month.get(line, 0) + bytes_}}
@@ -183,7 +183,7 @@ def charged(file: _File, line: str, bytes_: int) -> _File:
     )
 
 
-def in_month(file: _File, month: str) -> _File:
+def in_month(file: _BudgetFile, month: str) -> _BudgetFile:
     """The ledger as a synchronised clock tells the month.
 
     A month that begins takes over what was charged since the clock last told one. A clock set back takes nothing back:

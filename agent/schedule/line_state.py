@@ -11,7 +11,7 @@ from xomnet.contract.messages import Speed
 
 
 @dataclass(slots=True)
-class Remembered:
+class LineState:
     """Written by the loop alone; others may read it."""
 
     settings: LineSettings
@@ -38,7 +38,7 @@ class Remembered:
             self.testing = False
 
 
-def lines_of(settings: AgentSettings, now: float, known: Sequence[Remembered] = ()) -> list[Remembered]:
+def lines_of(settings: AgentSettings, now: float, known: Sequence[LineState] = ()) -> list[LineState]:
     """The lines as they stand now (time.monotonic()); one that is known keeps what is remembered of it.
 
     Where a pace is new, the first test by it comes at random within it: many units may hear of it at once.
@@ -47,7 +47,7 @@ def lines_of(settings: AgentSettings, now: float, known: Sequence[Remembered] = 
     found = []
     for line in settings.lines:
         paced = now + (line.every_s or 0) * random.random()  # noqa: S311
-        one = by_name.get(line.line) or Remembered(line, now, paced)
+        one = by_name.get(line.line) or LineState(line, now, paced)
         one.latency_at = min(one.latency_at, now + settings.latency.every_s)
         if line.every_s != one.settings.every_s:
             one.speed_at = paced if one.settings.every_s is None else min(one.speed_at, paced)

@@ -15,7 +15,7 @@ from agent.clock.clock import ClockReading, ReadClock, boot_id, read_clock
 from agent.measure.download import wanted_bytes
 from agent.net.counters import Counters, of_line, read_counters
 from agent.schedule import slots
-from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, Ledger, LedgerError, allow
+from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, BudgetError, DataBudget, allow
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION
 from xomnet.contract.messages import Speed
@@ -74,7 +74,7 @@ class Meter:
     def __init__(
         self,
         settings: AgentSettings,
-        ledger: Ledger,
+        ledger: DataBudget,
         boot: UUID | None = None,
         clock: ReadClock = read_clock,
         counters: Callable[[], Counters] = read_counters,
@@ -104,7 +104,7 @@ class Meter:
         try:
             self._ledger.save()
             self._failing = False
-        except LedgerError as error:
+        except BudgetError as error:
             self._failing = True
             log.error("bytes not written down", reason=str(error))
 
@@ -128,7 +128,7 @@ class Meter:
         return allow(self._ledger.used(line.line), line.budget_bytes, wanted_bytes(line), peak, kept, held_back)
 
     def reserve(self, line: LineSettings, max_bytes: int) -> None:
-        """Before a test. Raises LedgerError: then it must not run."""
+        """Before a test. Raises BudgetError: then it must not run."""
         self._ledger.reserve(line.line, int(max_bytes * RESERVE_FACTOR))
 
     def settle(self, line: LineSettings, result: Speed | None) -> None:
@@ -143,7 +143,7 @@ class Meter:
             uncounted = None if estimate is None else max(0, estimate - counted)
         try:
             self._ledger.settle(line.line, uncounted)
-        except LedgerError as error:
+        except BudgetError as error:
             log.error("bytes not settled, the reservation stays", line=line.line, reason=str(error))
 
     def spent(self, line: LineSettings) -> str | None:

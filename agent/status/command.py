@@ -9,16 +9,16 @@ from pathlib import Path
 
 import msgspec
 
-from agent.check.service import Running, ServiceSilent
+from agent.check.service import RunningService, ServiceSilent
 from agent.control.remote_config import settings_in_force
 from agent.settings import AgentSettings, StatusPageSettings
-from agent.status.status import LineStatus, Status
+from agent.status.status import AgentStatus, LineReport
 from agent.web.page import bytes_used
 from xomnet.check.host import asked_at
-from xomnet.check.texts import LANGUAGES, Texts, language_of
+from xomnet.check.texts import LANGUAGES, CheckTexts, language_of
 from xomnet.settings import SettingsError
 
-ASK_S, MOST_BYTES = 5.0, 200_000
+ASK_S, MAX_BYTES = 5.0, 200_000
 
 
 def main() -> int:
@@ -38,14 +38,14 @@ def main() -> int:
     if arguments.json:
         print(msgspec.json.encode(status).decode())
     else:
-        print("\n".join(lines(status, settings, Texts(arguments.lang))))
+        print("\n".join(lines(status, settings, CheckTexts(arguments.lang))))
     return 0
 
 
-def asked(settings: AgentSettings) -> Status:
+def asked(settings: AgentSettings) -> AgentStatus:
     """Through the socket in the state folder; else, for who may not open that, the page. Raises ServiceSilent."""
     try:
-        return Running(settings.state_dir).status()
+        return RunningService(settings.state_dir).status()
     except ServiceSilent as error:
         if not settings.status_page.port:
             raise
@@ -55,15 +55,15 @@ def asked(settings: AgentSettings) -> Status:
             raise ServiceSilent(f"{error}; does the service run? systemctl status xomnet-agent") from error
 
 
-def of_page(page: StatusPageSettings) -> Status:
+def of_page(page: StatusPageSettings) -> AgentStatus:
     """Raises OSError, HTTPException, msgspec.DecodeError."""
     host = asked_at(page.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{page.port}/status.json"
     with urllib.request.urlopen(url, timeout=ASK_S) as answer:
-        return msgspec.json.decode(answer.read(MOST_BYTES), type=Status)
+        return msgspec.json.decode(answer.read(MAX_BYTES), type=AgentStatus)
 
 
-def lines(status: Status, settings: AgentSettings, t: Texts) -> list[str]:
+def lines(status: AgentStatus, settings: AgentSettings, t: CheckTexts) -> list[str]:
     """A few, for a person."""
     connected = t.text("connected") if status.connected else t.text("not connected")
     away = f" ({status.away})" if status.away else ""
@@ -84,7 +84,7 @@ def lines(status: Status, settings: AgentSettings, t: Texts) -> list[str]:
     return [text if not name else f"{name:<32}{text}" for name, text in rows]
 
 
-def _line(line: LineStatus, status: Status, settings: AgentSettings, t: Texts) -> str:
+def _line(line: LineReport, status: AgentStatus, settings: AgentSettings, t: CheckTexts) -> str:
     parts = []
     if line.testing:
         parts.append(t.text("a test runs"))

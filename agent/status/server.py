@@ -24,7 +24,7 @@ from xomnet.runtime.log import Log
 log = Log("agent.status.status")
 
 SOCKET = "agent.sock"
-MOST = 6
+MAX_REQUESTS = 6
 """Requests at a time; who comes then is turned away."""
 HEAD_BYTES, BODY_BYTES = 8_192, 4_096
 HEAR_S, SAY_S = 5.0, 5.0
@@ -44,7 +44,7 @@ class Request(NamedTuple):
     local: bool = False
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status: HTTPStatus
     content_type: str
     body: bytes
@@ -54,9 +54,9 @@ class _Unreadable(Exception):
     """What came is no request that we take."""
 
 
-def said(status: HTTPStatus, text: str) -> Answer:
+def text_response(status: HTTPStatus, text: str) -> Response:
     """A plain sentence."""
-    return Answer(status, TEXT, (text + "\n").encode())
+    return Response(status, TEXT, (text + "\n").encode())
 
 
 def is_own_name(host: str) -> bool:
@@ -77,10 +77,10 @@ def is_own_name(host: str) -> bool:
 class StatusServer(threading.Thread):
     """Answers until `close`. What can't be listened on is logged: the unit measures all the same."""
 
-    def __init__(self, state_dir: Path, page: StatusPageSettings, answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, state_dir: Path, page: StatusPageSettings, answer: Callable[[Request], Response]) -> None:
         super().__init__(name="status", daemon=True)
         self._answer = answer
-        self._free = threading.BoundedSemaphore(MOST)
+        self._free = threading.BoundedSemaphore(MAX_REQUESTS)
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         self._selector.register(self._wake_in, selectors.EVENT_READ)
@@ -128,10 +128,10 @@ class StatusServer(threading.Thread):
                 try:
                     answer = self._answer(read(connection, local))
                 except _Unreadable as error:
-                    answer = said(HTTPStatus.BAD_REQUEST, str(error))
+                    answer = text_response(HTTPStatus.BAD_REQUEST, str(error))
                 except Exception:  # a defect here must not look like a broken network
                     log.exception("status not told")
-                    answer = said(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect; the unit's log has it")
+                    answer = text_response(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect; the unit's log has it")
                 connection.settimeout(SAY_S)
                 connection.sendall(_head(answer) + answer.body)
                 connection.shutdown(socket.SHUT_WR)
@@ -151,13 +151,13 @@ def _unix(state_dir: Path) -> socket.socket:
         sock.bind(f"/proc/self/fd/{folder}/{SOCKET}")
     finally:
         os.close(folder)
-    sock.listen(MOST)
+    sock.listen(MAX_REQUESTS)
     return sock
 
 
 def _tcp(page: StatusPageSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in page.host else socket.AF_INET
-    return socket.create_server((page.host, page.port), family=family, backlog=MOST)
+    return socket.create_server((page.host, page.port), family=family, backlog=MAX_REQUESTS)
 
 
 def read(connection: socket.socket, local: bool) -> Request:
@@ -192,7 +192,7 @@ def _more(connection: socket.socket, deadline: float) -> bytes:
     return data
 
 
-def _head(answer: Answer) -> bytes:
+def _head(answer: Response) -> bytes:
     return (
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
         f"Content-Type: {answer.content_type}\r\n"

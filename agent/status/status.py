@@ -7,17 +7,17 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from agent.clock.clock import ClockReading, read_clock
-from agent.clock.timestamps import best
+from agent.clock.timestamps import best_estimate
 from agent.delivery.spool import Spool, SpoolError
 from agent.delivery.uplink import Uplink
-from agent.loop import Unit
-from agent.schedule.line_state import Remembered
+from agent.loop import AgentLoop
+from agent.schedule.line_state import LineState
 from agent.settings import AgentSettings
 from xomnet import __version__
 from xomnet.contract.messages import Access
 
 
-class LineStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LineReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line; of its last test since the start of the service either a figure or an error."""
 
     line: str
@@ -33,7 +33,7 @@ class LineStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     budget_bytes: int | None = None
 
 
-class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AgentStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Absent is what is not known, or never was. Times are of the unit's clock, which `clock_known` says is right."""
 
     agent: str
@@ -62,23 +62,23 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rejected_seq: int = 0
     newest_seq: int = 0
     """The highest number of the spool that was answered."""
-    lines: tuple[LineStatus, ...] = ()
+    lines: tuple[LineReport, ...] = ()
 
     @property
     def answered(self) -> int:
         return self.stored + self.rejected
 
 
-def teller(unit: Unit, uplink: Uplink, spool: Spool) -> Callable[[], Status]:
+def status_source(unit: AgentLoop, uplink: Uplink, spool: Spool) -> Callable[[], AgentStatus]:
     """Gives the status at any time, from any thread, of a process that begins now."""
     began = time.monotonic()
 
-    def tell() -> Status:
+    def tell() -> AgentStatus:
         settings, lines, meter = unit.told
         now, heard, at = read_clock(settings.clock.assume_synced), uplink.heard, time.monotonic()
-        now = best(now, str(spool.boot), spool.times)
+        now = best_estimate(now, str(spool.boot), spool.times)
         ack_age_s = None if heard.at_s is None else at - heard.at_s
-        return Status(
+        return AgentStatus(
             agent=settings.agent,
             version=__version__,
             since=_whole(now.wall, at - began),
@@ -102,11 +102,11 @@ def teller(unit: Unit, uplink: Uplink, spool: Spool) -> Callable[[], Status]:
     return tell
 
 
-def _line(line: Remembered, settings: AgentSettings, used: int, now: ClockReading, at: float) -> LineStatus:
+def _line(line: LineState, settings: AgentSettings, used: int, now: ClockReading, at: float) -> LineReport:
     one, last = line.settings, line.last
     wait_s = None if line.test_at is None else max(0.0, line.test_at - at)
     servers = one.servers or settings.servers or one.engine != "http"
-    return LineStatus(
+    return LineReport(
         line=one.line,
         access=one.access,
         interface=one.interface,

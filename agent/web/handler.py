@@ -8,11 +8,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from agent.control.command_queue import Inbox
-from agent.measure.runner import Refused
+from agent.control.command_queue import CommandQueue
+from agent.errors import RequestRefused
 from agent.settings import AgentSettings
-from agent.status.server import HTML, JSON, Answer, Request, is_own_name, said
-from agent.status.status import Status
+from agent.status.server import HTML, JSON, Request, Response, is_own_name, text_response
+from agent.status.status import AgentStatus
 from xomnet.contract.commands import Command, Reply, decode_command
 from xomnet.runtime.log import Log
 from xomnet.targets import Targets
@@ -26,7 +26,7 @@ log = Log("agent.status.status")
 OLD_S, AGAIN_S = 300.0, 10.0
 """How old findings may be that a page shows; and where somebody asks for new ones."""
 ASKED: tuple[str, ...] = ("report", "measure")
-MOST_ASK_S = 250.0
+MAX_ASK_S = 250.0
 
 
 class Findings:
@@ -62,26 +62,32 @@ class StatusPage:
     """Answers requests, from any thread."""
 
     def __init__(
-        self, tell: Callable[[], Status], settings: Callable[[], AgentSettings], targets: Targets, inbox: Inbox
+        self,
+        tell: Callable[[], AgentStatus],
+        settings: Callable[[], AgentSettings],
+        targets: Targets,
+        inbox: CommandQueue,
     ) -> None:
         self._tell, self._settings, self._targets, self._inbox = tell, settings, targets, inbox
         self._findings = Findings(self._look)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         """By path; the port only reads."""
         if not request.local and not is_own_name(request.host):
-            return said(HTTPStatus.MISDIRECTED_REQUEST, "allowed: this unit's address, its own name, or localhost")
+            return text_response(
+                HTTPStatus.MISDIRECTED_REQUEST, "allowed: this unit's address, its own name, or localhost"
+            )
         match request.method, request.path:
             case "GET", "/status.json":
-                return Answer(HTTPStatus.OK, JSON, msgspec.json.encode(self._tell()))
+                return Response(HTTPStatus.OK, JSON, msgspec.json.encode(self._tell()))
             case "GET", "/":
-                return Answer(HTTPStatus.OK, HTML, self._page(request.query))
+                return Response(HTTPStatus.OK, HTML, self._page(request.query))
             case "POST", "/ask" if request.local:
                 return self._ask(request.body)
             case "GET", _:
-                return said(HTTPStatus.NOT_FOUND, "allowed: / and /status.json")
+                return text_response(HTTPStatus.NOT_FOUND, "allowed: / and /status.json")
             case _:
-                return said(HTTPStatus.METHOD_NOT_ALLOWED, "allowed: GET")
+                return text_response(HTTPStatus.METHOD_NOT_ALLOWED, "allowed: GET")
 
     def _page(self, query: str) -> bytes:
         from agent.web import page  # noqa: PLC0415  # a unit at which nobody looks does not carry the checks
@@ -98,18 +104,18 @@ class StatusPage:
 
         return plan.without_tests(plan.Plan(self._settings(), self._targets), self._tell())
 
-    def _ask(self, body: bytes) -> Answer:
+    def _ask(self, body: bytes) -> Response:
         """A command of root or of the service's own user, and its answer."""
         try:
             command = decode_command(body)
         except msgspec.DecodeError as error:
-            return said(HTTPStatus.BAD_REQUEST, str(error))
+            return text_response(HTTPStatus.BAD_REQUEST, str(error))
         if command.name not in ASKED:
-            return said(HTTPStatus.BAD_REQUEST, f"allowed: {' and '.join(ASKED)}")
-        return Answer(HTTPStatus.OK, JSON, msgspec.json.encode(self._replied(command)))
+            return text_response(HTTPStatus.BAD_REQUEST, f"allowed: {' and '.join(ASKED)}")
+        return Response(HTTPStatus.OK, JSON, msgspec.json.encode(self._replied(command)))
 
     def _replied(self, command: Command) -> Reply:
         try:
-            return self._inbox.ask(command, MOST_ASK_S)
-        except Refused as refusal:
+            return self._inbox.ask(command, MAX_ASK_S)
+        except RequestRefused as refusal:
             return Reply(id=command.id, agent=self._inbox.agent, ok=False, error=refusal.error, detail=refusal.detail)

@@ -5,10 +5,10 @@ from html import escape
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from agent.status.status import LineStatus, Status
+from agent.status.status import AgentStatus, LineReport
 from xomnet.check.finding import MARKS, Finding, Mark
 from xomnet.check.outcome import verdict
-from xomnet.check.texts import LANGUAGES, Language, Texts
+from xomnet.check.texts import LANGUAGES, CheckTexts, Language
 from xomnet.states import LOOKS
 
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -32,10 +32,15 @@ def language(wanted: str) -> Language:
 
 
 def html(
-    status: Status, zone: ZoneInfo, found: Sequence[Finding] | None, age_s: float, running: bool, language: Language
+    status: AgentStatus,
+    zone: ZoneInfo,
+    found: Sequence[Finding] | None,
+    age_s: float,
+    running: bool,
+    language: Language,
 ) -> str:
     """The whole page. `found` is None before the first round of checks has ended."""
-    t = Texts(language)
+    t = CheckTexts(language)
     other = next(one for one in LANGUAGES if one != language)
     tones = "".join(f".{mark}{{--state:{colour}}}" for mark, colour in TONES.items())
     headline = t.text("Checking …") if found is None else verdict(found, t)
@@ -73,7 +78,7 @@ def _tone(found: Sequence[Finding] | None) -> Mark:
     return "skip" if found is None else "fail" if "fail" in marks else "warn" if "warn" in marks else "ok"
 
 
-def _row(one: Finding, t: Texts) -> str:
+def _row(one: Finding, t: CheckTexts) -> str:
     remedy = "" if one.remedy is None else f'<p class="remedy">→ {escape(t.said(one.remedy))}</p>'
     return (
         f'<li class="{one.mark}"><span class="sign">{MARKS[one.mark]}</span>'
@@ -81,7 +86,7 @@ def _row(one: Finding, t: Texts) -> str:
     )
 
 
-def _facts(status: Status, t: Texts, zone: ZoneInfo) -> str:
+def _facts(status: AgentStatus, t: CheckTexts, zone: ZoneInfo) -> str:
     last = t.text("none yet") if status.last_ack_age_s is None else _ago(status.last_ack_age_s, t)
     facts = [
         (t.text("Service runs since"), f"{t.moment(status.since, zone)} ({t.span(status.up_s)})"),
@@ -95,7 +100,7 @@ def _facts(status: Status, t: Texts, zone: ZoneInfo) -> str:
     return _listed(facts)
 
 
-def _line(line: LineStatus, status: Status, t: Texts, zone: ZoneInfo) -> str:
+def _line(line: LineReport, status: AgentStatus, t: CheckTexts, zone: ZoneInfo) -> str:
     facts = [(t.text("Last test"), _last(line, t, zone))]
     if line.next_test_at is not None and status.clock_known:
         facts.append((t.text("Next test"), t.moment(line.next_test_at, zone)))
@@ -105,7 +110,7 @@ def _line(line: LineStatus, status: Status, t: Texts, zone: ZoneInfo) -> str:
     return f'<h2>{escape(line.line)} <span class="quiet">{escape(access + where)}</span></h2>{_listed(facts)}'
 
 
-def _last(line: LineStatus, t: Texts, zone: ZoneInfo) -> str:
+def _last(line: LineReport, t: CheckTexts, zone: ZoneInfo) -> str:
     if line.testing:
         return t.text("runs now")
     if line.last_test_at is None:
@@ -114,7 +119,7 @@ def _last(line: LineStatus, t: Texts, zone: ZoneInfo) -> str:
     return f"{what}, {t.moment(line.last_test_at, zone)}"
 
 
-def bytes_used(line: LineStatus, t: Texts) -> str:
+def bytes_used(line: LineReport, t: CheckTexts) -> str:
     """Of the month; of how many, where the line has a budget."""
     if line.used_bytes >= 2**53:
         return t.text("the count was lost: no test until the 1st")
@@ -124,7 +129,7 @@ def bytes_used(line: LineStatus, t: Texts) -> str:
     return t.text("{n} of {budget} MB", n=used, budget=round(line.budget_bytes / 1e6))
 
 
-def _ago(seconds: float, t: Texts) -> str:
+def _ago(seconds: float, t: CheckTexts) -> str:
     return t.text("{span} ago", span=t.span(seconds))
 
 

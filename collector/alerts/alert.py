@@ -18,7 +18,7 @@ End = Literal["not_assessable", "unregistered"]
 """How a line's trouble may end otherwise than by being over."""
 
 
-class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AlertRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When something is told."""
 
     hold: dt.timedelta = dt.timedelta(minutes=2)
@@ -40,7 +40,7 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.together if trouble == "silent" else self.together_short
 
 
-class Covered(Struct, frozen=True, omit_defaults=True):
+class AlertedLine(Struct, frozen=True, omit_defaults=True):
     """A line of an alert."""
 
     agent: str
@@ -67,7 +67,7 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     place: str
     """The unit, the area's path or the provider; of a line `agent/line`."""
     opened_at: dt.datetime
-    lines: tuple[Covered, ...]
+    lines: tuple[AlertedLine, ...]
     access: Access | None = None
     """Of a provider's lines, which."""
     told: int = 0
@@ -89,11 +89,11 @@ class Alert(Struct, frozen=True, omit_defaults=True):
             case "area":
                 return self.place in areas_of(row.area)
 
-    def with_lines(self, lines: tuple[Covered, ...]) -> "Alert":
+    def with_lines(self, lines: tuple[AlertedLine, ...]) -> "Alert":
         return replace(self, lines=lines)
 
 
-class Waiting(Struct, frozen=True):
+class PendingLine(Struct, frozen=True):
     """A trouble that was seen and is not told yet."""
 
     agent: str
@@ -107,27 +107,27 @@ class Waiting(Struct, frozen=True):
         return LineId(self.agent, self.line)
 
     @property
-    def covered(self) -> Covered:
-        return Covered(self.agent, self.line, self.since, self.seen_at)
+    def covered(self) -> AlertedLine:
+        return AlertedLine(self.agent, self.line, self.since, self.seen_at)
 
 
-class Book(Struct, frozen=True):
+class AlertState(Struct, frozen=True):
     """All that is to be remembered between two decisions."""
 
     next_id: int = 1
     alerts: tuple[Alert, ...] = ()
-    waiting: tuple[Waiting, ...] = ()
+    waiting: tuple[PendingLine, ...] = ()
     opened: dict[str, tuple[dt.datetime, ...]] = {}
     """`agent/line/trouble` -> when it was told of in the last day."""
 
 
-class News(Struct, frozen=True):
+class AlertChange(Struct, frozen=True):
     """Something to tell."""
 
     what: Literal["opened", "ended"]
     alert: Alert
     at: dt.datetime
-    still: tuple[Covered, ...] = ()
+    still: tuple[AlertedLine, ...] = ()
     """Of an end: the few lines that are not well yet. They are alerts of their own from now on."""
 
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, NotifyType, OverflowMode
 
-from collector.alerts.delivery import Outcome, Parcel
-from collector.alerts.outbox import Message
+from collector.alerts.delivery import Delivery, DeliveryOutcome
+from collector.alerts.outbox import Notification
 
 AT_ONCE = 8
 SHORTEST = 4
@@ -32,21 +32,21 @@ class _Reasons(logging.Handler):
         self.said[record.thread or 0] = record.getMessage()
 
 
-class _Post:
+class _AppriseSender:
     """Sends parcels, and says what became of each."""
 
-    def __init__(self, say: Callable[[Outcome], object]) -> None:
+    def __init__(self, say: Callable[[DeliveryOutcome], object]) -> None:
         self._say, self._reasons, self._lock = say, _Reasons(), threading.Lock()
         logging.getLogger("apprise").addHandler(self._reasons)
 
-    def send_in_order(self, parcels: Iterable[tuple[int, Parcel]]) -> None:
+    def send_in_order(self, parcels: Iterable[tuple[int, Delivery]]) -> None:
         """Parcels of one address: an end must not overtake its beginning."""
         for number, parcel in parcels:
             reason = self._reason(parcel)
             with self._lock:
-                self._say(Outcome(number, reason))
+                self._say(DeliveryOutcome(number, reason))
 
-    def _reason(self, parcel: Parcel) -> str | None:
+    def _reason(self, parcel: Delivery) -> str | None:
         """Why it was not sent; None where it was."""
         self._reasons.said.pop(threading.get_ident(), None)
         shown = ""
@@ -63,7 +63,7 @@ class _Post:
         return without_secrets(reason, parcel.url, shown)[:300]
 
 
-def letter_for(service: NotifyBase, message: Message) -> dict[str, Any]:
+def letter_for(service: NotifyBase, message: Notification) -> dict[str, Any]:
     """What `service` is asked to send: HTML where it takes that and it is short enough, else text, in parts where that
     is too long. A service that has no titles would put them before the body without escaping them.
     """
@@ -90,9 +90,9 @@ def main() -> int:
     """Parcels on standard input, an outcome a line on standard output."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a plugin's own words are no outcome
-    post = _Post(lambda outcome: out.write(msgspec.json.encode(outcome) + b"\n"))
-    by_url: dict[str, list[tuple[int, Parcel]]] = {}
-    for number, parcel in enumerate(msgspec.json.decode(sys.stdin.buffer.read(), type=list[Parcel])):
+    post = _AppriseSender(lambda outcome: out.write(msgspec.json.encode(outcome) + b"\n"))
+    by_url: dict[str, list[tuple[int, Delivery]]] = {}
+    for number, parcel in enumerate(msgspec.json.decode(sys.stdin.buffer.read(), type=list[Delivery])):
         by_url.setdefault(parcel.url, []).append((number, parcel))
     with ThreadPoolExecutor(AT_ONCE) as threads:
         list(threads.map(post.send_in_order, by_url.values()))

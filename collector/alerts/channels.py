@@ -45,7 +45,7 @@ class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return here and (not self.isps or any(same_name(given, row.isp) for given in self.isps))
 
 
-def unheard(channels: Iterable[Channel], registry: Registry, now: dt.datetime) -> list[tuple[Channel, str]]:
+def unmatched_names(channels: Iterable[Channel], registry: Registry, now: dt.datetime) -> list[tuple[Channel, str]]:
     """What channels name that no line has, now or from a later day on: a word that is mistyped, or out of date."""
     today = now.astimezone(registry.zone).date()
     rows = [*registry.current(now), *(row for row in registry.rows() if row.from_ > today)]
@@ -60,14 +60,14 @@ def unheard(channels: Iterable[Channel], registry: Registry, now: dt.datetime) -
     ]
 
 
-def warn_of_unheard(channels: Iterable[Channel], registry: Registry) -> None:
+def warn_of_unmatched(channels: Iterable[Channel], registry: Registry) -> None:
     """Says it in the log: such a channel stays silent, which nobody notices."""
-    for channel, name in unheard(channels, registry, dt.datetime.now(dt.UTC)):
+    for channel, name in unmatched_names(channels, registry, dt.datetime.now(dt.UTC)):
         log.warning("a channel names what no line of the registry has", channel=channel.label, name=name)
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class NotificationSettings:
     """To whom, and how: from the settings."""
 
     channels: Sequence[Channel] = ()

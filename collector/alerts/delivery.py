@@ -12,26 +12,26 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from collector.alerts.outbox import Message
+from collector.alerts.outbox import Notification
 
 LIMIT_S = 180.0
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True):
     """A message and its address."""
 
     url: str
-    message: Message
+    message: Notification
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class DeliveryOutcome(msgspec.Struct, frozen=True):
     """What became of a parcel: `reason` is None where it was sent."""
 
     number: int
     reason: str | None = None
 
 
-def deliver(parcels: Sequence[Parcel], limit_s: float = LIMIT_S) -> Iterator[Outcome]:
+def deliver(parcels: Sequence[Delivery], limit_s: float = LIMIT_S) -> Iterator[DeliveryOutcome]:
     """Gives what became of each parcel as soon as it is known; within `limit_s`, or the rest has failed."""
     command = [sys.executable, "-m", "collector.alerts.apprise_process"]
     open_ = set(range(len(parcels)))
@@ -44,7 +44,7 @@ def deliver(parcels: Sequence[Parcel], limit_s: float = LIMIT_S) -> Iterator[Out
             with contextlib.suppress(BrokenPipeError), child.stdin:
                 child.stdin.write(msgspec.json.encode(list(parcels)))
             for line in child.stdout:
-                outcome = msgspec.json.decode(line, type=Outcome)
+                outcome = msgspec.json.decode(line, type=DeliveryOutcome)
                 open_.discard(outcome.number)
                 yield outcome
         finally:
@@ -52,4 +52,4 @@ def deliver(parcels: Sequence[Parcel], limit_s: float = LIMIT_S) -> Iterator[Out
             if child.poll() is None:
                 child.kill()
     for number in sorted(open_):
-        yield Outcome(number, f"not sent within {limit_s:g} s, or the sending process was stopped")
+        yield DeliveryOutcome(number, f"not sent within {limit_s:g} s, or the sending process was stopped")

@@ -4,10 +4,10 @@ import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.alerts.alert import Book
-from collector.alerts.outbox import Failed, Message
-from collector.alerts.silences import Acknowledged, Maintenance, in_maintenance
-from collector.alerts.texts import Wants, letter, line_name, place_name
+from collector.alerts.alert import AlertState
+from collector.alerts.outbox import FailedNotification, Notification
+from collector.alerts.silences import Acknowledgement, MaintenanceWindow, in_maintenance
+from collector.alerts.texts import Wants, line_name, notification, place_name
 from collector.completeness.completeness import Found
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.store import LineId
@@ -15,7 +15,7 @@ from collector.texts.texts import LOCAL, Texts
 from collector.texts.words import access_word
 from xomnet.states import LOOKS
 
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Day:
     """What a digest is made of."""
 
     snapshot: Snapshot
-    book: Book
-    acknowledged: Mapping[LineId, Acknowledged]
-    windows: Sequence[Maintenance]
+    book: AlertState
+    acknowledged: Mapping[LineId, Acknowledgement]
+    windows: Sequence[MaintenanceWindow]
     found: Found | None
-    failed: Sequence[Failed]
+    failed: Sequence[FailedNotification]
 
 
 def due(now: dt.datetime, digest_at: str, last: dt.date | None) -> bool:
@@ -38,7 +38,7 @@ def due(now: dt.datetime, digest_at: str, last: dt.date | None) -> bool:
     return f"{local:%H:%M}" >= digest_at and last != local.date()
 
 
-def digest(day: Day, t: Texts, wants: Wants, public_url: str | None) -> Message:
+def digest(day: Day, t: Texts, wants: Wants, public_url: str | None) -> Notification:
     """The digest for somebody who `wants` some lines only."""
     now, seen = day.snapshot.at, [s for s in day.snapshot.lines if wants(s.row)]
     worked_on = in_maintenance(day.windows, now)
@@ -58,7 +58,7 @@ def digest(day: Day, t: Texts, wants: Wants, public_url: str | None) -> Message:
         short=t.number(sum(s.judgement.state == "short" for s in seen), 0),
         silent=t.number(sum(s.judgement.state == "silent" for s in seen), 0),
     )
-    return letter(title, [line for line in lines if line], public_url, "info")
+    return notification(title, [line for line in lines if line], public_url, "info")
 
 
 def _of_access(seen: Sequence[LineStatus], t: Texts) -> str:
@@ -103,7 +103,7 @@ def _silent(open_: Sequence[LineStatus], now: dt.datetime, t: Texts) -> list[str
     return said
 
 
-def _acknowledged(given: Mapping[LineId, Acknowledged], seen: Sequence[LineStatus], t: Texts) -> list[str]:
+def _acknowledged(given: Mapping[LineId, Acknowledgement], seen: Sequence[LineStatus], t: Texts) -> list[str]:
     said = []
     for s in seen:
         one = given.get(s.id)
@@ -123,11 +123,11 @@ def _gaps(found: Found | None, agents: Collection[str], t: Texts) -> list[str]:
             missing[line.agent] = missing.get(line.agent, 0) + complete.tally.missing
     if not missing:
         return []
-    units = ", ".join(f"{agent} ({t.number(n, 0)})" for agent, n in sorted(missing.items())[:MOST_NAMED])
+    units = ", ".join(f"{agent} ({t.number(n, 0)})" for agent, n in sorted(missing.items())[:MAX_NAMED])
     return [t.text("Results missing for good: {units}.", units=units)]
 
 
-def _not_sent(failed: Sequence[Failed], now: dt.datetime, t: Texts) -> list[str]:
+def _not_sent(failed: Sequence[FailedNotification], now: dt.datetime, t: Texts) -> list[str]:
     lately = [one for one in failed if now - one.at < dt.timedelta(days=1)]
     if not lately:
         return []
@@ -136,7 +136,7 @@ def _not_sent(failed: Sequence[Failed], now: dt.datetime, t: Texts) -> list[str]
 
 
 def _shortened(said: list[str], t: Texts) -> list[str]:
-    rest = len(said) - MOST_NAMED
+    rest = len(said) - MAX_NAMED
     if rest <= 0:
         return said
-    return [*said[:MOST_NAMED], t.plural("… and {n} more", "… and {n} more", rest)]
+    return [*said[:MAX_NAMED], t.plural("… and {n} more", "… and {n} more", rest)]

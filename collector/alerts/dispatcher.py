@@ -6,29 +6,34 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from collector.alerts.channels import Channel, Telling
-from collector.alerts.delivery import Outcome, Parcel, deliver
-from collector.alerts.outbox import Letter, joined, next_try
-from collector.alerts.store import AlertBook
+from collector.alerts.channels import Channel, NotificationSettings
+from collector.alerts.delivery import Delivery, DeliveryOutcome, deliver
+from collector.alerts.outbox import QueuedNotification, bundle, next_try
+from collector.alerts.store import AlertStore
 from collector.metrics import Metrics
 from xomnet.runtime.log import Log
 
 log = Log("collector.alerts")
 
-MOST_ALONE = 3
+MAX_ALONE = 3
 """So many messages a channel gets one by one; more of them at once are one message."""
-MOST_JOINED = 20
+MAX_JOINED = 20
 LATE = dt.timedelta(hours=1)
 """A message that waits so long is a trouble of its own."""
 
-Deliver = Callable[[Sequence[Parcel]], Iterator[Outcome]]
+Deliver = Callable[[Sequence[Delivery]], Iterator[DeliveryOutcome]]
 
 
-class Courier(threading.Thread):
+class Dispatcher(threading.Thread):
     """Sends what is due, in a process of its own that ends with it; between two looks it waits `every_s`."""
 
     def __init__(
-        self, book: AlertBook, telling: Telling, metrics: Metrics, deliver: Deliver = deliver, every_s: float = 15.0
+        self,
+        book: AlertStore,
+        telling: NotificationSettings,
+        metrics: Metrics,
+        deliver: Deliver = deliver,
+        every_s: float = 15.0,
     ) -> None:
         super().__init__(name="courier", daemon=True)
         self._book, self._telling, self._metrics, self._deliver = book, telling, metrics, deliver
@@ -64,50 +69,50 @@ class Courier(threading.Thread):
                 self._give_up(letter, now, "its address is no longer in notify.urls_file")
         due = {one.channel for one in letters if one.due <= now} & self._channels.keys()
         bundles = self._bundles([one for one in letters if one.channel in due])
-        parcels = [self._parcel(bundle) for bundle in bundles]
+        parcels = [self._parcel(one) for one in bundles]
         if not parcels:
             return
         for outcome in self._deliver(parcels):
-            bundle = bundles[outcome.number]
+            sent = bundles[outcome.number]
             if outcome.reason is None:
-                self._book.sent(bundle)
-                self._metrics.notify_sent.inc(len(bundle))
-                log.info("messages sent", channel=self._label(bundle[0]), messages=len(bundle))
+                self._book.sent(sent)
+                self._metrics.notify_sent.inc(len(sent))
+                log.info("messages sent", channel=self._label(sent[0]), messages=len(sent))
             else:
-                self._failed(bundle, now, outcome.reason)
+                self._failed(sent, now, outcome.reason)
         self._metrics.notify_waiting.set(len(self._book.letters()))
 
-    def _bundles(self, letters: Sequence[Letter]) -> list[list[Letter]]:
+    def _bundles(self, letters: Sequence[QueuedNotification]) -> list[list[QueuedNotification]]:
         """Letters one by one, or together where a channel would get many at once."""
-        bundles: list[list[Letter]] = []
+        bundles: list[list[QueuedNotification]] = []
         ordered = sorted(letters, key=lambda one: (one.channel, one.id))
         for _, group in groupby(ordered, key=lambda one: one.channel):
             of = list(group)
-            size = 1 if len(of) <= MOST_ALONE else MOST_JOINED
+            size = 1 if len(of) <= MAX_ALONE else MAX_JOINED
             bundles += [of[start : start + size] for start in range(0, len(of), size)]
         return bundles
 
-    def _parcel(self, bundle: Sequence[Letter]) -> Parcel:
-        channel = self._channels[bundle[0].channel]
+    def _parcel(self, letters: Sequence[QueuedNotification]) -> Delivery:
+        channel = self._channels[letters[0].channel]
         t = self._telling.texts_for(channel)
-        title = t.plural("xomnet: {n} message", "xomnet: {n} messages", len(bundle))
-        return Parcel(channel.url, joined(list(bundle), title))
+        title = t.plural("xomnet: {n} message", "xomnet: {n} messages", len(letters))
+        return Delivery(channel.url, bundle(list(letters), title))
 
-    def _failed(self, bundle: Sequence[Letter], now: dt.datetime, reason: str) -> None:
-        for letter in bundle:
+    def _failed(self, letters: Sequence[QueuedNotification], now: dt.datetime, reason: str) -> None:
+        for letter in letters:
             due = next_try(letter, now)
             if due is None:
                 self._give_up(letter, now, reason)
             else:
                 self._book.later(letter, due, reason)
-        log.warning("message not sent", channel=self._label(bundle[0]), reason=reason, messages=len(bundle))
+        log.warning("message not sent", channel=self._label(letters[0]), reason=reason, messages=len(letters))
 
-    def _give_up(self, letter: Letter, now: dt.datetime, reason: str) -> None:
+    def _give_up(self, letter: QueuedNotification, now: dt.datetime, reason: str) -> None:
         self._book.give_up(letter, now, reason)
         self._metrics.notify_failed.inc()
         log.error("message given up", channel=self._label(letter), title=letter.message.title, reason=reason)
 
-    def _label(self, letter: Letter) -> str:
+    def _label(self, letter: QueuedNotification) -> str:
         channel: Channel | None = self._channels.get(letter.channel)
         return letter.channel if channel is None else channel.label
 

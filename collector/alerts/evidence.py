@@ -20,7 +20,7 @@ LOSS_FACTOR, LOSS_LEAST = 3.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FigureChange:
     """A figure since the trouble began, and what it was before: medians."""
 
     now: float
@@ -33,12 +33,12 @@ class Evidence:
 
     flags: frozenset[str] = frozenset()
     """What most tests since then were flagged with."""
-    rsrp_dbm: Change | None = None
+    rsrp_dbm: FigureChange | None = None
     technology: tuple[str, str] | None = None
     """Network type before and since."""
-    link_mbps: Change | None = None
-    rtt_ms: Change | None = None
-    loss_percent: Change | None = None
+    link_mbps: FigureChange | None = None
+    rtt_ms: FigureChange | None = None
+    loss_percent: FigureChange | None = None
     before_mbps: float | None = None
     met_days: int = 0
     """For how many days in a row, before, the line met its target."""
@@ -85,19 +85,19 @@ def evidence(
 Row = TypeVar("Row", SpeedRow, LatencyRow)
 
 
-def _change(was: Iterable[Row], new: Iterable[Row], of: Callable[[Row], float | None]) -> Change | None:
+def _change(was: Iterable[Row], new: Iterable[Row], of: Callable[[Row], float | None]) -> FigureChange | None:
     before = [value for row in was if (value := of(row)) is not None]
     now = [value for row in new if (value := of(row)) is not None]
-    return Change(median(now), median(before)) if before and now else None
+    return FigureChange(median(now), median(before)) if before and now else None
 
 
-def _loss(was: Sequence[LatencyRow], new: Sequence[LatencyRow]) -> Change | None:
+def _loss(was: Sequence[LatencyRow], new: Sequence[LatencyRow]) -> FigureChange | None:
     """Lost of sent: a median would be 0 on a line that loses now and then."""
     sent = [sum(row.sent for row in rows) for rows in (new, was)]
     if not all(sent):
         return None
     now, before = (100 * (1 - sum(r.received for r in rows) / n) for rows, n in zip((new, was), sent, strict=True))
-    return Change(now, before)
+    return FigureChange(now, before)
 
 
 def _flags(new: Sequence[SpeedRow]) -> frozenset[str]:

@@ -4,11 +4,11 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Self
 
-from collector.alerts.alert import Rules
-from collector.alerts.channels import Telling, load_channels
-from collector.alerts.dispatcher import Courier
-from collector.alerts.service import Desk
-from collector.alerts.store import AlertBook
+from collector.alerts.alert import AlertRules
+from collector.alerts.channels import NotificationSettings, load_channels
+from collector.alerts.dispatcher import Dispatcher
+from collector.alerts.service import AlertService
+from collector.alerts.store import AlertStore
 from collector.completeness.completeness import Completeness
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
@@ -18,8 +18,8 @@ from collector.store import Store
 BOOK = "alerts.db"
 
 
-def rules_of(alerts: AlertSettings) -> Rules:
-    return Rules(
+def rules_of(alerts: AlertSettings) -> AlertRules:
+    return AlertRules(
         hold=dt.timedelta(seconds=alerts.hold_s),
         suspect=dt.timedelta(seconds=alerts.suspect_s),
         silent_after=dt.timedelta(seconds=alerts.silent_after_s),
@@ -31,33 +31,35 @@ def rules_of(alerts: AlertSettings) -> Rules:
     )
 
 
-def telling_of(settings: CollectorSettings) -> Telling:
+def notification_settings(settings: CollectorSettings) -> NotificationSettings:
     """Raises SecretError or SettingsError, of the file that `notify.urls_file` names."""
     notify = settings.notify
     if notify is None:
-        return Telling()
-    return Telling(load_channels(notify.urls_file), notify.language, notify.digest_at, settings.web.public_url)
+        return NotificationSettings()
+    return NotificationSettings(
+        load_channels(notify.urls_file), notify.language, notify.digest_at, settings.web.public_url
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Alerts:
+class AlertParts:
     """Desk and courier; no courier where nobody is to be told."""
 
-    desk: Desk
-    courier: Courier | None
+    desk: AlertService
+    courier: Dispatcher | None
 
     @classmethod
     def of(
         cls, settings: CollectorSettings, store: Store, lines: LineStates, completeness: Completeness, metrics: Metrics
     ) -> Self:
         """They follow `lines`. Raises SecretError, SettingsError, StoreUnavailable."""
-        telling = telling_of(settings)
-        book = AlertBook(settings.state_dir / BOOK)
+        telling = notification_settings(settings)
+        book = AlertStore(settings.state_dir / BOOK)
         rules, window = rules_of(settings.alerts), lines.rules.window
-        desk = Desk(book, store, rules, telling, window, lambda: completeness.latest, metrics)
+        desk = AlertService(book, store, rules, telling, window, lambda: completeness.latest, metrics)
         lines.known.append(desk.known)
         lines.followers.append(desk.follow)
-        courier = Courier(book, telling, metrics) if telling.channels else None
+        courier = Dispatcher(book, telling, metrics) if telling.channels else None
         if courier is not None:
             desk.posted = courier.wake
         return cls(desk, courier)

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from collector.alerts.alert import Kind, Rules, Trouble, areas_of
+from collector.alerts.alert import AlertRules, Kind, Trouble, areas_of
 from collector.judge.line_states import LineStatus
 from collector.store import LineId
 from xomnet.contract.messages import Access
@@ -15,7 +15,7 @@ FEWEST_UNITS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AffectedPlace:
     """What lines may have in common."""
 
     kind: Kind
@@ -24,16 +24,16 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class CommonCause:
     """A place with its lines: `fallen` are in trouble, `suspects` lean to it."""
 
-    place: Place
+    place: AffectedPlace
     fallen: frozenset[LineId]
     suspects: frozenset[LineId]
     witnesses: int
     """Lines that could have shown the trouble by now, fallen and suspects among them."""
 
-    def likely(self, rules: Rules) -> bool:
+    def likely(self, rules: AlertRules) -> bool:
         """True where most of those that can tell say the same."""
         known = self.fallen | self.suspects
         units = {line.agent for line in known}
@@ -43,7 +43,7 @@ class Cause:
             and len(known) >= rules.share * self.witnesses
         )
 
-    def proven(self, rules: Rules) -> bool:
+    def proven(self, rules: AlertRules) -> bool:
         """True where enough lines have fallen, too."""
         return self.likely(rules) and len(self.fallen) >= rules.lines
 
@@ -52,8 +52,8 @@ class Cause:
         return len(self.fallen) * (len(self.fallen) + len(self.suspects)) / (self.witnesses * fallen)
 
 
-def places_of(row: LineRow) -> list[Place]:
-    return [Place("isp", row.isp, row.access), *(Place("area", area) for area in areas_of(row.area))]
+def places_of(row: LineRow) -> list[AffectedPlace]:
+    return [AffectedPlace("isp", row.isp, row.access), *(AffectedPlace("area", area) for area in areas_of(row.area))]
 
 
 def leans(status: LineStatus, trouble: Trouble) -> bool:
@@ -69,13 +69,13 @@ def causes(
     fallen: Mapping[LineId, dt.datetime],
     old: Collection[LineId],
     trouble: Trouble,
-) -> list[Cause]:
+) -> list[CommonCause]:
     """The places with a fallen line, best fit first. `fallen`: since when each has had the trouble; `old` lines have
     had it for longer than a common cause takes, and tell nothing of this one.
     """
     rows = [status for status in seen if status.id not in old]
     wanted = {place for s in rows if s.id in fallen for place in places_of(s.row)}
-    members: dict[Place, list[LineStatus]] = {place: [] for place in wanted}
+    members: dict[AffectedPlace, list[LineStatus]] = {place: [] for place in wanted}
     for status in rows:
         for place in places_of(status.row):
             if place in members:
@@ -84,13 +84,15 @@ def causes(
     return sorted(found, key=lambda cause: (-cause.fits(len(fallen)), _rank(cause.place, trouble)))
 
 
-def _cause(place: Place, statuses: list[LineStatus], fallen: Mapping[LineId, dt.datetime], trouble: Trouble) -> Cause:
+def _cause(
+    place: AffectedPlace, statuses: list[LineStatus], fallen: Mapping[LineId, dt.datetime], trouble: Trouble
+) -> CommonCause:
     by_id = {s.id: s for s in statuses}
     own = frozenset(line for line in by_id if line in fallen)
     began = min(fallen[line] for line in own)
     suspects = frozenset(line for line, status in by_id.items() if line not in own and leans(status, trouble))
     others = sum(line not in own | suspects and _tells(status, trouble, began) for line, status in by_id.items())
-    return Cause(place, own, suspects, len(own) + len(suspects) + others)
+    return CommonCause(place, own, suspects, len(own) + len(suspects) + others)
 
 
 def _tells(status: LineStatus, trouble: Trouble, began: dt.datetime) -> bool:
@@ -101,7 +103,7 @@ def _tells(status: LineStatus, trouble: Trouble, began: dt.datetime) -> bool:
     return judged.state in ("meeting", "uncertain") and any(sample.at > began for sample in status.samples)
 
 
-def _rank(place: Place, trouble: Trouble) -> tuple[bool, int, str, str]:
+def _rank(place: AffectedPlace, trouble: Trouble) -> tuple[bool, int, str, str]:
     """Of places that fit equally: silence rather has a cause that is local, a slow line one of its provider. The names
     come last, so that the same lines always give the same answer.
     """

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from collector.alerts.delivery import Parcel, deliver
-from collector.alerts.factory import telling_of
-from collector.alerts.texts import letter
+from collector.alerts.delivery import Delivery, deliver
+from collector.alerts.factory import notification_settings
+from collector.alerts.texts import notification
 from collector.settings import CollectorSettings
 from xomnet.mqtt.broker import SecretError
 from xomnet.settings import SettingsError, load
@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     try:
-        telling = telling_of(load(arguments.config, CollectorSettings))
+        telling = notification_settings(load(arguments.config, CollectorSettings))
     except (SettingsError, SecretError) as error:
         return _refused(str(error), arguments.json)
     if not telling.channels:
@@ -30,7 +30,9 @@ def main() -> int:
     for channel in telling.channels:
         t = telling.texts_for(channel)
         said = [t.text("This is a test. Alerts of the hamlets' lines will come this way.")]
-        parcels.append(Parcel(channel.url, letter(t.text("xomnet: test message"), said, telling.public_url, "info")))
+        parcels.append(
+            Delivery(channel.url, notification(t.text("xomnet: test message"), said, telling.public_url, "info"))
+        )
     outcomes = {outcome.number: outcome.reason for outcome in deliver(parcels)}
     found = [(channel.label, outcomes[number]) for number, channel in enumerate(telling.channels)]
     if arguments.json:

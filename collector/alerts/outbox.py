@@ -8,13 +8,13 @@ from msgspec import Struct
 GIVEN_UP_AFTER = dt.timedelta(hours=24)
 FIRST_RETRY = dt.timedelta(minutes=1)
 LONGEST_RETRY = dt.timedelta(hours=1)
-MOST = 2_000
+MAX_QUEUED = 2_000
 """Messages that may wait; then the oldest are given up."""
 
 Tone = Literal["failure", "success", "info"]
 
 
-class Message(Struct, frozen=True):
+class Notification(Struct, frozen=True):
     """A text for a person, in both forms."""
 
     title: str
@@ -23,7 +23,7 @@ class Message(Struct, frozen=True):
     tone: Tone
 
 
-class Letter(Struct, frozen=True):
+class QueuedNotification(Struct, frozen=True):
     """A message to one channel."""
 
     id: int
@@ -31,12 +31,12 @@ class Letter(Struct, frozen=True):
     at: dt.datetime
     due: dt.datetime
     tries: int
-    message: Message
+    message: Notification
     reason: str = ""
     """Why the last try failed."""
 
 
-class Failed(Struct, frozen=True, omit_defaults=True):
+class FailedNotification(Struct, frozen=True, omit_defaults=True):
     """A message that was given up."""
 
     at: dt.datetime
@@ -45,7 +45,7 @@ class Failed(Struct, frozen=True, omit_defaults=True):
     reason: str
 
 
-def next_try(letter: Letter, now: dt.datetime) -> dt.datetime | None:
+def next_try(letter: QueuedNotification, now: dt.datetime) -> dt.datetime | None:
     """When a letter whose try has failed is tried again; None where it is given up."""
     if now - letter.at >= GIVEN_UP_AFTER:
         return None
@@ -53,13 +53,13 @@ def next_try(letter: Letter, now: dt.datetime) -> dt.datetime | None:
     return now + min(LONGEST_RETRY, back_off)
 
 
-def joined(letters: list[Letter], count: str) -> Message:
+def bundle(letters: list[QueuedNotification], count: str) -> Notification:
     """One message of several, each under its title; `count` is the title of them all."""
     if len(letters) == 1:
         return letters[0].message
     messages = [letter.message for letter in letters]
     tones = {message.tone for message in messages}
-    return Message(
+    return Notification(
         count,
         "\n\n".join(f"{message.title}\n{message.text}" for message in messages),
         "<hr>".join(message.html for message in messages),

@@ -5,7 +5,7 @@ from collector.alerts.evidence import Evidence
 from collector.judge.line_states import LineStatus
 from collector.texts.texts import Texts
 
-MOST = 3
+MAX_CHECKS = 3
 
 OF_FLAGS = {
     "link_below_target": "the unit's port is slower than the target → cable with all 8 wires, gigabit port",
@@ -33,7 +33,7 @@ def first_checks(alert: Alert, status: LineStatus | None, evidence: Evidence, t:
                 else t.text("the unit's power, then cable and router")]  # fmt: skip
     if alert.trouble == "silent":
         return [t.text("modem, SIM (plan, data), signal") if mobile else t.text("cable and router or ONT of this line")]
-    return _of_evidence(evidence, t)[:MOST] or _in_order(mobile, t)
+    return _of_evidence(evidence, t)[:MAX_CHECKS] or _in_order(mobile, t)
 
 
 def _of_many(alert: Alert, t: Texts) -> list[str]:

@@ -6,8 +6,8 @@ from itertools import groupby
 
 from msgspec.structs import replace
 
-from collector.alerts.alert import Alert, Book, Covered, Kind, News, Rules, Trouble, Waiting
-from collector.alerts.grouping import Cause, causes, leans
+from collector.alerts.alert import Alert, AlertChange, AlertedLine, AlertRules, AlertState, Kind, PendingLine, Trouble
+from collector.alerts.grouping import CommonCause, causes, leans
 from collector.judge.line_states import LineStatus
 from collector.store import LineId
 
@@ -21,13 +21,13 @@ STILL_SHARE = 10
 Seen = Mapping[LineId, LineStatus]
 
 
-def decide(
-    seen: Sequence[LineStatus], book: Book, maintained: Collection[LineId], rules: Rules, now: dt.datetime
-) -> tuple[list[News], Book]:
+def evaluate(
+    seen: Sequence[LineStatus], book: AlertState, maintained: Collection[LineId], rules: AlertRules, now: dt.datetime
+) -> tuple[list[AlertChange], AlertState]:
     """What is to be told of the lines as they are now, and the book from then on; nothing opens of `maintained`."""
     lines = {s.id: s for s in seen}
     opened = {key: kept for key, at in book.opened.items() if (kept := tuple(a for a in at if now - a < DAY))}
-    desk = _Desk(lines, {k: s for k, s in lines.items() if k not in maintained}, opened, rules, now, book.next_id)
+    desk = Evaluation(lines, {k: s for k, s in lines.items() if k not in maintained}, opened, rules, now, book.next_id)
     alerts = desk.followed(book.alerts)
     waiting = desk.waiting(book.waiting, alerts)
     for trouble in TROUBLES:
@@ -35,10 +35,10 @@ def decide(
         alerts, rest = desk.grouped(alerts, rest, trouble)
         alerts, rest = desk.single(alerts, rest, trouble)
         waiting = [one for one in waiting if one.trouble != trouble] + rest
-    return desk.news, Book(desk.next_id, tuple(alerts), tuple(waiting), desk.opened)
+    return desk.news, AlertState(desk.next_id, tuple(alerts), tuple(waiting), desk.opened)
 
 
-def trouble_of(status: LineStatus, rules: Rules, now: dt.datetime) -> tuple[Trouble, dt.datetime] | None:
+def trouble_of(status: LineStatus, rules: AlertRules, now: dt.datetime) -> tuple[Trouble, dt.datetime] | None:
     """A line's trouble and since when. One that was never heard has none: it is not mounted yet."""
     judged = status.judgement
     if judged.state == "short":
@@ -49,16 +49,16 @@ def trouble_of(status: LineStatus, rules: Rules, now: dt.datetime) -> tuple[Trou
     return None
 
 
-class _Desk:
+class Evaluation:
     """One decision: what it looks at, and what it has come to so far."""
 
     def __init__(
-        self, lines: Seen, free: Seen, opened: dict[str, tuple[dt.datetime, ...]], rules: Rules, now: dt.datetime,
+        self, lines: Seen, free: Seen, opened: dict[str, tuple[dt.datetime, ...]], rules: AlertRules, now: dt.datetime,
         next_id: int,
     ) -> None:  # fmt: skip
         self._lines, self._free, self._rules, self._now = lines, free, rules, now
         self.opened, self.next_id = opened, next_id
-        self.news: list[News] = []
+        self.news: list[AlertChange] = []
         self._units: dict[str, list[LineStatus]] = {}
         for line, status in free.items():
             self._units.setdefault(line.agent, []).append(status)
@@ -72,12 +72,12 @@ class _Desk:
             if len(still) > _may_be_left(alert):
                 going.append(alert)
                 continue
-            self.news.append(News("ended", alert, self._now, still))
+            self.news.append(AlertChange("ended", alert, self._now, still))
             for one in still:
                 going.append(self._alert(was.trouble, "line", f"{one.agent}/{one.line}", (one,), at=was.opened_at))
         return going
 
-    def _as_now(self, one: Covered, trouble: Trouble) -> Covered:
+    def _as_now(self, one: AlertedLine, trouble: Trouble) -> AlertedLine:
         status = self._lines.get(one.id)
         if status is None:
             return replace(one, end="unregistered")
@@ -90,7 +90,7 @@ class _Desk:
             return one  # silent or uncertain: nobody knows
         return replace(one, good_since=one.good_since or self._now, end=None)
 
-    def _over(self, one: Covered, trouble: Trouble) -> bool:
+    def _over(self, one: AlertedLine, trouble: Trouble) -> bool:
         if one.end is not None:
             return True
         state = self._lines[one.id].judgement.state
@@ -102,7 +102,7 @@ class _Desk:
         times = len(self.opened.get(_key(line, trouble), ()))
         return min(LONGEST_CALM, self._rules.calm * 2 ** max(0, times - 1)) if times < 16 else LONGEST_CALM
 
-    def waiting(self, before: Iterable[Waiting], alerts: Iterable[Alert]) -> list[Waiting]:
+    def waiting(self, before: Iterable[PendingLine], alerts: Iterable[Alert]) -> list[PendingLine]:
         """Every trouble that no alert covers."""
         known = {(one.id, one.trouble): one for one in before}
         covered = {(one.id, alert.trouble) for alert in alerts for one in alert.lines}
@@ -110,11 +110,11 @@ class _Desk:
         for line, status in self._free.items():
             trouble = trouble_of(status, self._rules, self._now)
             if trouble is not None and (line, trouble[0]) not in covered:
-                new = Waiting(*line, *trouble, self._now)
+                new = PendingLine(*line, *trouble, self._now)
                 found.append(known.get((line, trouble[0]), new))
         return found
 
-    def joined(self, alerts: list[Alert], waiting: list[Waiting]) -> tuple[list[Alert], list[Waiting]]:
+    def joined(self, alerts: list[Alert], waiting: list[PendingLine]) -> tuple[list[Alert], list[PendingLine]]:
         """Troubles of a cause that was told lately go with it, without a word."""
         rest = []
         for one in waiting:
@@ -129,8 +129,8 @@ class _Desk:
         return alerts, rest
 
     def grouped(
-        self, alerts: list[Alert], waiting: list[Waiting], trouble: Trouble
-    ) -> tuple[list[Alert], list[Waiting]]:
+        self, alerts: list[Alert], waiting: list[PendingLine], trouble: Trouble
+    ) -> tuple[list[Alert], list[PendingLine]]:
         """An alert for each common cause; what is left, without those that may still turn out to have one."""
         while True:
             fallen, old = self._fresh(alerts, waiting, trouble)
@@ -142,7 +142,7 @@ class _Desk:
             alerts = self._open(alerts, covered, trouble, cause.place.kind, cause.place.name, cause)
             waiting = [one for one in waiting if one.id not in cause.fallen]
 
-    def _due(self, cause: Cause, waiting: Iterable[Waiting], trouble: Trouble) -> bool:
+    def _due(self, cause: CommonCause, waiting: Iterable[PendingLine], trouble: Trouble) -> bool:
         """True where a cause has waited long enough. Lines that fell silent together are past their time within the
         pace of the latency probes of each other: those are waited for.
         """
@@ -151,8 +151,8 @@ class _Desk:
         return any(one.id in cause.fallen and self._now - one.seen_at >= hold for one in waiting)
 
     def _fresh(
-        self, alerts: Iterable[Alert], waiting: Iterable[Waiting], trouble: Trouble
-    ) -> tuple[dict[LineId, Covered], set[LineId]]:
+        self, alerts: Iterable[Alert], waiting: Iterable[PendingLine], trouble: Trouble
+    ) -> tuple[dict[LineId, AlertedLine], set[LineId]]:
         """The lines that came into a trouble lately, and those that have had it for long or have another cause."""
         fallen = {one.id: one.covered for one in waiting}
         old: set[LineId] = set()
@@ -166,14 +166,14 @@ class _Desk:
         return fallen, old
 
     def single(
-        self, alerts: list[Alert], waiting: list[Waiting], trouble: Trouble
-    ) -> tuple[list[Alert], list[Waiting]]:
+        self, alerts: list[Alert], waiting: list[PendingLine], trouble: Trouble
+    ) -> tuple[list[Alert], list[PendingLine]]:
         """Alerts of units and of lines, for what has waited long enough."""
         suspected = self._suspected(alerts, waiting, trouble)
-        rest: list[Waiting] = []
+        rest: list[PendingLine] = []
         for agent, group in groupby(sorted(waiting, key=lambda one: one.id), key=lambda one: one.agent):
             unit = list(group)
-            ready: list[Waiting] = []
+            ready: list[PendingLine] = []
             for one in unit:
                 waited = self._now - one.seen_at
                 wait = self._rules.suspect if one.id in suspected or self._unit_follows(agent, trouble) else None
@@ -189,7 +189,7 @@ class _Desk:
                 alerts = self._open(alerts, (one.covered,), trouble, "line", f"{one.agent}/{one.line}")
         return alerts, rest
 
-    def _suspected(self, alerts: list[Alert], waiting: list[Waiting], trouble: Trouble) -> set[LineId]:
+    def _suspected(self, alerts: list[Alert], waiting: list[PendingLine], trouble: Trouble) -> set[LineId]:
         """Lines of places where most lean the same way: whether it is one cause will be known soon."""
         if not waiting:
             return set()
@@ -203,7 +203,7 @@ class _Desk:
             leans(s, trouble) and trouble_of(s, self._rules, self._now) is None for s in self._units[agent]
         )
 
-    def _whole_unit(self, alerts: list[Alert], agent: str, waiting: list[Waiting]) -> tuple[Covered, ...]:
+    def _whole_unit(self, alerts: list[Alert], agent: str, waiting: list[PendingLine]) -> tuple[AlertedLine, ...]:
         """The lines of a unit whose every line is silent, those with an alert of their own among them; else none."""
         told = {
             one.id: one
@@ -216,8 +216,8 @@ class _Desk:
         return tuple(silent[line] for line in sorted(silent)) if heard <= silent.keys() else ()
 
     def _open(
-        self, alerts: list[Alert], covered: tuple[Covered, ...], trouble: Trouble, kind: Kind, place: str,
-        cause: Cause | None = None,
+        self, alerts: list[Alert], covered: tuple[AlertedLine, ...], trouble: Trouble, kind: Kind, place: str,
+        cause: CommonCause | None = None,
     ) -> list[Alert]:  # fmt: skip
         """Tells of lines, and takes those with an alert of their own out of it."""
         taken = {one.id for one in covered}
@@ -229,12 +229,12 @@ class _Desk:
             key = _key(line, trouble)
             self.opened = {**self.opened, key: (*self.opened.get(key, ()), self._now)}
         alert = self._alert(trouble, kind, place, covered, len(told), cause)
-        self.news.append(News("opened", alert, self._now))
+        self.news.append(AlertChange("opened", alert, self._now))
         return [*(a for a in kept if a.lines), alert]
 
     def _alert(
-        self, trouble: Trouble, kind: Kind, place: str, covered: tuple[Covered, ...], told: int = 0,
-        cause: Cause | None = None, at: dt.datetime | None = None,
+        self, trouble: Trouble, kind: Kind, place: str, covered: tuple[AlertedLine, ...], told: int = 0,
+        cause: CommonCause | None = None, at: dt.datetime | None = None,
     ) -> Alert:  # fmt: skip
         alert = Alert(
             self.next_id, trouble, kind, place, at or self._now, covered, cause.place.access if cause else None, told

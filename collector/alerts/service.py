@@ -5,14 +5,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from collector.alerts.alert import Alert, News, Rules
-from collector.alerts.channels import Channel, Telling
+from collector.alerts.alert import Alert, AlertChange, AlertRules
+from collector.alerts.channels import Channel, NotificationSettings
 from collector.alerts.digest import Day, digest, due
 from collector.alerts.evidence import NOTHING, Evidence, gather
-from collector.alerts.outbox import Message
-from collector.alerts.rules import decide
-from collector.alerts.silences import Acknowledged, Maintenance, in_maintenance
-from collector.alerts.store import AlertBook
+from collector.alerts.outbox import Notification
+from collector.alerts.rules import evaluate
+from collector.alerts.silences import Acknowledgement, MaintenanceWindow, in_maintenance
+from collector.alerts.store import AlertStore
 from collector.alerts.texts import message_of
 from collector.completeness.completeness import Found
 from collector.judge.line_states import LineStatus, Snapshot
@@ -24,19 +24,19 @@ from xomnet.runtime.log import Log
 
 log = Log("collector.alerts")
 
-MOST_LOOKED_AT = 20
+MAX_LOOKED_AT = 20
 """Of so many lines that fell short in one minute, the results are looked at; the others get a sensible order."""
 
 
-class Desk(threading.Thread):
+class AlertService(threading.Thread):
     """`follow` and `known` are for the line states; the rest is read by page, REST and metrics."""
 
     def __init__(
         self,
-        book: AlertBook,
+        book: AlertStore,
         store: Store,
-        rules: Rules,
-        telling: Telling,
+        rules: AlertRules,
+        telling: NotificationSettings,
         window: dt.timedelta,
         found: Callable[[], Found | None],
         metrics: Metrics,
@@ -77,20 +77,20 @@ class Desk(threading.Thread):
             if snapshot is None or self._ending.is_set():
                 continue
             try:
-                self.decide(snapshot)
+                self.evaluate(snapshot)
                 self.tell_the_day(snapshot)
             except sqlite3.Error as error:  # the book is as before: the next snapshot decides anew
                 log.error("alerts not decided", reason=str(error))
             except Exception:  # a fault in one minute must not end the alerts of all others
                 log.exception("alerts not decided")
 
-    def decide(self, snapshot: Snapshot) -> list[News]:
+    def evaluate(self, snapshot: Snapshot) -> list[AlertChange]:
         """Decides on a snapshot; the book and what there is to send are on disk when it returns."""
         now, seen = snapshot.at, {s.id: s for s in snapshot.lines}
         worked_on = in_maintenance(self.kept.windows(now), now)
         maintained = {s.id for s in snapshot.lines if worked_on(s.row)}
         before = self.kept.book()
-        news, book = decide(snapshot.lines, before, maintained, self.rules, now)
+        news, book = evaluate(snapshot.lines, before, maintained, self.rules, now)
         if book != before:
             found = self._evidence([one for one in news if self._wanted(one, seen)], seen)
             letters = [pair for one in news for pair in self._letters(one, seen, found.get(one.alert.id, NOTHING))]
@@ -109,12 +109,14 @@ class Desk(threading.Thread):
             self.posted()
         return news
 
-    def _wanted(self, news: News, seen: Mapping[LineId, LineStatus]) -> list[Channel]:
+    def _wanted(self, news: AlertChange, seen: Mapping[LineId, LineStatus]) -> list[Channel]:
         """Who is to hear of it."""
         rows = [seen[one.id].row for one in news.alert.lines if one.id in seen]
         return [c for c in self.telling.channels if not rows or any(c.wants(row) for row in rows)]
 
-    def _letters(self, news: News, seen: Mapping[LineId, LineStatus], found: Evidence) -> list[tuple[str, Message]]:
+    def _letters(
+        self, news: AlertChange, seen: Mapping[LineId, LineStatus], found: Evidence
+    ) -> list[tuple[str, Notification]]:
         return [
             (
                 channel.id,
@@ -124,12 +126,12 @@ class Desk(threading.Thread):
             for channel in self._wanted(news, seen)
         ]  # fmt: skip
 
-    def _evidence(self, news: Sequence[News], seen: Mapping[LineId, LineStatus]) -> dict[int, Evidence]:
-        """By alert: what the store says of lines that fell short, of the first MOST_LOOKED_AT."""
+    def _evidence(self, news: Sequence[AlertChange], seen: Mapping[LineId, LineStatus]) -> dict[int, Evidence]:
+        """By alert: what the store says of lines that fell short, of the first MAX_LOOKED_AT."""
         short = [one for one in news if (one.what, one.alert.kind, one.alert.trouble) == ("opened", "line", "short")]
         found: dict[int, Evidence] = {}
         try:
-            for one in short[:MOST_LOOKED_AT]:
+            for one in short[:MAX_LOOKED_AT]:
                 line, since = one.alert.lines[0].id, one.alert.since
                 found[one.alert.id] = gather(self._store, line, seen[line].judgement.target_mbps, since, one.at)
         except StoreUnavailable as error:
@@ -171,7 +173,9 @@ class Desk(threading.Thread):
             self._metrics.notify_failed.inc(given_up)
             log.error("messages given up, too many wait", messages=given_up)
 
-    def acknowledge(self, line: LineId, by: str, note: str, whole_alert: bool, now: dt.datetime) -> list[Acknowledged]:
+    def acknowledge(
+        self, line: LineId, by: str, note: str, whole_alert: bool, now: dt.datetime
+    ) -> list[Acknowledgement]:
         """Somebody takes a line's trouble on; with `whole_alert`, that of every line of its alerts. Returns what is
         kept; nothing where the line has no trouble.
         """
@@ -182,11 +186,11 @@ class Desk(threading.Thread):
         if not of and not troubled:
             return []
         lines = {line} | ({one.id for alert in of for one in alert.lines} if whole_alert else set())
-        given = [Acknowledged(agent=agent, line=name, by=by, at=now, note=note) for agent, name in sorted(lines)]
+        given = [Acknowledgement(agent=agent, line=name, by=by, at=now, note=note) for agent, name in sorted(lines)]
         self.kept.acknowledge(given)
         return given
 
-    def maintenance_of(self, status: LineStatus, now: dt.datetime) -> list[Maintenance]:
+    def maintenance_of(self, status: LineStatus, now: dt.datetime) -> list[MaintenanceWindow]:
         """The windows that are on for a line."""
         return [w for w in self.kept.windows(now) if w.active(now) and w.covers(status.row)]
 

@@ -17,7 +17,7 @@ Note = Annotated[str, Meta(max_length=200, pattern=_PLAIN)]
 LONGEST = dt.timedelta(days=366)
 
 
-class MaintenanceAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True,
+class MaintenanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True,
                        rename={"from_": "from"}):  # fmt: skip
     """A time in which what happens to lines is meant: of a unit, or of one of its lines, an area, a provider."""
 
@@ -51,7 +51,7 @@ class MaintenanceAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.area is not None and any(same_name(self.area, area) for area in areas_of(row.area))
 
 
-class Maintenance(MaintenanceAsked, frozen=True, kw_only=True, rename={"from_": "from"}):
+class MaintenanceWindow(MaintenanceRequest, frozen=True, kw_only=True, rename={"from_": "from"}):
     """As it is kept."""
 
     id: int
@@ -60,20 +60,20 @@ class Maintenance(MaintenanceAsked, frozen=True, kw_only=True, rename={"from_": 
         return self.from_ is not None and self.from_ <= now < self.until
 
 
-def in_maintenance(windows: Iterable[Maintenance], now: dt.datetime) -> Callable[[LineRow], bool]:
+def in_maintenance(windows: Iterable[MaintenanceWindow], now: dt.datetime) -> Callable[[LineRow], bool]:
     """Whether a line is in one of some windows at a time."""
     active = [window for window in windows if window.active(now)]
     return lambda row: any(window.covers(row) for window in active)
 
 
-class AcknowledgeAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class AcknowledgementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     by: Words
     note: Note = ""
     whole_alert: bool = False
     """Every line of the alert that this one belongs to."""
 
 
-class Acknowledged(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Acknowledgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Somebody has taken a line's present trouble on."""
 
     agent: str

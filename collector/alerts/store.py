@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from collector.alerts.alert import Book
-from collector.alerts.outbox import MOST, Failed, Letter, Message
-from collector.alerts.silences import Acknowledged, Maintenance, MaintenanceAsked
+from collector.alerts.alert import AlertState
+from collector.alerts.outbox import MAX_QUEUED, FailedNotification, Notification, QueuedNotification
+from collector.alerts.silences import Acknowledgement, MaintenanceRequest, MaintenanceWindow
 from collector.store import LineId, StoreUnavailable
 from xomnet.runtime.log import Log
 
@@ -29,15 +29,15 @@ CREATE TABLE IF NOT EXISTS failed (id INTEGER PRIMARY KEY AUTOINCREMENT, value T
 """
 OVER_FOR = dt.timedelta(days=30)
 """How long a maintenance that is over is still listed."""
-MOST_WINDOWS = 1_000
-MOST_FAILED = 100
+MAX_WINDOWS = 1_000
+MAX_FAILED = 100
 
 
-class TooMany(Exception):
+class TooManySilences(Exception):
     """No more maintenance windows are kept."""
 
 
-class AlertBook:
+class AlertStore:
     """The file; safe over threads. Raises StoreUnavailable where it can't be opened now, and from then on sqlite3.Error
     where the disk refuses. A damaged file is set aside; one that is locked, or on a full disk, is not damaged.
     """
@@ -88,12 +88,12 @@ class AlertBook:
         with self._lock:
             return self._db.execute(statement, values).fetchall()
 
-    def book(self) -> Book:
+    def book(self) -> AlertState:
         """The open alerts, as last kept."""
         rows = self._rows("SELECT value FROM kept WHERE name='book'")
-        return msgspec.json.decode(rows[0][0], type=Book) if rows else Book()
+        return msgspec.json.decode(rows[0][0], type=AlertState) if rows else AlertState()
 
-    def keep(self, book: Book, letters: Iterable[tuple[str, Message]], now: dt.datetime) -> int:
+    def keep(self, book: AlertState, letters: Iterable[tuple[str, Notification]], now: dt.datetime) -> int:
         """The book and what there is to send of it, (channel, message), in one transaction. Returns how many of the
         waiting were given up to make room.
         """
@@ -101,23 +101,23 @@ class AlertBook:
             db.execute("INSERT OR REPLACE INTO kept VALUES ('book', ?)", (_text(book),))
             return self._post(db, letters, now)
 
-    def post(self, letters: Iterable[tuple[str, Message]], now: dt.datetime, digest_on: dt.date) -> int:
+    def post(self, letters: Iterable[tuple[str, Notification]], now: dt.datetime, digest_on: dt.date) -> int:
         """Messages of the day's digest, and that it is told; returns as `keep`."""
         with self._change() as db:
             db.execute("INSERT OR REPLACE INTO kept VALUES ('digest_on', ?)", (digest_on.isoformat(),))
             return self._post(db, letters, now)
 
     @staticmethod
-    def _post(db: sqlite3.Connection, letters: Iterable[tuple[str, Message]], now: dt.datetime) -> int:
+    def _post(db: sqlite3.Connection, letters: Iterable[tuple[str, Notification]], now: dt.datetime) -> int:
         moment = now.isoformat()
         for channel, message in letters:
             values = (channel, moment, moment, 0, _text(message), "")
             db.execute("INSERT INTO outbox (channel, at, due, tries, message, reason) VALUES (?,?,?,?,?,?)", values)
-        over = db.execute("SELECT max(0, count(*) - ?) FROM outbox", (MOST,)).fetchone()[0]
+        over = db.execute("SELECT max(0, count(*) - ?) FROM outbox", (MAX_QUEUED,)).fetchone()[0]
         oldest = db.execute("SELECT id, channel, message FROM outbox ORDER BY id LIMIT ?", (over,)).fetchall()
         for number, channel, text in oldest:
-            title = msgspec.json.decode(text, type=Message).title
-            _give_up(db, number, Failed(now, channel, title, "too many messages wait"))
+            title = msgspec.json.decode(text, type=Notification).title
+            _give_up(db, number, FailedNotification(now, channel, title, "too many messages wait"))
         return int(over)
 
     def digest_on(self) -> dt.date | None:
@@ -125,12 +125,12 @@ class AlertBook:
         rows = self._rows("SELECT value FROM kept WHERE name='digest_on'")
         return dt.date.fromisoformat(rows[0][0]) if rows else None
 
-    def letters(self) -> list[Letter]:
+    def letters(self) -> list[QueuedNotification]:
         """What waits, oldest first."""
         rows = self._rows("SELECT id, channel, at, due, tries, message, reason FROM outbox ORDER BY id")
         return [
-            Letter(number, channel, dt.datetime.fromisoformat(at), dt.datetime.fromisoformat(due), tries,
-                   msgspec.json.decode(message, type=Message), reason)
+            QueuedNotification(number, channel, dt.datetime.fromisoformat(at), dt.datetime.fromisoformat(due), tries,
+                   msgspec.json.decode(message, type=Notification), reason)
             for number, channel, at, due, tries, message, reason in rows
         ]  # fmt: skip
 
@@ -139,50 +139,50 @@ class AlertBook:
         with self._change() as db:
             db.execute("UPDATE outbox SET due=?", (now.isoformat(),))
 
-    def sent(self, letters: Sequence[Letter]) -> None:
+    def sent(self, letters: Sequence[QueuedNotification]) -> None:
         with self._change() as db:
             db.executemany("DELETE FROM outbox WHERE id=?", [(letter.id,) for letter in letters])
 
-    def later(self, letter: Letter, due: dt.datetime, reason: str) -> None:
+    def later(self, letter: QueuedNotification, due: dt.datetime, reason: str) -> None:
         """A try has failed; the next one is at `due`."""
         with self._change() as db:
             values = (due.isoformat(), reason, letter.id)
             db.execute("UPDATE outbox SET due=?, reason=?, tries=tries+1 WHERE id=?", values)
 
-    def give_up(self, letter: Letter, now: dt.datetime, reason: str) -> None:
+    def give_up(self, letter: QueuedNotification, now: dt.datetime, reason: str) -> None:
         with self._change() as db:
-            _give_up(db, letter.id, Failed(now, letter.channel, letter.message.title, reason))
+            _give_up(db, letter.id, FailedNotification(now, letter.channel, letter.message.title, reason))
 
-    def failed(self) -> list[Failed]:
+    def failed(self) -> list[FailedNotification]:
         """What was given up, newest first."""
         rows = self._rows("SELECT value FROM failed ORDER BY id DESC")
-        return [msgspec.json.decode(value, type=Failed) for (value,) in rows]
+        return [msgspec.json.decode(value, type=FailedNotification) for (value,) in rows]
 
-    def windows(self, now: dt.datetime) -> list[Maintenance]:
+    def windows(self, now: dt.datetime) -> list[MaintenanceWindow]:
         """Every maintenance that is on, to come, or was over within the last month, in the order of their numbers."""
         rows = self._rows("SELECT value FROM maintenance ORDER BY id")
-        found = [msgspec.json.decode(value, type=Maintenance) for (value,) in rows]
+        found = [msgspec.json.decode(value, type=MaintenanceWindow) for (value,) in rows]
         return [one for one in found if now - one.until < OVER_FOR]
 
-    def add_window(self, asked: MaintenanceAsked, now: dt.datetime) -> Maintenance:
-        """Raises TooMany."""
+    def add_window(self, asked: MaintenanceRequest, now: dt.datetime) -> MaintenanceWindow:
+        """Raises TooManySilences."""
         with self._change() as db:
             for number, value in db.execute("SELECT id, value FROM maintenance").fetchall():
-                if now - msgspec.json.decode(value, type=Maintenance).until >= OVER_FOR:
+                if now - msgspec.json.decode(value, type=MaintenanceWindow).until >= OVER_FOR:
                     db.execute("DELETE FROM maintenance WHERE id=?", (number,))
-            if db.execute("SELECT count(*) FROM maintenance").fetchone()[0] >= MOST_WINDOWS:
-                raise TooMany(f"at most {MOST_WINDOWS} windows are kept")
+            if db.execute("SELECT count(*) FROM maintenance").fetchone()[0] >= MAX_WINDOWS:
+                raise TooManySilences(f"at most {MAX_WINDOWS} windows are kept")
             number = db.execute("INSERT INTO maintenance (value) VALUES ('')").lastrowid or 0
             fields = msgspec.structs.asdict(asked)
-            window = Maintenance(**{**fields, "from_": asked.from_ or now, "id": number})
+            window = MaintenanceWindow(**{**fields, "from_": asked.from_ or now, "id": number})
             db.execute("UPDATE maintenance SET value=? WHERE id=?", (_text(window), number))
             return window
 
-    def end_window(self, number: int, now: dt.datetime) -> Maintenance | None:
+    def end_window(self, number: int, now: dt.datetime) -> MaintenanceWindow | None:
         """It is over now, or never was where it had not begun. None where there is no such window, or it was over."""
         with self._change() as db:
             row = db.execute("SELECT value FROM maintenance WHERE id=?", (number,)).fetchone()
-            window = None if row is None else msgspec.json.decode(row[0], type=Maintenance)
+            window = None if row is None else msgspec.json.decode(row[0], type=MaintenanceWindow)
             if window is None or window.until <= now:
                 return None
             ended = msgspec.structs.replace(window, until=now)
@@ -192,12 +192,12 @@ class AlertBook:
                 db.execute("DELETE FROM maintenance WHERE id=?", (number,))
             return ended
 
-    def acknowledged(self) -> dict[LineId, Acknowledged]:
+    def acknowledged(self) -> dict[LineId, Acknowledgement]:
         rows = self._rows("SELECT value FROM acknowledged")
-        found = [msgspec.json.decode(value, type=Acknowledged) for (value,) in rows]
+        found = [msgspec.json.decode(value, type=Acknowledgement) for (value,) in rows]
         return {one.id: one for one in found}
 
-    def acknowledge(self, given: Iterable[Acknowledged]) -> None:
+    def acknowledge(self, given: Iterable[Acknowledgement]) -> None:
         with self._change() as db:
             rows = [(*one.id, _text(one)) for one in given]
             db.executemany("INSERT OR REPLACE INTO acknowledged VALUES (?,?,?)", rows)
@@ -208,10 +208,10 @@ class AlertBook:
             db.executemany("DELETE FROM acknowledged WHERE agent=? AND line=?", list(lines))
 
 
-def _give_up(db: sqlite3.Connection, number: int, failed: Failed) -> None:
+def _give_up(db: sqlite3.Connection, number: int, failed: FailedNotification) -> None:
     db.execute("DELETE FROM outbox WHERE id=?", (number,))
     db.execute("INSERT INTO failed (value) VALUES (?)", (_text(failed),))
-    db.execute("DELETE FROM failed WHERE id <= (SELECT max(id) FROM failed) - ?", (MOST_FAILED,))
+    db.execute("DELETE FROM failed WHERE id <= (SELECT max(id) FROM failed) - ?", (MAX_FAILED,))
 
 
 def _text(value: object) -> str:

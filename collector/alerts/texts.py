@@ -7,9 +7,9 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from collector.alerts.alert import Alert, Covered, News
+from collector.alerts.alert import Alert, AlertChange, AlertedLine
 from collector.alerts.evidence import NOTHING, Evidence
-from collector.alerts.outbox import Message
+from collector.alerts.outbox import Notification
 from collector.alerts.remediation import first_checks
 from collector.judge.line_states import LineStatus
 from collector.store import LineId
@@ -18,7 +18,7 @@ from collector.texts.words import access_word
 from xomnet.registry.registry import LineRow
 from xomnet.states import LOOKS
 
-MOST_NAMED = 10
+MAX_NAMED = 10
 SHORT_NAME = 4
 
 Seen = Mapping[LineId, LineStatus]
@@ -44,14 +44,14 @@ def area_name(path: str) -> str:
 
 
 def message_of(
-    news: News,
+    news: AlertChange,
     seen: Seen,
     window_s: float,
     t: Texts,
     public_url: str | None,
     evidence: Evidence = NOTHING,
     wants: Wants = lambda _: True,
-) -> Message:
+) -> Notification:
     """The message of an alert or of its end, to somebody who `wants` some lines only: of an area or a provider, those
     are named, and the others counted. Lines that are registered no longer are named by their unit.
     """
@@ -65,15 +65,15 @@ def message_of(
         lines = _single(alert, seen, window_s, t, evidence, news.at) if single else _common(news, seen, t, wants)
     link = None if public_url is None else public_url.rstrip("/") + address_of(alert, seen)
     title = f"{mark} {word} · {subject_of(alert, seen, t)}"
-    return letter(title, lines, link, "success" if news.what == "ended" else "failure")
+    return notification(title, lines, link, "success" if news.what == "ended" else "failure")
 
 
-def letter(title: str, lines: Sequence[str], link: str | None, tone: str) -> Message:
+def notification(title: str, lines: Sequence[str], link: str | None, tone: str) -> Notification:
     """Lines of text, and the same as simple HTML."""
     html = Markup("<p><b>{}</b></p>").format(title) + Markup("").join(Markup("<p>{}</p>").format(x) for x in lines)
     if link is not None:
         html += Markup('<p><a href="{}">{}</a></p>').format(link, link)
-    return Message(title, "\n".join([*lines, *([link] if link else [])]), str(html), tone)  # type: ignore[arg-type]
+    return Notification(title, "\n".join([*lines, *([link] if link else [])]), str(html), tone)  # type: ignore[arg-type]
 
 
 def subject_of(alert: Alert, seen: Seen, t: Texts) -> str:
@@ -164,7 +164,7 @@ def _last_heard(alert: Alert, status: LineStatus, now: dt.datetime, t: Texts) ->
     return t.text("Last heard at {moment} ({ago}). Another line of the unit still reports.", **values)
 
 
-def _common(news: News, seen: Seen, t: Texts, wants: Wants) -> list[str]:
+def _common(news: AlertChange, seen: Seen, t: Texts, wants: Wants) -> list[str]:
     alert = news.alert
     of_all = sum(alert.holds(status.row) for status in seen.values())
     number, every = t.number(len(alert.lines), 0), _lines(of_all, t)
@@ -178,7 +178,7 @@ def _common(news: News, seen: Seen, t: Texts, wants: Wants) -> list[str]:
     return [said + (f" {told}" if alert.told else ""), _areas(alert.lines, seen, t, wants), check]
 
 
-def _areas(lines: Sequence[Covered], seen: Seen, t: Texts, wants: Wants) -> str:
+def _areas(lines: Sequence[AlertedLine], seen: Seen, t: Texts, wants: Wants) -> str:
     """Hải Hậu 5, Ý Yên 5: by the first level in which they differ; only of lines that somebody wants."""
     paths = [s.row.area.split("/") for one in lines if (s := seen.get(one.id)) is not None and wants(s.row)]
     if not paths:
@@ -187,12 +187,12 @@ def _areas(lines: Sequence[Covered], seen: Seen, t: Texts, wants: Wants) -> str:
     while all(len(path) > shared + 1 for path in paths) and len({path[shared] for path in paths}) == 1:
         shared += 1
     counted = Counter(path[shared] for path in paths).most_common()
-    named = ", ".join(f"{area} {t.number(n, 0)}" for area, n in counted[:MOST_NAMED])
-    rest = sum(n for _, n in counted[MOST_NAMED:])
+    named = ", ".join(f"{area} {t.number(n, 0)}" for area, n in counted[:MAX_NAMED])
+    rest = sum(n for _, n in counted[MAX_NAMED:])
     return named + (", " + t.text("elsewhere {n}", n=t.number(rest, 0)) if rest else "") + "."
 
 
-def _ended(news: News, seen: Seen, t: Texts, wants: Wants) -> list[str]:
+def _ended(news: AlertChange, seen: Seen, t: Texts, wants: Wants) -> list[str]:
     alert = news.alert
     good = [one.good_since for one in alert.lines if one.good_since is not None]
     until = min(good, default=news.at) if alert.kind == "unit" else max(good, default=news.at)
@@ -219,12 +219,12 @@ def _ended(news: News, seen: Seen, t: Texts, wants: Wants) -> list[str]:
                            lines=_lines(len(alert.lines), t)))  # fmt: skip
     still = [_short_name(one, seen) for one in news.still if (s := seen.get(one.id)) is None or wants(s.row)]
     if still:
-        named = "; ".join(still[:MOST_NAMED]) + ("…" if len(still) > MOST_NAMED else "")
+        named = "; ".join(still[:MAX_NAMED]) + ("…" if len(still) > MAX_NAMED else "")
         said.append(t.text("Not yet well: {lines}.", lines=named))
     return said
 
 
-def _short_name(one: Covered, seen: Seen) -> str:
+def _short_name(one: AlertedLine, seen: Seen) -> str:
     status = seen.get(one.id)
     return f"{one.agent} / {one.line}" if status is None else f"{place_name(status.row)} · {line_name(status.row)}"
 

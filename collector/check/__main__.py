@@ -13,7 +13,7 @@ from xomnet.check.finding import say
 from xomnet.check.host import about_machine
 from xomnet.check.outcome import refuse, tell
 from xomnet.check.privileges import become_the_service
-from xomnet.check.texts import LANGUAGES, Texts, language_of
+from xomnet.check.texts import LANGUAGES, CheckTexts, language_of
 from xomnet.defaults import config_file
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets
@@ -46,7 +46,7 @@ def check() -> int:
         "xomnet {version}, collector of {file} ({machine})", version=__version__, file=file, machine=about_machine()
     )
     found = findings(settings, targets, arguments.config)
-    return tell(found, head, {"settings": file}, Texts(arguments.lang), arguments.json)
+    return tell(found, head, {"settings": file}, CheckTexts(arguments.lang), arguments.json)
 
 
 def owned(settings: CollectorSettings) -> Path:

@@ -5,8 +5,8 @@ import logging
 
 from apprise import Apprise
 
-from collector.alerts.channels import unheard
-from collector.alerts.factory import telling_of
+from collector.alerts.channels import unmatched_names
+from collector.alerts.factory import notification_settings
 from collector.settings import CollectorSettings
 from xomnet.check.finding import Finding, fail, ok, say, skip, warn
 from xomnet.mqtt.broker import SecretError
@@ -20,7 +20,7 @@ def alerts(settings: CollectorSettings, targets: Targets) -> Finding:
     if settings.notify is None:
         return skip("alerts", say("nobody is told: notify is not set"))
     try:
-        channels = telling_of(settings).channels
+        channels = notification_settings(settings).channels
     except (SecretError, SettingsError) as error:
         return fail("alerts", say("{reason}", reason=str(error)), None)
     logging.getLogger("apprise").disabled = True  # it would quote the address
@@ -32,7 +32,7 @@ def alerts(settings: CollectorSettings, targets: Targets) -> Finding:
         return warn("alerts", say("nobody is told"), say("add a url to {path}", path=str(settings.notify.urls_file)))
     counted = say("channels: {n}", n=len(channels))
     try:
-        silent = unheard(channels, load_registry(settings.registry, targets), dt.datetime.now(dt.UTC))
+        silent = unmatched_names(channels, load_registry(settings.registry, targets), dt.datetime.now(dt.UTC))
     except RegistryError:  # has a row of its own
         silent = []
     if silent:

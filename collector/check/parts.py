@@ -18,7 +18,7 @@ from xomnet.check.host import asked_at
 from xomnet.mqtt.broker import SecretError
 
 ANSWER_S = 10.0
-MOST_BYTES = 65_536
+MAX_BYTES = 65_536
 NO_COLLECTOR = (TimeoutError, ConnectionResetError, BrokenPipeError)
 """Of somebody who took the connection."""
 NOT_YET = "not taken yet"
@@ -90,7 +90,7 @@ def running(web: WebSettings) -> Finding:
     connection = http.client.HTTPConnection(asked_at(web.host), web.port, timeout=ANSWER_S)
     try:
         connection.request("GET", "/healthz")
-        said = msgspec.json.decode(connection.getresponse().read(MOST_BYTES), type=dict[str, str])
+        said = msgspec.json.decode(connection.getresponse().read(MAX_BYTES), type=dict[str, str])
         state, version = said.pop("status"), said.pop("version")
     except (*NO_COLLECTOR, http.client.HTTPException, msgspec.DecodeError, KeyError) as error:
         other = say("{where} is another program's, or hangs: {reason}", where=where, reason=_first_line(error))

@@ -28,18 +28,18 @@ VALID = dt.timedelta(seconds=60)
 """How long a unit may wait until it begins: it does one thing at a time."""
 GRACE = dt.timedelta(seconds=45)
 """What was begun in time has come to its end, and its answer is here."""
-MOST_WAITING = 500
+MAX_WAITING = 500
 KEPT = 2000
 
 Outcome = Literal["waiting", "answered", "undelivered", "no_answer"]
 
 
-class TooMany(Exception):
+class TooManyCommands(Exception):
     """So many commands wait for an answer that no more are taken on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SentCommand:
     """A command to a unit, and what has come of it. `detail` says why there is no answer."""
 
     agent: str
@@ -52,8 +52,8 @@ class Asked:
 
 @dataclass(slots=True)
 class _Entry:
-    asked: Asked
-    ended: Future[Asked] = field(default_factory=Future)
+    asked: SentCommand
+    ended: Future[SentCommand] = field(default_factory=Future)
 
 
 def _now() -> dt.datetime:
@@ -85,17 +85,17 @@ class Commands:
         valid: dt.timedelta = VALID,
         id_: UUID | None = None,
         change: Change | None = None,
-    ) -> Asked:
-        """Sends a command as soon as the broker is there. Raises TooMany."""
+    ) -> SentCommand:
+        """Sends a command as soon as the broker is there. Raises TooManyCommands."""
         now = self._now()
         command = Command(id=id_ or uuid.uuid4(), name=name, expires=now + valid, line=line, server=server, asked=asked)
         if change is not None:
             command = msgspec.structs.replace(command, **msgspec.structs.asdict(change))
-        entry = _Entry(Asked(agent, command, now))
+        entry = _Entry(SentCommand(agent, command, now))
         with self._lock:
             self._end_overdue()
-            if sum(one.asked.outcome == "waiting" for one in self._entries.values()) >= MOST_WAITING:
-                raise TooMany(f"{MOST_WAITING} commands wait for an answer already")
+            if sum(one.asked.outcome == "waiting" for one in self._entries.values()) >= MAX_WAITING:
+                raise TooManyCommands(f"{MAX_WAITING} commands wait for an answer already")
             self._entries[command.id] = entry
             while len(self._entries) > KEPT:
                 self._entries.popitem(last=False)
@@ -104,14 +104,14 @@ class Commands:
         self._wake()
         return entry.asked
 
-    def found(self, id_: UUID) -> Asked | None:
+    def found(self, id_: UUID) -> SentCommand | None:
         """What has become of a command by now; None for one that is not known (any more)."""
         with self._lock:
             self._end_overdue()
             entry = self._entries.get(id_)
             return None if entry is None else entry.asked
 
-    async def answer(self, asked: Asked, limit_s: float) -> Asked:
+    async def answer(self, asked: SentCommand, limit_s: float) -> SentCommand:
         """Waits until something has become of it, at most so long; then it is still `waiting`."""
         with self._lock:
             entry = self._entries.get(asked.command.id)

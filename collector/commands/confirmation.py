@@ -1,7 +1,7 @@
 """Confirmation tests: a line whose evidence leans to short is asked for more tests before anybody is woken.
 
 At most ROUND after each test of the schedule, some time apart, from the other measurement server every second time, and
-no more than MOST_A_DAY: whatever the judging says, a line moves no more bytes than that. The unit itself keeps its
+no more than MAX_A_DAY: whatever the judging says, a line moves no more bytes than that. The unit itself keeps its
 budget; where it refuses for that, the line is left alone for a day.
 """
 
@@ -16,25 +16,25 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from collector.alerts.silences import Maintenance, in_maintenance
-from collector.commands.commands import GRACE, Asked, Commands, TooMany
+from collector.alerts.silences import MaintenanceWindow, in_maintenance
+from collector.commands.commands import GRACE, Commands, SentCommand, TooManyCommands
 from collector.judge.line_states import LineStatus, Snapshot
-from collector.periodic import Every
+from collector.periodic import PeriodicWorker
 from collector.store import LineId
 from xomnet.contract.commands import CONFIRMATION
 from xomnet.contract.values import Instant
 from xomnet.registry.registry import LineRow
-from xomnet.runtime.atomic_file import write_whole
+from xomnet.runtime.atomic_file import write_atomically
 from xomnet.runtime.log import Log
 
 log = Log("collector.commands.confirmation")
 
 Server = Literal["first", "other"]
 
-ROUND, MOST_A_DAY, MOST_TRIES_A_DAY = 8, 16, 32
+ROUND, MAX_A_DAY, MAX_TRIES_A_DAY = 8, 16, 32
 DAY = dt.timedelta(days=1)
 VALID = dt.timedelta(minutes=3)
-MOST_AT_ONCE = 4
+MAX_AT_ONCE = 4
 """Over the whole province, so over each measurement server too: as many as one takes beside its scheduled tests."""
 JUDGED = frozenset({"meeting", "short", "uncertain"})
 
@@ -65,7 +65,7 @@ class Confirmation(msgspec.Struct, frozen=True):
         return self.outcome in ("waiting", "tested", "no_answer")
 
 
-class Wanted(NamedTuple):
+class WantedTest(NamedTuple):
     line: LineId
     server: Server
 
@@ -79,7 +79,7 @@ def due(
     """
     today = [one for one in asked if now - one.at < DAY]
     made = [one for one in today if one.may_have_run]
-    if len(made) >= MOST_A_DAY or len(today) >= MOST_TRIES_A_DAY or any(one.outcome == "budget" for one in today):
+    if len(made) >= MAX_A_DAY or len(today) >= MAX_TRIES_A_DAY or any(one.outcome == "budget" for one in today):
         return None
     if asked and now - asked[-1].at < (pace.gap if asked[-1].may_have_run else pace.again):
         return None
@@ -97,11 +97,11 @@ def choose(
     now: dt.datetime,
     may_ask: Callable[[LineRow], bool],
     pace: Pace = PACE,
-) -> list[Wanted]:
+) -> list[WantedTest]:
     """What to ask for now, in the order of `lines`; one at a time of a unit, and few at a time in all."""
     waiting = {line.agent for line, tests in asked.items() if any(one.outcome == "waiting" for one in tests)}
-    room = MOST_AT_ONCE - len(waiting)
-    chosen: list[Wanted] = []
+    room = MAX_AT_ONCE - len(waiting)
+    chosen: list[WantedTest] = []
     for status in lines:
         if len(chosen) >= room:
             break
@@ -112,19 +112,19 @@ def choose(
         server = due(asked.get(line, ()), scheduled, now, pace)
         if server is not None and may_ask(status.row):
             waiting.add(line.agent)
-            chosen.append(Wanted(line, server))
+            chosen.append(WantedTest(line, server))
     return chosen
 
 
 def worked_on(
-    windows: Callable[[dt.datetime], Sequence[Maintenance]],
+    windows: Callable[[dt.datetime], Sequence[MaintenanceWindow]],
 ) -> Callable[[dt.datetime], Callable[[LineRow], bool]]:
     """Which lines are in maintenance at a time, from the windows that people gave."""
 
     return lambda now: in_maintenance(windows(now), now)
 
 
-def outcome_of(one: Confirmation, found: Asked | None, now: dt.datetime) -> str:
+def outcome_of(one: Confirmation, found: SentCommand | None, now: dt.datetime) -> str:
     """What has become of it. After a restart the collector knows of no answer: it may have run."""
     if found is None:
         return "no_answer" if now > one.at + VALID + GRACE else "waiting"
@@ -133,7 +133,7 @@ def outcome_of(one: Confirmation, found: Asked | None, now: dt.datetime) -> str:
     return "tested" if found.reply.ok else found.reply.error or "refused"
 
 
-class Confirming(Every):
+class ConfirmationWorker(PeriodicWorker):
     """Looks every few seconds at the last snapshot, and asks. What is asked is on disk before it is.
 
     `online` has the units that the broker knows of; a line that is `held` at that time (maintenance) is left alone.
@@ -191,7 +191,7 @@ class Confirming(Every):
         server = "other" if one.server == "other" else None
         try:
             self._commands.ask(line.agent, "measure", line.line, server, CONFIRMATION, VALID, one.id)
-        except TooMany as error:
+        except TooManyCommands as error:
             log.warning("no confirmation asked for", agent=line.agent, line=line.line, reason=str(error))
 
     def _keep(self) -> None:
@@ -199,7 +199,7 @@ class Confirming(Every):
         text = msgspec.json.encode({f"{line.agent}/{line.line}": tests for line, tests in self._asked.items()})
         if text == self._written:
             return
-        write_whole(self._file, text)
+        write_atomically(self._file, text)
         self._written = text
 
 

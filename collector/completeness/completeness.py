@@ -14,18 +14,18 @@ from dataclasses import dataclass, replace
 
 from collector.completeness.reconcile import (
     NOTHING,
-    Account,
-    Manifest,
-    Span,
-    Tally,
-    accounts,
+    Counts,
+    Reconciliation,
+    SeqRange,
+    SpoolReceipt,
     joined,
-    manifest_of,
+    receipt_of,
+    reconcile,
     without,
 )
 from collector.ingest.dead_letters import DeadLetters
 from collector.metrics import Metrics
-from collector.periodic import Every
+from collector.periodic import PeriodicWorker
 from collector.store import EventRow, LineId, Store, write_own
 from collector.store.points import Point, Value, tags_of, time_ns
 from collector.store.rows import columns_of, row_of
@@ -38,28 +38,28 @@ DAYS = 30
 NEAR = dt.timedelta(hours=36)
 """Around its manifest a result is looked for first; most are there."""
 EVER = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2200, 1, 1, tzinfo=dt.UTC))
-MOST_ROUNDS = 500
+MAX_ROUNDS = 500
 """Incomplete rounds looked at in one go; the others have their turn next time."""
-MOST_SEEN = 100_000
+MAX_SEEN = 100_000
 
 
 @dataclass(slots=True)
 class _Open:
     """A manifest that is not settled: it waits, or is a gap with its account."""
 
-    manifest: Manifest
+    manifest: SpoolReceipt
     since: dt.datetime
     looked_at: dt.datetime | None = None
-    gap: Account | None = None
+    gap: Reconciliation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LineCompleteness:
     """Of one line in the last 30 days; `waiting` manifests are not in the tally yet."""
 
-    tally: Tally = NOTHING
+    tally: Counts = NOTHING
     waiting: int = 0
-    gaps: tuple[Account, ...] = ()
+    gaps: tuple[Reconciliation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class Found:
     def line(self, line: LineId) -> LineCompleteness:
         return self.lines.get(line, LineCompleteness())
 
-    def total(self) -> Tally:
+    def total(self) -> Counts:
         return sum((one.tally for one in self.lines.values()), NOTHING)
 
 
-class Completeness(Every):
+class Completeness(PeriodicWorker):
     """Looks every `interval_s`. `latest` is None until the manifests of the last 30 days were read and looked at."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Completeness(Every):
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
         self._grace = grace
         self._lock = threading.Lock()
-        self._seen: list[Manifest] = []
+        self._seen: list[SpoolReceipt] = []
         self._edition = dead_letters.edition
         self.latest: Found | None = None
         metrics.completeness.set(math.nan)
@@ -101,8 +101,8 @@ class Completeness(Every):
     def _forget(self) -> None:
         self._to_read: list[int] | None = None
         self._open: dict[tuple[LineId, str, int], _Open] = {}
-        self._settled: dict[tuple[LineId, str], list[Span]] = {}
-        self._days: dict[LineId, dict[dt.date, Tally]] = {}
+        self._settled: dict[tuple[LineId, str], list[SeqRange]] = {}
+        self._days: dict[LineId, dict[dt.date, Counts]] = {}
 
     def again(self) -> None:
         """Works everything out anew: what was rejected may be stored now. From any thread."""
@@ -114,7 +114,7 @@ class Completeness(Every):
         found = [m for p in points if p.fields.get("name") == "manifest" and (m := _manifest_in(p)) is not None]
         with self._lock:
             self._seen += found
-            if len(self._seen) > MOST_SEEN:
+            if len(self._seen) > MAX_SEEN:
                 self._seen.clear()
                 self._to_read = None  # they are in the store
 
@@ -125,10 +125,10 @@ class Completeness(Every):
             self.again()
         self._admit_new(now)
         self._expire(now)
-        rounds: dict[tuple[str, str, Span], list[_Open]] = {}
+        rounds: dict[tuple[str, str, SeqRange], list[_Open]] = {}
         for one in sorted(self._open.values(), key=lambda one: one.looked_at or EVER[0]):
             rounds.setdefault((one.manifest.line.agent, one.manifest.spool, one.manifest.span), []).append(one)
-        self._look(list(rounds.values())[:MOST_ROUNDS], now)
+        self._look(list(rounds.values())[:MAX_ROUNDS], now)
         if self._to_read or self._unlooked():
             return True
         self.latest = self._found(now)
@@ -152,14 +152,14 @@ class Completeness(Every):
         until = now - dt.timedelta(days=to_read[0])
         for line, rows in self._store.events("manifest", until - dt.timedelta(days=1), until).items():
             for row in rows:
-                if (found := manifest_of(line, row)) is not None:
+                if (found := receipt_of(line, row)) is not None:
                     self._admit(found, min(now, row.at))
         to_read.pop(0)
 
     def _unlooked(self) -> bool:
         return any(one.looked_at is None for one in self._open.values())
 
-    def _admit(self, manifest: Manifest, since: dt.datetime) -> None:
+    def _admit(self, manifest: SpoolReceipt, since: dt.datetime) -> None:
         """Takes a manifest up, once: a resend or one that was read already is in there."""
         settled = self._settled.get((manifest.line, manifest.spool), ())
         if without([manifest.span], settled):
@@ -178,7 +178,7 @@ class Completeness(Every):
             if self._ending.is_set():
                 return
             ats = [one.manifest.at for one in round_]
-            result = accounts(
+            result = reconcile(
                 [o.manifest for o in round_], self._numbers(round_, min(ats) - NEAR, max(ats) + NEAR), {}, ()
             )
             rest = [one for one, account in zip(round_, result, strict=True) if not self._settle(one, account)]
@@ -197,13 +197,13 @@ class Completeness(Every):
         first = round_[0].manifest
         agent, spool = first.line.agent, first.spool
         gone = [
-            Span(row.first_seq, row.last_seq)
+            SeqRange(row.first_seq, row.last_seq)
             for rows in self._store.events("evicted", *EVER, agent=agent).values()
             for row in rows
             if row.spool == spool and row.first_seq is not None and row.last_seq is not None
         ]
         stored = self._numbers(round_, *EVER)
-        result = accounts([o.manifest for o in round_], stored, rejected.get((agent, spool), {}), gone)
+        result = reconcile([o.manifest for o in round_], stored, rejected.get((agent, spool), {}), gone)
         for one, account in zip(round_, result, strict=True):
             one.looked_at = now
             if self._settle(one, account):
@@ -222,7 +222,7 @@ class Completeness(Every):
                     missing=account.tally.missing,
                 )
 
-    def _is_past(self, manifest: Manifest) -> bool:
+    def _is_past(self, manifest: SpoolReceipt) -> bool:
         """True where the unit has gone on: results of a grace time later are stored."""
         later = manifest.at + self._grace
         return bool(self._store.numbers(manifest.line.agent, manifest.spool, manifest.seq + 1, 2**53, later, EVER[1]))
@@ -231,7 +231,7 @@ class Completeness(Every):
         one = round_[0].manifest
         return self._store.numbers(one.line.agent, one.spool, *one.span, since, until)
 
-    def _settle(self, one: _Open, account: Account) -> bool:
+    def _settle(self, one: _Open, account: Reconciliation) -> bool:
         """Counts a manifest of which nothing is missing, and lets go of it."""
         if account.tally.missing:
             return False
@@ -261,9 +261,9 @@ class Completeness(Every):
         return Found(now, lines)
 
 
-def _manifest_in(point: Point) -> Manifest | None:
+def _manifest_in(point: Point) -> SpoolReceipt | None:
     row = row_of(EventRow, point.time_ns, {name: point.fields.get(name) for name in columns_of(EventRow)})
-    return None if row is None else manifest_of(LineId(point.tags["agent"], point.tags.get("line", "")), row)
+    return None if row is None else receipt_of(LineId(point.tags["agent"], point.tags.get("line", "")), row)
 
 
 def _points(found: Found, registry: Registry) -> list[Point]:

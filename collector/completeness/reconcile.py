@@ -14,7 +14,7 @@ from collector.store import EventRow, LineId
 from xomnet.contract.receipt_digest import digest
 
 
-class Span(NamedTuple):
+class SeqRange(NamedTuple):
     """Numbers of a spool, both ends included."""
 
     first: int
@@ -22,20 +22,20 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class SpoolReceipt:
     """`line.line` is '' for results of the unit itself."""
 
     line: LineId
     spool: str
     seq: int
     at: dt.datetime
-    span: Span
+    span: SeqRange
     count: int
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counts:
     """Results: `expected` is always the sum of the other four."""
 
     expected: int = 0
@@ -44,8 +44,8 @@ class Tally:
     evicted: int = 0
     missing: int = 0
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def ratio(self) -> float | None:
@@ -53,33 +53,36 @@ class Tally:
         return self.stored / self.expected if self.expected else None
 
 
-NOTHING = Tally()
+NOTHING = Counts()
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Reconciliation:
     """A manifest's tally. `unaccounted` are the numbers of the round that no line's results have; where several lines
     miss some, it can't be told whose is whose. `digest_differs`: as many as promised, but not the same.
     """
 
-    manifest: Manifest
-    tally: Tally
-    unaccounted: tuple[Span, ...] = ()
+    manifest: SpoolReceipt
+    tally: Counts
+    unaccounted: tuple[SeqRange, ...] = ()
     digest_differs: bool = False
 
 
-def manifest_of(line: LineId, row: EventRow) -> Manifest | None:
+def receipt_of(line: LineId, row: EventRow) -> SpoolReceipt | None:
     """The manifest of an event; None where it contradicts itself."""
     if row.first_seq is None or row.last_seq is None or row.count is None or row.digest is None:
         return None
     if not 1 <= row.first_seq <= row.last_seq or row.count > row.last_seq - row.first_seq + 1:
         return None
-    return Manifest(line, row.spool, row.seq, row.at, Span(row.first_seq, row.last_seq), row.count, row.digest)
+    return SpoolReceipt(line, row.spool, row.seq, row.at, SeqRange(row.first_seq, row.last_seq), row.count, row.digest)
 
 
-def accounts(
-    manifests: Sequence[Manifest], stored: Mapping[int, str], rejected: Mapping[int, str], evicted: Iterable[Span]
-) -> list[Account]:
+def reconcile(
+    manifests: Sequence[SpoolReceipt],
+    stored: Mapping[int, str],
+    rejected: Mapping[int, str],
+    evicted: Iterable[SeqRange],
+) -> list[Reconciliation]:
     """One round: manifests of one unit, one spool and one span, beside what is known of its numbers (-> line).
 
     A number that is stored counts as stored, whatever else is said of it. What several lines miss of an evicted and a
@@ -100,49 +103,49 @@ def accounts(
             same = here + no == one.count and digest(sorted([*own, *own_refused])) == one.digest
             wrong = 0 if same else min(1, one.count)
             here = min(here, one.count - wrong)
-            tally = Tally(one.count, here, one.count - wrong - here, 0, wrong)
-            found.append(Account(one, tally, tuple(lost) if wrong else (), digest_differs=not same))
+            tally = Counts(one.count, here, one.count - wrong - here, 0, wrong)
+            found.append(Reconciliation(one, tally, tuple(lost) if wrong else (), digest_differs=not same))
             continue
         short = one.count - here - no
         missing = min(short, max(lost_count, short - (open_ - lost_count)))
-        tally = Tally(one.count, here, no, short - missing, missing)
-        found.append(Account(one, tally, tuple(lost) if missing else ()))
+        tally = Counts(one.count, here, no, short - missing, missing)
+        found.append(Reconciliation(one, tally, tuple(lost) if missing else ()))
     return found
 
 
-def gaps_between(numbers: Sequence[int], first: int, last: int) -> list[Span]:
+def gaps_between(numbers: Sequence[int], first: int, last: int) -> list[SeqRange]:
     """What is not in `numbers`, which rise and lie within `first` to `last`."""
     edges = [first - 1, *numbers, last + 1]
-    return [Span(a + 1, b - 1) for a, b in pairwise(edges) if b - a > 1]
+    return [SeqRange(a + 1, b - 1) for a, b in pairwise(edges) if b - a > 1]
 
 
-def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
+def without(spans: Iterable[SeqRange], others: Iterable[SeqRange]) -> list[SeqRange]:
     """The parts of `spans` that no other covers."""
     left = list(spans)
     for other in others:
-        cut: list[Span] = []
+        cut: list[SeqRange] = []
         for span in left:
             if other.last < span.first or span.last < other.first:
                 cut.append(span)
                 continue
             if span.first < other.first:
-                cut.append(Span(span.first, other.first - 1))
+                cut.append(SeqRange(span.first, other.first - 1))
             if other.last < span.last:
-                cut.append(Span(other.last + 1, span.last))
+                cut.append(SeqRange(other.last + 1, span.last))
         left = cut
     return left
 
 
-def joined(spans: Iterable[Span]) -> list[Span]:
+def joined(spans: Iterable[SeqRange]) -> list[SeqRange]:
     """The same numbers in as few spans as possible, rising."""
-    found: list[Span] = []
+    found: list[SeqRange] = []
     for span in sorted(spans):
         if found and span.first <= found[-1].last + 1:
-            found[-1] = Span(found[-1].first, max(found[-1].last, span.last))
+            found[-1] = SeqRange(found[-1].first, max(found[-1].last, span.last))
         else:
             found.append(span)
     return found
 
 
-def length(spans: Iterable[Span]) -> int:
+def length(spans: Iterable[SeqRange]) -> int:
     return sum(span.last - span.first + 1 for span in spans)

@@ -3,13 +3,13 @@
 import datetime as dt
 from collections.abc import Iterable
 
-from collector.ingest.validate import Refused, ResultId
+from collector.ingest.validate import RefusedMessage, ResultId
 from xomnet.contract.messages import Ack, Rejected, Stored
 
 ACK_SEQS = 200
 
 
-def acks_of(stored: Iterable[ResultId], refused: Iterable[Refused], now: dt.datetime) -> list[Ack]:
+def acks_of(stored: Iterable[ResultId], refused: Iterable[RefusedMessage], now: dt.datetime) -> list[Ack]:
     """One or more acks for each agent, of bounded size."""
     answers: dict[str, tuple[dict[str, list[ResultId]], list[Rejected]]] = {}
     for one in stored:
@@ -29,5 +29,5 @@ def acks_of(stored: Iterable[ResultId], refused: Iterable[Refused], now: dt.date
     return acks
 
 
-def _one_line(verdict: Refused) -> str:
+def _one_line(verdict: RefusedMessage) -> str:
     return "".join(c if c.isprintable() else " " for c in f"{verdict.code}: {verdict.reason}")[:512]

@@ -62,9 +62,9 @@ class DeadLetters:
             self._files, self._editions = now, self._editions + 1
             self._recent.clear()
             self._counts.clear()
-            for letter in self.every():
-                self._recent.append(letter)
-                self._counts[letter.code] += 1
+            for dead_letter in self.every():
+                self._recent.append(dead_letter)
+                self._counts[dead_letter.code] += 1
 
     @property
     def edition(self) -> int:
@@ -89,11 +89,11 @@ class DeadLetters:
         try:
             with self._alone():
                 self._refresh()
-                self._write(b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters))
+                self._write(b"".join(msgspec.json.encode(dead_letter) + b"\n" for dead_letter in letters))
                 self._files = self._seen()
-                for letter in letters:
-                    self._recent.append(letter)
-                    self._counts[letter.code] += 1
+                for dead_letter in letters:
+                    self._recent.append(dead_letter)
+                    self._counts[dead_letter.code] += 1
         except OSError:
             return False
         return True
@@ -133,11 +133,11 @@ class DeadLetters:
     def numbers(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[int, str]]:
         """Which results of the wanted (agent, spool) the file holds: number -> line, '' for the unit itself."""
         found: dict[tuple[str, str], dict[int, str]] = {}
-        for letter in self.every():
-            if letter.agent is not None and letter.spool is not None and letter.seq is not None:
-                key = letter.agent, letter.spool
+        for dead_letter in self.every():
+            if dead_letter.agent is not None and dead_letter.spool is not None and dead_letter.seq is not None:
+                key = dead_letter.agent, dead_letter.spool
                 if key in wanted:
-                    found.setdefault(key, {})[letter.seq] = _line_of(letter)
+                    found.setdefault(key, {})[dead_letter.seq] = _line_of(dead_letter)
         return found
 
     def every(self) -> Iterator[DeadLetter]:
@@ -186,7 +186,7 @@ def _line_of(letter: DeadLetter) -> str:
     return line if isinstance(line, str) else ""
 
 
-def letter(
+def dead_letter(
     topic: str,
     payload: bytes,
     code: str,

@@ -18,11 +18,11 @@ import msgspec
 from collector.commands.commands import Commands
 from collector.ingest import loopback_probe
 from collector.ingest.acks import acks_of
-from collector.ingest.dead_letters import DeadLetters, letter
-from collector.ingest.loopback_probe import OwnVoice
-from collector.ingest.validate import Accepted, Refused, ResultId, validate
+from collector.ingest.dead_letters import DeadLetters, dead_letter
+from collector.ingest.loopback_probe import LoopbackProbe
+from collector.ingest.presence import Presence
+from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
-from collector.services import AgentSeen
 from collector.store import Store, StoreRefused, StoreUnavailable
 from collector.store.points import Point
 from xomnet.contract.messages import decode_state, encode
@@ -39,10 +39,10 @@ T = TypeVar("T")
 
 RECEIVE_MAXIMUM = 1000
 """Messages that the broker may have given us without a PUBACK: what bounds the memory while the database is away."""
-MOST_QUEUED = 4 * RECEIVE_MAXIMUM
+MAX_QUEUED = 4 * RECEIVE_MAXIMUM
 """Mosquitto up to 2.0.12 gives out more than that: each PUBACK of the oldest message releases as many again."""
 BATCH, BATCH_WAIT_S = 500, 0.1
-MOST_PATIENCE_S = 300.0
+MAX_PATIENCE_S = 300.0
 """However long the database asks for."""
 MAX_AGENTS = 100_000
 
@@ -63,11 +63,11 @@ class Intake(Handler):
         commands: Commands | None = None,
     ) -> None:
         self._stored, self._commands = stored, commands or Commands()
-        self._voice = OwnVoice(probe_s)
+        self._voice = LoopbackProbe(probe_s)
         self._generation = self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
         self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._agents: dict[str, AgentSeen] = {}
+        self._agents: dict[str, Presence] = {}
         self._stop = threading.Event()
         self._last_stored_at = time.monotonic()
         self._worker = threading.Thread(target=self._work, name="intake", daemon=True)
@@ -105,14 +105,14 @@ class Intake(Handler):
         """False where a thread has ended or the network's stands still."""
         return self._worker.is_alive() and self._link.is_alive() and time.monotonic() - self._link.alive_at < 60
 
-    def agents(self) -> list[AgentSeen]:
+    def agents(self) -> list[Presence]:
         """What the broker last said of each agent."""
         return list(self._agents.values())
 
     # --- network thread
 
     def has_room(self) -> bool:
-        return self._queue.qsize() < MOST_QUEUED
+        return self._queue.qsize() < MAX_QUEUED
 
     def on_connected(self, connection: Connection) -> None:
         self._voice.connected()
@@ -168,7 +168,7 @@ class Intake(Handler):
         if state.agent != agent or (agent not in self._agents and len(self._agents) >= MAX_AGENTS):
             log.warning("state of another agent", topic=agent, payload=state.agent)
             return
-        self._agents[agent] = AgentSeen(agent, state.online, state.version, state.at or dt.datetime.now(dt.UTC))
+        self._agents[agent] = Presence(agent, state.online, state.version, state.at or dt.datetime.now(dt.UTC))
 
     # --- worker thread
 
@@ -200,7 +200,7 @@ class Intake(Handler):
     def _handle(self, batch: list[Message]) -> None:
         registry, now = self._registry(), dt.datetime.now(dt.UTC)
         accepted: list[Accepted] = []
-        refused: list[tuple[Message, Refused]] = []
+        refused: list[tuple[Message, RefusedMessage]] = []
         by_point: dict[int, Message] = {}
         for message in batch:
             verdict = validate(message.topic, message.payload, registry, now)
@@ -217,7 +217,7 @@ class Intake(Handler):
         failpoints.at("intake.stored")
         for point, reason in rejections:
             one = ids.pop(id(point))
-            refused.append((by_point[id(point)], Refused("store", reason[:500], one.agent, one)))
+            refused.append((by_point[id(point)], RefusedMessage("store", reason[:500], one.agent, one)))
         if refused and self._until_done(lambda: self._keep(refused, now)) is None:
             return
         self._metrics.stored.inc(len(ids))
@@ -234,9 +234,9 @@ class Intake(Handler):
             if isinstance(early, float) and isinstance(full, float) and full > 0:
                 self._metrics.early_stop.observe(early / full)
 
-    def _keep(self, refused: list[tuple[Message, Refused]], now: dt.datetime) -> bool:
+    def _keep(self, refused: list[tuple[Message, RefusedMessage]], now: dt.datetime) -> bool:
         letters = [
-            letter(
+            dead_letter(
                 message.topic,
                 message.payload,
                 verdict.code,
@@ -267,12 +267,12 @@ class Intake(Handler):
                 self._metrics.write_errors.inc()
                 say = log.error if isinstance(error, StoreRefused) else log.warning
                 back_off_s = random.uniform(0, min(30.0, 0.25 * 2 ** min(tries, 10)))  # noqa: S311
-                wait_s = min(MOST_PATIENCE_S, error.retry_after_s or back_off_s)
+                wait_s = min(MAX_PATIENCE_S, error.retry_after_s or back_off_s)
                 say("not stored, kept", reason=str(error), tries=tries, again_in_s=wait_s)
                 if self._stop.wait(wait_s):
                     return None
 
-    def _answer(self, batch: list[Message], stored: list[ResultId], refused: list[Refused]) -> None:
+    def _answer(self, batch: list[Message], stored: list[ResultId], refused: list[RefusedMessage]) -> None:
         """Publishes the acks, then PUBACKs, both in the network thread and in this order."""
         acks = [(topic(ack.agent, "ack"), encode(ack)) for ack in acks_of(stored, refused, dt.datetime.now(dt.UTC))]
 

@@ -15,7 +15,7 @@ PAYLOAD = b"{}"
 ADVICE = f"is the certificate's name `{BROKER_NAME_OF_COLLECTOR}`, and are the broker's rules those of the guide?"
 
 
-class OwnVoice:
+class LoopbackProbe:
     """Bookkeeping of one process; the network thread writes, any thread asks for `trouble`.
 
     A message goes every `every_s`. `limit_s` without any is too long, unless the broker has to wait for us.

@@ -34,7 +34,7 @@ SHOWN = 50
 
 
 @dataclass
-class Outcome:
+class ResendOutcome:
     """How many letters there were, how many of them are stored now (or would be), and why the others are not."""
 
     letters: int = 0
@@ -50,9 +50,9 @@ class Outcome:
             self.still.append({**who, "code": code, "reason": reason})
 
 
-def resend(letters: DeadLetters, registry: Registry, store: Store, dry_run: bool) -> Outcome:
+def resend(letters: DeadLetters, registry: Registry, store: Store, dry_run: bool) -> ResendOutcome:
     """Every letter once. Raises StoreUnavailable and OSError; what was stored until then is out of the file."""
-    outcome, gone = Outcome(), set[bytes]()
+    outcome, gone = ResendOutcome(), set[bytes]()
     try:
         for batch in _batches(letters.every()):
             gone |= _stored(batch, registry, store, dry_run, outcome)
@@ -67,7 +67,9 @@ def _batches(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:
         yield batch
 
 
-def _stored(batch: list[DeadLetter], registry: Registry, store: Store, dry_run: bool, outcome: Outcome) -> set[bytes]:
+def _stored(
+    batch: list[DeadLetter], registry: Registry, store: Store, dry_run: bool, outcome: ResendOutcome
+) -> set[bytes]:
     """The marks of the letters that are in the store now."""
     outcome.letters += len(batch)
     accepted: list[tuple[DeadLetter, Accepted]] = []
@@ -90,7 +92,7 @@ def _stored(batch: list[DeadLetter], registry: Registry, store: Store, dry_run: 
     return set() if dry_run else stored
 
 
-def run(settings: CollectorSettings, dry_run: bool) -> Outcome:
+def run(settings: CollectorSettings, dry_run: bool) -> ResendOutcome:
     """Raises Unusable, RegistryError, SecretError, StoreUnavailable or OSError."""
     owner = settings.state_dir.stat().st_uid
     if os.geteuid() != owner:
@@ -106,7 +108,7 @@ def run(settings: CollectorSettings, dry_run: bool) -> Outcome:
         store.close()
 
 
-def shown(outcome: Outcome, dry_run: bool) -> str:
+def shown(outcome: ResendOutcome, dry_run: bool) -> str:
     """For people."""
     would = "would be stored" if dry_run else "stored now"
     lines = [f"{outcome.letters} rejected results: {outcome.stored} {would}, {outcome.refused.total()} still refused"]

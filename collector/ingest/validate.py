@@ -32,7 +32,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedMessage:
     """`id` is None where not even that can be read; `agent` is the topic's."""
 
     code: str
@@ -51,24 +51,24 @@ class _Id(msgspec.Struct):
     seq: int
 
 
-def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -> Accepted | Refused:
+def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -> Accepted | RefusedMessage:
     """A result as a point with its registry row's tags, or why not."""
     place = parse(topic)
     if place is None or place.channel != "up":
-        return Refused("topic", f"{topic!r} is no topic of results", None)
+        return RefusedMessage("topic", f"{topic!r} is no topic of results", None)
     if len(payload) > MAX_PAYLOAD_BYTES:
-        return Refused("oversize", f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}", place.agent)
+        return RefusedMessage("oversize", f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}", place.agent)
     try:
         result = decode_result(payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         id_ = _salvaged_id(payload, place.agent)
         if (upgrade := _upgrade(payload)) is not None:
-            return Refused("version", upgrade, place.agent, id_)
-        return Refused("malformed", str(error)[:500], place.agent, id_)
+            return RefusedMessage("version", upgrade, place.agent, id_)
+        return RefusedMessage("malformed", str(error)[:500], place.agent, id_)
     id_ = ResultId(place.agent, result.spool, result.seq)
 
-    def refuse(code: str, reason: str) -> Refused:
-        return Refused(code, reason, place.agent, id_)
+    def refuse(code: str, reason: str) -> RefusedMessage:
+        return RefusedMessage(code, reason, place.agent, id_)
 
     if result.agent != place.agent:
         return refuse("foreign_agent", f"payload of {result.agent!r} under the topic of {place.agent!r}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean, median
 
-from collector.judge.change_detector import HISTORY, Course, course
+from collector.judge.change_detector import HISTORY, DetectorState, detect
 from collector.store import Sample, SpeedRow
 from xomnet.states import State
 
@@ -25,7 +25,7 @@ MIN_TESTS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class JudgingRules:
     """`window` back from now is judged; a line is silent after `silent_after` without any result of it."""
 
     window: dt.timedelta = dt.timedelta(hours=72)
@@ -80,10 +80,10 @@ def early_bias(tests: Sequence[SpeedRow]) -> tuple[int, float] | None:
     return (len(off), fmean(off)) if off else None
 
 
-def course_of(samples: Sequence[Sample], target_mbps: float, rules: Rules) -> Course:
+def course_of(samples: Sequence[Sample], target_mbps: float, rules: JudgingRules) -> DetectorState:
     """Where a line stands after its last test that counts. `samples` are in the order of time."""
     tests = [(s.at, value) for s in samples if (value := counted_mbps(s)) is not None]
-    return course(tests, target_mbps, rules.window)
+    return detect(tests, target_mbps, rules.window)
 
 
 def judge(
@@ -92,8 +92,8 @@ def judge(
     now: dt.datetime,
     last_result_at: dt.datetime | None,
     plan_mbps: float | None = None,
-    rules: Rules = Rules(),  # frozen
-    followed: Course | None = None,
+    rules: JudgingRules = JudgingRules(),  # frozen
+    followed: DetectorState | None = None,
 ) -> Judgement:
     """The state of one line now. `samples` are in the order of time: those of the rules' `history`, or of the window
     alone where the line is `followed` already.

@@ -17,7 +17,7 @@ Level = Literal["short", "meeting", "uncertain"]
 
 HISTORY = 12
 """A line is followed over so many windows; the spans below are those of a window of three days, and follow it."""
-LEAST, MOST = math.log(0.3), math.log(3)
+MIN_LOG_RATIO, MAX_LOG_RATIO = math.log(0.3), math.log(3)
 """A single test says no more than this: a line that is down for one test is not short."""
 SOUND = math.log(1.1)
 """A line at this level shall not be called short by chance."""
@@ -55,13 +55,13 @@ GROUP_DAYS, NEAR_DAYS = 5 / 24, 1 / 24
 """Tests within the first are of a group; neighbours within the second tell how alike the tests of a group are."""
 USUAL_VARIANCE = math.log(1 + 0.4**2)
 """At a coefficient of variation of 0.4."""
-ALIKE_BY_CHANCE, MOST_ALIKE = 0.2, 0.9
-MOST_UNLIKE = 6.0
+ALIKE_BY_CHANCE, MAX_ALIKE = 0.2, 0.9
+MAX_UNLIKE = 6.0
 """Days that differ more than this are a change, not the line's way."""
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class DetectorState:
     """Where a line stands after its last test."""
 
     level: Level = "uncertain"
@@ -84,7 +84,7 @@ class Step(NamedTuple):
     leaning: bool = False
 
 
-def course(tests: Sequence[tuple[dt.datetime, float]], target_mbps: float, window: dt.timedelta) -> Course:
+def detect(tests: Sequence[tuple[dt.datetime, float]], target_mbps: float, window: dt.timedelta) -> DetectorState:
     """Follows a line through its tests: time and figure (Mb/s; 0 where it was down), in the order of time.
 
     `window`, best whole days, is the time over which a fall is looked for.
@@ -94,14 +94,14 @@ def course(tests: Sequence[tuple[dt.datetime, float]], target_mbps: float, windo
     for last in steps(((at.timestamp(), log_ratio(value, target_mbps)) for at, value in tests), window_s):  # noqa: B007
         pass
     if last.entered is None:
-        return Course(last.level, None, last.leaning)
+        return DetectorState(last.level, None, last.leaning)
     earlier = [value for _, value in tests[last.before : last.entered]] if last.level == "short" else []
-    return Course(last.level, tests[last.entered][0], last.leaning, median(earlier) if earlier else None)
+    return DetectorState(last.level, tests[last.entered][0], last.leaning, median(earlier) if earlier else None)
 
 
 def log_ratio(mbps: float, target_mbps: float) -> float:
     """What a test says: the logarithm of figure over target, within bounds."""
-    return min(MOST, max(LEAST, math.log(max(mbps, 1e-9) / target_mbps)))
+    return min(MAX_LOG_RATIO, max(MIN_LOG_RATIO, math.log(max(mbps, 1e-9) / target_mbps)))
 
 
 def steps(tests: Iterable[tuple[float, float]], window_s: float) -> Iterator[Step]:
@@ -139,7 +139,7 @@ class _Scatter:
     def alike(self) -> float:
         """The correlation of tests of a group; what may be by chance is left out."""
         found = (1 - self.near.value / self.groups.value - ALIKE_BY_CHANCE) / (1 - ALIKE_BY_CHANCE)
-        return min(MOST_ALIKE, max(0.0, found))
+        return min(MAX_ALIKE, max(0.0, found))
 
     @property
     def of_one(self) -> float:
@@ -220,7 +220,7 @@ class _Groups:
         if count >= 2:
             if self._day_before is not None:
                 off = (mean - self._day_before[1]) ** 2 / (1 / count + 1 / self._day_before[0])
-                self.scatter.days.see(min(MOST_UNLIKE, off / self.scatter.groups.value))
+                self.scatter.days.see(min(MAX_UNLIKE, off / self.scatter.groups.value))
             self._day_before = count, mean
         self._day = len(self.starts)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.judge.assess import Judgement, Rules
-from collector.judge.line_tracker import Followed
-from collector.periodic import Every
+from collector.judge.assess import Judgement, JudgingRules
+from collector.judge.line_tracker import LineTracker
+from collector.periodic import PeriodicWorker
 from collector.store import LineId, Sample, Store, write_own
 from collector.store.points import Point, Value, tags_of, time_ns
 from xomnet.registry.registry import LineRow, Registry
@@ -45,12 +45,12 @@ class Snapshot:
 
 
 def take_snapshot(
-    store: Store, registry: Registry, rules: Rules, now: dt.datetime, followed: Followed | None = None
+    store: Store, registry: Registry, rules: JudgingRules, now: dt.datetime, followed: LineTracker | None = None
 ) -> Snapshot:
     """Judges every line registered now; where it is not `followed` from look to look, all is read. Raises
     StoreUnavailable.
     """
-    followed = Followed(store, rules) if followed is None else followed
+    followed = LineTracker(store, rules) if followed is None else followed
     rows = registry.current(now)
     targets = {LineId.of(row): registry.target_mbps(row, now) for row in rows}
     followed.look(targets, now)
@@ -96,7 +96,7 @@ def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Po
     return Point("line_state", tags_of(row, row.line), known, time_ns(at))
 
 
-class LineStates(Every):
+class LineStates(PeriodicWorker):
     """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one. Where the lines
     stand is `kept` in a file, so that the next process has its first one soon.
     """
@@ -105,14 +105,14 @@ class LineStates(Every):
         self,
         store: Store,
         registry: Callable[[], Registry],
-        rules: Rules,
+        rules: JudgingRules,
         interval_s: float = 60.0,
         kept: Path | None = None,
     ) -> None:
         super().__init__("line-states", interval_s, lambda _: self.take(), log, "lines not judged")
         self._store, self._registry = store, registry
         self.rules = rules
-        self._followed = Followed(store, rules, kept)
+        self._followed = LineTracker(store, rules, kept)
         self.saw = self._followed.saw
         """New results were stored. From any thread."""
         self.latest: Snapshot | None = None

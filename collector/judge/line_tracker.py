@@ -15,9 +15,9 @@ from itertools import islice
 from pathlib import Path
 
 from collector.judge import checkpoint
-from collector.judge.assess import Judgement, Rules, course_of, judge
-from collector.judge.change_detector import Course
-from collector.judge.checkpoint import KeptCourse
+from collector.judge.assess import Judgement, JudgingRules, course_of, judge
+from collector.judge.change_detector import DetectorState
+from collector.judge.checkpoint import Checkpoint
 from collector.store import LineId, Sample, Store
 from collector.store.points import Point, when
 from xomnet.registry.registry import LineRow
@@ -40,14 +40,14 @@ class _Read:
 
     at: dt.datetime
     key: tuple[int, float]
-    course: Course
+    course: DetectorState
     recent: tuple[Sample, ...]
 
 
-class Followed:
+class LineTracker:
     """The lines of a store. `saw` is for any thread, the rest for one. What is known is kept in `file`, if given."""
 
-    def __init__(self, store: Store, rules: Rules, file: Path | None = None) -> None:
+    def __init__(self, store: Store, rules: JudgingRules, file: Path | None = None) -> None:
         self._store, self._rules, self._file = store, rules, file
         self._kept_at: dt.datetime | None = None
         self._lock = threading.Lock()
@@ -98,14 +98,14 @@ class Followed:
         with self._lock:
             changed = set(self._changed)
         known = ((line, read) for line, read in self._lines.items() if line not in changed)
-        checkpoint.keep(
-            self._file, (KeptCourse(*line, read.at, read.key[1], read.course) for line, read in known), self._rules
+        checkpoint.save(
+            self._file, (Checkpoint(*line, read.at, read.key[1], read.course) for line, read in known), self._rules
         )
         self._kept_at = now
 
     def _recall(self, now: dt.datetime) -> None:
         """Takes over what was kept of lines that were not tested since. Raises StoreUnavailable."""
-        found = [] if self._file is None else checkpoint.kept(self._file, self._rules)
+        found = [] if self._file is None else checkpoint.load(self._file, self._rules)
         good = [one for one in found if now - AGAIN < one.at <= now]
         if not good or self._lines:
             return

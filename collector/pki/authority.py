@@ -19,17 +19,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from collector.pki.ledger import Change, Entry, Kind, Ledger
-from collector.pki.requests import PublicKey, Refused, checked_key, host_name, key_id
+from collector.pki.ledger import Entry, Kind, Ledger, LedgerChange
+from collector.pki.requests import PublicKey, SigningRefused, checked_key, host_name, key_id
 from xomnet.contract.topics import is_name
 from xomnet.registry.cells import BROKER_NAME_OF_COLLECTOR
-from xomnet.runtime.atomic_file import write_whole
+from xomnet.runtime.atomic_file import write_atomically
 
 DAYS = 825
 CA_DAYS = 3650
 EARLIER = dt.timedelta(days=1)
 """A unit without a battery clock may be slow when it gets its certificate."""
-MOST_A_DAY = 10
+MAX_A_DAY = 10
 """Certificates of one name: a unit that went wild does not fill the ledger."""
 
 
@@ -68,8 +68,8 @@ class Authority:
                 .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
                 .sign(key, hashes.SHA256())
             )
-            write_whole(folder / "ca.crt", certificate.public_bytes(Encoding.PEM), 0o644)
-            write_whole(
+            write_atomically(folder / "ca.crt", certificate.public_bytes(Encoding.PEM), 0o644)
+            write_atomically(
                 folder / "ca.key",  # the last one: with it the authority is there
                 key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
                 0o600,
@@ -88,7 +88,7 @@ class Authority:
     def sign(self, csr: bytes, name: str, kind: Kind, now: dt.datetime, also: Sequence[str] = ()) -> Entry:
         """A certificate for `name`, written down; `also` are further names and addresses of a server.
 
-        Raises Refused or LedgerError. Which units exist is the registry's to say, and for the caller to ask.
+        Raises SigningRefused or LedgerError. Which units exist is the registry's to say, and for the caller to ask.
         """
         with self.ledger.change() as change:
             entry = self.signed(change, csr, name, kind, now, also)
@@ -96,24 +96,24 @@ class Authority:
         return entry
 
     def signed(
-        self, change: Change, csr: bytes, name: str, kind: Kind, now: dt.datetime, also: Sequence[str] = ()
+        self, change: LedgerChange, csr: bytes, name: str, kind: Kind, now: dt.datetime, also: Sequence[str] = ()
     ) -> Entry:
         """As `sign`, within a change that is open; `publish` is left to the caller."""
         check_name(name, kind)
         key = checked_key(csr, name)
         earlier = change.of_name(name)
         if earlier and earlier[0].kind != kind:
-            raise Refused(f"{name} is the name of a {earlier[0].kind}; take another name for a {kind}")
-        if sum(one.from_ + EARLIER > now - dt.timedelta(days=1) for one in earlier) >= MOST_A_DAY:
-            raise Refused(f"{name} has had {MOST_A_DAY} certificates in a day; find out why, and try tomorrow")
+            raise SigningRefused(f"{name} is the name of a {earlier[0].kind}; take another name for a {kind}")
+        if sum(one.from_ + EARLIER > now - dt.timedelta(days=1) for one in earlier) >= MAX_A_DAY:
+            raise SigningRefused(f"{name} has had {MAX_A_DAY} certificates in a day; find out why, and try tomorrow")
         for one in change.of_key(key_id(key)):
             if one.name != name or one.revoked is not None:
                 what = "revoked" if one.name == name else f"the one of {one.name}"
-                raise Refused(f"this key is {what}; make a new one on the machine itself")
+                raise SigningRefused(f"this key is {what}; make a new one on the machine itself")
         return self._signed(change, key, name, kind, now, also)
 
     def _signed(
-        self, change: Change, key: PublicKey, name: str, kind: Kind, now: dt.datetime, also: Sequence[str]
+        self, change: LedgerChange, key: PublicKey, name: str, kind: Kind, now: dt.datetime, also: Sequence[str]
     ) -> Entry:
         until = min(now + dt.timedelta(days=DAYS), self.certificate.not_valid_after_utc)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -140,12 +140,12 @@ class Authority:
     def revoke(self, name: str, now: dt.datetime, but: str | None = None) -> list[Entry]:
         """Revokes every good certificate of a name, but the one of the serial `but`; gives those that it revoked.
 
-        A token of the name that is still out goes too. Raises Refused where the name never had a certificate.
+        A token of the name that is still out goes too. Raises SigningRefused where the name never had a certificate.
         """
         with self.ledger.change() as change:
             known = change.of_name(name)
             if not known:
-                raise Refused(f"{name} has never had a certificate; xomnet pki list shows who has")
+                raise SigningRefused(f"{name} has never had a certificate; xomnet pki list shows who has")
             gone = [one for one in known if one.good(now) and one.serial != but]
             for one in gone:
                 change.revoke(one.serial, now)
@@ -178,20 +178,20 @@ class Authority:
             crl = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
             good = {one.name for one in entries if one.good(now)}
             gone = sorted({one.name for one in entries if one.revoked is not None} - good)
-            write_whole(self.folder / "ca.crl", crl, 0o644)
-            write_whole(self.folder / "revoked", "".join(f"{name}\n" for name in gone).encode(), 0o644)
+            write_atomically(self.folder / "ca.crl", crl, 0o644)
+            write_atomically(self.folder / "revoked", "".join(f"{name}\n" for name in gone).encode(), 0o644)
 
 
 def check_name(name: str, kind: Kind) -> None:
-    """Raises Refused unless something of this kind may go by this name."""
+    """Raises SigningRefused unless something of this kind may go by this name."""
     if kind == "server":
         host_name(name)
     elif kind == "unit" and name == BROKER_NAME_OF_COLLECTOR:
-        raise Refused(f"{name} is the collector's name at the broker; a unit needs another one")
+        raise SigningRefused(f"{name} is the collector's name at the broker; a unit needs another one")
     elif kind == "collector" and name != BROKER_NAME_OF_COLLECTOR:
-        raise Refused(f"the collector is called {BROKER_NAME_OF_COLLECTOR} at the broker, not {name}")
+        raise SigningRefused(f"the collector is called {BROKER_NAME_OF_COLLECTOR} at the broker, not {name}")
     elif not is_name(name):
-        raise Refused(f"{name!r} names no unit; write lower-case letters, digits and hyphens, at most 32")
+        raise SigningRefused(f"{name!r} names no unit; write lower-case letters, digits and hyphens, at most 32")
 
 
 def _builder(

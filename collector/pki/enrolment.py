@@ -17,9 +17,9 @@ from collector.pki import tokens
 from collector.pki.authority import Authority
 from collector.pki.ledger import Entry, LedgerError
 from collector.pki.renewal import NoCertificate, holder
-from collector.pki.requests import LARGEST, Refused
+from collector.pki.requests import LARGEST, SigningRefused
 from collector.pki.tokens import WrongToken
-from collector.throttle import Wrong
+from collector.throttle import TokenThrottle
 from xomnet.registry.registry import RegistryError, read_rows
 from xomnet.runtime.log import Log
 
@@ -49,7 +49,7 @@ class Given(msgspec.Struct, frozen=True):
     ca: str
 
 
-class Failed(Exception):
+class EnrolmentFailed(Exception):
     """The answer where there is no certificate."""
 
     def __init__(self, status: int, what: str, retry_after_s: float | None = None) -> None:
@@ -62,13 +62,13 @@ class EnrolService:
 
     def __init__(self, authority: Authority, registry: Path) -> None:
         self._authority, self._registry = authority, registry
-        self._wrong = Wrong()
+        self._wrong = TokenThrottle()
 
     async def certificate(self, request: Request) -> Response:
         """POST {"agent", "token", "csr"} -> {"certificate", "ca"}."""
         client = request.headers.get(CLIENT, "")
         if wait_s := self._wrong.wait_s(client, time.monotonic()):
-            raise Failed(429, "too many wrong tokens; try again later", wait_s)
+            raise EnrolmentFailed(429, "too many wrong tokens; try again later", wait_s)
         asked = await body_of(request, Enrolment)
 
         def enrol(now: dt.datetime) -> Entry:
@@ -92,8 +92,8 @@ class EnrolService:
             try:
                 self._check_registered(held.name)
                 return self._authority.sign(asked.csr.encode(), held.name, "unit", now)
-            except Refused as error:
-                raise Refused(f"{held.name}: {error}") from error
+            except SigningRefused as error:
+                raise SigningRefused(f"{held.name}: {error}") from error
 
         return await self._give("-", client, "renewed", renewed)
 
@@ -102,35 +102,37 @@ class EnrolService:
             rows = read_rows(self._registry.read_bytes(), str(self._registry))
         except (OSError, RegistryError) as error:
             log.error("registry not readable", file=str(self._registry), reason=str(error))
-            raise Failed(503, "the server's registry can't be read; tell the operator", 60) from error
+            raise EnrolmentFailed(503, "the server's registry can't be read; tell the operator", 60) from error
         if not any(row.agent == agent for row in rows):
-            raise Refused(f"{agent} is not in the server's registry; the operator adds its row to lines.csv first")
+            raise SigningRefused(
+                f"{agent} is not in the server's registry; the operator adds its row to lines.csv first"
+            )
 
     async def _give(self, name: str, client: str, done: str, make: Callable[[dt.datetime], Entry]) -> Response:
         shown = {"agent": name[:40], "client": client}
         try:
             entry = await run_in_threadpool(make, dt.datetime.now(dt.UTC))
-        except (WrongToken, NoCertificate, Refused) as error:
+        except (WrongToken, NoCertificate, SigningRefused) as error:
             log.warning("no certificate given", **shown, reason=str(error))
-            raise Failed(400 if isinstance(error, Refused) else 403, str(error)) from error
+            raise EnrolmentFailed(400 if isinstance(error, SigningRefused) else 403, str(error)) from error
         except LedgerError as error:
             log.error("no certificate given", **shown, reason=str(error))
-            raise Failed(503, "the authority's ledger can't be written; tell the operator", 60) from error
+            raise EnrolmentFailed(503, "the authority's ledger can't be written; tell the operator", 60) from error
         log.info(done, agent=entry.name, client=client, serial=entry.serial, until=entry.until.isoformat())
         return _json(Given(entry.pem, self._authority.pem))
 
 
 async def body_of(request: Request, type_: type[T]) -> T:
-    """The body as a value. Raises Failed where it is too large or something else."""
+    """The body as a value. Raises EnrolmentFailed where it is too large or something else."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > LARGEST_BODY:
-            raise Failed(413, f"the body is over {LARGEST_BODY} bytes")
+            raise EnrolmentFailed(413, f"the body is over {LARGEST_BODY} bytes")
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Failed(400, f"the body is not as it should be: {error}") from error
+        raise EnrolmentFailed(400, f"the body is not as it should be: {error}") from error
 
 
 def create_app(authority: Authority, registry: Path) -> Starlette:
@@ -138,7 +140,7 @@ def create_app(authority: Authority, registry: Path) -> Starlette:
     service = EnrolService(authority, registry)
 
     async def failed(_: Request, error: Exception) -> Response:
-        assert isinstance(error, Failed)
+        assert isinstance(error, EnrolmentFailed)
         answer = _json({"error": str(error)}, error.status)
         if error.retry_after_s is not None:
             answer.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
@@ -149,7 +151,7 @@ def create_app(authority: Authority, registry: Path) -> Starlette:
             Route("/enrol/v1/certificate", service.certificate, methods=["POST"]),
             Route("/enrol/v1/renew", service.renew, methods=["POST"]),
         ],
-        exception_handlers={Failed: failed},
+        exception_handlers={EnrolmentFailed: failed},
     )
 
 

@@ -52,7 +52,7 @@ class Token:
     serial: str | None
 
 
-class Change:
+class LedgerChange:
     """An open transaction: what is read in it is still so when it is written."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -112,7 +112,7 @@ class Ledger:
         self._path = path
 
     @contextlib.contextmanager
-    def change(self) -> Iterator[Change]:
+    def change(self) -> Iterator[LedgerChange]:
         """A transaction: done whole where the block ends, not at all where it raises. Raises LedgerError."""
         try:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -121,7 +121,7 @@ class Ledger:
                 db.executescript(TABLES)
                 db.execute("BEGIN IMMEDIATE")
                 try:
-                    yield Change(db)
+                    yield LedgerChange(db)
                 except BaseException:
                     db.execute("ROLLBACK")
                     raise

@@ -17,31 +17,35 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
-class Refused(Exception):
+class SigningRefused(Exception):
     """A certificate that is not given, in one sentence with the remedy."""
 
 
 def checked_key(pem: bytes, name: str) -> PublicKey:
-    """The public key of a request for `name`. Raises Refused. Whatever else the request asks for is left out."""
+    """The public key of a request for `name`. Raises SigningRefused. Whatever else the request asks for is left out."""
     if len(pem) > LARGEST:
-        raise Refused(f"the request has {len(pem)} bytes; send one of at most {LARGEST}")
+        raise SigningRefused(f"the request has {len(pem)} bytes; send one of at most {LARGEST}")
     try:
         request = x509.load_pem_x509_csr(pem)
         names = [str(one.value) for one in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         holds = request.is_signature_valid
         key = request.public_key()
     except Exception as error:  # the parser's errors have no common class
-        raise Refused("this is no certificate request in PEM; make one with: openssl req -new -key KEY") from error
+        raise SigningRefused(
+            "this is no certificate request in PEM; make one with: openssl req -new -key KEY"
+        ) from error
     if names != [name]:
-        raise Refused(f"the request is for {', '.join(names)[:80] or 'nobody'}, not for {name}; use -subj /CN={name}")
+        raise SigningRefused(
+            f"the request is for {', '.join(names)[:80] or 'nobody'}, not for {name}; use -subj /CN={name}"
+        )
     if not holds:
-        raise Refused("the request's signature does not hold: it was changed, or made with another key")
+        raise SigningRefused("the request's signature does not hold: it was changed, or made with another key")
     match key:
         case ec.EllipticCurvePublicKey(curve=ec.SECP256R1() | ec.SECP384R1()):
             return key
         case rsa.RSAPublicKey(key_size=size) if 2048 <= size <= 8192:
             return key
-    raise Refused("a weak or unusual key; use P-256: openssl ecparam -name prime256v1 -genkey -noout")
+    raise SigningRefused("a weak or unusual key; use P-256: openssl ecparam -name prime256v1 -genkey -noout")
 
 
 def key_id(key: PublicKey) -> str:
@@ -50,10 +54,10 @@ def key_id(key: PublicKey) -> str:
 
 
 def host_name(text: str) -> x509.GeneralName:
-    """A server's name or address for a certificate. Raises Refused."""
+    """A server's name or address for a certificate. Raises SigningRefused."""
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         if not _HOST.fullmatch(text):
-            raise Refused(f"{text!r} is no host name or address; write one such as xomnet.example.vn") from None
+            raise SigningRefused(f"{text!r} is no host name or address; write one such as xomnet.example.vn") from None
         return x509.DNSName(text)

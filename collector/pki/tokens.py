@@ -6,8 +6,8 @@ import hmac
 import secrets
 
 from collector.pki.authority import Authority, check_name
-from collector.pki.ledger import Change, Entry, Token
-from collector.pki.requests import Refused, checked_key, key_id
+from collector.pki.ledger import Entry, LedgerChange, Token
+from collector.pki.requests import SigningRefused, checked_key, key_id
 
 DAYS = 7
 LONGEST_DAYS = 90
@@ -21,10 +21,10 @@ class WrongToken(Exception):
 
 
 def make(authority: Authority, agent: str, now: dt.datetime, days: int = DAYS) -> str:
-    """A token for a unit; one that was made before is good no more. Raises Refused or LedgerError."""
+    """A token for a unit; one that was made before is good no more. Raises SigningRefused or LedgerError."""
     check_name(agent, "unit")
     if not 1 <= days <= LONGEST_DAYS:
-        raise Refused(f"{days} days; a token is good for 1 to {LONGEST_DAYS}")
+        raise SigningRefused(f"{days} days; a token is good for 1 to {LONGEST_DAYS}")
     token = secrets.token_urlsafe(24)
     with authority.ledger.change() as change:
         change.put_token(agent, Token(_hash(token), now + dt.timedelta(days=days), None))
@@ -56,7 +56,7 @@ def spend(authority: Authority, agent: str, token: str, csr: bytes, now: dt.date
     return entry
 
 
-def _right(change: Change, agent: str, token: str, now: dt.datetime) -> Token:
+def _right(change: LedgerChange, agent: str, token: str, now: dt.datetime) -> Token:
     known = change.token(agent)
     right = hmac.compare_digest(_hash(token), known.hash if known else "0" * 64)
     if known is None or not right or now >= known.until:

@@ -15,7 +15,7 @@ from collector.registry.changes import Retag, begins, retags, vanished
 from collector.store import Store, StoreUnavailable
 from xomnet.contract.values import Instant
 from xomnet.registry.registry import BadCell, LineRow, Registry, RegistryError, load_registry
-from xomnet.runtime.atomic_file import write_whole
+from xomnet.runtime.atomic_file import write_atomically
 from xomnet.runtime.log import Log
 from xomnet.targets import Targets
 
@@ -167,5 +167,5 @@ class RegistryFile:
         memory = self._memory.after(registry.rows(), dt.datetime.now(dt.UTC))
         if memory == self._memory:
             return
-        write_whole(self._memory_file, msgspec.json.encode(memory), 0o640)  # the report reads it
+        write_atomically(self._memory_file, msgspec.json.encode(memory), 0o640)  # the report reads it
         self._memory = memory

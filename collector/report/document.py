@@ -26,7 +26,7 @@ from collector.texts.texts import Language
 from xomnet import __version__
 from xomnet.contract.messages import Access
 
-MOST_BARS = 14
+MAX_BARS = 14
 """Areas in one chart; more are in the table alone."""
 
 
@@ -135,7 +135,7 @@ def _by_access(t: ReportTexts, report: MonthlyReport) -> list[Section]:
         target = report.targets[access].down_mbps
         areas = grouped(lines, of_area)
         blocks: list[Block] = [tables.by_area(t, lines, report.lines, target)]
-        if 1 < len(areas) <= MOST_BARS:
+        if 1 < len(areas) <= MAX_BARS:
             blocks.append(_area_chart(t, areas))
         blocks.append(tables.by_isp(t, lines, target))
         own = sum(line.row.target_mbps is not None for line in lines)

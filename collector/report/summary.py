@@ -14,7 +14,7 @@ Hamlet = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class VerdictCounts:
     """What became of some lines of one access type."""
 
     lines: int
@@ -41,14 +41,14 @@ def hamlet(line: LineMonth) -> Hamlet:
     return line.row.area, line.row.hamlet, line.row.hamlet_code or ""
 
 
-def tally(lines: Sequence[LineMonth]) -> Tally:
+def tally(lines: Sequence[LineMonth]) -> VerdictCounts:
     """The lines are of one access type: types are never mixed."""
     hamlets: dict[Hamlet, VerdictName] = {}
     for line in lines:
         seen = hamlets.get(hamlet(line), "unmeasured")
         hamlets[hamlet(line)] = min(seen, line.verdict.verdict, key=VERDICTS.index)
     medians = [line.verdict.median_mbps for line in lines if line.verdict.median_mbps is not None]
-    return Tally(
+    return VerdictCounts(
         lines=len(lines),
         by_verdict=_counted(line.verdict.verdict for line in lines),
         hamlets=len(hamlets),

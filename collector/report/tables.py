@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collector.judge.verdict import Verdict, VerdictName
 from collector.report.blocks import Bar, Bars, Cell, Column, Table
 from collector.report.model import LineMonth
-from collector.report.summary import Tally, area_under, grouped, tally
+from collector.report.summary import VerdictCounts, area_under, grouped, tally
 from collector.report.texts import LOOKS, ReportTexts
 
 LinesTable = Callable[[ReportTexts, Sequence[LineMonth], str], Table]
@@ -17,7 +17,7 @@ Figure = tuple[Column, Callable[[LineMonth], Cell]]
 
 DASH = Cell("–")
 TO = "\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}"
-MOST_TIMES = 6
+MAX_TIMES = 6
 """Of failed tests are named in the table; all stand in the CSV."""
 TALLY_WIDTHS: Mapping[VerdictName, float] = {"met": 1.2, "not_met": 1.2, "not_certain": 1.6, "unmeasured": 1.9}
 """Each as wide as the longest word of its verdict."""
@@ -66,7 +66,7 @@ def _tally_columns(t: ReportTexts, first: str) -> list[Column]:
     ]
 
 
-def _tally_row(t: ReportTexts, label: str, found: Tally, target: float | None) -> list[Cell]:
+def _tally_row(t: ReportTexts, label: str, found: VerdictCounts, target: float | None) -> list[Cell]:
     hamlets = found.hamlets_by_verdict
     three = (hamlets["met"], found.hamlets - hamlets["unmeasured"], found.hamlets)
     return [
@@ -240,8 +240,8 @@ def silent(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
 
 def failed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
     def times(line: LineMonth) -> Cell:
-        said = "; ".join(t.minute(at) for at in line.failed_at[:MOST_TIMES])
-        more = len(line.failed_at) - MOST_TIMES
+        said = "; ".join(t.minute(at) for at in line.failed_at[:MAX_TIMES])
+        more = len(line.failed_at) - MAX_TIMES
         return Cell(said + t.text("; and {n} more, in the CSV", n=t.number(more, 0)) if more > 0 else said)
 
     return of_lines(

@@ -28,7 +28,7 @@ SUMS = frozenset({"tests", "counted", "failed", "bytes", "probes", "outages", "o
 MEDIANS = tuple(name for name in SCHEMAS["line_day"] if name not in SUMS)
 
 
-class Bucket(NamedTuple):
+class RollupBucket(NamedTuple):
     """An hour or a day: [since, until), both UTC."""
 
     size: Size
@@ -36,19 +36,19 @@ class Bucket(NamedTuple):
     until: dt.datetime
 
 
-def hour_of(when: dt.datetime) -> Bucket:
+def hour_of(when: dt.datetime) -> RollupBucket:
     """The hours of the province's time begin with those of UTC."""
     since = when.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
-    return Bucket("hour", since, since + HOUR)
+    return RollupBucket("hour", since, since + HOUR)
 
 
-def day_of(when: dt.datetime, zone: ZoneInfo) -> Bucket:
+def day_of(when: dt.datetime, zone: ZoneInfo) -> RollupBucket:
     day = when.astimezone(zone).date()
     since, until = (dt.datetime.combine(d, dt.time(), zone).astimezone(dt.UTC) for d in (day, day + dt.timedelta(1)))
-    return Bucket("day", since, until)
+    return RollupBucket("day", since, until)
 
 
-def hours_of(day: Bucket) -> list[Bucket]:
+def hours_of(day: RollupBucket) -> list[RollupBucket]:
     return [hour_of(day.since + n * HOUR) for n in range((day.until - day.since) // HOUR)]
 
 
@@ -95,11 +95,11 @@ def line_fields(
     )
 
 
-def line_point(bucket: Bucket, row: LineRow, fields: Fields) -> Point:
+def line_point(bucket: RollupBucket, row: LineRow, fields: Fields) -> Point:
     return Point(f"line_{bucket.size}", tags_of(row, row.line), fields, time_ns(bucket.since))
 
 
-def place_points(bucket: Bucket, lines: Iterable[tuple[LineRow, Fields]]) -> list[Point]:
+def place_points(bucket: RollupBucket, lines: Iterable[tuple[LineRow, Fields]]) -> list[Point]:
     """Of every place that has lines; those that gave nothing have no fields, and count as lines not measured."""
     return [
         Point(f"place_{bucket.size}", tags, place_fields(fields), time_ns(bucket.since))

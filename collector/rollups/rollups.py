@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from collector.periodic import Every
+from collector.periodic import PeriodicWorker
 from collector.rollups.aggregate import (
     HOUR,
-    Bucket,
     Fields,
+    RollupBucket,
     day_of,
     hour_of,
     hours_of,
@@ -46,14 +46,14 @@ NIGHT = dt.timedelta(hours=2)
 CLOCK = dt.timedelta(seconds=1)
 """What a clock that is being set right may go slower than the thread's own, between two rounds."""
 
-K = TypeVar("K", int, Bucket)
+K = TypeVar("K", int, RollupBucket)
 
 _HOUR_NS = 3_600_000_000_000
 Marked = set[str] | None
 """Units with new results; None: all of them."""
 
 
-class Rollups(Every):
+class Rollups(PeriodicWorker):
     """Works every `interval_s`. Results of more than `keep_days` ago are no longer all stored: those roll-ups stay."""
 
     def __init__(
@@ -70,11 +70,11 @@ class Rollups(Every):
         self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
         self._lock = threading.Lock()
         self._seen: dict[int, Marked] = {}
-        self._dirty: dict[Bucket, Marked] = {}
+        self._dirty: dict[RollupBucket, Marked] = {}
         self._rounds = 0
         self._round_at: dt.datetime | None = None
         self._night: dt.date | None = None
-        self._to_compare: list[Bucket] = []
+        self._to_compare: list[RollupBucket] = []
         self._months: Iterator[None] = iter(())
 
     def saw(self, points: Iterable[Point]) -> None:
@@ -122,7 +122,7 @@ class Rollups(Every):
             self._night = night
         self._round_at, self._rounds = now, self._rounds + 1
 
-    def _ready(self, now: dt.datetime) -> list[Bucket]:
+    def _ready(self, now: dt.datetime) -> list[RollupBucket]:
         """What is to be worked out, the latest first; what is no longer whole is left as it is."""
         kept = self._kept_since(now)
         for bucket in [one for one in self._dirty if kept is not None and one.since < kept]:
@@ -134,7 +134,7 @@ class Rollups(Every):
     def _kept_since(self, now: dt.datetime) -> dt.datetime | None:
         return now - self._keep if self._keep else None
 
-    def _compare(self, day: Bucket) -> None:
+    def _compare(self, day: RollupBucket) -> None:
         """Marks what has more results than it was made of. Fewer are no reason: results go only by their age."""
         figures = self._store.figures
         stored: Counter[LineId] = Counter()
@@ -153,14 +153,14 @@ class Rollups(Every):
             if count > daily.get(line, 0):
                 _mark(self._dirty, day, {line.agent})
 
-    def _roll(self, buckets: Sequence[Bucket]) -> None:
+    def _roll(self, buckets: Sequence[RollupBucket]) -> None:
         """Works out some of them and writes them together. Idempotent.
 
         The places are written first: a collector that dies in between finds the lines wrong, and does both again.
         """
         places: list[Point] = []
         lines: list[Point] = []
-        done: list[Bucket] = []
+        done: list[RollupBucket] = []
         for bucket in buckets:
             if self._ending.is_set() or len(places) + len(lines) >= ENOUGH:
                 break
@@ -177,7 +177,7 @@ class Rollups(Every):
         for bucket in done:
             del self._dirty[bucket]
 
-    def _rolled(self, bucket: Bucket, agents: Marked) -> tuple[list[Point], list[Point]]:
+    def _rolled(self, bucket: RollupBucket, agents: Marked) -> tuple[list[Point], list[Point]]:
         """The points of all places, from those of all lines, and of the lines of some units, from their results."""
         registry = self._registry()
         rows = {LineId.of(row): row for row in registry.current(bucket.since)}
@@ -191,7 +191,7 @@ class Rollups(Every):
         places = place_points(bucket, ((row, known.get(line, {})) for line, row in rows.items()))
         return places, [line_point(bucket, rows[line], fields) for line, fields in fresh.items()]
 
-    def _fresh(self, bucket: Bucket, agents: list[str] | None, registry: Registry) -> dict[LineId, Fields]:
+    def _fresh(self, bucket: RollupBucket, agents: list[str] | None, registry: Registry) -> dict[LineId, Fields]:
         """The figures of every line that has results there, by the row in force."""
         figures, span = self._store.figures, (bucket.since, bucket.until)
         downloads = figures.downloads(*span, agents)
@@ -204,7 +204,7 @@ class Rollups(Every):
                 found[line] = line_fields(downloads.get(line, ()), latency.get(line), outages.get(line), target)
         return found
 
-    def _written(self, bucket: Bucket) -> dict[LineId, Fields]:
+    def _written(self, bucket: RollupBucket) -> dict[LineId, Fields]:
         found = self._store.figures.points(f"line_{bucket.size}", bucket.since, bucket.until)
         return {LineId(one.tags["agent"], one.tags["line"]): one.fields for one in found}
 

@@ -26,7 +26,7 @@ from collector.store import (
     StoreUnavailable,
 )
 from collector.store.derived_schemas import ROLLED
-from collector.store.influx_answers import BatchRefused, BatchTooLarge, Bucket, Series, check_query, check_write
+from collector.store.influx_answers import BatchRefused, BatchTooLarge, Series, WriteTarget, check_query, check_write
 from collector.store.influx_figures import InfluxFigures
 from collector.store.influx_text import after, between, in_order, line_of, listed, quoted
 from collector.store.line_protocol import line_protocol
@@ -55,9 +55,9 @@ class InfluxStore:
         rollups_bucket: str | None = None,
     ) -> None:
         self._url, self._org, self._timeout_s = url.rstrip("/"), org, timeout_s
-        self._bucket = self._rollups_bucket = Bucket(bucket, "store.bucket")
+        self._bucket = self._rollups_bucket = WriteTarget(bucket, "store.bucket")
         if rollups_bucket and rollups_bucket != bucket:
-            self._rollups_bucket = Bucket(rollups_bucket, "store.rollups_bucket")
+            self._rollups_bucket = WriteTarget(rollups_bucket, "store.rollups_bucket")
         self._headers = {"Authorization": f"Token {token}"}
         self._client = InfluxDBClient(self._url, token, org=org, timeout=int(timeout_s * 1000), retries=False)
         self._write_api = self._client.write_api(SYNCHRONOUS)
@@ -159,10 +159,10 @@ class InfluxStore:
         )
         return [row for series in self._query(query) for row in rows_of(kind, in_order(series))]
 
-    def _bucket_of(self, one: Typed) -> Bucket:
+    def _bucket_of(self, one: Typed) -> WriteTarget:
         return self._rollups_bucket if one.point.measurement in ROLLED else self._bucket
 
-    def _write(self, bucket: Bucket, batch: Sequence[Typed]) -> list[Rejection]:
+    def _write(self, bucket: WriteTarget, batch: Sequence[Typed]) -> list[Rejection]:
         """Writes a batch, or halves it until the points that the database refuses stand alone."""
         try:
             self._post(bucket, "\n".join(map(line_protocol, batch)))
@@ -179,7 +179,7 @@ class InfluxStore:
         failpoints.at("influx.halved")
         return first + self._write(bucket, batch[middle:])
 
-    def _post(self, bucket: Bucket, lines: str) -> None:
+    def _post(self, bucket: WriteTarget, lines: str) -> None:
         if not self._writing.acquire(timeout=self._timeout_s):
             raise StoreUnavailable(f"{self._url}: another write has not ended within {self._timeout_s:g} s")
         try:
@@ -197,14 +197,14 @@ class InfluxStore:
         failpoints.at("influx.answered")
         check_write(self._url, bucket, status, headers, body or "")
 
-    def _ask_to_write(self, bucket: Bucket) -> None:
+    def _ask_to_write(self, bucket: WriteTarget) -> None:
         """Writes nothing: InfluxDB 1.8 and 2 answer as if it were something."""
         where = urlencode({"org": self._org, "bucket": bucket.name, "precision": "ns"})
         status, headers, body = self._ask("POST", f"/api/v2/write?{where}")
         with suppress(BatchRefused):  # nothing is a fault of points, not of the settings
             check_write(self._url, bucket, status, headers, body)
 
-    def _query(self, query: str, bucket: Bucket | None = None) -> list[Series]:
+    def _query(self, query: str, bucket: WriteTarget | None = None) -> list[Series]:
         bucket = bucket or self._bucket
         where = urlencode({"db": bucket.name, "epoch": "ns", "q": query})
         return check_query(self._url, bucket, *self._ask("GET", f"/query?{where}"))

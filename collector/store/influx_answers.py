@@ -10,7 +10,7 @@ import msgspec
 from collector.store import StoreRefused, StoreUnavailable
 
 
-class Bucket(NamedTuple):
+class WriteTarget(NamedTuple):
     """A bucket of InfluxDB 2 or 3, or a database of 1.8."""
 
     name: str
@@ -66,7 +66,7 @@ class _Trouble(msgspec.Struct):
     message: str | None = None
 
 
-def check_write(url: str, bucket: Bucket, status: int, headers: Mapping[str, str], body: str) -> None:
+def check_write(url: str, bucket: WriteTarget, status: int, headers: Mapping[str, str], body: str) -> None:
     """Returns where everything is written.
 
     Raises BatchRefused, BatchTooLarge, StoreRefused or StoreUnavailable.
@@ -81,7 +81,7 @@ def check_write(url: str, bucket: Bucket, status: int, headers: Mapping[str, str
     raise _trouble(url, bucket, status, headers, body)
 
 
-def check_query(url: str, bucket: Bucket, status: int, headers: Mapping[str, str], body: str) -> list[Series]:
+def check_query(url: str, bucket: WriteTarget, status: int, headers: Mapping[str, str], body: str) -> list[Series]:
     """The series found. Raises StoreRefused or StoreUnavailable, also where the database gives only a part."""
     if status != 200:
         raise _trouble(url, bucket, status, headers, body)
@@ -97,14 +97,14 @@ def check_query(url: str, bucket: Bucket, status: int, headers: Mapping[str, str
     return [series for statement in statements for series in statement.series]
 
 
-def _error(url: str, bucket: Bucket, said: str) -> StoreUnavailable:
+def _error(url: str, bucket: WriteTarget, said: str) -> StoreUnavailable:
     for words, remedy in _REMEDIES.items():
         if words in said:
             return StoreRefused(f"{url}: {said}: {remedy.format(bucket=bucket)}")
     return StoreUnavailable(f"{url}: {said}")
 
 
-def _trouble(url: str, bucket: Bucket, status: int, headers: Mapping[str, str], body: str) -> StoreUnavailable:
+def _trouble(url: str, bucket: WriteTarget, status: int, headers: Mapping[str, str], body: str) -> StoreUnavailable:
     word, (name, setting) = f"{status} {_word(body) or ''}".rstrip(), bucket
     if status >= 500 or status in _NOT_NOW:
         return StoreUnavailable(f"{url}: {word}", _retry_after_s(headers.get("Retry-After")))

@@ -4,20 +4,20 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from collector.alerts.alert import Alert, Kind, Trouble
-from collector.alerts.outbox import Failed, Letter
-from collector.alerts.silences import Acknowledged, Maintenance
+from collector.alerts.outbox import FailedNotification, QueuedNotification
+from collector.alerts.silences import Acknowledgement, MaintenanceWindow
 from collector.store import LineId
 from collector.web.views import View
 from xomnet.contract.messages import Access
 
 
-class AlertedLine(View, frozen=True, kw_only=True, omit_defaults=True):
+class AlertedLineView(View, frozen=True, kw_only=True, omit_defaults=True):
     agent: str
     line: str
     since: dt.datetime
     good_since: dt.datetime | None = None
     """It is well again since then, and must be so for a while before the alert ends."""
-    acknowledged: Acknowledged | None = None
+    acknowledged: Acknowledgement | None = None
 
 
 class AlertView(View, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,7 +28,7 @@ class AlertView(View, frozen=True, kw_only=True, omit_defaults=True):
     """The unit, the area's path or the provider; of a line `agent/line`."""
     opened_at: dt.datetime
     since: dt.datetime
-    lines: list[AlertedLine]
+    lines: list[AlertedLineView]
     access: Access | None = None
 
 
@@ -37,24 +37,24 @@ class AlertsView(View, frozen=True, kw_only=True):
     """What is open, the newest first."""
     waiting: int
     """Messages that are still to be sent."""
-    failed: list[Failed]
+    failed: list[FailedNotification]
     """Messages that were given up, the newest first."""
 
 
 class MaintenanceList(View, frozen=True, kw_only=True):
-    maintenance: list[Maintenance]
+    maintenance: list[MaintenanceWindow]
     """On, to come, and over within the last 30 days."""
 
 
 class AcknowledgedList(View, frozen=True, kw_only=True):
-    acknowledged: list[Acknowledged]
+    acknowledged: list[Acknowledgement]
 
 
 def alerts_view(
     alerts: Sequence[Alert],
-    taken: Mapping[LineId, Acknowledged],
-    letters: Sequence[Letter],
-    failed: Sequence[Failed],
+    taken: Mapping[LineId, Acknowledgement],
+    letters: Sequence[QueuedNotification],
+    failed: Sequence[FailedNotification],
 ) -> AlertsView:
     return AlertsView(
         alerts=[_alert(alert, taken) for alert in sorted(alerts, key=lambda one: one.id, reverse=True)],
@@ -63,6 +63,6 @@ def alerts_view(
     )
 
 
-def _alert(alert: Alert, taken: Mapping[LineId, Acknowledged]) -> AlertView:
-    lines = [AlertedLine.of(one, acknowledged=taken.get(one.id)) for one in alert.lines]
+def _alert(alert: Alert, taken: Mapping[LineId, Acknowledgement]) -> AlertView:
+    lines = [AlertedLineView.of(one, acknowledged=taken.get(one.id)) for one in alert.lines]
     return AlertView.of(alert, lines=lines)

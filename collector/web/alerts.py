@@ -1,15 +1,15 @@
 """Alerts over REST: what is open; who has taken it on; when what happens to lines is meant."""
 
 import datetime as dt
-from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from collector.alerts.silences import AcknowledgeAsked, MaintenanceAsked
-from collector.alerts.store import TooMany
+from collector.alerts.service import AlertService
+from collector.alerts.silences import AcknowledgementRequest, MaintenanceRequest
+from collector.alerts.store import TooManySilences
 from collector.services import Services
 from collector.store import LineId
 from collector.web import query
@@ -17,9 +17,6 @@ from collector.web.alert_view import AcknowledgedList, MaintenanceList, alerts_v
 from collector.web.api import json
 from collector.web.errors import RequestError, unknown_line
 from collector.web.operator import body_of, require_operator
-
-if TYPE_CHECKING:  # its texts are the page's
-    from collector.alerts.service import Desk
 
 
 class AlertApi:
@@ -38,7 +35,7 @@ class AlertApi:
         ]
 
     @property
-    def _desk(self) -> "Desk":
+    def _desk(self) -> AlertService:
         if self._services.alerts is None:
             raise RequestError(503, "alerts are not decided here", "alerts", "a running collector", 5)
         return self._services.alerts
@@ -51,7 +48,7 @@ class AlertApi:
     async def acknowledge(self, request: Request) -> Response:
         require_operator(request)
         query.refuse_unknown(request.query_params, ())
-        asked, now = await body_of(request, AcknowledgeAsked), dt.datetime.now(dt.UTC)
+        asked, now = await body_of(request, AcknowledgementRequest), dt.datetime.now(dt.UTC)
         line = LineId(request.path_params["agent"], request.path_params["line"])
         if self._services.registry().at(*line, now) is None:
             raise unknown_line(*line)
@@ -70,7 +67,7 @@ class AlertApi:
     async def add(self, request: Request) -> Response:
         require_operator(request)
         query.refuse_unknown(request.query_params, ())
-        asked, now = await body_of(request, MaintenanceAsked), dt.datetime.now(dt.UTC)
+        asked, now = await body_of(request, MaintenanceRequest), dt.datetime.now(dt.UTC)
         fault = asked.fault(now)
         if fault is not None:
             raise RequestError(400, fault, "body", "see /openapi.json")
@@ -78,7 +75,7 @@ class AlertApi:
             raise RequestError(404, "no line in the registry is meant by this", "body", "names as in /api/v1/lines")
         try:
             window = await run_in_threadpool(self._desk.kept.add_window, asked, now)
-        except TooMany as error:
+        except TooManySilences as error:
             raise RequestError(409, str(error), "maintenance", "fewer, or wider ones") from error
         return json(window, 201, {"Location": f"/api/v1/maintenance/{window.id}"})
 

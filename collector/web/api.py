@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from collector.alerts.dispatcher import Courier
+from collector.alerts.dispatcher import Dispatcher
 from collector.judge.line_states import Snapshot
 from collector.judge.line_tracker import LOOK_BACK
 from collector.services import Services
@@ -38,7 +38,7 @@ def json(content: Any, status: int = 200, headers: dict[str, str] | None = None)
 def problem(error: RequestError) -> Response:
     """`{"error": {"what", "where", "allowed"}}` with its status."""
     headers = {} if error.retry_after_s is None else {"Retry-After": str(max(1, round(error.retry_after_s)))}
-    return json(views.Error(error=views.Problem.of(error)), error.status, headers)
+    return json(views.Error(error=views.StatusProblem.of(error)), error.status, headers)
 
 
 class Api:
@@ -109,7 +109,7 @@ class Api:
         rows = await self._reads.read(lambda store: store.speed(line, since, until))
         results = [views.speed_view(row) for row in rows]
         if as_csv:
-            return _csv(views.Speed, results, f"{line.agent}_{line.line}_speed.csv")
+            return _csv(views.SpeedView, results, f"{line.agent}_{line.line}_speed.csv")
         return json(views.SpeedHistory(agent=line.agent, line=line.line, from_=since, to=until, results=results))
 
     async def latency(self, request: Request) -> Response:
@@ -117,7 +117,7 @@ class Api:
         rows = await self._reads.read(lambda store: store.latency(line, since, until))
         results = [views.latency_view(row) for row in rows]
         if as_csv:
-            return _csv(views.Latency, results, f"{line.agent}_{line.line}_latency.csv")
+            return _csv(views.LatencyView, results, f"{line.agent}_{line.line}_latency.csv")
         return json(views.LatencyHistory(agent=line.agent, line=line.line, from_=since, to=until, results=results))
 
     async def agents(self, request: Request) -> Response:
@@ -137,7 +137,7 @@ class Api:
     def rejected(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())
         letters = self._services.dead_letters
-        return json(views.Rejected(counts=letters.counts(), rejected=letters.recent()))
+        return json(views.RejectedView(counts=letters.counts(), rejected=letters.recent()))
 
     async def openapi(self, _: Request) -> Response:
         return json(self._openapi)
@@ -172,7 +172,7 @@ class Api:
         return "ok" if age <= limit else f"too old: {age:.0f} s, at most {limit:.0f} s"
 
 
-def _notify_health(courier: Courier) -> str:
+def _notify_health(courier: Dispatcher) -> str:
     try:
         return courier.trouble(dt.datetime.now(dt.UTC)) or "ok"
     except sqlite3.Error as error:

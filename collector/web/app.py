@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.services import Services
 from collector.store import StoreUnavailable
-from collector.throttle import Wrong
+from collector.throttle import TokenThrottle
 from collector.web.alerts import AlertApi
 from collector.web.api import Api, problem
 from collector.web.commands import CommandApi
@@ -121,5 +121,5 @@ def create_app(services: Services, operator_token: str | None = None) -> Starlet
         },
         lifespan=lifespan,
     )
-    app.state.operator_token, app.state.wrong_tokens = operator_token, Wrong()
+    app.state.operator_token, app.state.wrong_tokens = operator_token, TokenThrottle()
     return app

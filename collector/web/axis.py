@@ -12,7 +12,7 @@ HOURS = (1, 24, 168, 720)
 PEAK = (19, 23)
 """Peak hours of the province, local time."""
 
-MOST_TICKS = 7
+MAX_TICKS = 7
 SHORTEST = dt.timedelta(minutes=2)
 _STEPS_S = (
     *(10, 15, 30, 60, 120, 300, 600, 900, 1800),
@@ -36,7 +36,7 @@ class Axis:
 
     def step_s(self) -> int:
         """Seconds between two ticks."""
-        return next((step for step in _STEPS_S if self.span_s / step <= MOST_TICKS), _STEPS_S[-1])
+        return next((step for step in _STEPS_S if self.span_s / step <= MAX_TICKS), _STEPS_S[-1])
 
     def ticks(self) -> list[dt.datetime]:
         """Round local times inside the axis; days begin at local midnight."""

@@ -21,8 +21,8 @@ Points = list[tuple[float, float]]
 Validity = Literal["counted", "flagged", "failed"]
 
 AXIS_HEIGHT = 20.0
-MOST_DOTS = 900
-MOST_BUCKETS = 240
+MAX_DOTS = 900
+MAX_BUCKETS = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def downloads(t: Texts, axis: Axis, dots: Sequence[Dot], trend: Sequence[Trend],
     parts.append(element("line", class_="target", x1="0", x2="100%", y1=y, y2=y))
     words = t.text("target {figure} Mb/s", figure=t.target(target))
     parts.append(element("text", words, class_="target-word", x="100%", dx=-6, y=y - 5))
-    parts += [_dot(plot, dot) for dot in fewer(dots, MOST_DOTS)]
+    parts += [_dot(plot, dot) for dot in fewer(dots, MAX_DOTS)]
     if trend:
         parts.append(plot.trace([(p.share, p.mbps) for p in trend], "median"))
     parts += plot.figures("Mb/s")
@@ -162,8 +162,8 @@ def fewer(dots: Sequence[Dot], at_most: int) -> list[Dot]:
 
 def latency(t: Texts, axis: Axis, rows: Sequence[LatencyRow], loaded: Points, label: str) -> Markup:
     """Idle round trip as a line with its 95th percentile as a band; under load as diamonds, from the downloads."""
-    idle = bucketed([(axis.share(r.at), r.rtt_p50_ms) for r in rows if r.rtt_p50_ms is not None], MOST_BUCKETS)
-    high = bucketed([(axis.share(r.at), r.rtt_p95_ms) for r in rows if r.rtt_p95_ms is not None], MOST_BUCKETS)
+    idle = bucketed([(axis.share(r.at), r.rtt_p50_ms) for r in rows if r.rtt_p50_ms is not None], MAX_BUCKETS)
+    high = bucketed([(axis.share(r.at), r.rtt_p95_ms) for r in rows if r.rtt_p95_ms is not None], MAX_BUCKETS)
     values = sorted(value for _, value in [*idle, *high, *loaded])
     # One wild echo must not flatten all the others: the scale holds 98 of 100, the rest touch its top.
     top = 1.15 * values[min(len(values) - 1, int(len(values) * 0.98))] if values else 50.0
@@ -183,7 +183,7 @@ def loss(t: Texts, axis: Axis, rows: Sequence[LatencyRow], label: str) -> Markup
     """Lost echoes in percent of those sent, a bar for each slice of the time that lost any."""
     counts: dict[int, tuple[int, int]] = {}
     for row in rows:
-        slot = int(axis.share(row.at) * MOST_BUCKETS)
+        slot = int(axis.share(row.at) * MAX_BUCKETS)
         sent, received = counts.get(slot, (0, 0))
         counts[slot] = sent + row.sent, received + row.received
     share = {slot: 100 * (1 - received / sent) for slot, (sent, received) in counts.items() if sent}
@@ -192,7 +192,7 @@ def loss(t: Texts, axis: Axis, rows: Sequence[LatencyRow], label: str) -> Markup
     for slot, value in sorted(share.items()):
         if value > 0:
             y = plot.y(value)
-            x, width = percent(slot / MOST_BUCKETS), percent(1 / MOST_BUCKETS)
+            x, width = percent(slot / MAX_BUCKETS), percent(1 / MAX_BUCKETS)
             title = element("title", f"{t.number(value)} %")
             parts.append(
                 element("rect", title, class_="loss-bar", x=x, width=width, y=y, height=max(2.0, plot.height - y))

@@ -19,7 +19,7 @@ SMALLEST_KM = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MapPlace:
     """A line on the map. `zone` is the name of the area that its label is for."""
 
     lat: float
@@ -30,7 +30,7 @@ class Place:
     zone: str
 
 
-def draw(places: Sequence[Place], label: str) -> Markup | None:
+def draw(places: Sequence[MapPlace], label: str) -> Markup | None:
     """The map, north up, or None without places. Lines at one spot are one mark, the worst of them."""
     if not places:
         return None
@@ -43,12 +43,12 @@ def draw(places: Sequence[Place], label: str) -> Markup | None:
     scale = min(inner / max(wide, SMALLEST_KM), (MAX_HEIGHT - 2 * MARGIN) / max(high, SMALLEST_KM))
     height = min(MAX_HEIGHT, max(MIN_HEIGHT, high * scale + 2 * MARGIN)) + SCALE_ROOM
 
-    def spot(place: Place) -> tuple[float, float]:
+    def spot(place: MapPlace) -> tuple[float, float]:
         x = (WIDTH - wide * scale) / 2 + (place.lon - west) * east_km * scale
         y = (height - SCALE_ROOM - high * scale) / 2 + (north - place.lat) * KM_PER_DEGREE * scale
         return x, y
 
-    spots: dict[tuple[int, int], list[Place]] = {}
+    spots: dict[tuple[int, int], list[MapPlace]] = {}
     zones: dict[str, list[tuple[float, float]]] = {}
     for place in places:
         x, y = spot(place)

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from collector.commands.commands import Asked, Outcome
+from collector.commands.commands import Outcome, SentCommand
 from collector.web.views import View
 from xomnet.contract.commands import Change, CommandName, Reply
 from xomnet.contract.values import Name
 
 
-class Wanted(Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CommandRequest(Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a unit is asked for; the first three are of `settings`."""
 
     name: CommandName
@@ -38,7 +38,7 @@ class CommandView(View, frozen=True, kw_only=True, omit_defaults=True):
     reply: Reply | None = None
 
 
-def command_view(asked: Asked) -> CommandView:
+def command_view(asked: SentCommand) -> CommandView:
     return CommandView(
         id=asked.command.id,
         agent=asked.agent,

@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from collector.commands.commands import TooMany
+from collector.commands.commands import TooManyCommands
 from collector.services import Services
 from collector.web import query
 from collector.web.api import json
-from collector.web.command_view import Wanted, command_view
+from collector.web.command_view import CommandRequest, command_view
 from collector.web.errors import RequestError
 from collector.web.operator import body_of, require_operator
 from xomnet.contract import remote_settings
@@ -34,21 +34,21 @@ class CommandApi:
         """200 with what became of it; 202 where nothing has yet."""
         require_operator(request)
         query.refuse_unknown(request.query_params, ())
-        wanted = await body_of(request, Wanted)
+        wanted = await body_of(request, CommandRequest)
         agent = request.path_params["agent"]
         self._check(agent, wanted)
         commands = self._services.commands
         try:
             change = Change(settings=wanted.settings, unset=wanted.unset, prove_s=wanted.prove_s)
             asked = commands.ask(agent, wanted.name, wanted.line, wanted.server, OPERATOR, change=change)
-        except TooMany as error:
+        except TooManyCommands as error:
             raise RequestError(503, str(error), "commands", "the same request, later", 10) from error
         asked = await commands.answer(asked, wanted.wait_s)
         waiting = asked.outcome == "waiting"
         where = {"Location": f"/api/v1/commands/{asked.command.id}"}
         return json(command_view(asked), 202 if waiting else 200, where)
 
-    def _check(self, agent: str, wanted: Wanted) -> None:
+    def _check(self, agent: str, wanted: CommandRequest) -> None:
         now = dt.datetime.now(dt.UTC)
         lines = [row.line for row in self._services.registry().lines_of(agent, now)]
         if not lines:

@@ -23,7 +23,7 @@ class Gap(View, frozen=True, kw_only=True, omit_defaults=True):
     """As many as promised are stored, but not the same ones: two units with one spool?"""
 
 
-class LineCompleteness(View, frozen=True, kw_only=True, omit_defaults=True):
+class LineCompletenessView(View, frozen=True, kw_only=True, omit_defaults=True):
     """Of a line, or without `line` of the unit itself, in the last 30 days; expected is the sum of the next four."""
 
     agent: str
@@ -41,21 +41,21 @@ class LineCompleteness(View, frozen=True, kw_only=True, omit_defaults=True):
     """At most 20, newest first."""
 
 
-class Completeness(View, frozen=True, kw_only=True, omit_defaults=True):
+class CompletenessView(View, frozen=True, kw_only=True, omit_defaults=True):
     computed_at: dt.datetime
     days: int
     missing: int
     ratio: float | None = None
-    lines: list[LineCompleteness]
+    lines: list[LineCompletenessView]
     """Every registered line, and what else had a manifest; most missing first."""
 
 
-def completeness_view(found: Found, registered: list[LineRow]) -> Completeness:
+def completeness_view(found: Found, registered: list[LineRow]) -> CompletenessView:
     """What was found of every line, also of those without a manifest."""
     lines = {*found.lines, *(LineId.of(row) for row in registered)}
     views = [_completeness(line, found.line(line)) for line in sorted(lines)]
     total = found.total()
-    return Completeness(
+    return CompletenessView(
         computed_at=found.at,
         days=DAYS,
         missing=total.missing,
@@ -64,9 +64,9 @@ def completeness_view(found: Found, registered: list[LineRow]) -> Completeness:
     )
 
 
-def _completeness(line: LineId, one: Known) -> LineCompleteness:
+def _completeness(line: LineId, one: Known) -> LineCompletenessView:
     gaps = sorted(one.gaps, key=lambda gap: gap.manifest.at, reverse=True)[:20]
-    return LineCompleteness.of(
+    return LineCompletenessView.of(
         one.tally,
         agent=line.agent,
         line=line.line or None,

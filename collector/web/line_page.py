@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from collector.completeness.completeness import DAYS
-from collector.judge.assess import MIN_TESTS, Rules, counted_mbps, early_bias, judge
+from collector.judge.assess import MIN_TESTS, JudgingRules, counted_mbps, early_bias, judge
 from collector.judge.line_states import LineStatus
 from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
 from collector.texts.texts import Texts, rounded
@@ -20,7 +20,7 @@ from collector.web.query import Filter, levels
 from collector.web.views import sample_of
 from xomnet.states import LOOKS, State
 
-MOST_TESTS = 40
+MAX_TESTS = 40
 TREND_STEPS = 60
 
 
@@ -34,7 +34,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class TestRow:
     """One row of the table of recent tests."""
 
     at: dt.datetime
@@ -76,7 +76,7 @@ class LinePage:
     empty: bool
     outage_sentence: str
     median_sentence: str | None
-    tests: list[Test]
+    tests: list[TestRow]
     csv_speed: str
     csv_latency: str
 
@@ -86,7 +86,7 @@ def line_page(
     history: History,
     axis: Axis,
     hours: int,
-    rules: Rules,
+    rules: JudgingRules,
     t: Texts,
     now: dt.datetime,
     complete: float | None = None,
@@ -130,13 +130,13 @@ def line_page(
         empty=not shown and not history.latency,
         outage_sentence=outage_sentence,
         median_sentence=_median_sentence(status, rules, t),
-        tests=[_test(r, t) for r in reversed(shown[-MOST_TESTS:])],
+        tests=[_test(r, t) for r in reversed(shown[-MAX_TESTS:])],
         csv_speed=f"{base}/speed?{csv}",
         csv_latency=f"{base}/latency?{csv}",
     )
 
 
-def medians(speed: Sequence[SpeedRow], axis: Axis, target: float, rules: Rules) -> list[draw.Trend]:
+def medians(speed: Sequence[SpeedRow], axis: Axis, target: float, rules: JudgingRules) -> list[draw.Trend]:
     """The median of the trailing window at even steps, by the same judging as the state; none before the first test."""
     samples = [sample_of(row) for row in speed]
     instants = [sample.at for sample in samples]
@@ -152,7 +152,7 @@ def medians(speed: Sequence[SpeedRow], axis: Axis, target: float, rules: Rules) 
     return trend
 
 
-def why(status: LineStatus, rules: Rules, t: Texts, now: dt.datetime) -> str:
+def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> str:
     """One sentence that says why the line is in its state."""
     judged = status.judgement
     target = t.target(judged.target_mbps)
@@ -207,7 +207,7 @@ def _decided(status: LineStatus, t: Texts) -> str:
     return said
 
 
-def _median_sentence(status: LineStatus, rules: Rules, t: Texts) -> str | None:
+def _median_sentence(status: LineStatus, rules: JudgingRules, t: Texts) -> str | None:
     """The figures, for a state whose `why` does not carry them."""
     judged = status.judgement
     if judged.state not in ("silent", "not_assessable") or judged.median_mbps is None or judged.ratio is None:
@@ -264,8 +264,8 @@ def _dot(row: SpeedRow, axis: Axis, target: float, t: Texts) -> draw.Dot:
     return draw.Dot(axis.share(row.at), row.down_mbps, validity_of(row), " · ".join(said))
 
 
-def _test(row: SpeedRow, t: Texts) -> Test:
-    return Test(
+def _test(row: SpeedRow, t: Texts) -> TestRow:
+    return TestRow(
         at=row.at,
         when=t.second(row.at),
         validity=validity_of(row),

@@ -4,11 +4,11 @@ from typing import Any, get_args
 
 import msgspec
 
-from collector.alerts.silences import AcknowledgeAsked, Maintenance, MaintenanceAsked
+from collector.alerts.silences import AcknowledgementRequest, MaintenanceRequest, MaintenanceWindow
 from collector.web import views
 from collector.web.alert_view import AcknowledgedList, AlertsView, MaintenanceList
-from collector.web.command_view import CommandView, Wanted
-from collector.web.completeness_view import Completeness
+from collector.web.command_view import CommandRequest, CommandView
+from collector.web.completeness_view import CompletenessView
 from collector.web.query import MAX_RANGE
 from xomnet import __version__
 from xomnet.contract.messages import Access
@@ -18,9 +18,9 @@ from xomnet.states import STATES
 REF = "#/components/schemas/{name}"
 ANSWERS = (
     *(views.Lines, views.Line, views.SpeedHistory, views.LatencyHistory),
-    *(views.Agents, Completeness, views.Rejected, views.HealthCheck, views.Error),
-    *(Wanted, CommandView),
-    *(AlertsView, MaintenanceList, Maintenance, MaintenanceAsked, AcknowledgeAsked, AcknowledgedList),
+    *(views.Agents, CompletenessView, views.RejectedView, views.HealthCheck, views.Error),
+    *(CommandRequest, CommandView),
+    *(AlertsView, MaintenanceList, MaintenanceWindow, MaintenanceRequest, AcknowledgementRequest, AcknowledgedList),
 )
 
 Json = dict[str, Any]
@@ -66,25 +66,27 @@ def _paths() -> Json:
         ),
         "/api/v1/agents": _get("Every unit, registered or heard", views.Agents, [], ("400", "503")),
         "/api/v1/completeness": _get(
-            "Whether what the units promised is stored, most missing first", Completeness, [], ("400", "503")
+            "Whether what the units promised is stored, most missing first", CompletenessView, [], ("400", "503")
         ),
-        "/api/v1/rejected": _get("Refused messages, newest first", views.Rejected, [], ("400",)),
+        "/api/v1/rejected": _get("Refused messages, newest first", views.RejectedView, [], ("400",)),
         "/api/v1/agents/{agent}/commands": {"post": _ask()},
         "/api/v1/commands/{id}": _get(
             "What has become of a command", CommandView, [_path_name("id", "uuid")], ("400", "404")
         ),
         "/api/v1/alerts": _get("What is open, and the messages that wait or were given up", AlertsView, [], ("400",)),
         "/api/v1/lines/{agent}/{line}/acknowledge": {
-            "post": _change("Takes a line's present trouble on", line, {"200": AcknowledgedList}, AcknowledgeAsked)
+            "post": _change(
+                "Takes a line's present trouble on", line, {"200": AcknowledgedList}, AcknowledgementRequest
+            )
         },
         "/api/v1/maintenance": {
             **_get("When what happens to lines is meant", MaintenanceList, [], ("400",)),
             "post": _change(
-                "Says so of a unit, a line, an area, a provider", [], {"201": Maintenance}, MaintenanceAsked
+                "Says so of a unit, a line, an area, a provider", [], {"201": MaintenanceWindow}, MaintenanceRequest
             ),
         },
         "/api/v1/maintenance/{id}": {
-            "delete": _change("It is over now", [_path_name("id", "int64")], {"200": Maintenance})
+            "delete": _change("It is over now", [_path_name("id", "int64")], {"200": MaintenanceWindow})
         },
         "/healthz": {
             "get": {
@@ -109,7 +111,7 @@ def _paths() -> Json:
 def _ask() -> Json:
     """POST of a command, by the operator."""
     what = "Asks a unit: measure, report, identify, settings"
-    asked = _change(what, [_path_name("agent")], {"200": CommandView}, Wanted)
+    asked = _change(what, [_path_name("agent")], {"200": CommandView}, CommandRequest)
     asked["responses"]["202"] = _json("Not answered yet: ask again at Location", CommandView)
     return asked
 

@@ -9,7 +9,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from collector.throttle import Wrong
+from collector.throttle import TokenThrottle
 from collector.web.errors import RequestError
 from xomnet.mqtt.broker import SecretError, read_secret
 
@@ -42,7 +42,7 @@ def require_operator(request: Request) -> None:
     token: str | None = request.app.state.operator_token
     if token is None:
         raise RequestError(403, "nobody may change anything here yet", SETTING, "the path of a file with a token")
-    wrong: Wrong = request.app.state.wrong_tokens
+    wrong: TokenThrottle = request.app.state.wrong_tokens
     host, now = request.client.host if request.client else "", time.monotonic()
     if wait_s := wrong.wait_s(host, now):
         raise RequestError(429, "too many wrong tokens", "Authorization", "the same request, later", wait_s)

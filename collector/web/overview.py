@@ -17,7 +17,7 @@ from collector.web.query import Filter, levels
 from xomnet.contract.messages import Access
 from xomnet.states import LOOKS, STATES, State
 
-MOST_ROWS = 500
+MAX_ROWS = 500
 """More rows wait behind a link: a page of thousands helps nobody who has to act."""
 
 ACCESSES: tuple[Access, ...] = ("mobile", "fixed")
@@ -48,7 +48,7 @@ class AccessShare:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OverviewRow:
     """One line of the table; every figure already written in the reader's language."""
 
     href: str
@@ -80,7 +80,7 @@ class Overview:
     """The chosen area, level by level; each link goes back to that level."""
     areas: list[Chip]
     """The next level below the chosen area."""
-    rows: list[Row]
+    rows: list[OverviewRow]
     hidden: int
     """Lines behind the link `all_href`."""
     all_href: str
@@ -100,7 +100,7 @@ def overview(snapshot: Snapshot, asked: Filter, t: Texts, now: dt.datetime, show
     scope = [s for s in snapshot.lines if asked.matches(s, ignoring="state")]
     shown = [s for s in scope if asked.matches(s)]
     since = _spark_since(snapshot)
-    rows = shown if show_all else shown[:MOST_ROWS]
+    rows = shown if show_all else shown[:MAX_ROWS]
     return Overview(
         sentence=_sentence(scope, t),
         shares=_shares(scope, t),
@@ -218,13 +218,13 @@ def bar_label(judged: Judgement, t: Texts) -> str:
     )
 
 
-def _row(status: LineStatus, t: Texts, since: dt.datetime, at: dt.datetime, now: dt.datetime) -> Row:
+def _row(status: LineStatus, t: Texts, since: dt.datetime, at: dt.datetime, now: dt.datetime) -> OverviewRow:
     row, judged = status.row, status.judgement
     failed = sum(s.error is not None for s in status.samples)
     median = None if judged.median_mbps is None else t.mbps(judged.median_mbps, judged.target_mbps)
     last = judged.last_result_at
     spark_label = t.text("tests of the last {span}", span=t.span((at - since).total_seconds()))
-    return Row(
+    return OverviewRow(
         href=f"/lines/{row.agent}/{row.line}",
         state=judged.state,
         mark=LOOKS[judged.state].mark,
@@ -246,7 +246,7 @@ def _row(status: LineStatus, t: Texts, since: dt.datetime, at: dt.datetime, now:
 
 def _map(shown: Sequence[LineStatus], t: Texts) -> Markup | None:
     places = [
-        chart_map.Place(
+        chart_map.MapPlace(
             lat=s.row.lat,
             lon=s.row.lon,
             state=s.judgement.state,

@@ -24,7 +24,7 @@ from collector.web.line_page import History, line_page, taken_out
 from collector.web.overview import overview
 from collector.web.reads import StoreReads
 from collector.web.refusals import refusals
-from collector.web.standing import standing
+from collector.web.standing import line_actions
 from xomnet import __version__
 from xomnet.states import LOOKS
 from xomnet.targets import PROVINCE_TIME
@@ -106,7 +106,7 @@ class Pages:
         if ended is not None:
             gone = replace(content, why=taken_out(t, ended))
             return _page(request, "line.html", t, page=gone, standing=None, may_change=False)
-        said = await run_in_threadpool(standing, self._services.alerts, status, may_change, t, now)
+        said = await run_in_threadpool(line_actions, self._services.alerts, status, may_change, t, now)
         return _page(
             request, "line.html", t, refresh_s=10 if hours <= 24 else 60, page=content, standing=said,
             may_change=may_change, refusals=refusals(t),

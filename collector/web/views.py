@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from collector.completeness.completeness import Found
 from collector.ingest.dead_letters import DeadLetter
+from collector.ingest.presence import Presence
 from collector.judge.assess import counted_mbps
 from collector.judge.line_states import LineStatus
-from collector.services import AgentSeen
 from collector.store import HealthRow, LatencyRow, Sample, SpeedRow
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
@@ -67,7 +67,7 @@ class Lines(View, frozen=True, kw_only=True):
     """Worst first."""
 
 
-class Speed(View, frozen=True, kw_only=True, omit_defaults=True):
+class SpeedView(View, frozen=True, kw_only=True, omit_defaults=True):
     """A download test; a failed one has `error` and no `down_mbps`."""
 
     at: dt.datetime
@@ -106,7 +106,7 @@ class Speed(View, frozen=True, kw_only=True, omit_defaults=True):
     clock: str | None = None
 
 
-class Latency(View, frozen=True, kw_only=True, omit_defaults=True):
+class LatencyView(View, frozen=True, kw_only=True, omit_defaults=True):
     at: dt.datetime
     method: str
     sent: int
@@ -124,7 +124,7 @@ class SpeedHistory(View, frozen=True, kw_only=True, rename={"from_": "from"}):
     line: str
     from_: dt.datetime
     to: dt.datetime
-    results: list[Speed]
+    results: list[SpeedView]
     """Oldest first; `from` is included, `to` is not."""
 
 
@@ -133,10 +133,10 @@ class LatencyHistory(View, frozen=True, kw_only=True, rename={"from_": "from"}):
     line: str
     from_: dt.datetime
     to: dt.datetime
-    results: list[Latency]
+    results: list[LatencyView]
 
 
-class Health(View, frozen=True, kw_only=True, omit_defaults=True):
+class HealthView(View, frozen=True, kw_only=True, omit_defaults=True):
     at: dt.datetime
     cpu_percent: float
     mem_used_percent: float
@@ -168,14 +168,14 @@ class Agent(View, frozen=True, kw_only=True, omit_defaults=True):
     lines: list[AgentLine]
     version: str | None = None
     since: dt.datetime | None = None
-    health: Health | None = None
+    health: HealthView | None = None
 
 
 class Agents(View, frozen=True, kw_only=True):
     agents: list[Agent]
 
 
-class Rejected(View, frozen=True, kw_only=True):
+class RejectedView(View, frozen=True, kw_only=True):
     counts: dict[str, int]
     """Over all that the file holds; `rejected` has the newest of them."""
     rejected: list[DeadLetter]
@@ -193,14 +193,14 @@ class HealthCheck(View, frozen=True, kw_only=True, omit_defaults=True):
     """Absent where nobody is told."""
 
 
-class Problem(View, frozen=True, kw_only=True, omit_defaults=True):
+class StatusProblem(View, frozen=True, kw_only=True, omit_defaults=True):
     what: str
     where: str
     allowed: str | None = None
 
 
 class Error(View, frozen=True, kw_only=True):
-    error: Problem
+    error: StatusProblem
 
 
 def line_view(status: LineStatus, now: dt.datetime, found: Found | None) -> Line:
@@ -230,15 +230,15 @@ def sample_of(row: SpeedRow) -> Sample:
     return Sample(at=row.at, down_mbps=row.down_mbps, flags=row.flags, error=row.error)
 
 
-def speed_view(row: SpeedRow) -> Speed:
-    return Speed.of(row, counts=counted_mbps(sample_of(row)) is not None)
+def speed_view(row: SpeedRow) -> SpeedView:
+    return SpeedView.of(row, counts=counted_mbps(sample_of(row)) is not None)
 
 
-def latency_view(row: LatencyRow) -> Latency:
-    return Latency.of(row)
+def latency_view(row: LatencyRow) -> LatencyView:
+    return LatencyView.of(row)
 
 
-def agent_views(seen: list[AgentSeen], registered: list[LineRow], health: dict[str, HealthRow]) -> list[Agent]:
+def agent_views(seen: list[Presence], registered: list[LineRow], health: dict[str, HealthRow]) -> list[Agent]:
     """Every unit that is registered or was heard, by name."""
     heard = {agent.agent: agent for agent in seen}
     lines: dict[str, list[LineRow]] = {}
@@ -247,7 +247,7 @@ def agent_views(seen: list[AgentSeen], registered: list[LineRow], health: dict[s
     return [_agent(name, heard.get(name), lines.get(name), health.get(name)) for name in sorted({*heard, *lines})]
 
 
-def _agent(name: str, seen: AgentSeen | None, lines: list[LineRow] | None, health: HealthRow | None) -> Agent:
+def _agent(name: str, seen: Presence | None, lines: list[LineRow] | None, health: HealthRow | None) -> Agent:
     return Agent(
         agent=name,
         online=seen is not None and seen.online,
@@ -255,5 +255,5 @@ def _agent(name: str, seen: AgentSeen | None, lines: list[LineRow] | None, healt
         lines=[AgentLine.of(row) for row in lines or ()],
         version=seen.version if seen else health.version if health else None,
         since=seen.since if seen else None,
-        health=Health.of(health) if health else None,
+        health=HealthView.of(health) if health else None,
     )

@@ -239,7 +239,7 @@ def _gaps(asked: Asked) -> Rows:
 
 def _late(asked: Asked) -> Rows:
     rows = newest(asked.points("line_state"), ("age_s",), LINE_TAGS)
-    return sorted(rows, key=lambda row: -float(row["age_s"]))[: fleet.MOST]
+    return sorted(rows, key=lambda row: -float(row["age_s"]))[: fleet.MAX_UNITS]
 
 
 def month_lines(code: int) -> Answer:

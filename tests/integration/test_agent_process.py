@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from agent.clock.timestamps import NEVER_SYNCED_ERROR_S
-from measurement_server import MeasureServer
+from measurement_server import MeasurementServer
 from tests.support.services import Mosquitto
 from xomnet.contract.messages import (
     Ack,
@@ -149,8 +149,8 @@ def province(mosquitto: Mosquitto) -> Iterator[Province]:
 
 
 @pytest.fixture
-def server() -> Iterator[MeasureServer]:
-    server = MeasureServer("127.0.0.1", 0, 20)
+def server() -> Iterator[MeasurementServer]:
+    server = MeasurementServer("127.0.0.1", 0, 20)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -165,12 +165,12 @@ def wait_until(holds: Callable[[], object], within_s: float = 20) -> None:
         time.sleep(0.02)
 
 
-def line(server: MeasureServer, **more: Any) -> dict[str, Any]:
+def line(server: MeasurementServer, **more: Any) -> dict[str, Any]:
     return {"line": "ftth", "access": "fixed", "servers": [server.url], "every_s": 0.1, **more}
 
 
 def test_a_result_arrives_and_leaves_the_spool_when_it_is_acknowledged(
-    new_unit: NewUnit, province: Province, server: MeasureServer
+    new_unit: NewUnit, province: Province, server: MeasurementServer
 ) -> None:
     unit = new_unit(lines=[line(server, every_s=1)], anchors=["127.0.0.1:1"], latency={"echoes": 2, "interval_ms": 10})
     process = unit.start()
@@ -211,7 +211,7 @@ def test_the_broker_says_that_a_killed_unit_is_offline(new_unit: NewUnit, provin
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_within_five_seconds_in_mid_test_and_the_test_is_none(
-    new_unit: NewUnit, province: Province, server: MeasureServer, number: signal.Signals
+    new_unit: NewUnit, province: Province, server: MeasurementServer, number: signal.Signals
 ) -> None:
     unit = new_unit(lines=[line(server, every_s=0.1)])
     process = unit.start()
@@ -252,7 +252,9 @@ def test_a_probe_that_waits_for_an_answer_does_not_hold_up_the_end(new_unit: New
     assert process.wait(5) == 0
 
 
-def test_new_settings_are_taken_without_a_restart(new_unit: NewUnit, province: Province, server: MeasureServer) -> None:
+def test_new_settings_are_taken_without_a_restart(
+    new_unit: NewUnit, province: Province, server: MeasurementServer
+) -> None:
     unit = new_unit(lines=[line(server, every_s=100_000)], health={"every_s": 0.3})
     process = unit.start()
     wait_until(lambda: len(province.results) > 3)
@@ -363,7 +365,7 @@ def fill(folder: Path) -> Path:
 
 
 def test_a_disk_that_fills_up_stops_nothing_and_is_said(
-    new_unit: NewUnit, small_disk: Path, server: MeasureServer, mosquitto: Mosquitto
+    new_unit: NewUnit, small_disk: Path, server: MeasurementServer, mosquitto: Mosquitto
 ) -> None:
     with Province(mosquitto.port, acknowledge=False) as province:
         unit = new_unit(

@@ -18,8 +18,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from typer.testing import CliRunner
 
-from collector.alerts.delivery import Parcel, deliver
-from collector.alerts.outbox import Message
+from collector.alerts.delivery import Delivery, deliver
+from collector.alerts.outbox import Notification
 from tests.support.deployment import Collector, made, plain, until
 from tests.support.sender import ROWS, SPOOL, Sender
 from tests.support.services import Mosquitto, free_port
@@ -233,7 +233,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
 def test_messages_to_one_address_arrive_in_their_order(hook: Hook) -> None:
     one, other = f"json://127.0.0.1:{hook.port}/one", f"json://127.0.0.1:{hook.port}/other"
     sent = [(one, "slow"), (one, "second"), (other, "third")]
-    outcomes = list(deliver([Parcel(url, Message(title, "text", "<p>text</p>", "info")) for url, title in sent]))
+    outcomes = list(deliver([Delivery(url, Notification(title, "text", "<p>text</p>", "info")) for url, title in sent]))
     assert sorted(outcome.number for outcome in outcomes if outcome.reason is None) == [0, 1, 2]
     assert [posted["title"] for posted in hook.posted] == ["third", "slow", "second"]
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from collector.alerts.channels import Telling
-from collector.alerts.dispatcher import Courier
-from collector.alerts.store import AlertBook
+from collector.alerts.channels import NotificationSettings
+from collector.alerts.dispatcher import Dispatcher
+from collector.alerts.store import AlertStore
 from collector.web import create_app
 from tests.support.province_fixture import SEEDS, province
 
@@ -30,7 +30,7 @@ def window() -> dict[str, str]:
 def test_a_book_that_the_disk_refuses_is_said(tmp_path: Path, path: str) -> None:
     services = province(tmp_path, SEEDS[:3])
     assert services.alerts is not None
-    with_courier = replace(services, courier=Courier(services.alerts.kept, Telling(), services.metrics))
+    with_courier = replace(services, courier=Dispatcher(services.alerts.kept, NotificationSettings(), services.metrics))
     with TestClient(create_app(with_courier, TOKEN), raise_server_exceptions=False) as web:
         assert web.get(path).status_code == 200
         (tmp_path / "alerts.db").write_bytes(b"no longer a database" * 2000)
@@ -61,5 +61,5 @@ def test_who_waits_for_the_disk_holds_nobody_else_up(tmp_path: Path) -> None:
                 other.execute("ROLLBACK")
             return waits, seen.status_code, (await adding).status_code
 
-    assert AlertBook.WAIT_S >= 5
+    assert AlertStore.WAIT_S >= 5
     assert asyncio.run(meanwhile()) == (True, 200, 201)

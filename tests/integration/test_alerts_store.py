@@ -13,19 +13,19 @@ from unittest.mock import Mock
 import pytest
 from starlette.testclient import TestClient
 
-from collector.alerts.alert import Book, Rules
-from collector.alerts.channels import Channel, Telling, load_channels, unheard
-from collector.alerts.delivery import Outcome, Parcel
-from collector.alerts.dispatcher import Courier
-from collector.alerts.outbox import MOST, Message
-from collector.alerts.service import MOST_LOOKED_AT, Desk
-from collector.alerts.store import AlertBook
+from collector.alerts.alert import AlertRules, AlertState
+from collector.alerts.channels import Channel, NotificationSettings, load_channels, unmatched_names
+from collector.alerts.delivery import Delivery, DeliveryOutcome
+from collector.alerts.dispatcher import Dispatcher
+from collector.alerts.outbox import MAX_QUEUED, Notification
+from collector.alerts.service import MAX_LOOKED_AT, AlertService
+from collector.alerts.store import AlertStore
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
 from collector.services import Services
 from collector.store import Store, StoreUnavailable
-from collector.throttle import MOST_WRONG
+from collector.throttle import MAX_WRONG
 from collector.web import create_app
 from tests.support.province_fixture import TARGETS, province
 from xomnet.mqtt.broker import SecretError
@@ -40,8 +40,8 @@ CHANNEL = Channel(url="json://127.0.0.1:1/")
 SHORT = "/api/v1/lines/nd-giaothuy-0002/4g"
 
 
-def message(title: str = "▼ THIẾU") -> Message:
-    return Message(title, "text", "<p>text</p>", "failure")
+def message(title: str = "▼ THIẾU") -> Notification:
+    return Notification(title, "text", "<p>text</p>", "failure")
 
 
 class Service:
@@ -51,11 +51,11 @@ class Service:
         self.took: list[str] = []
         self.refuses = False
 
-    def deliver(self, parcels: Sequence[Parcel]) -> Iterator[Outcome]:
+    def deliver(self, parcels: Sequence[Delivery]) -> Iterator[DeliveryOutcome]:
         for number, parcel in enumerate(parcels):
             if not self.refuses:
                 self.took.append(parcel.message.title)
-            yield Outcome(number, "no" if self.refuses else None)
+            yield DeliveryOutcome(number, "no" if self.refuses else None)
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ def service() -> Service:
     return Service()
 
 
-def courier(path: Path, service: Service) -> Courier:
-    return Courier(AlertBook(path), Telling((CHANNEL,)), Metrics(), service.deliver)
+def courier(path: Path, service: Service) -> Dispatcher:
+    return Dispatcher(AlertStore(path), NotificationSettings((CHANNEL,)), Metrics(), service.deliver)
 
 
 def test_a_message_is_tried_for_a_day_over_restarts_and_sent_once(tmp_path: Path, service: Service) -> None:
     path = tmp_path / "alerts.db"
-    book = AlertBook(path)
-    book.keep(Book(), [(CHANNEL.id, message())], NOW)
+    book = AlertStore(path)
+    book.keep(AlertState(), [(CHANNEL.id, message())], NOW)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     service.refuses = True
     for minutes in (0, 1, 2, 3, 60, 600):
@@ -88,12 +88,12 @@ def test_a_message_is_tried_for_a_day_over_restarts_and_sent_once(tmp_path: Path
 
 def test_an_end_does_not_overtake_its_beginning(tmp_path: Path, service: Service) -> None:
     one = courier(tmp_path / "alerts.db", service)
-    one._book.keep(Book(), [(CHANNEL.id, message("short"))], NOW)
+    one._book.keep(AlertState(), [(CHANNEL.id, message("short"))], NOW)
     service.refuses = True
     for minutes in (0, 1, 3, 7):
         one.send_due(NOW + minutes * MINUTE)
     service.refuses = False
-    one._book.keep(Book(), [(CHANNEL.id, message("well again"))], NOW + 8 * MINUTE)
+    one._book.keep(AlertState(), [(CHANNEL.id, message("well again"))], NOW + 8 * MINUTE)
     one.send_due(NOW + 8 * MINUTE)
     assert service.took == ["short", "well again"]
 
@@ -101,7 +101,7 @@ def test_an_end_does_not_overtake_its_beginning(tmp_path: Path, service: Service
 def test_what_nobody_takes_for_a_day_is_given_up_counted_and_shown(tmp_path: Path, service: Service) -> None:
     service.refuses = True
     one = courier(tmp_path / "alerts.db", service)
-    one._book.keep(Book(), [(CHANNEL.id, message())], NOW)
+    one._book.keep(AlertState(), [(CHANNEL.id, message())], NOW)
     one.send_due(NOW)
     assert one.trouble(NOW + 30 * MINUTE) is None
     assert "wait for an hour" in str(one.trouble(NOW + 70 * MINUTE))
@@ -114,11 +114,11 @@ def test_what_nobody_takes_for_a_day_is_given_up_counted_and_shown(tmp_path: Pat
 
 def test_many_at_once_are_one_message_and_the_outbox_has_a_bound(tmp_path: Path, service: Service) -> None:
     one = courier(tmp_path / "alerts.db", service)
-    one._book.keep(Book(), [(CHANNEL.id, message(f"m{n}")) for n in range(5)], NOW)
+    one._book.keep(AlertState(), [(CHANNEL.id, message(f"m{n}")) for n in range(5)], NOW)
     one.send_due(NOW)
     assert service.took == ["xomnet: 5 bản tin"]
-    assert one._book.keep(Book(), [(CHANNEL.id, message(f"m{n}")) for n in range(MOST + 7)], NOW) == 7
-    assert len(one._book.letters()) == MOST
+    assert one._book.keep(AlertState(), [(CHANNEL.id, message(f"m{n}")) for n in range(MAX_QUEUED + 7)], NOW) == 7
+    assert len(one._book.letters()) == MAX_QUEUED
     assert [failed.title for failed in one._book.failed()] == [f"m{n}" for n in range(6, -1, -1)]
 
 
@@ -126,29 +126,31 @@ def test_of_many_lines_that_fall_short_at_once_the_results_of_the_first_are_look
     store = Mock(Store, speed=Mock(return_value=[]), latency=Mock(return_value=[]))
     rows = [LineRow(f"nd-{n}", "ftth", "fixed", "Xóm", f"Xã {n}", f"ISP {n}", dt.date(2026, 1, 1)) for n in range(30)]
     lines = tuple(LineStatus(one, Judgement("short", 9, 150.0, 42.0, last_result_at=NOW)) for one in rows)
-    rules = Rules(hold=dt.timedelta(), suspect=dt.timedelta())
-    desk = Desk(AlertBook(tmp_path / "alerts.db"), store, rules, Telling((CHANNEL,)), 24 * 60 * MINUTE, lambda: None,
-                Metrics())  # fmt: skip
-    assert len(desk.decide(Snapshot(NOW, lines))) == 30
+    rules = AlertRules(hold=dt.timedelta(), suspect=dt.timedelta())
+    told = NotificationSettings((CHANNEL,))
+    desk = AlertService(
+        AlertStore(tmp_path / "alerts.db"), store, rules, told, 24 * 60 * MINUTE, lambda: None, Metrics()
+    )
+    assert len(desk.evaluate(Snapshot(NOW, lines))) == 30
     assert len(desk.kept.letters()) == 30
-    assert store.speed.call_count == MOST_LOOKED_AT
+    assert store.speed.call_count == MAX_LOOKED_AT
 
 
 def test_a_damaged_book_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "alerts.db"
     path.write_bytes(b"not a database, but long enough to be taken for one" * 99)
-    assert AlertBook(path).book() == Book()
+    assert AlertStore(path).book() == AlertState()
     assert len(list(tmp_path.glob("alerts.db.damaged-*"))) == 1
 
 
 def test_a_book_that_is_locked_is_not_taken_for_a_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "alerts.db"
-    AlertBook(path).close()
-    monkeypatch.setattr(AlertBook, "WAIT_S", 0.1)
+    AlertStore(path).close()
+    monkeypatch.setattr(AlertStore, "WAIT_S", 0.1)
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreUnavailable, match=r"alerts\.db: database is locked"):
-            AlertBook(path)
+            AlertStore(path)
     assert list(tmp_path.glob("alerts.db.damaged-*")) == []
 
 
@@ -178,7 +180,7 @@ def test_a_name_that_no_line_has_is_found_also_where_one_had_it_or_will_have_it(
             row("Ninh Bình/Hải Hậu", "VNPT", "2026-12-01")]  # fmt: skip
     decomposed = unicodedata.normalize("NFD", "Ninh Bình/Hải Hậu/")
     channel = Channel(url="json://x", areas=("Nam Định", "Ninh Bình", decomposed), isps=("Viettel", "VNPT", "Vietel"))
-    found = unheard([CHANNEL, channel], Registry(rows, TARGETS), NOW)
+    found = unmatched_names([CHANNEL, channel], Registry(rows, TARGETS), NOW)
     assert found == [(channel, "Nam Định"), (channel, "Vietel")]
 
 
@@ -223,9 +225,9 @@ def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seede
     known = seeded.alerts.known(snapshot)
     assert {line for line, fields in known.items() if fields["acknowledged"]} == {("nd-giaothuy-0002", "4g")}
     well = tuple(s for s in snapshot.lines if s.judgement.state == "meeting")
-    seeded.alerts.decide(replace(snapshot, lines=well))  # of before: it knows nothing of the trouble taken on since
+    seeded.alerts.evaluate(replace(snapshot, lines=well))  # of before: it knows nothing of the trouble taken on since
     assert len(seeded.alerts.kept.acknowledged()) == 1
-    seeded.alerts.decide(replace(snapshot, at=dt.datetime.now(dt.UTC), lines=well))
+    seeded.alerts.evaluate(replace(snapshot, at=dt.datetime.now(dt.UTC), lines=well))
     assert seeded.alerts.kept.acknowledged() == {}
     meeting = f"/api/v1/lines/{well[0].row.agent}/{well[0].row.line}/acknowledge"
     assert web.post(meeting, json={"by": "Lan"}, headers=AUTHORISED).status_code == 409
@@ -271,7 +273,7 @@ def test_another_sites_form_and_a_wrong_token_change_nothing(web: TestClient, se
     form = {**AUTHORISED, "Content-Type": "text/plain"}
     assert web.post(f"{SHORT}/acknowledge", content='{"by":"Lan"}', headers=form).status_code == 415
     wrong = {**AUTHORISED, "Authorization": "Bearer a-token-of-twenty-lettres"}
-    for _ in range(MOST_WRONG):
+    for _ in range(MAX_WRONG):
         assert web.post(f"{SHORT}/acknowledge", json={"by": "Lan"}, headers=wrong).status_code == 401
     late = web.post(f"{SHORT}/acknowledge", json={"by": "Lan"}, headers=AUTHORISED)
     assert late.status_code == 429

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from collector.ingest.intake import MOST_QUEUED
+from collector.ingest.intake import MAX_QUEUED
 from tests.support.backlog import WINDOW, Agent, row
 from tests.support.deployment import DATABASE, Collector, made, plain, until
 from tests.support.sender import Sender, result
@@ -68,7 +68,7 @@ def test_more_than_was_agreed_breaks_no_connection(tmp_path: Path, mosquitto: Mo
         finally:
             for one in agents:
                 one.close()
-        assert max(queued) <= MOST_QUEUED + 1
+        assert max(queued) <= MAX_QUEUED + 1
         assert "broker away" not in collector.output(1_000_000)
         assert collector.metric("xomnet_results_received_total") == 10_000
 

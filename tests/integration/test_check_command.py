@@ -18,14 +18,14 @@ import pytest
 import yaml
 
 from agent.check.plan import UNIT
-from agent.check.service import Running
-from agent.status.status import Status
+from agent.check.service import RunningService
+from agent.status.status import AgentStatus
 from tests.support.deployment import Collector, MeasureServer, Unit, made, secured, until
 from tests.support.netns_link import HERE, road
 from tests.support.services import Authority, Mosquitto, free_port, program
 from xomnet.check.broker import broker
 from xomnet.check.finding import Finding, say
-from xomnet.check.texts import Texts
+from xomnet.check.texts import CheckTexts
 from xomnet.mqtt.broker import Broker, Tls
 
 XOMNET = Path(sys.executable).with_name("xomnet")
@@ -74,9 +74,9 @@ class Place:
         assert document["to_fix"] == sum(one["mark"] == "fail" for one in document["findings"])
         return done.returncode, {one["name"]: one for one in document["findings"]}
 
-    def status(self) -> Status:
+    def status(self) -> AgentStatus:
         """What the running service says, without a process for each question."""
-        return Running(self.state).status()
+        return RunningService(self.state).status()
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_without_a_collector_or_without_a_row_of_the_unit_it_is_told_so(
 
 
 def words(found: Finding) -> str:
-    return Texts("en").all(found.found)
+    return CheckTexts("en").all(found.found)
 
 
 def test_a_revoked_certificate_is_refused_by_the_broker(tmp_path: Path) -> None:

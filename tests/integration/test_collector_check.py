@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from collector.check.parts import away
-from collector.ingest.dead_letters import DeadLetters, letter
+from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.settings import WebSettings
 from collector.store.sqlite import SqliteStore
 from tests.support.deployment import DATABASE, HEADER, Collector, made, secured, until
@@ -180,7 +180,7 @@ def test_a_database_is_left_as_it_is(place: Place) -> None:
 def test_the_folder_tells_of_rejected_results_and_of_a_damaged_database(place: Place) -> None:
     place.state.mkdir(mode=0o700)
     assert DeadLetters(place.state / "dead-letters.jsonl").keep(
-        [letter("t", b"x", "unknown_line", "?", dt.datetime.now(dt.UTC))] * 2
+        [dead_letter("t", b"x", "unknown_line", "?", dt.datetime.now(dt.UTC))] * 2
     )
     (place.folder / "store.db").write_bytes(b"no database " * 1000)
     code, rows = place.check()

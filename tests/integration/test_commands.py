@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner, Result
 
 from collector.commands.commands import Commands
-from collector.commands.confirmation import ROUND, Confirming, Pace
+from collector.commands.confirmation import ROUND, ConfirmationWorker, Pace
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
 from collector.judge.assess import Judgement
@@ -251,7 +251,7 @@ def test_another_unit_can_not_command_one(tmp_path: Path, mosquitto_tls: Mosquit
 
 
 @pytest.fixture
-def confirmed(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Confirming, SqliteStore]]:
+def confirmed(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[ConfirmationWorker, SqliteStore]]:
     """A collector's part that confirms, without a pause, a line that leans to short; and a unit."""
     store, commands = SqliteStore(tmp_path / "store.db"), Commands()
     broker, dead = Broker(port=mosquitto.port), DeadLetters(tmp_path / "dead.jsonl")
@@ -259,7 +259,7 @@ def confirmed(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Confirming
     leaning = LineStatus(row(LINE), Judgement("uncertain", 5, 150.0, leaning=True))
     snapshot = Snapshot(dt.datetime.now(dt.UTC), (leaning,))
     nothing = dt.timedelta()
-    confirming = Confirming(
+    confirming = ConfirmationWorker(
         lambda: snapshot,
         commands,
         lambda: {one.agent for one in intake.agents() if one.online},
@@ -276,7 +276,7 @@ def confirmed(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Confirming
 
 
 def test_a_line_that_leans_to_short_is_tested_exactly_so_often(
-    confirmed: tuple[Confirming, SqliteStore], tmp_path: Path
+    confirmed: tuple[ConfirmationWorker, SqliteStore], tmp_path: Path
 ) -> None:
     confirming, store = confirmed
     now = dt.datetime.now(dt.UTC)

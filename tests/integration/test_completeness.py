@@ -9,8 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from collector.completeness.completeness import Completeness
-from collector.completeness.reconcile import Span, Tally
-from collector.ingest.dead_letters import DeadLetters, letter
+from collector.completeness.reconcile import Counts, SeqRange
+from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.metrics import Metrics
 from collector.store import LineId, Store
 from collector.store.points import Point
@@ -54,7 +54,7 @@ LATER = latency(BEGIN + 2 * HOUR, 100)
 """A result of a time when everything of the first round should have come."""
 
 
-def look(completeness: Completeness, now: dt.datetime = NOW) -> dict[LineId, Tally]:
+def look(completeness: Completeness, now: dt.datetime = NOW) -> dict[LineId, Counts]:
     """The tallies after as many rounds as it takes."""
     for _ in range(100):
         if not completeness.take(now):
@@ -72,7 +72,7 @@ def test_all_that_was_promised_is_stored(store: Store, completeness: Completenes
     promises = [promised(*TEN[:6]), promised(7, 8, 9, line=MOBILE, seq=12), promised(10, line=UNIT, seq=13)]
     store.write([*points, *promises])
     assert math.isnan(figure(metrics, "xomnet_completeness_ratio") or 0)
-    assert look(completeness) == {LINE: Tally(6, 6), MOBILE: Tally(3, 3), UNIT: Tally(1, 1)}
+    assert look(completeness) == {LINE: Counts(6, 6), MOBILE: Counts(3, 3), UNIT: Counts(1, 1)}
     assert figure(metrics, "xomnet_completeness_ratio") == 1
     assert figure(metrics, "xomnet_gap_results") == 0
 
@@ -83,13 +83,13 @@ def test_a_manifest_waits_for_its_results_and_a_gap_names_the_numbers(
     look(completeness)
     store.write([*results(1, 2, 3, 5, 6, 9, 10), promised(*TEN), LATER])
     completeness.saw([promised(*TEN)])
-    assert look(completeness) == {LINE: Tally()}
+    assert look(completeness) == {LINE: Counts()}
     assert completeness.latest is not None
     assert completeness.latest.line(LINE).waiting == 1
-    assert look(completeness, NOW + 59 * MINUTE) == {LINE: Tally()}
-    assert look(completeness, NOW + 61 * MINUTE) == {LINE: Tally(10, 7, 0, 0, 3)}
+    assert look(completeness, NOW + 59 * MINUTE) == {LINE: Counts()}
+    assert look(completeness, NOW + 61 * MINUTE) == {LINE: Counts(10, 7, 0, 0, 3)}
     (gap,) = completeness.latest.line(LINE).gaps
-    assert gap.unaccounted == (Span(4, 4), Span(7, 8))
+    assert gap.unaccounted == (SeqRange(4, 4), SeqRange(7, 8))
     assert gap.manifest.spool == SPOOL
     assert figure(metrics, "xomnet_gap_results") == 3
     assert figure(metrics, "xomnet_completeness_ratio") == 0.7
@@ -99,20 +99,20 @@ def test_a_unit_that_fell_silent_with_the_rest_in_its_spool_is_waited_for(
     store: Store, completeness: Completeness
 ) -> None:
     store.write([*results(*TEN[:4]), promised(*TEN)])
-    assert look(completeness, NOW + 5 * DAY) == {LINE: Tally()}
+    assert look(completeness, NOW + 5 * DAY) == {LINE: Counts()}
     store.write([LATER])
-    assert look(completeness, NOW + 5 * DAY) == {LINE: Tally(10, 4, 0, 0, 6)}
+    assert look(completeness, NOW + 5 * DAY) == {LINE: Counts(10, 4, 0, 0, 6)}
 
 
 def test_an_open_gap_is_known_after_a_restart_and_closes_where_the_results_come(
     store: Store, completeness: Completeness, dead: DeadLetters
 ) -> None:
     store.write([*results(*TEN[1:]), promised(*TEN), LATER])
-    assert look(completeness) == {LINE: Tally(10, 9, 0, 0, 1)}
+    assert look(completeness) == {LINE: Counts(10, 9, 0, 0, 1)}
     again = Completeness(store, registry, dead, Metrics())
-    assert look(again) == {LINE: Tally(10, 9, 0, 0, 1)}
+    assert look(again) == {LINE: Counts(10, 9, 0, 0, 1)}
     store.write(results(1))
-    assert look(again) == {LINE: Tally(10, 10)}
+    assert look(again) == {LINE: Counts(10, 10)}
     assert again.latest is not None
     assert again.latest.line(LINE).gaps == ()
 
@@ -120,27 +120,27 @@ def test_an_open_gap_is_known_after_a_restart_and_closes_where_the_results_come(
 def test_a_result_with_a_wrong_clock_is_found_where_it_is(store: Store, completeness: Completeness) -> None:
     store.write([*results(*TEN[2:]), promised(*TEN), LATER])
     store.write([latency(NOW - 200 * DAY, 1), latency(NOW + 20 * HOUR, 2)])
-    assert look(completeness) == {LINE: Tally(10, 10)}
+    assert look(completeness) == {LINE: Counts(10, 10)}
 
 
 def test_what_was_rejected_or_evicted_is_no_gap(store: Store, completeness: Completeness, dead: DeadLetters) -> None:
     gone = event(NOW - 9 * HOUR, 12, "evicted", UNIT, first_seq=1, last_seq=3)
     store.write([*results(3, 4, 5, 6, 7, 8), promised(*TEN), LATER, gone])
     body = msgspec.json.encode({"line": LINE.line})
-    dead.keep([letter("t", body, "future", "", NOW, agent=AGENT, spool=SPOOL, seq=seq) for seq in (9, 10)])
-    dead.keep([letter("t", body, "future", "", NOW, agent="nd-b-2", spool=SPOOL, seq=1)])
-    assert look(completeness) == {LINE: Tally(10, 6, 2, 2)}
+    dead.keep([dead_letter("t", body, "future", "", NOW, agent=AGENT, spool=SPOOL, seq=seq) for seq in (9, 10)])
+    dead.keep([dead_letter("t", body, "future", "", NOW, agent="nd-b-2", spool=SPOOL, seq=1)])
+    assert look(completeness) == {LINE: Counts(10, 6, 2, 2)}
 
 
 def test_what_was_rejected_and_is_stored_now_counts_anew(
     store: Store, completeness: Completeness, dead: DeadLetters
 ) -> None:
     store.write([*results(*TEN[1:]), promised(*TEN), LATER])
-    dead.keep([letter("t", b'{"line":"ftth"}', "future", "", NOW, agent=AGENT, spool=SPOOL, seq=1)])
-    assert look(completeness) == {LINE: Tally(10, 9, 1)}
+    dead.keep([dead_letter("t", b'{"line":"ftth"}', "future", "", NOW, agent=AGENT, spool=SPOOL, seq=1)])
+    assert look(completeness) == {LINE: Counts(10, 9, 1)}
     store.write(results(1))
     completeness.again()
-    assert look(completeness) == {LINE: Tally(10, 10)}
+    assert look(completeness) == {LINE: Counts(10, 10)}
 
 
 def test_a_manifest_that_comes_again_counts_once(store: Store, completeness: Completeness) -> None:
@@ -148,35 +148,35 @@ def test_a_manifest_that_comes_again_counts_once(store: Store, completeness: Com
     store.write([*results(*TEN, *range(12, 21)), promised(*TEN), second])
     for _ in range(3):
         completeness.saw([promised(*TEN), second])
-        assert look(completeness) == {LINE: Tally(20, 20)}
+        assert look(completeness) == {LINE: Counts(20, 20)}
 
 
 def test_only_the_last_thirty_days_count(store: Store, completeness: Completeness) -> None:
     old = NOW - 29 * DAY
     store.write([*results(*TEN[:8], begin=old), promised(*TEN[:8], begin=old), latency(old + 3 * HOUR, 50)])
-    assert look(completeness) == {LINE: Tally(8, 8)}
-    assert look(completeness, NOW + 3 * DAY) == {LINE: Tally()}
+    assert look(completeness) == {LINE: Counts(8, 8)}
+    assert look(completeness, NOW + 3 * DAY) == {LINE: Counts()}
 
 
 def test_more_manifests_than_one_look_takes_are_all_looked_at(
     store: Store, completeness: Completeness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collector.completeness.completeness.MOST_ROUNDS", 3)
+    monkeypatch.setattr("collector.completeness.completeness.MAX_ROUNDS", 3)
     for n in range(8):
         at = BEGIN + n * MINUTE
         seqs = range(1 + 10 * n, 11 + 10 * n)
         store.write([*results(*seqs), manifest(at, 1000 + n, seqs, seqs[-1], first=seqs[0])])
-    assert look(completeness) == {LINE: Tally(80, 80)}
+    assert look(completeness) == {LINE: Counts(80, 80)}
 
 
 def test_a_flood_of_manifests_is_read_from_the_store_instead(
     store: Store, completeness: Completeness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(completeness)
-    monkeypatch.setattr("collector.completeness.completeness.MOST_SEEN", 2)
+    monkeypatch.setattr("collector.completeness.completeness.MAX_SEEN", 2)
     store.write([*results(*TEN), promised(*TEN)])
     completeness.saw([promised(*TEN)] * 9)
-    assert look(completeness) == {LINE: Tally(10, 10)}
+    assert look(completeness) == {LINE: Counts(10, 10)}
 
 
 def test_it_is_stored_for_every_line_with_the_tags_of_the_registry(store: Store, completeness: Completeness) -> None:

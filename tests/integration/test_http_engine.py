@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
+from agent.errors import MeasurementError as Failed
+from agent.errors import ServersBusy
 from agent.measure import download as download_module
-from agent.measure.download import AllBusy, download
+from agent.measure.download import download
 from agent.measure.engines import Progress, http, loaded_latency, speedtest_cli
-from agent.measure.engines import Test as Wanted
-from agent.measure.engines import TestFailed as Failed
+from agent.measure.engines import TestSpec as Wanted
 from agent.measure.engines.http import measure
 from agent.measure.engines.http_stream import Stream
 from agent.measure.latency import Anchor
 from agent.settings import LatencySettings, LineSettings
-from measurement_server import Limits, MeasureServer
+from measurement_server import MeasurementServer, ServerLimits
 from tests.support import faulty_servers
 from tests.support.faulty_servers import Behaviour, Server, Visit
 from tests.support.services import program
@@ -32,7 +33,7 @@ RATE_MBPS = 50.0
 NOWHERE = "192.0.2.1"
 """TEST-NET-1 (RFC 5737)."""
 
-Start = Callable[..., MeasureServer]
+Start = Callable[..., MeasurementServer]
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ def start() -> Iterator[Start]:
     """Starts measurement servers and stops them at the end."""
     with ExitStack() as stack:
 
-        def start(rate_mbps: float = RATE_MBPS, max_tests: int = 8, **limits: Any) -> MeasureServer:
-            server = MeasureServer("127.0.0.1", 0, rate_mbps, max_tests, Limits(**limits))
+        def start(rate_mbps: float = RATE_MBPS, max_tests: int = 8, **limits: Any) -> MeasurementServer:
+            server = MeasurementServer("127.0.0.1", 0, rate_mbps, max_tests, ServerLimits(**limits))
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
             stack.callback(thread.join)
@@ -53,7 +54,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits of seconds become limits of tenths."""
+    """ServerLimits of seconds become limits of tenths."""
     monkeypatch.setattr(http, "FIRST_BYTE_S", 1.0)
     monkeypatch.setattr(loaded_latency, "IDLE_TIMEOUT_S", 0.5)
     monkeypatch.setattr(download_module, "UNMETERED_MEASURED_S", 0.8)
@@ -149,7 +150,7 @@ def test_a_test_can_be_cancelled_within_a_second(start: Start) -> None:
 
 def test_a_busy_server_says_when_to_come_back(start: Start) -> None:
     server = start(max_tests=1)
-    with _downloading(server), pytest.raises(AllBusy) as caught:
+    with _downloading(server), pytest.raises(ServersBusy) as caught:
         run(server.url, last_try=False)
     assert 5 <= caught.value.retry_after_s <= 15
 
@@ -165,7 +166,7 @@ def test_of_several_busy_servers_the_first_that_is_free_sets_the_time() -> None:
     def busy(seconds: int) -> Behaviour:
         return faulty_servers.says(f"HTTP/1.1 503 Busy\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n".encode())
 
-    with Server(busy(40)) as first, Server(busy(9)) as second, pytest.raises(AllBusy) as caught:
+    with Server(busy(40)) as first, Server(busy(9)) as second, pytest.raises(ServersBusy) as caught:
         run(first.url, second.url, last_try=False)
     assert caught.value.retry_after_s == 9
 
@@ -209,7 +210,7 @@ def test_bytes_that_a_failed_server_moved_count_too(start: Start) -> None:
     assert found.bytes > found.gross_mbps * found.duration_s / 8e-6 + 65_536
 
 
-def _downloading(server: MeasureServer) -> socket.socket:
+def _downloading(server: MeasurementServer) -> socket.socket:
     """Somebody else's download from the server."""
     connection = socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10)
     connection.sendall(b"GET /garbage.php?ckSize=1024 HTTP/1.1\r\nX-Xomnet-Test: other\r\n\r\n")

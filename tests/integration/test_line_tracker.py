@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from collector.judge import line_tracker
-from collector.judge.assess import Rules
+from collector.judge.assess import JudgingRules
 from collector.judge.line_states import take_snapshot
-from collector.judge.line_tracker import Followed
+from collector.judge.line_tracker import LineTracker
 from collector.store import LineId, Lines, Sample, Store, StoreUnavailable
 from collector.store.points import Point
 from tests.support.stored import AGENT, LINE, NOW, latency, registry, speed
 
 MOBILE = LineId(AGENT, "4g")
 HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
-RULES = Rules()
+RULES = JudgingRules()
 TARGETS = {LINE: 150.0, MOBILE: 70.0, LineId("nd-b-2", "ftth"): 150.0}
 
 
@@ -36,14 +36,14 @@ def fallen(line: LineId, since: dt.datetime) -> list[Point]:
     return [speed(since + 10 * MINUTE * n, 500 + n, line, down_mbps=1.0) for n in range(3)]
 
 
-def states(store: Store, lines: Followed, now: dt.datetime) -> dict[str, tuple[str, int]]:
+def states(store: Store, lines: LineTracker, now: dt.datetime) -> dict[str, tuple[str, int]]:
     snapshot = take_snapshot(store, registry(), RULES, now, lines)
     return {f"{s.row.agent}/{s.row.line}": (s.judgement.state, s.judgement.samples) for s in snapshot.lines}
 
 
 def test_a_line_is_read_again_when_something_of_it_is_stored(store: Store) -> None:
     stored(store)
-    lines = Followed(store, RULES)
+    lines = LineTracker(store, RULES)
     first = states(store, lines, NOW + MINUTE)
     assert first == {"nd-a-1/ftth": ("meeting", 18), "nd-a-1/4g": ("meeting", 18), "nd-b-2/ftth": ("silent", 0)}
     new = fallen(MOBILE, NOW - HOUR)
@@ -51,24 +51,26 @@ def test_a_line_is_read_again_when_something_of_it_is_stored(store: Store) -> No
     assert states(store, lines, NOW + 2 * MINUTE) == first
     lines.saw(new)
     found = states(store, lines, NOW + 3 * MINUTE)
-    assert found == {**first, "nd-a-1/4g": ("meeting", 21)} == states(store, Followed(store, RULES), NOW + 3 * MINUTE)
+    assert (
+        found == {**first, "nd-a-1/4g": ("meeting", 21)} == states(store, LineTracker(store, RULES), NOW + 3 * MINUTE)
+    )
 
 
 def test_within_the_hour_a_line_is_read_again_in_any_case(store: Store) -> None:
     """`xomnet collector resend` writes beside the collector."""
     stored(store)
-    lines = Followed(store, RULES)
+    lines = LineTracker(store, RULES)
     states(store, lines, NOW + MINUTE)
     store.write(fallen(MOBILE, NOW - HOUR))
     seen = [states(store, lines, NOW + n * MINUTE)["nd-a-1/4g"][1] for n in range(2, 63)]
     assert seen[0] == 18
     assert seen[-1] >= 20
-    assert states(store, lines, NOW + 63 * MINUTE) == states(store, Followed(store, RULES), NOW + 63 * MINUTE)
+    assert states(store, lines, NOW + 63 * MINUTE) == states(store, LineTracker(store, RULES), NOW + 63 * MINUTE)
 
 
 def test_latency_alone_keeps_a_line_from_being_silent(store: Store) -> None:
     stored(store)
-    lines = Followed(store, RULES)
+    lines = LineTracker(store, RULES)
     lines.look(TARGETS, NOW)
     lines.saw([latency(NOW + HOUR, 60)])
     found = states(store, lines, NOW + HOUR + MINUTE)
@@ -77,7 +79,7 @@ def test_latency_alone_keeps_a_line_from_being_silent(store: Store) -> None:
 
 def test_a_line_with_another_target_is_judged_anew(store: Store) -> None:
     stored(store)
-    lines = Followed(store, RULES)
+    lines = LineTracker(store, RULES)
     row = registry().current(NOW)[0]
     for target, state in ((150.0, "meeting"), (300.0, "short"), (150.0, "meeting")):
         lines.look({**TARGETS, LINE: target}, NOW)
@@ -86,7 +88,7 @@ def test_a_line_with_another_target_is_judged_anew(store: Store) -> None:
 
 def test_what_was_new_is_read_when_the_store_is_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(store)
-    lines = Followed(store, RULES)
+    lines = LineTracker(store, RULES)
     lines.look(TARGETS, NOW)
     new = fallen(LINE, NOW + MINUTE)
     store.write(new)
@@ -115,7 +117,7 @@ class Asked:
             return samples(since, until, lines)
 
         patch.setattr(store, "samples", noted)
-        patch.setattr(Followed, "_turns", lambda *_: 0)  # nothing is read only because its turn has come
+        patch.setattr(LineTracker, "_turns", lambda *_: 0)  # nothing is read only because its turn has come
 
     def take(self) -> list[LineId]:
         taken, self.lines = sorted(self.lines), []
@@ -130,12 +132,12 @@ def test_a_process_that_begins_anew_reads_of_what_was_kept_only_what_is_new(
     asked, file = Asked(store, monkeypatch), tmp_path / "courses.json"
     all_ = sorted(LineId.of(row) for row in registry().current(NOW))
 
-    def begun(now: dt.datetime, rules: Rules = RULES) -> dict[str, tuple[str, int]]:
+    def begun(now: dt.datetime, rules: JudgingRules = RULES) -> dict[str, tuple[str, int]]:
         """What a new process finds is what one finds that reads all."""
-        one = Followed(store, rules, file)
+        one = LineTracker(store, rules, file)
         found = states(store, one, now)
         read = asked.take()
-        assert found == states(store, Followed(store, rules), now)
+        assert found == states(store, LineTracker(store, rules), now)
         asked.take()
         asked.lines = read
         return found
@@ -161,14 +163,14 @@ def test_of_what_is_stored_and_not_read_yet_nothing_is_kept(
 ) -> None:
     stored(store)
     file = tmp_path / "courses.json"
-    one = Followed(store, RULES, file)
+    one = LineTracker(store, RULES, file)
     states(store, one, NOW + MINUTE)
     late = fallen(MOBILE, NOW - HOUR)
     store.write(late)
     one.saw(late)
     one.keep(NOW + 2 * MINUTE)
     asked = Asked(store, monkeypatch)
-    assert states(store, Followed(store, RULES, file), NOW + 3 * MINUTE)["nd-a-1/4g"] == ("meeting", 21)
+    assert states(store, LineTracker(store, RULES, file), NOW + 3 * MINUTE)["nd-a-1/4g"] == ("meeting", 21)
     assert asked.take() == [MOBILE]
 
 
@@ -177,8 +179,8 @@ def test_another_target_makes_what_was_kept_worthless(
 ) -> None:
     stored(store)
     file = tmp_path / "courses.json"
-    Followed(store, RULES, file).look(TARGETS, NOW + MINUTE)
-    asked, anew = Asked(store, monkeypatch), Followed(store, RULES, file)
+    LineTracker(store, RULES, file).look(TARGETS, NOW + MINUTE)
+    asked, anew = Asked(store, monkeypatch), LineTracker(store, RULES, file)
     anew.look({**TARGETS, LINE: 300.0}, NOW + 2 * MINUTE)
     assert asked.take() == [LINE]
     assert anew.judgement(registry().current(NOW)[0], 300.0, NOW + 2 * MINUTE)[0].state == "short"

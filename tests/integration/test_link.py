@@ -16,7 +16,7 @@ from xomnet.mqtt import link as mqtt_link
 from xomnet.mqtt.broker import Broker, Tls
 from xomnet.mqtt.client import Client
 from xomnet.mqtt.link import Connection, Handler, Link, Message
-from xomnet.mqtt.takeover import Rivalry
+from xomnet.mqtt.takeover import TakeoverDetector
 
 
 def say(link: Link, payload: bytes) -> None:
@@ -202,12 +202,12 @@ def test_the_brokers_word_for_it_is_heard(link: Callable[..., tuple[Link, Listen
     ],
 )
 def test_a_rival_is_told_from_a_line_that_breaks(ends: list[tuple[float, bool, bool]], noticed: list[bool]) -> None:
-    rivalry = Rivalry()
+    rivalry = TakeoverDetector()
     assert [rivalry.ended(*end) for end in ends] == noticed
 
 
 def test_with_each_time_the_field_is_left_for_longer() -> None:
-    rivalry = Rivalry()
+    rivalry = TakeoverDetector()
     pauses = []
     for longest in (1, 1, 15, 30, 60, 120, 120):
         rivalry.ended(1.0, True, True)

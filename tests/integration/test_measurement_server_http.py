@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from measurement_server import Limits, MeasureServer
+from measurement_server import MeasurementServer, ServerLimits
 
-Start = Callable[..., MeasureServer]
+Start = Callable[..., MeasurementServer]
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def start() -> Iterator[Start]:
     """Starts servers and stops them at the end."""
     with ExitStack() as stack:
 
-        def start(rate_mbps: float = 0, max_tests: int = 8, **limits: Any) -> MeasureServer:
-            server = MeasureServer("127.0.0.1", 0, rate_mbps, max_tests, Limits(**limits))
+        def start(rate_mbps: float = 0, max_tests: int = 8, **limits: Any) -> MeasurementServer:
+            server = MeasurementServer("127.0.0.1", 0, rate_mbps, max_tests, ServerLimits(**limits))
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
             stack.callback(thread.join)
@@ -34,12 +34,12 @@ def start() -> Iterator[Start]:
         yield start
 
 
-def connect(server: MeasureServer) -> HTTPConnection:
+def connect(server: MeasurementServer) -> HTTPConnection:
     return HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
 
 
 def ask(
-    server: MeasureServer, method: str, target: str, body: bytes | None = None, **headers: str
+    server: MeasurementServer, method: str, target: str, body: bytes | None = None, **headers: str
 ) -> tuple[HTTPResponse, bytes]:
     with closing(connect(server)) as connection:
         connection.request(method, target, body, {k.replace("_", "-"): v for k, v in headers.items()})
@@ -47,13 +47,13 @@ def ask(
         return answer, answer.read()
 
 
-def raw(server: MeasureServer, request: bytes) -> socket.socket:
+def raw(server: MeasurementServer, request: bytes) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10)
     connection.sendall(request)
     return connection
 
 
-def stream(server: MeasureServer, test: str, mib: int = 1024) -> socket.socket:
+def stream(server: MeasurementServer, test: str, mib: int = 1024) -> socket.socket:
     """A download that has begun."""
     connection = raw(server, f"GET /garbage.php?ckSize={mib} HTTP/1.1\r\nX-Xomnet-Test: {test}\r\n\r\n".encode())
     assert connection.recv(12) == b"HTTP/1.1 200"
@@ -315,7 +315,7 @@ def test_a_test_that_ends_is_logged_with_client_bytes_and_seconds(
 
 
 def test_a_server_that_never_served_can_be_closed_twice() -> None:
-    server = MeasureServer("127.0.0.1", 0)
+    server = MeasurementServer("127.0.0.1", 0)
     server.close()
     server.close()
     server.serve_forever()

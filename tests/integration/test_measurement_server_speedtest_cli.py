@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from measurement_server import Limits, MeasureServer
+from measurement_server import MeasurementServer, ServerLimits
 
 RATE_MBPS = 50
 TEST_S = 3
@@ -18,7 +18,7 @@ SPEEDTEST_CLI = Path(sys.executable).with_name("speedtest-cli")
 
 def test_speedtest_cli_reads_the_pace_as_a_proxy_client_and_with_mini() -> None:
     """Both at once, from two addresses of this machine: two clients, a pace each."""
-    server = MeasureServer("127.0.0.1", 0, RATE_MBPS, limits=Limits(speedtest_s=TEST_S))
+    server = MeasurementServer("127.0.0.1", 0, RATE_MBPS, limits=ServerLimits(speedtest_s=TEST_S))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -40,7 +40,7 @@ def test_speedtest_cli_reads_the_pace_as_a_proxy_client_and_with_mini() -> None:
 
 
 def test_speedtest_cli_uploads_too() -> None:
-    server = MeasureServer("127.0.0.1", 0, limits=Limits(speedtest_s=1))
+    server = MeasurementServer("127.0.0.1", 0, limits=ServerLimits(speedtest_s=1))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from collector.judge.verdict import Month
-from collector.rollups.aggregate import Bucket
+from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
 from collector.store import Store
 from tests.support.rolled import ALL_FIXED, DAY, HOUR, LATER, TAGS, fields, rollups, settle
@@ -18,7 +18,7 @@ def test_the_verdicts_of_this_month_and_the_one_before_are_written(store: Store)
     days = [before.since() + n * DAY + h * HOUR for n in range(before.days) for h in (1, 5, 9, 12, 19, 20, 21, 22)]
     store.write([speed(at, seq, down_mbps=200.0 + seq % 5) for seq, at in enumerate(days, 1)])
     settle(rollups(store), now)
-    month = Bucket("day", before.since(), before.since() + DAY)
+    month = RollupBucket("day", before.since(), before.since() + DAY)
     line = fields(store, "line_month", month, **TAGS)
     assert (line["verdict"], line["samples"], line["days"], line["median_mbps"]) == (
         "met",
@@ -30,7 +30,7 @@ def test_the_verdicts_of_this_month_and_the_one_before_are_written(store: Store)
     assert {name: place[name] for name in ("lines", "met", "unmeasured", "share")} == {
         **{"lines": 2, "met": 1, "unmeasured": 1, "share": 1.0}
     }
-    present = Bucket("day", Month.of(now).since(), Month.of(now).since() + DAY)
+    present = RollupBucket("day", Month.of(now).since(), Month.of(now).since() + DAY)
     assert fields(store, "line_month", present, **TAGS)["verdict"] in ("unmeasured", "not_certain")
 
 

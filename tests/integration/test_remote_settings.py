@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from agent.control.config_trial import MOST_STARTS
+from agent.control.config_trial import MAX_STARTS
 from tests.integration.test_commands import Voice, command
 from tests.support.deployment import Collector, Unit, made, plain, secured, until
 from tests.support.services import Authority, Mosquitto
@@ -242,7 +242,7 @@ def test_a_unit_works_by_what_was_changed_without_a_restart(alone: tuple[Unit, V
 def test_settings_that_end_the_agent_are_taken_back_by_its_starts(alone: tuple[Unit, Voice]) -> None:
     unit, voice = alone
     assert voice.answer(command(name="settings", settings={"anchors": ["127.0.0.1:10"]}, prove_s=3600)).ok
-    for starts in range(2, MOST_STARTS + 3):
+    for starts in range(2, MAX_STARTS + 3):
         assert kept(unit)["trial"] is not None
         unit.kill()
         unit.start()

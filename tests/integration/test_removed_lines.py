@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from collector.registry.registry_file import REMEMBERED, RegistryFile
 from collector.report.gather import gather
-from collector.rollups.aggregate import Bucket
+from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.store import LineId, Store
@@ -145,7 +145,7 @@ def test_the_dashboards_month_says_the_same(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.db")
     registry = filled(store)
     settle(Rollups(store, lambda: registry, sweep_days=0), AFTER)
-    month = Bucket("day", NOVEMBER.since(), NOVEMBER.since() + DAY)
+    month = RollupBucket("day", NOVEMBER.since(), NOVEMBER.since() + DAY)
     assert fields(store, "line_month", month, agent="nd-goes")["verdict"] == "met"
     place = fields(store, "place_month", month, scope="all", access="fixed")
     assert (place["lines"], place["met"], place["not_certain"]) == (2, 1, 1)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.ingest.dead_letters import DeadLetters, letter, mark_of
+from collector.ingest.dead_letters import DeadLetters, dead_letter, mark_of
 from tests.support.deployment import Collector, made, plain, until
 from tests.support.sender import ROWS, SPOOL, Sender, result
 from tests.support.services import Mosquitto
@@ -152,7 +152,7 @@ def test_another_user_is_told_whose_files_they_are(collector: Collector) -> None
 
 
 def letters_of(folder: Path, seqs: range) -> list[Any]:
-    return [letter("t", b"x" * 50, "future", "", NOW, agent="nd-a", spool=SPOOL, seq=seq) for seq in seqs]
+    return [dead_letter("t", b"x" * 50, "future", "", NOW, agent="nd-a", spool=SPOOL, seq=seq) for seq in seqs]
 
 
 def test_a_letter_that_comes_while_others_are_taken_out_is_not_lost(tmp_path: Path) -> None:

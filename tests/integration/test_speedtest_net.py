@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from agent.errors import MeasurementError as Failed
 from agent.measure.download import download
-from agent.measure.engines import Test as Wanted
-from agent.measure.engines import TestFailed as Failed
+from agent.measure.engines import TestSpec as Wanted
 from agent.measure.engines import ookla, speedtest_cli
 from agent.settings import LineSettings
 from measurement_server import documents

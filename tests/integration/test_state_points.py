@@ -3,10 +3,10 @@
 import datetime as dt
 from collections.abc import Iterable
 
-from collector.judge.assess import Rules
+from collector.ingest.presence import Presence
+from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
-from collector.services import AgentSeen
-from collector.state_points import Limits, Minute
+from collector.state_points import LatencyLimits, StatePoints
 from collector.store import LineId, Store
 from collector.store.points import Point
 from tests.support.rolled import HOUR, MINUTE, MOBILE
@@ -20,9 +20,9 @@ def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(sto
         [latency(now - n * MINUTE, n, line, received=9, rtt_p50_ms=100.0 + n) for n in range(1, 9) for line in lines]
     )
     store.write([latency(now - 3 * HOUR, 20, rtt_p50_ms=1.0), health(now - MINUTE, 21, temp_c=85.0)])
-    states = LineStates(store, registry, Rules())
-    seen = [AgentSeen(AGENT, True, "1.0", now), AgentSeen("nd-z-9", True, "1.0", now)]
-    minute = Minute(store, registry, lambda: seen, lambda: None, Limits(latency_ms=104, loss_percent=10))
+    states = LineStates(store, registry, JudgingRules())
+    seen = [Presence(AGENT, True, "1.0", now), Presence("nd-z-9", True, "1.0", now)]
+    minute = StatePoints(store, registry, lambda: seen, lambda: None, LatencyLimits(latency_ms=104, loss_percent=10))
     states.known.append(minute.of_lines)
     states.beside.append(minute.points)
     at = states.take().at

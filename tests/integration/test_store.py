@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from collector.judge.assess import Rules
+from collector.judge.assess import JudgingRules
 from collector.judge.line_states import line_state_points, take_snapshot
 from collector.store import EventRow, LineId, Sample, Store, StoreUnavailable, write_own
 from collector.store.points import Point, Value, time_ns
@@ -300,7 +300,7 @@ def test_a_snapshot_judges_lines_from_what_is_stored_and_is_stored_itself(store:
         at = NOW + dt.timedelta(hours=hour)
         store.write([speed(at, hour + 1, down_mbps=160.0), speed(at, hour + 101, LineId(AGENT, "4g"), down_mbps=30.0)])
     store.write([latency(now - dt.timedelta(minutes=1), 200, line) for line in (LINE, LineId(AGENT, "4g"))])
-    snapshot = take_snapshot(store, registry(), Rules(), now)
+    snapshot = take_snapshot(store, registry(), JudgingRules(), now)
     states = {(s.row.agent, s.row.line): s.judgement.state for s in snapshot.lines}
     assert states == {(AGENT, "ftth"): "meeting", (AGENT, "4g"): "short", ("nd-b-2", "ftth"): "silent"}
     points = line_state_points(snapshot)

@@ -15,8 +15,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
+from collector.ingest.presence import Presence
 from collector.judge.assess import median_interval
-from collector.services import AgentSeen, Services
+from collector.services import Services
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
 from collector.web.app import SECURITY_HEADERS
@@ -161,7 +162,7 @@ def test_csv_has_a_row_a_test_and_no_formula(web: TestClient, tmp_path: Path) ->
 
 
 def test_agents_are_listed_whether_heard_registered_or_both(seeded: Services) -> None:
-    heard = Heard([AgentSeen("nd-new-0001", True, "0.2.0", dt.datetime.now(dt.UTC)), *seeded.agents.agents()])
+    heard = Heard([Presence("nd-new-0001", True, "0.2.0", dt.datetime.now(dt.UTC)), *seeded.agents.agents()])
     both = replace(seeded, agents=heard)
     agents = {a["agent"]: a for a in TestClient(create_app(both)).get("/api/v1/agents").json()["agents"]}
     assert agents["nd-new-0001"] == {

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from collector.alerts.alert import Rules as AlertRules
-from collector.alerts.channels import Telling
-from collector.alerts.service import Desk
-from collector.alerts.store import AlertBook
+from collector.alerts.alert import AlertRules
+from collector.alerts.channels import NotificationSettings
+from collector.alerts.service import AlertService
+from collector.alerts.store import AlertStore
 from collector.completeness.completeness import Completeness
-from collector.ingest.dead_letters import DeadLetters, letter
-from collector.judge.assess import Rules
+from collector.ingest.dead_letters import DeadLetters, dead_letter
+from collector.ingest.presence import Presence
+from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
-from collector.services import AgentSeen, Services
+from collector.services import Services
 from collector.store import Store
 from collector.store.points import Point, point_of
 from collector.store.sqlite import SqliteStore
@@ -43,7 +44,7 @@ TARGETS = Targets(
         Target(access="fixed", from_=dt.date(2024, 10, 8), down_mbps=150),
     ]
 )
-RULES = Rules(window=dt.timedelta(hours=24), silent_after=dt.timedelta(hours=4))
+RULES = JudgingRules(window=dt.timedelta(hours=24), silent_after=dt.timedelta(hours=4))
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,10 @@ def _health(seq: int) -> Health:
 class Heard:
     """What the broker said, for tests."""
 
-    seen: list[AgentSeen]
+    seen: list[Presence]
     said: str | None = None
 
-    def agents(self) -> list[AgentSeen]:
+    def agents(self) -> list[Presence]:
         return self.seen
 
     def trouble(self) -> str | None:
@@ -198,21 +199,21 @@ def fill(store: Store, seeds: list[Seed], now: dt.datetime) -> None:
 
 
 def services(
-    folder: Path, seeds: list[Seed], store: Store | None = None, rules: Rules = RULES, interval_s: float = 60
+    folder: Path, seeds: list[Seed], store: Store | None = None, rules: JudgingRules = RULES, interval_s: float = 60
 ) -> Services:
     """A collector's readers over a SQLite store in `folder`; no snapshot is taken yet."""
     store = SqliteStore(folder / "results.db") if store is None else store
     registry = Registry(rows(seeds), TARGETS)
     metrics = Metrics()
     now = dt.datetime.now(dt.UTC)
-    seen = [AgentSeen(agent, True, "0.1.0", now) for agent in sorted({s.agent for s in seeds if s.mbps is not None})]
+    seen = [Presence(agent, True, "0.1.0", now) for agent in sorted({s.agent for s in seeds if s.mbps is not None})]
     dead = DeadLetters(folder / "rejected.jsonl")
-    dead.keep([letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
-               letter("xomnet/v1/nd-yyen-0003/up", b"\xff\xfe", "malformed", "not JSON", now,
+    dead.keep([dead_letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
+               dead_letter("xomnet/v1/nd-yyen-0003/up", b"\xff\xfe", "malformed", "not JSON", now,
                       "nd-yyen-0003")])  # fmt: skip
     lines = LineStates(store, lambda: registry, rules, interval_s)
     completeness = Completeness(store, lambda: registry, dead, metrics)
-    desk = Desk(AlertBook(folder / "alerts.db"), store, AlertRules(), Telling(), rules.window,
+    desk = AlertService(AlertStore(folder / "alerts.db"), store, AlertRules(), NotificationSettings(), rules.window,
                 lambda: completeness.latest, metrics)  # fmt: skip
     lines.followers.append(desk.follow)
     return Services(

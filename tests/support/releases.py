@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from collector.pki import tokens
 from collector.pki.authority import Authority
-from collector.pki.requests import Refused
+from collector.pki.requests import SigningRefused
 from tests.support.services import program
 
 AGENT = """
@@ -145,7 +145,7 @@ class Door:
                 entry = self.authority.sign(body["csr"].encode(), holder, "unit", now)
             else:
                 return 403, b"no certificate"
-        except (Refused, tokens.WrongToken) as error:
+        except (SigningRefused, tokens.WrongToken) as error:
             return 403, str(error).encode()
         return 200, json.dumps({"certificate": entry.pem, "ca": self.authority.pem}).encode()
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from collector.rollups.aggregate import Bucket
+from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
 from collector.store import LineId, Store
 from collector.store.points import Value
@@ -28,7 +28,7 @@ def settle(one: Rollups, now: dt.datetime = LATER) -> None:
     raise AssertionError("it never ends")
 
 
-def fields(store: Store, measurement: str, bucket: Bucket, **tags: str) -> dict[str, Value]:
+def fields(store: Store, measurement: str, bucket: RollupBucket, **tags: str) -> dict[str, Value]:
     """Of the one point in a bucket that has these tags; nothing where there is none."""
     found = [
         dict(p.fields)

@@ -8,8 +8,8 @@ import pytest
 from apprise import Apprise, NotifyBase
 
 from collector.alerts.apprise_process import letter_for, without_secrets
-from collector.alerts.outbox import Message
-from collector.alerts.texts import letter
+from collector.alerts.outbox import Notification
+from collector.alerts.texts import notification
 
 TELEGRAM = "tgram://123456789:abcdefg_hijklmnop/12315544"
 DISCORD = "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js/"
@@ -17,7 +17,7 @@ MAIL = "mailto://user:pa55word@127.0.0.1:2525/?from=x@example.vn&to=y@example.vn
 NAME = 'Xóm <b> & <a href="https://example.org">'
 
 
-def asked(url: str, message: Message) -> list[tuple[str, str]]:
+def asked(url: str, message: Notification) -> list[tuple[str, str]]:
     """(title, body) of each part that leaves for the service."""
     service = Apprise.instantiate(url)
     assert isinstance(service, NotifyBase)
@@ -33,7 +33,7 @@ def asked(url: str, message: Message) -> list[tuple[str, str]]:
 
 
 def test_a_service_without_titles_gets_the_name_once_and_escaped() -> None:
-    ((title, body),) = asked(TELEGRAM, letter(NAME, ["one", "two"], None, "failure"))
+    ((title, body),) = asked(TELEGRAM, notification(NAME, ["one", "two"], None, "failure"))
     assert title == ""
     assert body.count("Xóm") == 1
     assert "Xóm &lt;b&gt; &amp; &lt;a" in body
@@ -41,7 +41,7 @@ def test_a_service_without_titles_gets_the_name_once_and_escaped() -> None:
 
 
 def test_a_mail_is_html_with_its_title_as_it_is() -> None:
-    ((title, body),) = asked(MAIL, letter(NAME, ["one"], None, "failure"))
+    ((title, body),) = asked(MAIL, notification(NAME, ["one"], None, "failure"))
     assert title == NAME
     assert "<p><b>Xóm &lt;b&gt; &amp; &lt;a" in body
 
@@ -49,7 +49,7 @@ def test_a_mail_is_html_with_its_title_as_it_is() -> None:
 @pytest.mark.parametrize(("url", "most"), [(TELEGRAM, 4096), (DISCORD, 2000)])
 def test_what_is_too_long_for_a_service_goes_in_parts(url: str, most: int) -> None:
     lines = [f"▼ Xóm {n}, Giao Thiện (Giao Thủy, Nam Định) · 4G Viettel & co: 42 / 70 Mb/s" for n in range(100)]
-    parts = asked(url, letter("xomnet", lines, "https://xomnet.example.vn/", "info"))
+    parts = asked(url, notification("xomnet", lines, "https://xomnet.example.vn/", "info"))
     assert len(parts) > 1
     assert all(len(title) + len(body) <= most for title, body in parts)
     assert all(any(f"Xóm {n}," in body for _, body in parts) for n in range(100))

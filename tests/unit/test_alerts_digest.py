@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from collector.alerts.alert import Book
+from collector.alerts.alert import AlertState
 from collector.alerts.digest import Day, digest, due
-from collector.alerts.outbox import Failed
-from collector.alerts.silences import Acknowledged, Maintenance
+from collector.alerts.outbox import FailedNotification
+from collector.alerts.silences import Acknowledgement, MaintenanceWindow
 from collector.completeness.completeness import Found, LineCompleteness
-from collector.completeness.reconcile import Tally
+from collector.completeness.reconcile import Counts
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.store import LineId
@@ -39,11 +39,11 @@ LINES = (
 )
 DAY = Day(
     Snapshot(NOW, LINES),
-    Book(),
-    {LineId("nd-2", "4g"): Acknowledged(agent="nd-2", line="4g", by="Lan", at=NOW - HOUR, note="đã đặt ăng-ten")},
-    [Maintenance(id=1, agent="nd-6", from_=NOW - HOUR, until=NOW + HOUR, by="Lan", why="x")],
-    Found(NOW, {LineId("nd-5", "4g"): LineCompleteness(Tally(10, 7, missing=3))}),
-    [Failed(NOW - HOUR, "c", "▼", "refused"), Failed(NOW - 30 * HOUR, "c", "▼", "long ago")],
+    AlertState(),
+    {LineId("nd-2", "4g"): Acknowledgement(agent="nd-2", line="4g", by="Lan", at=NOW - HOUR, note="đã đặt ăng-ten")},
+    [MaintenanceWindow(id=1, agent="nd-6", from_=NOW - HOUR, until=NOW + HOUR, by="Lan", why="x")],
+    Found(NOW, {LineId("nd-5", "4g"): LineCompleteness(Counts(10, 7, missing=3))}),
+    [FailedNotification(NOW - HOUR, "c", "▼", "refused"), FailedNotification(NOW - 30 * HOUR, "c", "▼", "long ago")],
 )
 
 

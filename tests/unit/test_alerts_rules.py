@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.alerts.alert import Book, News, Rules
+from collector.alerts.alert import AlertChange, AlertRules, AlertState
 from collector.alerts.grouping import causes
-from collector.alerts.rules import decide
+from collector.alerts.rules import evaluate
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
 from collector.store import LineId, Sample
@@ -20,7 +20,7 @@ from xomnet.states import State
 
 START = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
-RULES = Rules()
+RULES = AlertRules()
 
 
 def row(name: str, isp: str = "VNPT", area: str = "Nam Định/Hải Hậu/Hải Minh") -> LineRow:
@@ -33,14 +33,14 @@ def row(name: str, isp: str = "VNPT", area: str = "Nam Định/Hải Hậu/Hải
 class Province:
     """Lines whose states are set by hand, and the time that goes on."""
 
-    def __init__(self, rows: Sequence[LineRow], rules: Rules = RULES) -> None:
+    def __init__(self, rows: Sequence[LineRow], rules: AlertRules = RULES) -> None:
         self.rows = {f"{r.agent}/{r.line}": r for r in rows}
         self.states: dict[str, State] = dict.fromkeys(self.rows, "meeting")
         self.silent_since: dict[str, dt.datetime | None] = {}
         self.leaning: set[str] = set()
         self.maintained: set[str] = set()
-        self.rules, self.now, self.book = rules, START, Book()
-        self.told: list[News] = []
+        self.rules, self.now, self.book = rules, START, AlertState()
+        self.told: list[AlertChange] = []
 
     def set(self, state: State, names: Iterable[str]) -> None:
         for name in names:
@@ -57,20 +57,20 @@ class Province:
         judged = Judgement(state, 9, 150.0, 42.0, last_result_at=last, leaning=name in self.leaning)
         return LineStatus(self.rows[name], judged, (Sample(self.now, 42.0),))
 
-    def go(self, minutes: float = 0) -> list[News]:
+    def go(self, minutes: float = 0) -> list[AlertChange]:
         """Each minute a decision, over a restart each time: the book goes through its file's form."""
-        news: list[News] = []
+        news: list[AlertChange] = []
         for _ in range(int(minutes) + 1):
-            found, book = decide(self.seen(), self.book, {LineId(*n.split("/")) for n in self.maintained}, self.rules,
+            found, book = evaluate(self.seen(), self.book, {LineId(*n.split("/")) for n in self.maintained}, self.rules,
                                  self.now)  # fmt: skip
-            self.book = msgspec.json.decode(msgspec.json.encode(book), type=Book)
+            self.book = msgspec.json.decode(msgspec.json.encode(book), type=AlertState)
             news += found
             self.now += MINUTE
         self.told += news
         return news
 
 
-def said(news: Sequence[News]) -> list[tuple[str, str, str, int]]:
+def said(news: Sequence[AlertChange]) -> list[tuple[str, str, str, int]]:
     return [(one.what, one.alert.kind, one.alert.place, len(one.alert.lines)) for one in news]
 
 

@@ -3,9 +3,9 @@
 import datetime as dt
 from typing import Any
 
-from collector.alerts.alert import Alert, Covered, News
+from collector.alerts.alert import Alert, AlertChange, AlertedLine
 from collector.alerts.evidence import NOTHING, Evidence, evidence
-from collector.alerts.outbox import Message
+from collector.alerts.outbox import Notification
 from collector.alerts.texts import message_of
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
@@ -31,7 +31,7 @@ def measured(mbps: float, hours: range, **more: Any) -> list[SpeedRow]:
     return [SpeedRow(SINCE + back * HOUR, "http", "s", down_mbps=mbps, **more) for back in hours]
 
 
-def said(news: News, seen: list[LineStatus], t: Texts, found: Evidence = NOTHING, **more: Any) -> Message:
+def said(news: AlertChange, seen: list[LineStatus], t: Texts, found: Evidence = NOTHING, **more: Any) -> Notification:
     by_id = {s.id: s for s in seen}
     return message_of(news, by_id, 86_400, t, URL, found, **more)
 
@@ -39,7 +39,7 @@ def said(news: News, seen: list[LineStatus], t: Texts, found: Evidence = NOTHING
 def alert(
     lines: list[LineStatus], kind: str = "line", place: str = "nd-1/4g", trouble: str = "short", **more: Any
 ) -> Alert:
-    covered = tuple(Covered(s.row.agent, s.row.line, SINCE, SINCE) for s in lines)
+    covered = tuple(AlertedLine(s.row.agent, s.row.line, SINCE, SINCE) for s in lines)
     return Alert(1, trouble, kind, place, NOW, covered, **more)  # type: ignore[arg-type]
 
 
@@ -48,7 +48,7 @@ def test_a_short_line_in_vietnamese_as_the_specification_has_it() -> None:
     was = measured(81.0, range(-12 * 24, 0, 6), radio_rsrp_dbm=-95.0)
     new = measured(42.0, range(2), radio_rsrp_dbm=-112.0, asked="confirmation", flags=("weak_radio",))
     found = evidence([*was, *new], [], 70.0, SINCE)
-    message = said(News("opened", alert([one]), NOW), [one], VI, found)
+    message = said(AlertChange("opened", alert([one]), NOW), [one], VI, found)
     assert message.title == "▼ THIẾU · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · 4G Viettel"
     assert message.text.splitlines() == [
         "Tải xuống 42,0 Mb/s, chỉ tiêu 70 Mb/s (60 %). 9 phép đo trong 24 giờ, 2 phép đo xác nhận, "
@@ -63,7 +63,7 @@ def test_a_short_line_in_vietnamese_as_the_specification_has_it() -> None:
 
 def test_html_says_the_same_and_a_hostile_name_stays_a_name() -> None:
     one = line(1, area="Nam Định/<script>alert(1)</script>")
-    message = said(News("opened", alert([one]), NOW), [one], EN)
+    message = said(AlertChange("opened", alert([one]), NOW), [one], EN)
     assert "<script>" not in message.html
     assert "&lt;script&gt;" in message.html
     assert '<a href="https://xomnet.example.vn/lines/nd-1/4g">' in message.html
@@ -72,7 +72,9 @@ def test_html_says_the_same_and_a_hostile_name_stays_a_name() -> None:
 
 def test_a_figure_before_that_was_no_better_is_not_called_meeting() -> None:
     one = line(1)
-    message = said(News("opened", alert([one]), NOW), [one], EN, evidence(measured(60, range(-40, 0)), [], 70.0, SINCE))
+    message = said(
+        AlertChange("opened", alert([one]), NOW), [one], EN, evidence(measured(60, range(-40, 0)), [], 70.0, SINCE)
+    )
     assert "Before that 60.0 Mb/s." in message.text
     assert "meeting" not in message.text
 
@@ -90,7 +92,7 @@ def test_what_to_check_first_comes_from_the_results() -> None:
     assert found.rtt_ms is not None
     assert found.loss_percent is not None
     assert round(found.loss_percent.now) == 10
-    message = said(News("opened", alert([line(1)]), NOW), [line(1)], EN, found)
+    message = said(AlertChange("opened", alert([line(1)]), NOW), [line(1)], EN, found)
     check = next(x for x in message.text.splitlines() if x.startswith("Check first"))
     assert check == (
         "Check first: the unit's port runs at 100 Mb/s (normally 1,000) → cable, switch port; "
@@ -109,26 +111,26 @@ def test_what_is_usual_is_no_evidence() -> None:
         None,
         None,
     )
-    text = said(News("opened", alert([line(1)]), NOW), [line(1)], EN, found).text
+    text = said(AlertChange("opened", alert([line(1)]), NOW), [line(1)], EN, found).text
     assert "Check first: aerial and position, the plan's data, then the provider." in text
 
 
 def test_a_silent_unit_and_a_silent_line_are_looked_for_in_different_places() -> None:
     silent = [line(1, state="silent", last_result_at=SINCE)]
-    unit = said(News("opened", alert(silent, "unit", "nd-1", "silent"), NOW), silent, EN)
+    unit = said(AlertChange("opened", alert(silent, "unit", "nd-1", "silent"), NOW), silent, EN)
     assert unit.title.startswith("○ SILENT · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · unit nd-1 · 1 line")
     assert "Last heard at 22 Nov 18:40 (2 h ago)." in unit.text
     assert "Check first: the unit's power" in unit.text
-    assert said(News("ended", alert(silent, "unit", "nd-1", "silent"), NOW), silent, VI).title.startswith(
+    assert said(AlertChange("ended", alert(silent, "unit", "nd-1", "silent"), NOW), silent, VI).title.startswith(
         "● CÓ TÍN HIỆU"
     )
-    one = said(News("opened", alert(silent, trouble="silent"), NOW), silent, EN)
+    one = said(AlertChange("opened", alert(silent, trouble="silent"), NOW), silent, EN)
     assert "Check first: modem, SIM (plan, data), signal." in one.text
 
 
 def test_a_provider_is_one_message_with_its_areas_and_each_reader_gets_his_own() -> None:
     lines = [line(n, f"Nam Định/{'Hải Hậu' if n < 4 else 'Ý Yên'}/Xã {n}") for n in range(6)]
-    opened = News("opened", alert(lines, "isp", "Viettel", access="mobile", told=1), NOW)
+    opened = AlertChange("opened", alert(lines, "isp", "Viettel", access="mobile", told=1), NOW)
     message = said(opened, [*lines, line(9)], EN)
     assert message.title == "▼ SHORT · Viettel mobile · 6 lines"
     assert message.text.splitlines()[:2] == [
@@ -142,11 +144,11 @@ def test_a_provider_is_one_message_with_its_areas_and_each_reader_gets_his_own()
 
 def test_an_end_says_how_long_it_was_and_what_is_left() -> None:
     one = line(1, state="meeting", median_mbps=81.0)
-    ended = alert([one]).with_lines((Covered("nd-1", "4g", SINCE, SINCE, NOW - HOUR / 2),))
-    message = said(News("ended", ended, NOW), [one], VI)
+    ended = alert([one]).with_lines((AlertedLine("nd-1", "4g", SINCE, SINCE, NOW - HOUR / 2),))
+    message = said(AlertChange("ended", ended, NOW), [one], VI)
     assert message.title == "● ĐẠT TRỞ LẠI · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · 4G Viettel"
     assert message.text.splitlines()[0] == "Dưới chỉ tiêu trong 90 phút: từ 18:40 22/11 đến 20:10 22/11."
     assert "Hiện tại 81,0 Mb/s, chỉ tiêu 70 Mb/s." in message.text
     assert message.tone == "success"
-    gone = alert([one]).with_lines((Covered("nd-1", "4g", SINCE, SINCE, end="unregistered"),))
-    assert said(News("ended", gone, NOW), [], EN).title == "– NO LONGER WATCHED · nd-1/4g"
+    gone = alert([one]).with_lines((AlertedLine("nd-1", "4g", SINCE, SINCE, end="unregistered"),))
+    assert said(AlertChange("ended", gone, NOW), [], EN).title == "– NO LONGER WATCHED · nd-1/4g"

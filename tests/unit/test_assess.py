@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from collector.judge.assess import (
     EXCLUDED_FLAGS,
     Judgement,
-    Rules,
+    JudgingRules,
     counted_mbps,
     course_of,
     early_bias,
@@ -185,7 +185,7 @@ def test_what_lies_outside_the_window_is_left_out() -> None:
 
 
 def test_a_shorter_window_is_a_rule() -> None:
-    rules = Rules(window=dt.timedelta(hours=3))
+    rules = JudgingRules(window=dt.timedelta(hours=3))
     found = judge(spread([160.0] * 36, 0.25), TARGET, NOW, NOW, None, rules)
     assert (found.samples, found.state) == (12, "meeting")
     assert judge(spread([160.0] * 36), TARGET, NOW, NOW, None, rules).state == "uncertain"
@@ -245,9 +245,9 @@ def test_a_fallen_line_says_since_when_and_what_it_gave_before() -> None:
     samples = spread([180.0] * 40 + [90.0] * 10)
     found = judged(samples)
     assert (found.state, found.since, found.before_mbps) == ("short", samples[40].at, 180.0)
-    recent = [s for s in samples if s.at >= NOW - Rules().window]
-    course = course_of(samples, TARGET, Rules())
-    assert judge(recent, TARGET, NOW, NOW, None, Rules(), course) == judge(samples, TARGET, NOW, NOW)
+    recent = [s for s in samples if s.at >= NOW - JudgingRules().window]
+    course = course_of(samples, TARGET, JudgingRules())
+    assert judge(recent, TARGET, NOW, NOW, None, JudgingRules(), course) == judge(samples, TARGET, NOW, NOW)
 
 
 def test_the_early_stop_is_compared_in_the_mean_of_the_audits() -> None:

@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from collector.pki import tokens
 from collector.pki.authority import DAYS, Authority, AuthorityError
-from collector.pki.requests import Refused
+from collector.pki.requests import SigningRefused
 from collector.pki.tokens import WrongToken
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -98,7 +98,7 @@ def test_no_certificate_outlives_the_authority(authority: Authority) -> None:
 def test_a_bad_request_is_refused_with_its_reason(
     authority: Authority, request_: bytes, name: str, reason: str
 ) -> None:
-    with pytest.raises(Refused, match=reason.replace("+", r"\+")):
+    with pytest.raises(SigningRefused, match=reason.replace("+", r"\+")):
         authority.sign(request_, name, "unit", NOW)
     assert authority.certificates() == []
 
@@ -107,7 +107,7 @@ def test_a_request_that_was_changed_is_refused(authority: Authority) -> None:
     request = x509.load_pem_x509_csr(csr(UNIT)).public_bytes(Encoding.DER)
     broken = request[:-1] + bytes([request[-1] ^ 1])
     pem = x509.load_der_x509_csr(broken).public_bytes(Encoding.PEM)
-    with pytest.raises(Refused, match="signature does not hold"):
+    with pytest.raises(SigningRefused, match="signature does not hold"):
         authority.sign(pem, UNIT, "unit", NOW)
 
 
@@ -115,23 +115,23 @@ def test_one_key_is_for_one_name_and_never_after_its_revocation(authority: Autho
     mine = key()
     authority.sign(csr(UNIT, of=mine), UNIT, "unit", NOW)
     authority.sign(csr(UNIT, of=mine), UNIT, "unit", NOW)  # renewed
-    with pytest.raises(Refused, match=f"the one of {UNIT}"):
+    with pytest.raises(SigningRefused, match=f"the one of {UNIT}"):
         authority.sign(csr("nd-other-0001", of=mine), "nd-other-0001", "unit", NOW)
     authority.revoke(UNIT, NOW)
-    with pytest.raises(Refused, match="this key is revoked"):
+    with pytest.raises(SigningRefused, match="this key is revoked"):
         authority.sign(csr(UNIT, of=mine), UNIT, "unit", NOW)
 
 
 def test_a_servers_name_is_no_units(authority: Authority) -> None:
     authority.sign(csr("server"), "server", "server", NOW)
-    with pytest.raises(Refused, match="server is the name of a server"):
+    with pytest.raises(SigningRefused, match="server is the name of a server"):
         authority.sign(csr("server"), "server", "unit", NOW)
 
 
 def test_a_unit_that_asks_without_end_is_stopped(authority: Authority) -> None:
     for _ in range(10):
         authority.sign(csr(UNIT), UNIT, "unit", NOW)
-    with pytest.raises(Refused, match="10 certificates in a day"):
+    with pytest.raises(SigningRefused, match="10 certificates in a day"):
         authority.sign(csr(UNIT), UNIT, "unit", NOW + dt.timedelta(hours=23))
     authority.sign(csr(UNIT), UNIT, "unit", NOW + dt.timedelta(hours=25))
 
@@ -154,7 +154,7 @@ def test_the_list_of_revocations_lasts_as_long_as_the_authority(authority: Autho
 
 
 def test_whom_nobody_knows_can_not_be_revoked(authority: Authority) -> None:
-    with pytest.raises(Refused, match="never had a certificate"):
+    with pytest.raises(SigningRefused, match="never had a certificate"):
         authority.revoke(UNIT, NOW)
 
 
@@ -180,7 +180,7 @@ def test_a_token_is_spent_once_but_its_answer_may_be_asked_for_again(authority: 
 
 def test_a_bad_request_does_not_spend_the_token(authority: Authority) -> None:
     token = tokens.make(authority, UNIT, NOW)
-    with pytest.raises(Refused):
+    with pytest.raises(SigningRefused):
         tokens.spend(authority, UNIT, token, csr("nd-other-0001"), NOW)
     assert tokens.spend(authority, UNIT, token, csr(UNIT), NOW).name == UNIT
 

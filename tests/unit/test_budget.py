@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.net.counters import Counters
-from agent.schedule.budget import MONTHS_KEPT, RESERVE_FACTOR, SAVE_BYTES, Ledger, LedgerError, allow
+from agent.schedule.budget import MONTHS_KEPT, RESERVE_FACTOR, SAVE_BYTES, BudgetError, DataBudget, allow
 
 MB = 1_000_000
 NOV, DEC, JAN = "2026-11", "2026-12", "2027-01"
@@ -22,9 +22,9 @@ def counters(wwan0: int = 0, eth0: int = 0, index: int = 5) -> Counters:
     return {f"wwan0#{index}": (wwan0, 0), "eth0#2": (0, eth0), "lo#1": (10**12, 10**12)}
 
 
-def ledger_at(path: Path, month: str | None = NOV) -> Ledger:
+def ledger_at(path: Path, month: str | None = NOV) -> DataBudget:
     """One that has looked at counters at 0."""
-    ledger = Ledger(path)
+    ledger = DataBudget(path)
     ledger.look(month, BOOT, counters(), LINES)
     ledger.save()
     return ledger
@@ -100,7 +100,7 @@ def test_a_line_is_charged_what_its_own_port_moves_both_ways(path: Path) -> None
 
 
 def test_the_first_look_of_all_charges_nothing(path: Path) -> None:
-    ledger = Ledger(path)
+    ledger = DataBudget(path)
     ledger.look(NOV, BOOT, counters(5 * MB), LINES)
     assert ledger.used("4g") == 0
 
@@ -110,7 +110,7 @@ def test_a_restart_of_the_agent_loses_nothing_and_doubles_nothing(path: Path) ->
     ledger.look(NOV, BOOT, counters(70), LINES)
     ledger.save()
     ledger.look(NOV, BOOT, counters(90), LINES)  # never written
-    again = Ledger(path)
+    again = DataBudget(path)
     again.look(NOV, BOOT, counters(100), LINES)
     assert again.used("4g") == 100
 
@@ -120,7 +120,7 @@ def test_a_boot_charges_its_counters_from_0_and_what_may_have_gone_unwritten(pat
     ledger = ledger_at(path)
     ledger.look(NOV, BOOT, counters(70), LINES)
     ledger.save()
-    again = Ledger(path)
+    again = DataBudget(path)
     assert again.look(NOV, "second boot", counters(since), LINES)["4g"] is None  # that is not all
     assert again.used("4g") == 70 + since + SAVE_BYTES
 
@@ -138,7 +138,7 @@ def test_a_test_is_reserved_until_it_is_settled(path: Path) -> None:
     assert ledger.used("4g") == 44 * MB
     ledger.look(NOV, BOOT, counters(30 * MB), LINES)
     ledger.settle("4g", 0)
-    assert ledger.used("4g") == Ledger(path).used("4g") == 30 * MB
+    assert ledger.used("4g") == DataBudget(path).used("4g") == 30 * MB
 
 
 def test_what_no_counter_saw_is_charged_by_what_is_known_of_it(path: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_no_counter_saw_is_charged_by_what_is_known_of_it(path: Path) -> No
 
 def test_a_test_cut_off_by_a_crash_is_charged_as_counted(path: Path) -> None:
     ledger_at(path).reserve("4g", 44 * MB)
-    again = Ledger(path)
+    again = DataBudget(path)
     assert again.used("4g") == 44 * MB
     again.look(NOV, BOOT, counters(30 * MB), LINES)
     assert again.used("4g") == 30 * MB
@@ -164,7 +164,7 @@ def test_a_test_cut_off_by_a_crash_is_charged_as_counted(path: Path) -> None:
 )
 def test_a_test_cut_off_where_no_counter_can_tell_is_charged_as_reserved(path: Path, boot: str, seen: Counters) -> None:
     ledger_at(path).reserve("4g", 44 * MB)
-    again = Ledger(path)
+    again = DataBudget(path)
     for _ in range(2):
         again.look(NOV, boot, seen, LINES)
         assert 44 * MB <= again.used("4g") <= 44 * MB + SAVE_BYTES
@@ -172,7 +172,7 @@ def test_a_test_cut_off_where_no_counter_can_tell_is_charged_as_reserved(path: P
 
 def test_a_line_taken_out_of_the_settings_in_a_test_keeps_its_charge(path: Path) -> None:
     ledger_at(path).reserve("4g", 44 * MB)
-    again = Ledger(path)
+    again = DataBudget(path)
     again.look(NOV, BOOT, counters(1), {"ftth": "eth0"})
     assert again.used("4g") == 44 * MB
 
@@ -191,7 +191,7 @@ def test_without_a_synchronised_clock_no_month_begins(path: Path) -> None:
     ledger = ledger_at(path)
     ledger.look(NOV, BOOT, counters(70), LINES)
     ledger.save()
-    again = Ledger(path)
+    again = DataBudget(path)
     again.look(None, BOOT, counters(100), LINES)
     assert again.used("4g") == 100
 
@@ -202,7 +202,7 @@ def test_what_was_moved_before_the_clock_told_of_the_new_month_counts_in_both(pa
         ledger.look(month, BOOT, counters(moved), LINES)
     assert ledger.used("4g") == 110
     ledger.save()
-    again = Ledger(path)
+    again = DataBudget(path)
     again.look(DEC, BOOT, counters(111), LINES)
     assert again.used("4g") == 41
 
@@ -227,7 +227,7 @@ def test_before_the_clock_was_ever_right_all_counts_in_the_first_month_it_tells(
 
 def test_a_ledger_of_version_0_1_keeps_its_month_while_the_clock_is_not_synchronised(path: Path) -> None:
     path.write_text('{"months":{"2026-10":{"4g":3},"2026-11":{"4g":70}},"done":{"4g":"2026-11-20T12:00:00+00:00"}}')
-    ledger = Ledger(path)
+    ledger = DataBudget(path)
     ledger.look(None, BOOT, counters(9 * MB), LINES)
     assert ledger.used("4g") == 70
     assert ledger.done_until("4g") == "2026-11-20T12:00:00+00:00"
@@ -237,7 +237,7 @@ def test_a_ledger_keeps_lines_and_slots_over_a_restart(path: Path) -> None:
     ledger = ledger_at(path)
     ledger.look(NOV, BOOT, counters(70, 5), LINES)
     ledger.done("4g", "2026-11-20T12:00:00+00:00")
-    again = Ledger(path)
+    again = DataBudget(path)
     assert [again.used("4g"), again.used("ftth"), again.used("other")] == [70, 5, 0]
     assert again.done_until("4g") == "2026-11-20T12:00:00+00:00"
     assert again.done_until("ftth") is None
@@ -267,22 +267,22 @@ def test_the_file_is_closed_to_others_and_replaced_whole(path: Path) -> None:
 def test_a_write_cut_off_by_a_power_cut_leaves_the_last_good_ledger(path: Path) -> None:
     ledger_at(path).reserve("4g", 9)
     path.with_name("ledger.json.new").write_bytes(b'{"months":{"20')
-    ledger = Ledger(path)
+    ledger = DataBudget(path)
     assert (ledger.used("4g"), ledger.reset_detail) == (9, None)
     ledger.reserve("4g", 10)
-    assert Ledger(path).used("4g") == 10
+    assert DataBudget(path).used("4g") == 10
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 512, b'{"months":{"2026-11":{"4g":', b'{"months":[]}', b"\xff\xfe"])
 def test_a_damaged_ledger_is_set_aside_and_the_month_that_the_clock_tells_is_spent(path: Path, damage: bytes) -> None:
     path.write_bytes(damage)
-    ledger = Ledger(path)
+    ledger = DataBudget(path)
     assert ledger.used("4g") > 10**15
     (aside,) = path.parent.glob("ledger.json.damaged-*")
     assert aside.read_bytes() == damage
     assert aside.name in (ledger.reset_detail or "")
     for month in (None, NOV, NOV, None):  # a restart must not give the month back
-        again = Ledger(path)
+        again = DataBudget(path)
         assert again.reset_detail is None
         again.look(month, BOOT, counters(), LINES)
         again.save()
@@ -296,22 +296,22 @@ def test_a_full_disk_refuses_and_the_count_stays_as_it_was(path: Path) -> None:
     ledger.look(NOV, BOOT, counters(100), LINES)
     ledger.save()
     for _ in range(3):
-        with full_disk(), pytest.raises(LedgerError, match=r"ledger\.json: File too large; free some space"):
+        with full_disk(), pytest.raises(BudgetError, match=r"ledger\.json: File too large; free some space"):
             ledger.reserve("4g", 40)
-        with full_disk(), pytest.raises(LedgerError):
+        with full_disk(), pytest.raises(BudgetError):
             ledger.done("4g", "2026-11-20T12:00:00+00:00")
     assert ledger.used("4g") == 100  # a test that could not be reserved did not run
     assert ledger.done_until("4g") is None
-    assert Ledger(path).used("4g") == 100
+    assert DataBudget(path).used("4g") == 100
 
 
 def test_a_disk_that_fills_up_in_a_test_keeps_the_reservation_and_the_count_goes_on_in_memory(path: Path) -> None:
     ledger = ledger_at(path)
     ledger.reserve("4g", 40)
     ledger.look(NOV, BOOT, counters(30), LINES)
-    with full_disk(), pytest.raises(LedgerError):
+    with full_disk(), pytest.raises(BudgetError):
         ledger.settle("4g", 0)
     assert ledger.used("4g") == 30
-    assert Ledger(path).used("4g") == 40
+    assert DataBudget(path).used("4g") == 40
     ledger.save()
-    assert Ledger(path).used("4g") == 30
+    assert DataBudget(path).used("4g") == 30

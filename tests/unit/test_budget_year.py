@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from agent.clock.clock import ClockReading
 from agent.net.counters import Counters
-from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Ledger
+from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, DataBudget
 from agent.schedule.metering import Meter, background
 from agent.schedule.slots import Planned, next_test
 from agent.settings import AgentSettings, LatencySettings, LineSettings
@@ -98,7 +98,7 @@ class Life:
         self.start()
 
     def start(self) -> None:
-        self.ledger = Ledger(self.folder / "ledger.json")
+        self.ledger = DataBudget(self.folder / "ledger.json")
         world = self.world
         self.meter = Meter(self.settings, self.ledger, UUID(int=world.boot), world.clock, world.counters)
         self.meter.look()

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from collector.judge.change_detector import LEAST, MOST, Course, course, log_ratio
+from collector.judge.change_detector import MAX_LOG_RATIO, MIN_LOG_RATIO, DetectorState, detect, log_ratio
 
 DAY_ONE = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 WINDOW = dt.timedelta(hours=72)
@@ -24,15 +24,17 @@ def noisy(level: float, number: int, seed: int, cv: float = 0.4) -> list[float]:
     return [level * draw.lognormvariate(0, math.log(1 + cv * cv) ** 0.5) for _ in range(number)]
 
 
-def followed(figures: Tests) -> Course:
-    return course(figures, TARGET, WINDOW)
+def followed(figures: Tests) -> DetectorState:
+    return detect(figures, TARGET, WINDOW)
 
 
 def test_no_test_tells_nothing() -> None:
-    assert followed([]) == Course()
+    assert followed([]) == DetectorState()
 
 
-@pytest.mark.parametrize(("mbps", "log"), [(0.0, LEAST), (1e-12, LEAST), (100.0, 0.0), (1e6, MOST)])
+@pytest.mark.parametrize(
+    ("mbps", "log"), [(0.0, MIN_LOG_RATIO), (1e-12, MIN_LOG_RATIO), (100.0, 0.0), (1e6, MAX_LOG_RATIO)]
+)
 def test_a_single_test_says_no_more_than_a_limit(mbps: float, log: float) -> None:
     assert log_ratio(mbps, TARGET) == log
 
@@ -90,4 +92,4 @@ def test_a_line_that_is_a_little_short_for_long_is_found() -> None:
 def test_the_times_follow_the_window() -> None:
     hours = series([130.0] * 40 + [60.0] * 12)
     seconds = [(DAY_ONE + (at - DAY_ONE) / 3600, value) for at, value in hours]
-    assert course(seconds, TARGET, WINDOW / 3600).level == followed(hours).level == "short"
+    assert detect(seconds, TARGET, WINDOW / 3600).level == followed(hours).level == "short"

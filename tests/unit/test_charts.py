@@ -101,7 +101,7 @@ def test_ticks_are_few_inside_and_round_in_local_time(span_s: float, shift_s: in
     until = NOW + dt.timedelta(seconds=shift_s)
     axis = axes.Axis(until - dt.timedelta(seconds=span_s), until)
     ticks = axis.ticks()
-    assert 1 <= len(ticks) <= axes.MOST_TICKS + 1
+    assert 1 <= len(ticks) <= axes.MAX_TICKS + 1
     for at in ticks:
         assert axis.since <= at <= axis.until
         local = at.astimezone(LOCAL)
@@ -190,8 +190,8 @@ def test_latency_loss_and_outages_are_drawn_on_the_axis() -> None:
         tree(drawn)
 
 
-def place(lat: float, lon: float, state: State = "meeting", label: str = "a") -> chart_map.Place:
-    return chart_map.Place(lat, lon, state, "/lines/a/b", label, "Hải <Hậu>")
+def place(lat: float, lon: float, state: State = "meeting", label: str = "a") -> chart_map.MapPlace:
+    return chart_map.MapPlace(lat, lon, state, "/lines/a/b", label, "Hải <Hậu>")
 
 
 def test_a_map_puts_north_up_and_the_worst_of_a_spot_on_it() -> None:

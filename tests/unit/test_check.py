@@ -13,21 +13,21 @@ from agent.check import delivery, download, machine, plan, port
 from agent.check.plan import limited
 from agent.check.service import ServiceSilent
 from agent.clock.clock import ClockReading
-from agent.measure.runner import Refused
+from agent.errors import RequestRefused
 from agent.settings import AgentSettings, LineSettings
-from agent.status.status import Status
+from agent.status.status import AgentStatus
 from tests.support.modems import GOOD_LTE, WEAK_LTE, FakeMmcli, mmcli, modem, signal
 from tests.support.services import Authority, free_port, program
 from xomnet.check.broker import Validity, broker, common_name, own_certificate, validity
 from xomnet.check.finding import Finding, Mark, fail, ok, say, skip, warn
 from xomnet.check.host import about_machine
 from xomnet.check.outcome import document, row, verdict
-from xomnet.check.texts import Texts
+from xomnet.check.texts import CheckTexts
 from xomnet.contract.commands import Tested as Result
 from xomnet.mqtt.broker import Broker, Tls
 
 __all__ = ["mmcli"]
-EN, VI = Texts("en"), Texts("vi")
+EN, VI = CheckTexts("en"), CheckTexts("vi")
 NOW = dt.datetime(2026, 11, 22, 5, tzinfo=dt.UTC)
 
 
@@ -103,8 +103,8 @@ wwan0\t00000000\t00000000\t0001\t0\t0\t700\t00000000\t0\t0\t0
 
 
 def test_the_gateway_is_that_of_the_lines_interface() -> None:
-    assert port.default_route(ROUTES, "eth0") == port.Route("192.0.2.1")
-    assert port.default_route(ROUTES, "wwan0") == port.Route(None)
+    assert port.default_route(ROUTES, "eth0") == port.DefaultRoute("192.0.2.1")
+    assert port.default_route(ROUTES, "wwan0") == port.DefaultRoute(None)
     assert port.default_route(ROUTES, "eth1") is None
 
 
@@ -286,12 +286,12 @@ def test_a_certificate_ends_soon_when_a_fifth_of_its_life_is_left() -> None:
 # --- delivery
 
 
-def status(**more: Any) -> Status:
+def status(**more: Any) -> AgentStatus:
     plain: dict[str, Any] = {
         **{"agent": "nd-a-1", "version": "1", "since": NOW, "up_s": 1000.0, "clock_known": True, "connected": True},
         **{"waiting": 0, "spool_bytes": 0, "stored": 0, "rejected": 0},
     }
-    return Status(**plain | more)
+    return AgentStatus(**plain | more)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def status(**more: Any) -> Status:
         (status(), "fail", "no answer → tell the operator"),
     ],
 )
-def test_what_came_of_a_round_trip(after: Status, mark: Mark, says: str) -> None:
+def test_what_came_of_a_round_trip(after: AgentStatus, mark: Mark, says: str) -> None:
     found = delivery.answered(status(), after, 0.21)
     assert found.mark == mark
     assert says in text(found)
@@ -336,7 +336,7 @@ def test_what_came_of_a_round_trip(after: Status, mark: Mark, says: str) -> None
         (status(stored=1, waiting=None, last_ack_age_s=4.0), "ok", "the spool can't be read"),
     ],
 )
-def test_what_the_service_knows_of_its_deliveries(now: Status, mark: Mark, says: str) -> None:
+def test_what_the_service_knows_of_its_deliveries(now: AgentStatus, mark: Mark, says: str) -> None:
     found = delivery.known(now)
     assert found.mark == mark
     assert says in text(found)
@@ -375,9 +375,13 @@ def test_a_test_against_the_target(found: Result, mark: Mark, says: str) -> None
 
 @pytest.mark.parametrize(
     ("refused", "mark"),
-    [(Refused("budget", "9 bytes"), "warn"), (Refused("server_busy", "x"), "warn"), (Refused("stopping", "x"), "fail")],
+    [
+        (RequestRefused("budget", "9 bytes"), "warn"),
+        (RequestRefused("server_busy", "x"), "warn"),
+        (RequestRefused("stopping", "x"), "fail"),
+    ],
 )
-def test_a_test_that_is_not_made(refused: Refused, mark: Mark) -> None:
+def test_a_test_that_is_not_made(refused: RequestRefused, mark: Mark) -> None:
     assert download.refusal("4g", refused).mark == mark
 
 

@@ -15,7 +15,7 @@ from collector.report import texts as of_report
 from collector.texts import texts as of_collector
 from xomnet import check
 from xomnet.check.finding import Said, say
-from xomnet.check.texts import CATALOGUE, NAMES, Texts, language_of
+from xomnet.check.texts import CATALOGUE, NAMES, CheckTexts, language_of
 from xomnet.translations import CatalogueError, translations
 
 SPEAKING = [
@@ -89,14 +89,14 @@ def test_a_catalogue_that_is_none_is_named_with_its_line(tmp_path: Path, text: s
     [(168.4, "168,4", "168.4"), (150.0, "150", "150"), (1234.56, "1.234,6", "1,234.6"), (0, "0", "0")],
 )
 def test_numbers_are_written_as_the_language_does(value: float, vi: str, en: str) -> None:
-    assert Texts("vi").number(value) == vi
-    assert Texts("en").number(value) == en
+    assert CheckTexts("vi").number(value) == vi
+    assert CheckTexts("en").number(value) == en
 
 
 def test_a_text_in_a_value_is_left_as_it_is() -> None:
     odd = say("{where}: {reason}", where="{n}", reason="1,5")
     assert odd == Said("{where}: {reason}", {"where": "{n}", "reason": "1,5"})
-    assert Texts("vi").said(odd) == "{n}: 1,5"
+    assert CheckTexts("vi").said(odd) == "{n}: 1,5"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_language_is_that_of_the_system(environment: dict[str, str], languag
 
 
 def test_a_row_is_called_by_our_word_or_by_its_line() -> None:
-    assert [Texts("vi").name(name) for name in ("power", "eth0", "server 4g")] == [
+    assert [CheckTexts("vi").name(name) for name in ("power", "eth0", "server 4g")] == [
         "nguồn điện",
         "eth0",
         "máy chủ đo 4g",

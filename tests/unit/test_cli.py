@@ -16,7 +16,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from measurement_server import MeasureServer
+from measurement_server import MeasurementServer
 from tests.support import faulty_servers
 from tests.support.faulty_servers import Server, Visit
 from xomnet import __version__
@@ -47,7 +47,7 @@ def xomnet(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """A line that meets the mobile target and falls short of the fixed one."""
-    server = MeasureServer("127.0.0.1", 0, RATE_MBPS)
+    server = MeasurementServer("127.0.0.1", 0, RATE_MBPS)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.url

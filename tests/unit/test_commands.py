@@ -13,18 +13,17 @@ import pytest
 
 from agent.clock.clock import ClockReading
 from agent.control import command_queue as commands_module
-from agent.control.command_queue import KEY, MOST, WAITING, Inbox, refused, unexpired
-from agent.control.handlers import obey
+from agent.control.command_queue import KEY, MAX_REMEMBERED, WAITING, CommandQueue, refused, unexpired
+from agent.control.handlers import run_pending
 from agent.control.identify import chosen, identify
 from agent.delivery.spool import Spool
-from agent.loop import Unit
+from agent.errors import RequestRefused, ServersBusy
+from agent.loop import AgentLoop
 from agent.measure import runner as tester_module
-from agent.measure.download import AllBusy
 from agent.measure.precheck import Precheck
-from agent.measure.runner import Refused
-from agent.schedule.budget import Ledger
+from agent.schedule.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LineSettings
-from collector.commands.commands import Commands, TooMany
+from collector.commands.commands import Commands, TooManyCommands
 from xomnet.contract.commands import CONFIRMATION, OPERATOR, Command, Reply
 from xomnet.contract.messages import Access, Speed, SpeedResult, decode_result, encode
 from xomnet.defaults import config_file
@@ -59,12 +58,12 @@ def test_a_command_is_taken_on_in_its_time_by_a_unit_that_knows_the_time(
 
 
 def test_ids_are_remembered_while_they_could_come_again_and_no_more_than_so_many() -> None:
-    taken = {uuid.uuid4(): NOW + n * MINUTE for n in range(MOST)}
+    taken = {uuid.uuid4(): NOW + n * MINUTE for n in range(MAX_REMEMBERED)}
     reading = ClockReading(NOW, 0, True)
     assert (refusal := refused(command(now=NOW), reading, taken)) is not None
     assert refusal.error == "too_many"
     left = unexpired(taken, reading)
-    assert len(left) == MOST - 1
+    assert len(left) == MAX_REMEMBERED - 1
     assert refused(command(now=NOW), reading, left) is None
     assert unexpired(taken, ClockReading(NOW + 100 * MINUTE, 0, False)) == taken, "who knows what time it is"
 
@@ -78,10 +77,10 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 def test_what_was_taken_on_is_not_taken_on_by_the_next_process(spool: Spool) -> None:
     one, two = command(), command()
-    inbox = Inbox("nd-a", spool, assume_synced=True)
+    inbox = CommandQueue("nd-a", spool, assume_synced=True)
     inbox.hear(encode(one))
     assert inbox.take() == one
-    again = Inbox("nd-a", spool, assume_synced=True)
+    again = CommandQueue("nd-a", spool, assume_synced=True)
     again.hear(encode(one))
     again.hear(encode(two))
     assert (again.take(), again.take()) == (two, None)
@@ -90,20 +89,20 @@ def test_what_was_taken_on_is_not_taken_on_by_the_next_process(spool: Spool) -> 
 
 def test_a_damaged_memory_is_no_reason_not_to_start(spool: Spool) -> None:
     spool.keep(KEY, '{"x":')
-    inbox = Inbox("nd-a", spool, assume_synced=True)
+    inbox = CommandQueue("nd-a", spool, assume_synced=True)
     inbox.hear(encode(command()))
     assert inbox.take() is not None
 
 
 def test_no_more_wait_than_can_be_done_soon(spool: Spool) -> None:
-    inbox = Inbox("nd-a", spool, assume_synced=True)
+    inbox = CommandQueue("nd-a", spool, assume_synced=True)
     for _ in range(WAITING + 1):
         inbox.hear(encode(command()))
     assert [reply.error for reply in inbox.replies()] == ["too_many"]
 
 
 def test_what_waited_for_too_long_is_not_begun(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox = Inbox("nd-a", spool, assume_synced=True)
+    inbox = CommandQueue("nd-a", spool, assume_synced=True)
     inbox.hear(encode(command()))
     late = ClockReading(dt.datetime.now(dt.UTC) + 2 * MINUTE, 0, True)
     monkeypatch.setattr(commands_module, "read_clock", lambda *_: late)
@@ -112,7 +111,7 @@ def test_what_waited_for_too_long_is_not_begun(spool: Spool, monkeypatch: pytest
 
 
 def test_a_reply_that_could_not_be_sent_is_not_gone(spool: Spool) -> None:
-    inbox = Inbox("nd-a", spool, assume_synced=True)
+    inbox = CommandQueue("nd-a", spool, assume_synced=True)
     inbox.answer(Reply(id=uuid.uuid4(), agent="nd-a", ok=True))
     next(inbox.replies())  # the connection broke
     assert len(list(inbox.replies())) == 1
@@ -140,10 +139,10 @@ class Bench:
             servers=("http://one/", "http://two/"),
             clock=ClockSettings(assume_synced=True),
         )
-        self.spool, self.ledger = spool, Ledger(folder / "ledger.json")
-        self.inbox = Inbox("nd-a", spool, assume_synced=True)
+        self.spool, self.ledger = spool, DataBudget(folder / "ledger.json")
+        self.inbox = CommandQueue("nd-a", spool, assume_synced=True)
         targets = load_targets(config_file("targets.yaml"))
-        self.unit = Unit(settings, spool, self.ledger, targets, threading.Event(), self.inbox)
+        self.unit = AgentLoop(settings, spool, self.ledger, targets, threading.Event(), self.inbox)
 
     def _download(self, line: LineSettings, servers: tuple[str, ...], *_: Any, **__: Any) -> Speed:
         self.tried.append(servers)
@@ -153,7 +152,7 @@ class Bench:
 
     def ask(self, **more: Any) -> Reply:
         self.inbox.hear(encode(command(**more)))
-        obey(self.unit, self.inbox)
+        run_pending(self.unit, self.inbox)
         (reply,) = self.inbox.replies()
         return reply
 
@@ -194,7 +193,7 @@ def test_a_confirmation_waits_for_a_quiet_moment_an_operator_does_not(bench: Ben
 
 
 def test_busy_servers_are_a_refusal_and_no_result(bench: Bench) -> None:
-    bench.fails = AllBusy(30)
+    bench.fails = ServersBusy(30)
     assert bench.ask().error == "server_busy"
     assert not bench.stored()
 
@@ -237,7 +236,7 @@ def test_the_led_blinks_for_a_while_and_shows_again_what_it_showed(
         time.sleep(0.01)
     later.pop()()
     assert (trigger.read_text(), chosen("none")) == ("mmc0", "none")
-    with pytest.raises(Refused, match="no LED"):
+    with pytest.raises(RequestRefused, match="no LED"):
         identify(tmp_path / "nowhere")
 
 
@@ -310,11 +309,11 @@ def test_a_command_to_nobody_is_not_waited_for_and_one_that_is_too_late_not_sent
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.commands.commands.MOST_WAITING", 3)
+    monkeypatch.setattr("collector.commands.commands.MAX_WAITING", 3)
     commands = Commands(lambda: NOW)
     for _ in range(3):
         commands.ask("nd-a", "report")
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyCommands):
         commands.ask("nd-a", "report")
 
 

@@ -8,7 +8,7 @@ import pytest
 from agent.clock.clock import ClockReading, read_clock, stepped_s
 from agent.measure import conditions as witness_module
 from agent.measure import health as health_module
-from agent.measure.conditions import Count, Others, Reading, Witness, flags, others
+from agent.measure.conditions import Count, Others, Reading, TestConditions, flags, others
 from agent.measure.engines import Progress
 from agent.measure.health import throttled, throttled_between
 from agent.net.interface import Received
@@ -60,7 +60,7 @@ def test_a_step_of_the_wall_clock_shows_against_the_boot_clock() -> None:
 
 
 def test_a_clock_that_was_set_during_a_test_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Witness(FIXED, NOWHERE, NOWHERE)
+    seen = TestConditions(FIXED, NOWHERE, NOWHERE)
     assert seen.tell(GOOD).flags == ()
     now = read_clock()
     set_ = ClockReading(now.wall + dt.timedelta(seconds=40), now.boot_ns, True)
@@ -91,7 +91,7 @@ def test_throttling_between_two_looks(before: int | None, after: int | None, is_
 def test_throttling_that_came_and_went_during_a_test_is_flagged(tmp_path: Path) -> None:
     file = tmp_path / "get_throttled"
     file.write_text("0\n")  # as the kernel prints it: hexadecimal, without 0x
-    seen = Witness(FIXED, NOWHERE, file)
+    seen = TestConditions(FIXED, NOWHERE, file)
     assert seen.tell(GOOD).flags == ()
     file.write_text("50000\n")
     assert seen.tell(GOOD).flags == ("throttled",)
@@ -151,7 +151,7 @@ def test_others_matter_from_two_per_cent_of_the_figure_on(
     assert Others(int(others_mbps * 125_000 * 4), 4.0).crossed(down_mbps, limit_mbps) is crossed
 
 
-def transfer(seen: Witness, sys: Path, mbps: float, others_mbps: float, begin_s: float = 0.0) -> None:
+def transfer(seen: TestConditions, sys: Path, mbps: float, others_mbps: float, begin_s: float = 0.0) -> None:
     """Four ticks of a test at an interface, whose counters move along."""
     for tick in range(4):
         t_s = begin_s + tick
@@ -170,7 +170,7 @@ def eth0(tmp_path: Path) -> Path:
 def test_a_witness_counts_what_others_receive_and_reads_the_port(
     eth0: Path, others_mbps: float, expected: tuple[str, ...]
 ) -> None:
-    seen = Witness(FIXED, eth0, NOWHERE)
+    seen = TestConditions(FIXED, eth0, NOWHERE)
     transfer(seen, eth0, 80.0, others_mbps)
     found = seen.tell(GOOD)
     seen.close()
@@ -179,7 +179,7 @@ def test_a_witness_counts_what_others_receive_and_reads_the_port(
 
 def test_another_servers_test_is_counted_anew(eth0: Path) -> None:
     """What came in while the first server failed is not beside the test that counts."""
-    seen = Witness(FIXED, eth0, NOWHERE)
+    seen = TestConditions(FIXED, eth0, NOWHERE)
     transfer(seen, eth0, 5.0, 40.0, begin_s=4.0)
     transfer(seen, eth0, 80.0, 0.0)
     assert seen.tell(GOOD).other_bytes == 0
@@ -187,7 +187,7 @@ def test_another_servers_test_is_counted_anew(eth0: Path) -> None:
 
 def test_a_line_without_a_port_that_is_there_is_watched_as_far_as_it_can_be(tmp_path: Path) -> None:
     for line in (FIXED, LineSettings(line="ftth", access="fixed")):
-        seen = Witness(line, tmp_path, NOWHERE)
+        seen = TestConditions(line, tmp_path, NOWHERE)
         seen.progress(Progress(0.0, 0.0, 0, False))
         seen.progress(Progress(1.0, 0.0, 0, False))
         found = seen.tell(GOOD)

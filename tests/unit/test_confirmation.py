@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from collector.alerts.silences import MaintenanceAsked
-from collector.alerts.store import AlertBook
-from collector.commands.commands import Asked, Commands
+from collector.alerts.silences import MaintenanceRequest
+from collector.alerts.store import AlertStore
+from collector.commands.commands import Commands, SentCommand
 from collector.commands.confirmation import (
     DAY,
-    MOST_A_DAY,
-    MOST_AT_ONCE,
-    MOST_TRIES_A_DAY,
+    MAX_A_DAY,
+    MAX_AT_ONCE,
+    MAX_TRIES_A_DAY,
     PACE,
     ROUND,
     Confirmation,
-    Confirming,
+    ConfirmationWorker,
     choose,
     due,
     outcome_of,
@@ -57,9 +57,9 @@ def confirmation(minutes_ago: float, outcome: str = "tested") -> Confirmation:
         ([(6, "busy")], 60, "first"),
         ([(600, "budget")], 60, None),
         ([(1441, "budget")], 60, "first"),
-        ([(1450, "tested")] * MOST_A_DAY, 60, "first"),
-        ([(100, "tested")] * MOST_A_DAY, 60, None),
-        ([(100, "busy")] * MOST_TRIES_A_DAY, 60, None),
+        ([(1450, "tested")] * MAX_A_DAY, 60, "first"),
+        ([(100, "tested")] * MAX_A_DAY, 60, None),
+        ([(100, "busy")] * MAX_TRIES_A_DAY, 60, None),
     ],
 )
 def test_a_few_after_each_test_of_the_schedule_apart_and_by_turns(
@@ -94,7 +94,7 @@ def test_one_at_a_time_of_a_unit_and_few_in_all_those_that_run_included() -> Non
     lines = [status("nd-a", "ftth"), status("nd-a", "4g"), *(status(f"nd-b-{n}") for n in range(20))]
     agents = [line.agent for line, _ in choose(lines, {}, NOW, everybody)]
     assert agents == ["nd-a", "nd-b-0", "nd-b-1", "nd-b-2"]
-    running = {LineId(f"nd-b-{n}", "ftth"): [confirmation(1, "waiting")] for n in range(MOST_AT_ONCE - 1)}
+    running = {LineId(f"nd-b-{n}", "ftth"): [confirmation(1, "waiting")] for n in range(MAX_AT_ONCE - 1)}
     assert [one.line for one in choose(lines, running, NOW, everybody)] == [LineId("nd-a", "ftth")]
 
 
@@ -102,15 +102,15 @@ def test_what_became_of_it() -> None:
     one = confirmation(0, "waiting")
     command = Command(id=one.id, name="measure", expires=NOW)
 
-    def after(found: Asked | None, minutes: float = 1) -> str:
+    def after(found: SentCommand | None, minutes: float = 1) -> str:
         return outcome_of(one, found, NOW + minutes * MINUTE)
 
-    def replied(ok: bool, error: str | None = None) -> Asked:
-        return Asked("nd-a", command, NOW, "answered", Reply(id=one.id, agent="nd-a", ok=ok, error=error))
+    def replied(ok: bool, error: str | None = None) -> SentCommand:
+        return SentCommand("nd-a", command, NOW, "answered", Reply(id=one.id, agent="nd-a", ok=ok, error=error))
 
     assert after(replied(True)) == "tested"
     assert after(replied(False, "budget")) == "budget"
-    assert after(Asked("nd-a", command, NOW, "undelivered")) == "undelivered"
+    assert after(SentCommand("nd-a", command, NOW, "undelivered")) == "undelivered"
     assert (after(None), after(None, 10)) == ("waiting", "no_answer")
 
 
@@ -126,7 +126,7 @@ class Day:
 
     def start(self) -> None:
         self.commands = Commands(lambda: self.now)
-        self.confirming = Confirming(
+        self.confirming = ConfirmationWorker(
             self.snapshot, self.commands, lambda: self.online, lambda _: lambda row: row.agent in self.held, self.file
         )
 
@@ -165,14 +165,14 @@ def test_a_line_that_leans_is_tested_some_times_and_then_waits_for_the_schedule(
     assert all(PACE.gap <= one <= PACE.gap + 2 * MINUTE for one in apart)
     day.scheduled.append(day.now)
     day.go_on(300)
-    assert len(day.asked) == min(2 * ROUND, MOST_A_DAY)
+    assert len(day.asked) == min(2 * ROUND, MAX_A_DAY)
 
 
 def test_however_often_the_schedule_tests_a_day_has_an_end(day: Day) -> None:
     for _ in range(int(DAY / (180 * MINUTE))):
         day.scheduled.append(day.now)
         day.go_on(180)
-    assert len(day.asked) == MOST_A_DAY
+    assert len(day.asked) == MAX_A_DAY
 
 
 def test_a_restart_does_not_ask_again(day: Day) -> None:
@@ -211,8 +211,8 @@ def test_a_unit_that_is_away_is_not_asked_nor_a_line_that_is_worked_on(day: Day)
 
 
 def test_a_line_that_people_said_is_worked_on_is_held_while_it_is(tmp_path: Path) -> None:
-    book = AlertBook(tmp_path / "alerts.db")
-    said = MaintenanceAsked(agent="nd-a", line="4g", until=NOW + 60 * MINUTE, by="Lan", why="a new mast")
+    book = AlertStore(tmp_path / "alerts.db")
+    said = MaintenanceRequest(agent="nd-a", line="4g", until=NOW + 60 * MINUTE, by="Lan", why="a new mast")
     book.add_window(said, NOW)
     held = worked_on(book.windows)
     lines = [row(LineId("nd-a", "ftth")), row(LineId("nd-a", "4g")), row(LineId("nd-b", "4g"))]

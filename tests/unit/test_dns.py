@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.measure.engines import TestFailed as Failed
+from agent.errors import MeasurementError as Failed
 from agent.net import dns, name_servers
 from agent.net.dns import ask, resolve
-from agent.net.dns_message import AAAA, NO_SUCH_NAME, A, Answer, name_of, parse, question
+from agent.net.dns_message import AAAA, NO_SUCH_NAME, A, DnsAnswer, name_of, parse, question
 from agent.net.name_servers import in_hosts, in_resolv_conf, of_network_manager, of_resolved
 from agent.net.sockets import pin
 from tests.support.name_server import SILENCE, NameServer, answer_to, asked_for
@@ -46,14 +46,14 @@ def test_a_question_is_written_as_by_others() -> None:
 @pytest.mark.parametrize(
     ("message", "query", "answer"),
     [
-        (TWO, QUERY, Answer(0, addresses=("203.0.113.8", "203.0.113.7"))),
-        (ALIAS, QUERY, Answer(0, addresses=("198.51.100.9",))),
-        (SIX, QUERY_6, Answer(0, addresses=("2001:db8::7",))),
-        (NO_NAME, QUERY, Answer(NO_SUCH_NAME)),
-        (REFUSED, QUERY, Answer(5)),
-        (TRUNCATED, QUERY, Answer(0, truncated=True)),
-        ("123481810000000000000000", QUERY, Answer(1)),  # FORMERR without the question
-        (TWO.replace("646f31", "444f31"), QUERY, Answer(0, addresses=("203.0.113.8", "203.0.113.7"))),  # Do1
+        (TWO, QUERY, DnsAnswer(0, addresses=("203.0.113.8", "203.0.113.7"))),
+        (ALIAS, QUERY, DnsAnswer(0, addresses=("198.51.100.9",))),
+        (SIX, QUERY_6, DnsAnswer(0, addresses=("2001:db8::7",))),
+        (NO_NAME, QUERY, DnsAnswer(NO_SUCH_NAME)),
+        (REFUSED, QUERY, DnsAnswer(5)),
+        (TRUNCATED, QUERY, DnsAnswer(0, truncated=True)),
+        ("123481810000000000000000", QUERY, DnsAnswer(1)),  # FORMERR without the question
+        (TWO.replace("646f31", "444f31"), QUERY, DnsAnswer(0, addresses=("203.0.113.8", "203.0.113.7"))),  # Do1
         (TWO.replace("1234", "1235"), QUERY, None),
         (TWO.replace("646f31", "646f32"), QUERY, None),
         (TWO.replace("8180", "0100"), QUERY, None),
@@ -64,7 +64,7 @@ def test_a_question_is_written_as_by_others() -> None:
     ],
 )
 def test_an_answer_of_others_is_read_and_what_is_none_is_left(
-    message: str, query: bytes, answer: Answer | None
+    message: str, query: bytes, answer: DnsAnswer | None
 ) -> None:
     assert parse(bytes.fromhex(message), query) == answer
 
@@ -81,7 +81,7 @@ def test_no_bytes_are_more_than_no_answer(noise: bytes, records: int) -> None:
 def test_what_the_test_server_writes_is_read(addresses: list[str], number: int) -> None:
     query = question(number, NAME, A)
     assert asked_for(query) == (NAME.decode(), A)
-    assert parse(answer_to(query, 0, addresses), query) == Answer(0, addresses=tuple(addresses))
+    assert parse(answer_to(query, 0, addresses), query) == DnsAnswer(0, addresses=tuple(addresses))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.measure.engines import TestFailed as Failed
+from agent.errors import MeasurementError as Failed
 from agent.measure.engines.http_stream import check_payload, parse_head
 from agent.measure.engines.ookla import parse_server
 from agent.measure.engines.speedtest_cli import BUSY_S, explain, over_https, parse_report

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from collector.store import StoreRefused, StoreUnavailable
-from collector.store.influx_answers import BatchRefused, Bucket, check_query, check_write
+from collector.store.influx_answers import BatchRefused, WriteTarget, check_query, check_write
 
 URL = "http://127.0.0.1:8086"
-BUCKET, ROLLUPS = Bucket("xomnet", "store.bucket"), Bucket("xomnet-rollups", "store.rollups_bucket")
+BUCKET, ROLLUPS = WriteTarget("xomnet", "store.bucket"), WriteTarget("xomnet-rollups", "store.rollups_bucket")
 BOTH = {"X-Influxdb-Build": "OSS", "X-Influxdb-Version": "v2.7.12", "Date": "Sun, 22 Nov 2026 12:53:47 GMT"}
 QUERY = {**BOTH, "Content-Type": "application/json", "Vary": "Accept-Encoding"}
 
@@ -89,7 +89,7 @@ def test_a_write_that_the_settings_forbid_says_which_to_look_at(
         (BUCKET, "default retention policy not set for: xomnet", r"DBRP mapping .* store\.bucket the default"),
     ],
 )
-def test_a_query_that_the_settings_forbid_says_which_to_look_at(bucket: Bucket, statement: str, says: str) -> None:
+def test_a_query_that_the_settings_forbid_says_which_to_look_at(bucket: WriteTarget, statement: str, says: str) -> None:
     answer = f'{{"results":[{{"statement_id":0,"error":"{statement}"}}]}}\n'
     with pytest.raises(StoreRefused, match=f"{statement}: .*{says}"):
         check_query(URL, bucket, 200, QUERY, answer)

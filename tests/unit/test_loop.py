@@ -12,11 +12,11 @@ from agent.clock.clock import boot_id, boot_ns
 from agent.clock.timestamps import of_answer
 from agent.delivery import spool as spool_module
 from agent.delivery.spool import Spool
-from agent.loop import Unit
+from agent.loop import AgentLoop
 from agent.measure import runner as tester_module
 from agent.measure.latency import Anchor, server_anchors
 from agent.measure.precheck import Precheck
-from agent.schedule.budget import Ledger
+from agent.schedule.budget import DataBudget
 from agent.schedule.line_state import lines_of
 from agent.settings import AgentSettings, ClockSettings, LatencySettings, LineSettings
 from collector.judge.assess import counted_mbps
@@ -42,8 +42,8 @@ def first_test(
         latency=LatencySettings(echoes=1, timeout_ms=50),
     )
     spool = Spool(folder / "spool.db", "nd-a", UUID(int=1))
-    ledger = Ledger(folder / "ledger.json")
-    unit = Unit(settings, spool, ledger, load_targets(config_file("targets.yaml")), stop)
+    ledger = DataBudget(folder / "ledger.json")
+    unit = AgentLoop(settings, spool, ledger, load_targets(config_file("targets.yaml")), stop)
     loop = threading.Thread(target=unit.run)
     loop.start()
     try:
@@ -112,7 +112,7 @@ def test_the_watchdog_waits_for_the_longest_probe_that_the_settings_allow(
     )
     spool = Spool(tmp_path / "spool.db", "nd-a", UUID(int=1))
     targets = load_targets(config_file("targets.yaml"))
-    unit = Unit(settings, spool, Ledger(tmp_path / "ledger.json"), targets, threading.Event())
+    unit = AgentLoop(settings, spool, DataBudget(tmp_path / "ledger.json"), targets, threading.Event())
     assert unit.longest_job_s == longest_s
     spool.close()
 
@@ -124,8 +124,12 @@ def test_where_no_clock_is_set_months_and_slots_go_by_the_servers_time(
     lines = (LineSettings(line="one", access="mobile"),)
     settings = AgentSettings(agent="nd-a", state_dir=tmp_path, broker=Broker(), lines=lines)
     spool = Spool(tmp_path / "spool.db", "nd-a", boot_id())
-    unit = Unit(
-        settings, spool, Ledger(tmp_path / "ledger.json"), load_targets(config_file("targets.yaml")), threading.Event()
+    unit = AgentLoop(
+        settings,
+        spool,
+        DataBudget(tmp_path / "ledger.json"),
+        load_targets(config_file("targets.yaml")),
+        threading.Event(),
     )
     assert unit._meter._now() is None
     told, now = dt.datetime(2031, 5, 1, tzinfo=dt.UTC), boot_ns()

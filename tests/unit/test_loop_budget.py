@@ -10,8 +10,8 @@ import pytest
 from agent import loop as unit_module
 from agent.clock.clock import ClockReading, boot_ns
 from agent.delivery.spool import Spool
-from agent.loop import Unit
-from agent.schedule.budget import Ledger
+from agent.loop import AgentLoop
+from agent.schedule.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LineSettings
 from xomnet.contract.messages import EventResult, Latency, decode_result
 from xomnet.defaults import config_file
@@ -52,8 +52,8 @@ def test_a_line_whose_budget_is_spent_says_so_once_and_sends_no_more_echoes(
         clock=ClockSettings(assume_synced=True),
     )
     stop = threading.Event()
-    spool, ledger = Spool(tmp_path / "spool.db", "nd-a", UUID(int=1)), Ledger(tmp_path / "ledger.json")
-    unit = Unit(
+    spool, ledger = Spool(tmp_path / "spool.db", "nd-a", UUID(int=1)), DataBudget(tmp_path / "ledger.json")
+    unit = AgentLoop(
         settings,
         spool,
         ledger,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measurement_server.admission import Admission, Client, retry_after_s
+from measurement_server.admission import Admission, ServedClient, retry_after_s
 from measurement_server.body import BodyError, swallow
 from measurement_server.pacing import SLACK_S, Pacer
-from measurement_server.routes import Answer, BadRequestError, UnknownPathError, find
+from measurement_server.routes import AnswerKind, BadRequestError, UnknownPathError, find
 
-ONE, TWO, THREE = (Client("test", name) for name in ("one", "two", "three"))
+ONE, TWO, THREE = (ServedClient("test", name) for name in ("one", "two", "three"))
 
 
 class Clock:
@@ -129,7 +129,7 @@ def test_refused_clients_come_back_at_different_times() -> None:
 )
 def test_payloads_have_the_length_that_the_path_names(target: str, size: int) -> None:
     route = find(target)
-    assert (route.answer, route.payload_bytes) == (Answer.PAYLOAD, size)
+    assert (route.answer, route.payload_bytes) == (AnswerKind.PAYLOAD, size)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "four", "", "1e3", "9" * 5000, "٤"])

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from collector.ingest.dead_letters import DeadLetters
-from collector.ingest.intake import MOST_QUEUED, Intake
+from collector.ingest.intake import MAX_QUEUED, Intake
 from collector.metrics import Metrics
 from xomnet.mqtt.broker import Broker
 from xomnet.mqtt.link import Connection, Message
@@ -21,7 +21,7 @@ def test_it_asks_for_no_more_than_it_has_room_for_and_forgets_what_comes_again(t
     nothing: Any = None
     intake = Intake(Broker(), "collector", nothing, nothing, DeadLetters(tmp_path / "letters"), Metrics())
     wire = cast(Connection, Wire())
-    for mid in range(1, MOST_QUEUED + 1):
+    for mid in range(1, MAX_QUEUED + 1):
         assert intake.has_room()
         intake.on_message(wire, Message("xomnet/v1/nd-a/up", b"{}", mid, 1))
     assert not intake.has_room()

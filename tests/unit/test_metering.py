@@ -9,7 +9,7 @@ import pytest
 from agent.clock.clock import ClockReading
 from agent.measure.download import METERED_BYTES, SPEEDTEST_CLI_BYTES
 from agent.net.counters import Counters
-from agent.schedule.budget import RESERVE_FACTOR, Ledger
+from agent.schedule.budget import RESERVE_FACTOR, DataBudget
 from agent.schedule.metering import WIRE_FACTOR, Meter, background, wire_bytes
 from agent.settings import AgentSettings, LatencySettings, LineSettings
 from tests.unit.test_budget import full_disk
@@ -27,7 +27,7 @@ class World:
         self.line, self.moved, self.port = line, 0, "wwan0#5"
         self.wall, self.synced = dt.datetime(2026, 11, 28, tzinfo=dt.UTC), True
         self.settings = AgentSettings(agent="nd-a", state_dir=folder, broker=Broker(), lines=(line,))
-        self.ledger = Ledger(folder / "ledger.json")
+        self.ledger = DataBudget(folder / "ledger.json")
         self.meter = Meter(self.settings, self.ledger, UUID(int=1), lambda _: self.clock(), self.counters)
         self.meter.look()
 
@@ -149,7 +149,7 @@ def test_what_latency_and_messages_take_follows_the_settings(world: World) -> No
 
 def test_much_is_written_at_once_and_little_waits(world: World, tmp_path: Path) -> None:
     def written() -> int:
-        return Ledger(tmp_path / "ledger.json").used("4g")
+        return DataBudget(tmp_path / "ledger.json").used("4g")
 
     world.moved = 10_000
     world.meter.look()

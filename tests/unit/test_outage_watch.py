@@ -9,7 +9,7 @@ from agent.clock.clock import ClockReading
 from agent.clock.timestamps import of_answer
 from agent.delivery.spool import Spool
 from agent.measure.outage import Ended, Watch, text_of, watch_of
-from agent.measure.outage_watch import Watches, key_of
+from agent.measure.outage_watch import OutageWatches, key_of
 from tests.unit.test_budget import full_disk
 from tests.unit.test_spool import BOOT, NEXT_BOOT, START, at
 
@@ -21,7 +21,7 @@ def opened(folder: Path, next_boot: bool = False) -> Spool:
     return Spool(folder / "spool.db", "nd-a-1", NEXT_BOOT if next_boot else BOOT)
 
 
-def silence(watches: Watches, *seconds: float, synced: bool = True) -> None:
+def silence(watches: OutageWatches, *seconds: float, synced: bool = True) -> None:
     for second in seconds:
         assert watches.after_probe("ftth", False, at(second, synced), ANCHORS) is None
 
@@ -36,31 +36,31 @@ def committed(spool: Spool, ended: Ended) -> None:
 
 def test_an_outage_goes_on_after_a_restart_of_the_agent(tmp_path: Path) -> None:
     spool = opened(tmp_path)
-    silence(Watches(spool), 100, 115, 130)
+    silence(OutageWatches(spool), 100, 115, 130)
     spool.close()
     spool = opened(tmp_path)
-    watches = Watches(spool)
+    watches = OutageWatches(spool)
     assert watches.of("ftth").suspicious  # the next probe comes soon
     silence(watches, 145)
     ended = watches.after_probe("ftth", True, at(160), ANCHORS)
     assert ended is not None
     assert (ended.began, ended.outage.duration_s, ended.error_s) == (at(100), 60, None)
     committed(spool, ended)
-    assert Watches(spool).of("ftth") == Watch()
-    assert Watches(spool).of("4g") == Watch()
+    assert OutageWatches(spool).of("ftth") == Watch()
+    assert OutageWatches(spool).of("4g") == Watch()
     spool.close()
 
 
 def test_one_failed_probe_is_not_written_down(tmp_path: Path) -> None:
     spool = opened(tmp_path)
-    silence(Watches(spool), 100)
-    assert Watches(spool).of("ftth") == Watch()
+    silence(OutageWatches(spool), 100)
+    assert OutageWatches(spool).of("ftth") == Watch()
     spool.close()
 
 
 def test_an_outage_is_written_down_once_however_long_it_is(tmp_path: Path) -> None:
     spool = opened(tmp_path)
-    watches = Watches(spool)
+    watches = OutageWatches(spool)
     silence(watches, 100, 115)
     changes = spool._db.total_changes
     silence(watches, *range(130, 1000, 15))
@@ -73,10 +73,10 @@ def test_one_that_spans_a_power_cut_is_estimated_by_the_times_of_both_boots(tmp_
     spool = opened(tmp_path)
     if not synced_then:
         spool.learn(of_answer(at(50).wall, at(49).boot_ns, at(51).boot_ns))
-    silence(Watches(spool), 100, 115, synced=synced_then)
+    silence(OutageWatches(spool), 100, 115, synced=synced_then)
     spool.close()
     spool = opened(tmp_path, next_boot=True)
-    watches = Watches(spool)
+    watches = OutageWatches(spool)
     assert watches.after_probe("ftth", True, tomorrow(20, synced=False), ANCHORS) is None  # nobody knows the time
     ended = watches.after_probe("ftth", True, tomorrow(40), ANCHORS)
     assert ended is not None
@@ -85,19 +85,19 @@ def test_one_that_spans_a_power_cut_is_estimated_by_the_times_of_both_boots(tmp_
     assert abs((ended.began.wall - at(100).wall).total_seconds()) <= ended.error_s < 3
     committed(spool, ended)
     assert watches.after_probe("ftth", True, tomorrow(50), ANCHORS) is None
-    assert Watches(spool).of("ftth") == Watch()
+    assert OutageWatches(spool).of("ftth") == Watch()
     spool.close()
 
 
 def test_an_end_that_a_full_disk_refused_does_not_come_back_as_a_long_outage(tmp_path: Path) -> None:
     spool = opened(tmp_path)
-    watches = Watches(spool)
+    watches = OutageWatches(spool)
     silence(watches, 100, 115)
     assert watches.after_probe("ftth", True, at(130), ANCHORS) is not None  # and its commit fails
     with full_disk((tmp_path / "spool.db-wal").stat().st_size):
         assert watches.after_probe("ftth", True, at(430), ANCHORS) is None
     assert watches.after_probe("ftth", True, at(730), ANCHORS) is None
-    assert Watches(spool).of("ftth") == Watch()
+    assert OutageWatches(spool).of("ftth") == Watch()
     spool.close()
 
 

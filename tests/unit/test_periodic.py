@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from collector.periodic import Every
+from collector.periodic import PeriodicWorker
 from collector.run import _tell
 from collector.store import StoreUnavailable
 from collector.store.points import Point
@@ -38,11 +38,11 @@ class Turn(list[float]):
 
 @pytest.fixture
 def turns() -> Iterator[Turns]:
-    started: list[Every] = []
+    started: list[PeriodicWorker] = []
 
     def run(interval_s: float, outcomes: Sequence[object] = (), takes_s: float = 0.0) -> list[float]:
         turn = Turn(outcomes, takes_s)
-        started.append(Every("test", interval_s, turn, log, "not done"))
+        started.append(PeriodicWorker("test", interval_s, turn, log, "not done"))
         started[-1].start()
         assert turn.enough.wait(10)
         return [later - sooner for sooner, later in pairwise(turn)]
@@ -66,7 +66,7 @@ def test_where_there_is_more_to_do_it_takes_only_a_breath(turns: Turns) -> None:
 
 
 def test_it_ends_in_its_rest_and_also_where_it_never_began() -> None:
-    one = Every("test", 3600, lambda _: None, log, "not done")
+    one = PeriodicWorker("test", 3600, lambda _: None, log, "not done")
     one.stop()
     one.start()
     one.join(5)

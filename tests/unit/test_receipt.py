@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agent.delivery import spool as spool_module
-from agent.delivery.receipt import day_of, manifests
+from agent.delivery.receipt import day_of, spool_receipts
 from agent.delivery.spool import Spool, SpoolError
 from tests.unit.test_budget import full_disk
 from tests.unit.test_spool import BOOT, NEXT_BOOT, START, at, everything, messages, speed
@@ -73,7 +73,7 @@ def test_a_round_comes_once_a_day_or_when_much_is_untold(spool: Spool, monkeypat
     spool.commit(speed(), "ftth", at(1))
     assert not spool.tell_manifest(at(1), None)  # nobody knows the day
     assert [spool.tell_manifest(at(1), day) for day in (4, 4, 5)] == [True, False, True]
-    monkeypatch.setattr(spool_module, "MOST_ROWS", 5)
+    monkeypatch.setattr(spool_module, "MAX_ROWS", 5)
     found = []
     for n in range(6):
         spool.commit(speed(), "ftth", at(n))
@@ -188,7 +188,7 @@ def test_units_do_not_all_tell_at_once() -> None:
 @hypothesis_settings(max_examples=50)
 def test_each_number_is_in_one_manifest(lines: list[str | None]) -> None:
     rows = list(enumerate(lines, start=5))
-    found = list(manifests(rows, 1, 99))
+    found = list(spool_receipts(rows, 1, 99))
     assert sum(event.count or 0 for _, event in found) == len(rows)
     assert len({line for line, _ in found}) == len(found)
     for line, event in found:

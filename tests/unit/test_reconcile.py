@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.delivery.receipt import manifests
+from agent.delivery.receipt import spool_receipts
 from collector.completeness.reconcile import (
     NOTHING,
-    Account,
-    Manifest,
-    Span,
-    Tally,
-    accounts,
+    Counts,
+    Reconciliation,
+    SeqRange,
+    SpoolReceipt,
     gaps_between,
     joined,
-    manifest_of,
+    receipt_of,
+    reconcile,
     without,
 )
 from collector.store import EventRow, LineId
@@ -28,14 +28,14 @@ AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 FTTH, UNIT = LineId("nd-a-1", "ftth"), LineId("nd-a-1", "")
 
 
-def manifest(line: LineId, numbers: list[int], last: int = 10) -> Manifest:
-    return Manifest(line, "s", 11, AT, Span(1, last), len(numbers), digest(sorted(numbers)))
+def manifest(line: LineId, numbers: list[int], last: int = 10) -> SpoolReceipt:
+    return SpoolReceipt(line, "s", 11, AT, SeqRange(1, last), len(numbers), digest(sorted(numbers)))
 
 
-def only(numbers: list[int], stored: list[int], rejected: list[int], *evicted: Span) -> Account:
+def only(numbers: list[int], stored: list[int], rejected: list[int], *evicted: SeqRange) -> Reconciliation:
     """The account of one line that took in `numbers`, where no other line had any."""
     line = FTTH.line
-    (found,) = accounts([manifest(FTTH, numbers)], dict.fromkeys(stored, line), dict.fromkeys(rejected, line), evicted)
+    (found,) = reconcile([manifest(FTTH, numbers)], dict.fromkeys(stored, line), dict.fromkeys(rejected, line), evicted)
     return found
 
 
@@ -45,18 +45,18 @@ EVERY = list(range(1, 11))
 @pytest.mark.parametrize(
     ("stored", "rejected", "evicted", "tally", "unaccounted"),
     [
-        (EVERY, [], [], Tally(10, 10), ()),
-        (EVERY[:8], [9, 10], [], Tally(10, 8, 2), ()),
-        (EVERY, [3], [], Tally(10, 10), ()),  # sent again after it was rejected
-        (EVERY[4:], [], [Span(1, 4)], Tally(10, 6, 0, 4), ()),
-        (EVERY[2:], [], [Span(1, 8)], Tally(10, 8, 0, 2), ()),  # some had been stored before the spool was full
-        ([1, 2, 5, 6, 7, 9, 10], [], [], Tally(10, 7, 0, 0, 3), (Span(3, 4), Span(8, 8))),
-        ([1, 2, 5, 6, 7, 9, 10], [4], [Span(1, 3)], Tally(10, 7, 1, 1, 1), (Span(8, 8),)),
-        ([], [], [], Tally(10, 0, 0, 0, 10), (Span(1, 10),)),
+        (EVERY, [], [], Counts(10, 10), ()),
+        (EVERY[:8], [9, 10], [], Counts(10, 8, 2), ()),
+        (EVERY, [3], [], Counts(10, 10), ()),  # sent again after it was rejected
+        (EVERY[4:], [], [SeqRange(1, 4)], Counts(10, 6, 0, 4), ()),
+        (EVERY[2:], [], [SeqRange(1, 8)], Counts(10, 8, 0, 2), ()),  # some had been stored before the spool was full
+        ([1, 2, 5, 6, 7, 9, 10], [], [], Counts(10, 7, 0, 0, 3), (SeqRange(3, 4), SeqRange(8, 8))),
+        ([1, 2, 5, 6, 7, 9, 10], [4], [SeqRange(1, 3)], Counts(10, 7, 1, 1, 1), (SeqRange(8, 8),)),
+        ([], [], [], Counts(10, 0, 0, 0, 10), (SeqRange(1, 10),)),
     ],
 )
 def test_each_result_is_accounted_for(
-    stored: list[int], rejected: list[int], evicted: list[Span], tally: Tally, unaccounted: tuple[Span, ...]
+    stored: list[int], rejected: list[int], evicted: list[SeqRange], tally: Counts, unaccounted: tuple[SeqRange, ...]
 ) -> None:
     found = only(EVERY, stored, rejected, *evicted)
     assert (found.tally, found.unaccounted, found.digest_differs) == (tally, unaccounted, False)
@@ -65,9 +65,9 @@ def test_each_result_is_accounted_for(
 def test_as_many_but_not_the_same_is_not_complete() -> None:
     found = only([1, 2, 3], [1, 2, 4], [])
     assert found.digest_differs
-    assert found.tally == Tally(3, 2, 0, 0, 1)
+    assert found.tally == Counts(3, 2, 0, 0, 1)
     more = only([1, 2, 3], [1, 2, 3, 4], [])
-    assert (more.digest_differs, more.tally) == (True, Tally(3, 2, 0, 0, 1))
+    assert (more.digest_differs, more.tally) == (True, Counts(3, 2, 0, 0, 1))
 
 
 def test_a_line_that_had_none_misses_none() -> None:
@@ -76,8 +76,8 @@ def test_a_line_that_had_none_misses_none() -> None:
 
 
 def test_a_number_out_of_its_place_can_cost_neither_memory_nor_time() -> None:
-    found = accounts([Manifest(FTTH, "s", 1, AT, Span(1, 2**53), 5, "x")], {7: "ftth"}, {}, ())
-    assert found[0].tally == Tally(5, 1, 0, 0, 4)
+    found = reconcile([SpoolReceipt(FTTH, "s", 1, AT, SeqRange(1, 2**53), 5, "x")], {7: "ftth"}, {}, ())
+    assert found[0].tally == Counts(5, 1, 0, 0, 4)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_number_out_of_its_place_can_cost_neither_memory_nor_time() -> None:
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_none(row: dict[str, object]) -> None:
-    assert manifest_of(FTTH, EventRow(AT, "manifest", "s", 9, **row)) is None  # type: ignore[arg-type]
+    assert receipt_of(FTTH, EventRow(AT, "manifest", "s", 9, **row)) is None  # type: ignore[arg-type]
 
 
 Fate = st.sampled_from(["stored", "rejected", "evicted", "lost"])
@@ -107,7 +107,7 @@ def test_no_loss_is_hidden_and_none_is_invented(history: list[tuple[str, str]]) 
     lines = sorted({line for line, _ in history})
     promised = [[n for n, (own, _) in numbered.items() if own == line] for line in lines]
     round_ = [manifest(LineId("nd-a-1", line), ns, len(history)) for line, ns in zip(lines, promised, strict=True)]
-    found = accounts(round_, of("stored"), of("rejected"), [Span(n, n) for n in of("evicted")])
+    found = reconcile(round_, of("stored"), of("rejected"), [SeqRange(n, n) for n in of("evicted")])
     for line, account, numbers in zip(lines, found, promised, strict=True):
         tally = account.tally
         assert tally.expected == len(numbers) == tally.stored + tally.rejected + tally.evicted + tally.missing
@@ -121,15 +121,17 @@ def test_no_loss_is_hidden_and_none_is_invented(history: list[tuple[str, str]]) 
         assert missing == len(of("lost"))
 
 
-Spans = st.lists(st.tuples(st.integers(1, 30), st.integers(0, 9)).map(lambda p: Span(p[0], p[0] + p[1])), max_size=6)
+Spans = st.lists(
+    st.tuples(st.integers(1, 30), st.integers(0, 9)).map(lambda p: SeqRange(p[0], p[0] + p[1])), max_size=6
+)
 
 
-def numbers_of(spans: list[Span]) -> set[int]:
+def numbers_of(spans: list[SeqRange]) -> set[int]:
     return {n for span in spans for n in range(span.first, span.last + 1)}
 
 
 @given(Spans, Spans)
-def test_spans_are_sets_of_numbers(left: list[Span], right: list[Span]) -> None:
+def test_spans_are_sets_of_numbers(left: list[SeqRange], right: list[SeqRange]) -> None:
     assert numbers_of(without(left, right)) == numbers_of(left) - numbers_of(right)
     together = joined(left)
     assert numbers_of(together) == numbers_of(left)
@@ -143,12 +145,12 @@ def test_the_gaps_between_numbers_are_what_is_not_there(numbers: set[int]) -> No
 
 def test_what_a_unit_says_is_read_as_it_was_meant() -> None:
     rows = [(n, ("ftth", "4g", None)[n % 3]) for n in range(1, 20)]
-    said = [(line or "", event) for line, event in manifests(rows, 1, 19)]
+    said = [(line or "", event) for line, event in spool_receipts(rows, 1, 19)]
     read = [
-        manifest_of(LineId("nd-a-1", line), EventRow(AT, "manifest", "s", 20 + n, *_numbers(event)))
+        receipt_of(LineId("nd-a-1", line), EventRow(AT, "manifest", "s", 20 + n, *_numbers(event)))
         for n, (line, event) in enumerate(said)
     ]
-    found = accounts([one for one in read if one is not None], {n: line or "" for n, line in rows}, {}, ())
+    found = reconcile([one for one in read if one is not None], {n: line or "" for n, line in rows}, {}, ())
     assert {account.manifest.line.line: account.tally.stored for account in found} == {"": 6, "ftth": 6, "4g": 7}
     assert all(account.tally.ratio == 1 and not account.digest_differs for account in found)
 

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from tests.support.releases import Press
 from updater import releases
-from updater.errors import Problem
+from updater.errors import UpdateError
 from updater.manifest import draw, fits, order, parse, turn
-from updater.state import Failure, Journal
+from updater.state import ReleaseFailure, UpdaterState
 from updater.upgrade import decide
 from xomnet_cli.release import release
 
@@ -86,7 +86,9 @@ def test_versions_are_compared_as_numbers() -> None:
     ],
 )
 def test_what_a_unit_makes_of_a_manifest(version: str, have: str | None, more: dict[str, object], what: str) -> None:
-    seen = Journal(Path(), made=dt.datetime(2026, 11, 10, tzinfo=dt.UTC), failed={"3.0.0": Failure("", 1, True)})
+    seen = UpdaterState(
+        Path(), made=dt.datetime(2026, 11, 10, tzinfo=dt.UTC), failed={"3.0.0": ReleaseFailure("", 1, True)}
+    )
     assert decide(parse(manifest(version, **more)), have, seen, True)[0] == what  # type: ignore[arg-type]
 
 
@@ -104,7 +106,7 @@ def test_what_a_unit_makes_of_a_manifest(version: str, have: str | None, more: d
     ],
 )
 def test_a_wrong_manifest_is_refused_with_a_sentence(wrong: bytes) -> None:
-    with pytest.raises(Problem, match=r"make the release anew|allowed"):
+    with pytest.raises(UpdateError, match=r"make the release anew|allowed"):
         parse(wrong)
 
 
@@ -122,7 +124,7 @@ def test_a_stage_is_added_and_the_manifest_signed_anew(tmp_path: Path) -> None:
     releases.verify(data, signature, press.signers)
     (stage,) = parse(data).stages
     assert (stage.areas, stage.share, stage.start) == (("Nam Định",), 0.5, dt.datetime.fromisoformat(AFTER))
-    with pytest.raises(Problem, match="not a good signature"):
+    with pytest.raises(UpdateError, match="not a good signature"):
         releases.verify(data + b" ", signature, press.signers)
 
 

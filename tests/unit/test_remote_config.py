@@ -15,9 +15,9 @@ from hypothesis import settings as given_so
 from hypothesis import strategies as st
 
 from agent.control import remote_config as remote_module
-from agent.control.config_trial import MOST_STARTS
-from agent.control.remote_config import FILE, Remote
-from agent.measure.runner import Refused
+from agent.control.config_trial import MAX_STARTS
+from agent.control.remote_config import FILE, RemoteConfig
+from agent.errors import RequestRefused
 from agent.settings import AgentSettings
 from xomnet.contract.messages import Event
 from xomnet.contract.remote_settings import Setting
@@ -57,7 +57,7 @@ class Machine:
 
     def start(self) -> None:
         """As after a kill: nothing but the disk remains."""
-        self.remote = Remote(self.folder / "agent.yaml", self.file, UUID(int=self.boot))
+        self.remote = RemoteConfig(self.folder / "agent.yaml", self.file, UUID(int=self.boot))
         self.applied = [self.remote.begin()]
         self.remote.on_change(self.applied.append)
         self.answered_s = 0.0
@@ -174,7 +174,7 @@ def test_a_restart_gives_no_more_time_and_a_reboot_gives_it_anew(machine: Machin
 
 def test_an_agent_that_the_settings_end_again_and_again_gets_its_former_ones(machine: Machine) -> None:
     machine.change(latency__every_s=60)
-    for _ in range(MOST_STARTS):
+    for _ in range(MAX_STARTS):
         machine.start()
         assert machine.every_s == 60
         machine.now_s += SETTLED_S + 1
@@ -217,7 +217,7 @@ def test_what_is_so_already_changes_nothing(machine: Machine) -> None:
 def test_what_is_refused_changes_nothing(
     machine: Machine, settings: dict[str, Setting], unset: tuple[str, ...], error: str, said: str
 ) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         machine.remote.change({"health.every_s": 9, **settings}, unset, None)
     assert refused.value.error == error
     assert said in refused.value.detail
@@ -232,7 +232,7 @@ def test_agent_yaml_that_no_longer_has_the_line_is_used_alone_until_that_is_unse
     machine.turn()
     assert (machine.every_s, machine.remote.count(), machine.named[-1]) == (300, 0, "settings_refused")
     assert "no line 4g; allowed: lte" in (machine.remote.standing().ignored or "")
-    with pytest.raises(Refused, match="no line 4g"):
+    with pytest.raises(RequestRefused, match="no line 4g"):
         machine.change(health__every_s=60)
     machine.remote.change({}, ("lines.4g.budget_gb",), None)
     assert (machine.every_s, machine.remote.standing().ignored) == (60, None)
@@ -279,13 +279,13 @@ def test_a_disk_that_refuses_leaves_all_as_it_was(machine: Machine, monkeypatch:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(remote_module, "write_whole", full)
-        with pytest.raises(Refused, match="No space left"):
+        patch.setattr(remote_module, "write_atomically", full)
+        with pytest.raises(RequestRefused, match="No space left"):
             machine.change(latency__every_s=60)
         assert (machine.every_s, machine.remote.count()) == (300, 0)
     machine.change(latency__every_s=60)
     with monkeypatch.context() as patch:
-        patch.setattr(remote_module, "write_whole", full)
+        patch.setattr(remote_module, "write_atomically", full)
         machine.turn(LIMIT_S + 1)
         assert machine.every_s == 300, "it is taken back all the same"
     machine.turn()

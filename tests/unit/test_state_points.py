@@ -4,13 +4,13 @@ import datetime as dt
 
 import pytest
 
-from collector.completeness.reconcile import Tally
+from collector.completeness.reconcile import Counts
+from collector.ingest.presence import Presence
 from collector.judge.assess import Judgement
-from collector.services import AgentSeen
 from collector.state_points import (
     PROBLEMS,
-    Limits,
-    Unit,
+    LatencyLimits,
+    UnitStatus,
     latency_fields,
     place_state_fields,
     unit_state_point,
@@ -40,7 +40,7 @@ def test_a_place_now_counts_its_lines_by_state() -> None:
 
 
 def test_latency_is_bad_above_its_limit_and_by_more_than_a_single_probe() -> None:
-    limits = Limits(latency_ms=100, loss_percent=2)
+    limits = LatencyLimits(latency_ms=100, loss_percent=2)
     good = latency_fields(LatencyFigures(12, 240, 236, 100.0), limits)
     assert good == {"rtt_ms": 100.0, "loss_percent": pytest.approx(5 / 3), "latency_bad": 0, "loss_bad": 0}
     bad = latency_fields(LatencyFigures(12, 240, 120, 100.5), limits)
@@ -53,13 +53,13 @@ def test_latency_is_bad_above_its_limit_and_by_more_than_a_single_probe() -> Non
 HEALTHY = HealthRow(NOW - dt.timedelta(minutes=4), "1.0", 3.0, 20.0, 10**10, 3600.0, 5, True, 50.0, 0xF0000)
 
 
-ALL_THERE = Tally(10, 10)
+ALL_THERE = Counts(10, 10)
 
 
-def unit(seen: bool | None = True, tally: Tally = ALL_THERE, **health: object) -> Unit:
+def unit(seen: bool | None = True, tally: Counts = ALL_THERE, **health: object) -> UnitStatus:
     named = {name: getattr(HEALTHY, name) for name in HEALTHY.__dataclass_fields__}
-    said = None if seen is None else AgentSeen("nd-a-1", seen, "1.0", NOW)
-    return Unit(row(LineId("nd-a-1", "4g")), NOW, said, HealthRow(**{**named, **health}), tally)
+    said = None if seen is None else Presence("nd-a-1", seen, "1.0", NOW)
+    return UnitStatus(row(LineId("nd-a-1", "4g")), NOW, said, HealthRow(**{**named, **health}), tally)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def unit(seen: bool | None = True, tally: Tally = ALL_THERE, **health: object) -
         (unit(seen=None), None),
         (unit(seen=False), "offline"),
         (unit(seen=None, at=NOW - dt.timedelta(hours=1)), "offline"),
-        (Unit(row(LineId("nd-a-1", "4g")), NOW), "offline"),
+        (UnitStatus(row(LineId("nd-a-1", "4g")), NOW), "offline"),
         (unit(at=NOW - dt.timedelta(hours=1)), "no_health"),
         (unit(throttled=0b0001), "under_voltage"),
         (unit(throttled=0b0101, temp_c=90.0), "under_voltage"),
@@ -78,11 +78,11 @@ def unit(seen: bool | None = True, tally: Tally = ALL_THERE, **health: object) -
         (unit(disk_free_bytes=10**8), "disk_full"),
         (unit(clock_synced=False, spool_depth=10**6), "clock"),
         (unit(spool_depth=100_000), "spool_full"),
-        (unit(tally=Tally(10, 9, missing=1)), "completeness"),
-        (unit(tally=Tally(10, 9, rejected=1)), None),
+        (unit(tally=Counts(10, 9, missing=1)), "completeness"),
+        (unit(tally=Counts(10, 9, rejected=1)), None),
     ],
 )
-def test_the_first_of_what_is_wrong_with_a_unit_is_its_problem(found: Unit, problem: str | None) -> None:
+def test_the_first_of_what_is_wrong_with_a_unit_is_its_problem(found: UnitStatus, problem: str | None) -> None:
     assert found.problem == problem
     fields = unit_state_point(found).fields
     assert (fields.get("problem"), fields["unhealthy"]) == (problem, int(problem is not None))
@@ -92,7 +92,7 @@ def test_the_first_of_what_is_wrong_with_a_unit_is_its_problem(found: Unit, prob
 
 def test_each_unit_has_one_point_with_what_is_known_of_it() -> None:
     rows = [row(LineId("nd-a-1", "ftth")), row(LineId("nd-a-1", "4g")), row(LineId("nd-b-2", "ftth"))]
-    first, second = units_of(rows, NOW, [AgentSeen("nd-a-1", True, "1.0", NOW)], {"nd-a-1": HEALTHY}, None)
+    first, second = units_of(rows, NOW, [Presence("nd-a-1", True, "1.0", NOW)], {"nd-a-1": HEALTHY}, None)
     point = unit_state_point(first)
     assert dict(point.tags) == {"agent": "nd-a-1", "hamlet": "Xóm 5", "area": "Nam Định/Hải Hậu/Hải Minh"}
     assert (point.fields["age_s"], point.fields["temp_c"], point.fields["online"]) == (240.0, 50.0, 1)

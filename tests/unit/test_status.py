@@ -12,24 +12,24 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent.check.service import Running, ServiceSilent
-from agent.control.command_queue import Inbox
+from agent.check.service import RunningService, ServiceSilent
+from agent.control.command_queue import CommandQueue
 from agent.delivery.spool import Spool
-from agent.measure.runner import Refused
+from agent.errors import RequestRefused
 from agent.settings import StatusPageSettings
 from agent.status.server import (
     BODY_BYTES,
     HEAD_BYTES,
     JSON,
-    MOST,
+    MAX_REQUESTS,
     SOCKET,
-    Answer,
     Request,
+    Response,
     StatusServer,
     is_own_name,
-    said,
+    text_response,
 )
-from agent.status.status import LineStatus, Status
+from agent.status.status import AgentStatus, LineReport
 from agent.web import page
 from agent.web.handler import Findings
 from tests.support.services import free_port
@@ -46,12 +46,12 @@ class Door:
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[Request] = []
-        self.answer: Callable[[Request], Answer] = lambda _: said(HTTPStatus.OK, "well")
+        self.answer: Callable[[Request], Response] = lambda _: text_response(HTTPStatus.OK, "well")
         self.port = free_port()
         self.server = StatusServer(folder, StatusPageSettings(port=self.port), self._answer)
         self.server.start()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Response:
         self.asked.append(request)
         return self.answer(request)
 
@@ -85,21 +85,21 @@ def test_a_request_and_its_answer(door: Door) -> None:
 
 
 def test_what_comes_by_the_socket_is_known_as_local(door: Door, tmp_path: Path) -> None:
-    door.answer = lambda _: Answer(HTTPStatus.OK, JSON, b"{}")
+    door.answer = lambda _: Response(HTTPStatus.OK, JSON, b"{}")
     with pytest.raises(ServiceSilent, match="another version"):
-        Running(tmp_path).status()
+        RunningService(tmp_path).status()
     assert [(one.path, one.local) for one in door.asked] == [("/status.json", True)]
     assert (tmp_path / SOCKET).is_socket()
 
 
 def test_a_socket_left_behind_by_a_killed_service_is_taken_over(tmp_path: Path) -> None:
     with pytest.raises(ServiceSilent):
-        Running(tmp_path).status()
+        RunningService(tmp_path).status()
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / SOCKET))
     door = Door(tmp_path)
     with pytest.raises(ServiceSilent, match="another version"):
-        Running(tmp_path).status()
+        RunningService(tmp_path).status()
     door.server.close()
 
 
@@ -121,7 +121,7 @@ def test_what_is_no_request_of_ours_is_refused(door: Door, data: bytes) -> None:
 
 
 def test_who_says_nothing_or_goes_away_costs_no_place(door: Door) -> None:
-    for _ in range(3 * MOST):
+    for _ in range(3 * MAX_REQUESTS):
         socket.create_connection(("127.0.0.1", door.port)).close()
     assert b"200 OK" in retried(lambda: door.say(b"GET / HTTP/1.1\r\n\r\n"))
 
@@ -141,13 +141,13 @@ def retried(ask: Callable[[], bytes]) -> bytes:
 def test_more_than_some_at_a_time_are_turned_away(door: Door) -> None:
     busy, go_on = threading.Semaphore(0), threading.Event()
 
-    def slow(_: Request) -> Answer:
+    def slow(_: Request) -> Response:
         busy.release()
         assert go_on.wait(20)
-        return said(HTTPStatus.OK, "late")
+        return text_response(HTTPStatus.OK, "late")
 
     door.answer = slow
-    guests = [socket.create_connection(("127.0.0.1", door.port), timeout=20) for _ in range(MOST)]
+    guests = [socket.create_connection(("127.0.0.1", door.port), timeout=20) for _ in range(MAX_REQUESTS)]
     for guest in guests:
         guest.sendall(b"GET / HTTP/1.1\r\n\r\n")
     assert all(busy.acquire(timeout=20) for _ in guests)
@@ -160,21 +160,23 @@ def test_more_than_some_at_a_time_are_turned_away(door: Door) -> None:
 
 
 def test_a_defect_in_an_answer_is_one_and_the_next_is_given(door: Door) -> None:
-    def broken(_: Request) -> Answer:
+    def broken(_: Request) -> Response:
         raise ZeroDivisionError
 
     door.answer = broken
     assert b"500 Internal Server Error" in door.say(b"GET / HTTP/1.1\r\n\r\n")
-    door.answer = lambda _: said(HTTPStatus.OK, "well")
+    door.answer = lambda _: text_response(HTTPStatus.OK, "well")
     assert b"200 OK" in door.say(b"GET / HTTP/1.1\r\n\r\n")
 
 
 def test_a_port_that_is_taken_leaves_the_socket(tmp_path: Path, door: Door) -> None:
     (tmp_path / "two").mkdir()
-    second = StatusServer(tmp_path / "two", StatusPageSettings(port=door.port), lambda _: said(HTTPStatus.OK, "two"))
+    second = StatusServer(
+        tmp_path / "two", StatusPageSettings(port=door.port), lambda _: text_response(HTTPStatus.OK, "two")
+    )
     second.start()
     with pytest.raises(ServiceSilent, match="another version"):
-        Running(tmp_path / "two").status()
+        RunningService(tmp_path / "two").status()
     second.close()
     assert door.say(b"GET / HTTP/1.1\r\n\r\n").endswith(b"well\n")
 
@@ -244,8 +246,8 @@ EVIL = "<script>alert(1)</script>"
 
 
 def shown(language: Language = "en", **more: object) -> str:
-    line = LineStatus(line="ftth", access="fixed", interface="eth0", testing=False, used_bytes=5_000_000)
-    one: Status = status(lines=(line,), stored=1234, **more)
+    line = LineReport(line="ftth", access="fixed", interface="eth0", testing=False, used_bytes=5_000_000)
+    one: AgentStatus = status(lines=(line,), stored=1234, **more)
     found = [ok("power", say("up")), fail("eth0", say("{reason}", reason=EVIL), say("{reason}", reason=EVIL))]
     return page.html(one, ZONE, found, 4.0, False, language)
 
@@ -287,13 +289,13 @@ def command(name: CommandName, seconds: float = 30) -> Command:
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[Inbox]:
+def inbox(tmp_path: Path) -> Iterator[CommandQueue]:
     spool = Spool(tmp_path / "spool.db", "nd-a-1", uuid4())
-    yield Inbox("nd-a-1", spool, assume_synced=True)
+    yield CommandQueue("nd-a-1", spool, assume_synced=True)
     spool.close()
 
 
-def test_an_answer_goes_to_who_asked_here_and_not_to_the_collector(inbox: Inbox) -> None:
+def test_an_answer_goes_to_who_asked_here_and_not_to_the_collector(inbox: CommandQueue) -> None:
     asked = command("report")
 
     def obey() -> None:
@@ -311,13 +313,13 @@ def test_an_answer_goes_to_who_asked_here_and_not_to_the_collector(inbox: Inbox)
     assert len(list(inbox.replies())) == 1
 
 
-def test_who_asks_a_unit_that_is_busy_hears_so_and_nothing_is_done_later(inbox: Inbox) -> None:
-    with pytest.raises(Refused, match=r"something else for 0\.05 s"):
+def test_who_asks_a_unit_that_is_busy_hears_so_and_nothing_is_done_later(inbox: CommandQueue) -> None:
+    with pytest.raises(RequestRefused, match=r"something else for 0\.05 s"):
         inbox.ask(command("measure", 0.05), 0.05)
     until(lambda: inbox.take() is None)
     assert list(inbox.replies()) == [], "its refusal comes too late for anybody"
     for _ in range(8):
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             inbox.ask(command("measure"), 0)
-    with pytest.raises(Refused, match="8 commands wait already"):
+    with pytest.raises(RequestRefused, match="8 commands wait already"):
         inbox.ask(command("measure"), 0)

@@ -15,9 +15,9 @@ from agent.clock.timestamps import (
     EARLIER_BOOT_ERROR_S,
     NEVER_SYNCED_ERROR_S,
     Reference,
-    Taken,
     Times,
-    best,
+    Undated,
+    best_estimate,
     between,
     date,
     micros,
@@ -72,35 +72,40 @@ KNOWN = Times({THERE: Reference(50 * S, 1_000_000_000, 2.0)})
     ("taken", "now", "times", "expected"),
     [
         # this boot: by the clock that is set now
-        (Taken(HERE, 10 * S, 5), reading(40, 10**15, True), Times(), (10**15 - 30_000_000, "rebased", None)),
+        (Undated(HERE, 10 * S, 5), reading(40, 10**15, True), Times(), (10**15 - 30_000_000, "rebased", None)),
         # it waits, then goes by the clock's own word
-        (Taken(HERE, 10 * S, 5), reading(10 + HOLD_S - 1), Times(), None),
-        (Taken(HERE, 10 * S, 5), reading(10 + HOLD_S), Times(), (5, "estimated", NEVER_SYNCED_ERROR_S)),
+        (Undated(HERE, 10 * S, 5), reading(10 + HOLD_S - 1), Times(), None),
+        (Undated(HERE, 10 * S, 5), reading(10 + HOLD_S), Times(), (5, "estimated", NEVER_SYNCED_ERROR_S)),
         # which can't be before what is known
-        (Taken(HERE, 10 * S, 5, 77), reading(10 + HOLD_S), Times(), (77, "estimated", NEVER_SYNCED_ERROR_S)),
+        (Undated(HERE, 10 * S, 5, 77), reading(10 + HOLD_S), Times(), (77, "estimated", NEVER_SYNCED_ERROR_S)),
         # an earlier boot of which a time is known: at once
-        (Taken(THERE, 60 * S, 5), reading(1), KNOWN, (1_010_000_000, "estimated", 2.0 + 10 * DRIFT)),
+        (Undated(THERE, 60 * S, 5), reading(1), KNOWN, (1_010_000_000, "estimated", 2.0 + 10 * DRIFT)),
         # one of which none is known waits for the time of this boot, by which it was over
-        (Taken("x", 60 * S, 5), reading(1), Times(), None),
-        (Taken("x", 60 * S, 5), reading(HOLD_S), Times(), (5, "estimated", EARLIER_BOOT_ERROR_S)),
+        (Undated("x", 60 * S, 5), reading(1), Times(), None),
+        (Undated("x", 60 * S, 5), reading(HOLD_S), Times(), (5, "estimated", EARLIER_BOOT_ERROR_S)),
         (
-            Taken("x", 60 * S, 9 * 10**15),
+            Undated("x", 60 * S, 9 * 10**15),
             reading(0, 10**15, True),
             Times(),
             (10**15 + 10**6, "estimated", EARLIER_BOOT_ERROR_S),
         ),
         # between what is known before and after
         (
-            Taken("x", 60 * S, 0, 10**15 - 9 * 10**6),
+            Undated("x", 60 * S, 0, 10**15 - 9 * 10**6),
             reading(0, 10**15, True),
             Times(),
             (10**15 - 9 * 10**6, "estimated", 10.0),
         ),
-        (Taken("x", 60 * S, 10**15, 10**15 - 9 * 10**6), reading(0, 10**15, True), Times(), (10**15, "estimated", 9.0)),
+        (
+            Undated("x", 60 * S, 10**15, 10**15 - 9 * 10**6),
+            reading(0, 10**15, True),
+            Times(),
+            (10**15, "estimated", 9.0),
+        ),
     ],
 )
 def test_the_time_of_a_result(
-    taken: Taken, now: ClockReading, times: Times, expected: tuple[int, str, float | None] | None
+    taken: Undated, now: ClockReading, times: Times, expected: tuple[int, str, float | None] | None
 ) -> None:
     assert date(taken, HERE, now, times, HOLD_S) == expected
 
@@ -145,11 +150,11 @@ def test_few_boots_are_remembered() -> None:
 @pytest.mark.parametrize(("error_s", "good"), [(10.0, True), (3_700.0, False)])
 def test_a_month_may_be_told_by_the_server_where_it_is_off_by_less_than_an_hour(error_s: float, good: bool) -> None:
     times = Times({HERE: Reference(0, 10**15, error_s)})
-    found = best(reading(10, 5), HERE, times)
+    found = best_estimate(reading(10, 5), HERE, times)
     assert (micros(found.wall), found.synced) == (10**15 + 10**7, good)
     synced = reading(10, 5, True)
-    assert best(synced, HERE, times) is synced
-    assert best(reading(10, 5), "other", times) == reading(10, 5)
+    assert best_estimate(synced, HERE, times) is synced
+    assert best_estimate(reading(10, 5), "other", times) == reading(10, 5)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from pathlib import Path
 from uuid import uuid4
 
-from agent.control.updater_events import ToolNotes
+from agent.control.updater_events import UpdaterEvents
 from agent.delivery.spool import Spool
 from updater.notes import KEPT, note
 from xomnet.contract.messages import Event
@@ -18,12 +18,12 @@ def test_each_note_is_told_once_also_after_a_restart(tmp_path: Path) -> None:
         told.append((event.name, event.detail))
 
     spool = Spool(tmp_path / "spool.db", "nd-a", BOOT, 1_000_000)
-    tool = ToolNotes(spool, tell, (tmp_path / "none.json", tmp_path / "notes.json"))
+    tool = UpdaterEvents(spool, tell, (tmp_path / "none.json", tmp_path / "notes.json"))
     tool.look()
     note(tmp_path, "upgraded", "1.0 -> 2.0")
     note(tmp_path, "upgraded", "1.0 -> 2.0")
     note(tmp_path, "renew_failed", "20 days left")
-    for one in (tool, tool, ToolNotes(spool, tell, (tmp_path / "none.json", tmp_path / "notes.json"))):
+    for one in (tool, tool, UpdaterEvents(spool, tell, (tmp_path / "none.json", tmp_path / "notes.json"))):
         one.look()
     assert told == [("upgraded", "1.0 -> 2.0"), ("renew_failed", "20 days left")]
     for number in range(KEPT + 5):
@@ -35,7 +35,7 @@ def test_each_note_is_told_once_also_after_a_restart(tmp_path: Path) -> None:
 def test_a_damaged_file_of_notes_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_bytes(b'{"notes":[{"number":"x"}]}')
     spool = Spool(tmp_path / "spool.db", "nd-a", BOOT, 1_000_000)
-    ToolNotes(spool, lambda _: None, (tmp_path / "notes.json",)).look()
+    UpdaterEvents(spool, lambda _: None, (tmp_path / "notes.json",)).look()
     note(tmp_path, "upgraded", "1.0 -> 2.0")
     assert '"number"' in (tmp_path / "notes.json").read_text()
     assert '"x"' not in (tmp_path / "notes.json").read_text()

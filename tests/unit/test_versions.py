@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from collector.ingest.validate import Accepted, Refused, ResultId, validate
+from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from tests.support.stored import AGENT, registry
 
 NOW = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
@@ -24,7 +24,7 @@ def message(data: dict[str, Any] | None = None, **changes: Any) -> bytes:
     return json.dumps({**envelope, **changes}).encode()
 
 
-def verdict(payload: bytes) -> Accepted | Refused:
+def verdict(payload: bytes) -> Accepted | RefusedMessage:
     return validate(f"xomnet/v1/{AGENT}/up", payload, registry(), NOW)
 
 
@@ -78,7 +78,7 @@ def test_what_is_not_understood_names_the_side_to_upgrade_and_its_sender_hears_o
     changes: dict[str, Any], says: str
 ) -> None:
     found = verdict(message(**changes))
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedMessage)
     assert found.code == "version"
     assert says in found.reason
     assert found.id == ResultId(AGENT, SPOOL, 5)
@@ -89,5 +89,5 @@ def test_what_is_not_understood_names_the_side_to_upgrade_and_its_sender_hears_o
 )
 def test_what_is_wrong_in_our_own_version_is_no_matter_of_versions(changes: dict[str, Any]) -> None:
     found = verdict(message(**changes))
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedMessage)
     assert found.code == "malformed"

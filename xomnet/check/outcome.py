@@ -8,13 +8,13 @@ from typing import Any
 from xomnet import __version__
 from xomnet.check.finding import MARKS, Finding, Said
 from xomnet.check.host import about_machine
-from xomnet.check.texts import Texts
+from xomnet.check.texts import CheckTexts
 
 NAME_WIDTH, FOUND_WIDTH = 17, 42
 COLOURS = {"ok": "32", "warn": "33", "fail": "31", "skip": "90"}
 
 
-def tell(findings: Iterable[Finding], head: Said, who: Mapping[str, str], t: Texts, as_json: bool) -> int:
+def tell(findings: Iterable[Finding], head: Said, who: Mapping[str, str], t: CheckTexts, as_json: bool) -> int:
     """Prints a head, rows as they are found, and one sentence; or one document. Returns the exit status."""
     if not as_json:
         print(f"{t.said(head)}\n", flush=True)
@@ -43,7 +43,7 @@ def to_fix(found: Sequence[Finding]) -> int:
     return sum(one.mark == "fail" for one in found)
 
 
-def verdict(found: Sequence[Finding], t: Texts) -> str:
+def verdict(found: Sequence[Finding], t: CheckTexts) -> str:
     """The last line."""
     wrong, odd = to_fix(found), sum(one.mark == "warn" for one in found)
     if wrong:
@@ -53,7 +53,7 @@ def verdict(found: Sequence[Finding], t: Texts) -> str:
     return t.text("Ready.")
 
 
-def row(one: Finding, t: Texts, colour: bool) -> str:
+def row(one: Finding, t: CheckTexts, colour: bool) -> str:
     """For a terminal; the remedy on a line of its own where what was found is long."""
     mark = f"\033[{COLOURS[one.mark]}m{MARKS[one.mark]}\033[0m" if colour else MARKS[one.mark]
     found = t.all(one.found)
@@ -64,7 +64,9 @@ def row(one: Finding, t: Texts, colour: bool) -> str:
     return f"{text}{gap}→ {t.said(one.remedy)}"
 
 
-def document(who: Mapping[str, str], version: str, machine: str, found: Sequence[Finding], t: Texts) -> dict[str, Any]:
+def document(
+    who: Mapping[str, str], version: str, machine: str, found: Sequence[Finding], t: CheckTexts
+) -> dict[str, Any]:
     """What `--json` prints, `who` first. `name` and `mark` (ok, warn, fail, skip) are for programs."""
     wrong = to_fix(found)
     return {

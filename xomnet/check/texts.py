@@ -30,7 +30,7 @@ def language_of(environment: Mapping[str, str] = os.environ) -> Language:
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class CheckTexts:
     """One language. Nothing here is HTML."""
 
     language: Language

@@ -13,7 +13,7 @@ from xomnet.contract.remote_settings import Key, Setting
 from xomnet.contract.values import Count, Instant, Mbps, Name, Seconds, Text, Word, Words
 
 CommandName = Literal["measure", "settings", "report", "identify"]
-MOST_CHANGES = 64
+MAX_CHANGES = 64
 ProveS = Annotated[float, Meta(gt=0, le=86_400)]
 OPERATOR, CONFIRMATION = "operator", "confirmation"
 """Who may ask for a test: Command.asked and, in its result, Speed.asked."""
@@ -22,9 +22,9 @@ OPERATOR, CONFIRMATION = "operator", "confirmation"
 class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `settings` is to change. With neither of the first two the unit only says what is in force."""
 
-    settings: Annotated[dict[Key, Setting], Meta(max_length=MOST_CHANGES)] | None = None
+    settings: Annotated[dict[Key, Setting], Meta(max_length=MAX_CHANGES)] | None = None
     """See xomnet.contract.remote_settings."""
-    unset: Annotated[tuple[Key, ...], Meta(max_length=MOST_CHANGES)] = ()
+    unset: Annotated[tuple[Key, ...], Meta(max_length=MAX_CHANGES)] = ()
     """What agent.yaml is to say again."""
     prove_s: ProveS | None = None
     """The former ones come back unless the collector has answered under the new ones by then."""

@@ -23,7 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from xomnet.mqtt.broker import Broker, SecretError
 from xomnet.mqtt.client import CONNECT_TIMEOUT_S, Client, Will, connect, leave, new_client
-from xomnet.mqtt.takeover import TAKEN_OVER, Rivalry, lives
+from xomnet.mqtt.takeover import TAKEN_OVER, TakeoverDetector, lives
 from xomnet.runtime import failpoints
 from xomnet.runtime.log import Log
 
@@ -143,7 +143,7 @@ class Link(threading.Thread):
             self.join(timeout_s)
 
     def run(self) -> None:
-        attempt, rivalry = 0, Rivalry()
+        attempt, rivalry = 0, TakeoverDetector()
         while not self._ending.is_set():
             self._generation += 1
             began = self.alive_at = time.monotonic()

@@ -16,7 +16,7 @@ of the two has its minutes to deliver in.
 """
 
 
-class Rivalry:
+class TakeoverDetector:
     """What the ends of our connections tell of a rival."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, payload: bytes, mode: int = 0o600) -> None:
+def write_atomically(path: Path, payload: bytes, mode: int = 0o600) -> None:
     """Puts the file in its old one's place, of this mode whatever the umask. Raises OSError: the old one stands."""
     new = path.with_name(path.name + ".new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

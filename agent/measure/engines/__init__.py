@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from xomnet.contract.messages import Flag, Speed
+from xomnet.contract.messages import Speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class TestSpec:
     """What to measure and how far to go."""
 
     server: str
@@ -37,26 +37,10 @@ class Test:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-class TestFailed(Exception):
-    """No figure. `error` is a short code, `detail` for people; `bytes` were moved all the same."""
-
-    def __init__(
-        self,
-        error: str,
-        detail: str,
-        flags: tuple[Flag, ...] = (),
-        bytes_: int = 0,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(f"{error}: {detail}")
-        self.error, self.detail, self.flags, self.bytes = error, detail, flags, bytes_
-        self.retry_after_s = retry_after_s
-
-
 class Engine(Protocol):
-    """Gives a Speed with at least `down_mbps` and `bytes`, or raises TestFailed; ends soon after `cancelled`."""
+    """Gives a Speed with at least `down_mbps` and `bytes`, or raises MeasurementError; ends soon after `cancelled`."""
 
-    def __call__(self, test: Test) -> Speed: ...
+    def __call__(self, test: TestSpec) -> Speed: ...
 
 
 def engine(name: str) -> Engine:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from statistics import median
 from urllib.parse import urlsplit
 
+from agent.errors import MeasurementError
 from agent.measure import estimate
-from agent.measure.engines import Progress, Test, TestFailed
+from agent.measure.engines import Progress, TestSpec
 from agent.measure.engines.http_stream import CHUNK_MIB, Source, Stream
-from agent.measure.engines.loaded_latency import Loaded, idle_ms
+from agent.measure.engines.loaded_latency import LoadedLatency, idle_ms
 from agent.net.dns import resolve
 from agent.net.sockets import failure
 from xomnet.contract.messages import Flag, Speed
@@ -33,13 +34,13 @@ LEARN_BYTES = 2_896
 GARBAGE = f"garbage.php?ckSize={CHUNK_MIB}&r="
 
 
-def measure(test: Test) -> Speed:
-    """One download test against a LibreSpeed-compatible server. Raises TestFailed."""
+def measure(test: TestSpec) -> Speed:
+    """One download test against a LibreSpeed-compatible server. Raises MeasurementError."""
     return download(test, "http", GARBAGE)
 
 
-def download(test: Test, engine: str, path: str) -> Speed:
-    """One download test of `path` under the test's server; a random text is put after it. Raises TestFailed."""
+def download(test: TestSpec, engine: str, path: str) -> Speed:
+    """One download test of `path` under the test's server; a random text is put after it. Raises MeasurementError."""
     cpu = time.thread_time()
     source = _source(test, path)
     idle = idle_ms(source.address, test.interface, source.url.netloc)
@@ -48,9 +49,9 @@ def download(test: Test, engine: str, path: str) -> Speed:
         transfer.run()
         found = estimate.figures(transfer.counts, transfer.measured_from)
         if found.down_mbps == 0:
-            raise TestFailed("stalled", f"{transfer.bytes()} bytes, then none for {found.measured_s:.0f} s")
+            raise MeasurementError("stalled", f"{transfer.bytes()} bytes, then none for {found.measured_s:.0f} s")
         reordered = [count for s in transfer.streams if (count := s.reordered_packets()) is not None]
-    except TestFailed as failed:
+    except MeasurementError as failed:
         failed.bytes = transfer.bytes()
         raise
     finally:
@@ -79,20 +80,20 @@ def download(test: Test, engine: str, path: str) -> Speed:
     )
 
 
-def _source(test: Test, path: str) -> Source:
+def _source(test: TestSpec, path: str) -> Source:
     try:
         url = urlsplit(test.server)
         host, port = url.hostname, url.port or 80
     except ValueError:
         host = None
     if not host or url.scheme != "http":
-        raise TestFailed(
+        raise MeasurementError(
             "settings", f"{test.server!r} is no measurement server; write http://HOST:PORT/", ("unit_fault",)
         )
     return Source(url, resolve(host, port, test.interface), test.interface, secrets.token_hex(8), path)
 
 
-class _Overtook:
+class OutOfOrderBytes:
     """Bytes that have arrived ahead of a lost packet: on the wire they are delivered, to us they are not yet readable.
 
     Counted only when the hole is filled, they would make a window read above the rate of the line (by 3 to 16 % at
@@ -117,17 +118,17 @@ class _Overtook:
 class _Transfer:
     """The streams and their counts, until a stop rule fires."""
 
-    def __init__(self, test: Test, source: Source, idle: Sequence[float]) -> None:
+    def __init__(self, test: TestSpec, source: Source, idle: Sequence[float]) -> None:
         self._test, self._source, self._idle = test, source, idle
         self._selector = selectors.DefaultSelector()
-        self.loaded = Loaded(source.address, test.interface, self._selector)
+        self.loaded = LoadedLatency(source.address, test.interface, self._selector)
         self.streams: list[Stream] = []
         self.counts: list[tuple[float, int]] = [(0.0, 0)]
         self.stop_reason: str | None = None
         self.early_mbps: float | None = None
         """Of an audit: what the test would have said, had it been allowed to stop early."""
         self._bins: list[float] = []
-        self._overtook = _Overtook()
+        self._overtook = OutOfOrderBytes()
         self._gone_bytes = 0
         self._reopened = 0
         self._start = 0.0
@@ -137,7 +138,7 @@ class _Transfer:
         return self._gone_bytes + sum(stream.received for stream in self.streams)
 
     def run(self) -> None:
-        """Transfers until a stop rule fires; the figures are in the attributes then. Raises TestFailed."""
+        """Transfers until a stop rule fires; the figures are in the attributes then. Raises MeasurementError."""
         self._open()
         self._start = time.monotonic()
         next_tick = self._start + TICK_S
@@ -173,7 +174,7 @@ class _Transfer:
         self._gone_bytes += stream.received
         if self._reopened > 2 * self._test.streams and self._gone_bytes < self._reopened * BYTES_A_STREAM:
             stream.received = 0
-            raise TestFailed("reset", f"{self._source.url.netloc} keeps ending its answers early")
+            raise MeasurementError("reset", f"{self._source.url.netloc} keeps ending its answers early")
         self._selector.unregister(stream.sock)
         stream.close()
         self.streams.remove(stream)
@@ -206,9 +207,9 @@ class _Transfer:
         """The stop rules, after each count."""
         total = self.counts[-1][1]
         if self._test.cancelled.is_set():
-            raise TestFailed("cancelled", "the unit is stopping", ("unit_fault",))
+            raise MeasurementError("cancelled", "the unit is stopping", ("unit_fault",))
         if total < MIN_BYTES and t > FIRST_BYTE_S:
-            raise TestFailed("stalled", f"{total} bytes in {t:.0f} s")
+            raise MeasurementError("stalled", f"{total} bytes in {t:.0f} s")
         if estimate.more_bins(self._bins, self.counts) and estimate.may_stop(self._bins, self._idle, self.loaded.ms):
             if not self._test.full:
                 self.stop_reason = "stable"

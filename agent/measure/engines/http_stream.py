@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
-from agent.measure.engines import TestFailed
+from agent.errors import MeasurementError
 from agent.net.sockets import Address, failure, open_socket
 from xomnet import __version__
 
@@ -92,7 +92,7 @@ class Stream:
         return self._check_done and self._left > 0
 
     def ready(self) -> None:
-        """The socket can be read, or has connected. Raises TestFailed."""
+        """The socket can be read, or has connected. Raises MeasurementError."""
         try:
             if not self.connected:
                 self._send_request()
@@ -147,7 +147,7 @@ class Stream:
             self.closed = True
             return
         if sent != len(request):
-            raise TestFailed("network_error", "the request did not fit the send buffer")
+            raise MeasurementError("network_error", "the request did not fit the send buffer")
 
     def _read_head(self) -> None:
         block = self._first_bytes()
@@ -155,12 +155,12 @@ class Stream:
             if self._answered and not self._head:
                 self.closed = True
                 return
-            raise TestFailed("reset", f"{self._source.url.netloc} closed before an answer")
+            raise MeasurementError("reset", f"{self._source.url.netloc} closed before an answer")
         self._head += block
         end = self._head.find(b"\r\n\r\n")
         if end < 0:
             if len(self._head) > HEAD_LIMIT:
-                raise TestFailed("portal", "the answer's head is over 32 KiB", ("portal",))
+                raise MeasurementError("portal", "the answer's head is over 32 KiB", ("portal",))
             return
         body = bytes(self._head[end + 4 :])
         length, self._keep_alive = parse_head(bytes(self._head[: end + 4]))
@@ -168,7 +168,7 @@ class Stream:
         self._answered = True
         self._left = CHUNK_MIB << 20 if length is None else length
         if len(body) > self._left:
-            raise TestFailed("payload_mismatch", f"more than the {length} bytes announced", ("payload_mismatch",))
+            raise MeasurementError("payload_mismatch", f"more than the {length} bytes announced", ("payload_mismatch",))
         if body:
             self._take(body)
         self._low_water()
@@ -231,29 +231,29 @@ class Stream:
 
 
 def parse_head(head: bytes) -> tuple[int | None, bool]:
-    """Length of the body (None: until enough) and whether the connection may be used again. Raises TestFailed."""
+    """Length of the body (None: until enough) and whether the connection may be used again. Raises MeasurementError."""
     first, _, rest = head.partition(b"\r\n")
     found = _STATUS.match(first)
     if found is None:
-        raise TestFailed("portal", f"not an HTTP answer: {first[:60]!r}", ("portal",))
+        raise MeasurementError("portal", f"not an HTTP answer: {first[:60]!r}", ("portal",))
     version, status = found[1], int(found[2])
     try:
         headers = http.client.parse_headers(io.BytesIO(rest))
     except http.client.HTTPException as error:
-        raise TestFailed("portal", f"not the head of an HTTP answer: {error}", ("portal",)) from error
+        raise MeasurementError("portal", f"not the head of an HTTP answer: {error}", ("portal",)) from error
     if status in {429, 503}:
-        raise TestFailed("server_busy", f"HTTP {status}", ("server_busy",), retry_after_s=_retry_after(headers))
+        raise MeasurementError("server_busy", f"HTTP {status}", ("server_busy",), retry_after_s=_retry_after(headers))
     if 300 <= status < 400:
-        raise TestFailed("portal", f"HTTP {status} to {headers.get('Location', '?')[:100]}", ("portal",))
+        raise MeasurementError("portal", f"HTTP {status} to {headers.get('Location', '?')[:100]}", ("portal",))
     if status != 200:
-        raise TestFailed(f"http_{status}", f"the server answered {status}; is its URL right?")
+        raise MeasurementError(f"http_{status}", f"the server answered {status}; is its URL right?")
     if headers.get_content_maintype() == "text" and headers.get("Content-Type"):
-        raise TestFailed("portal", f"{headers.get_content_type()} instead of test data", ("portal",))
+        raise MeasurementError("portal", f"{headers.get_content_type()} instead of test data", ("portal",))
     length = headers.get("Content-Length", "").strip()
     if not _WHOLE_NUMBER.fullmatch(length) or "Transfer-Encoding" in headers:
         return None, False
     if int(length) == 0:
-        raise TestFailed("payload_mismatch", "an empty answer", ("payload_mismatch",))
+        raise MeasurementError("payload_mismatch", "an empty answer", ("payload_mismatch",))
     connection = headers.get("Connection", "").strip().lower()
     return int(length), connection == "keep-alive" if version == b"0" else connection != "close"
 
@@ -264,9 +264,11 @@ def _retry_after(headers: http.client.HTTPMessage) -> float | None:
 
 
 def check_payload(block: bytes) -> None:
-    """Raises TestFailed where the bytes are not random: a portal's page, or what a middlebox could compress."""
+    """Raises MeasurementError where the bytes are not random: a portal's page, or what a middlebox could compress."""
     start = block[:256].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise TestFailed("portal", "a web page instead of test data", ("portal",))
+        raise MeasurementError("portal", "a web page instead of test data", ("portal",))
     if len(block) >= 1024 and len(zlib.compress(block, 1)) < 0.95 * len(block):
-        raise TestFailed("payload_mismatch", "the bytes can be compressed: not the test data", ("payload_mismatch",))
+        raise MeasurementError(
+            "payload_mismatch", "the bytes can be compressed: not the test data", ("payload_mismatch",)
+        )

@@ -16,7 +16,7 @@ _TOTAL_RETRANS_AT = 100
 
 
 def idle_ms(address: Address, interface: str | None, host: str) -> list[float]:
-    """Five round trips before the transfer. Raises TestFailed where the first got no answer."""
+    """Five round trips before the transfer. Raises MeasurementError where the first got no answer."""
     times = []
     for _ in range(IDLE_PROBES):
         try:
@@ -27,7 +27,7 @@ def idle_ms(address: Address, interface: str | None, host: str) -> list[float]:
     return times
 
 
-class Loaded:
+class LoadedLatency:
     """Round trips under load, one after the other, from sockets of their own."""
 
     def __init__(self, address: Address, interface: str | None, selector: selectors.BaseSelector) -> None:

@@ -4,7 +4,8 @@ import dataclasses
 
 import msgspec
 
-from agent.measure.engines import Test, TestFailed
+from agent.errors import MeasurementError
+from agent.measure.engines import TestSpec
 from agent.measure.engines.http import download
 from agent.measure.engines.speedtest_cli import counting_bytes, run_python
 from xomnet.contract.messages import Speed
@@ -13,22 +14,22 @@ FIND_TIMEOUT_S = 45.0
 IMAGE = "random4000x4000.jpg?x="
 
 
-def measure(test: Test) -> Speed:
-    """One download from Speedtest's best server. Raises TestFailed."""
+def measure(test: TestSpec) -> Speed:
+    """One download from Speedtest's best server. Raises MeasurementError."""
     return download(dataclasses.replace(test, server=best_server(test)), "ookla", IMAGE)
 
 
-def best_server(test: Test) -> str:
-    """The folder of the best server, such as `http://speedtest.example.vn:8080/speedtest`. Raises TestFailed."""
+def best_server(test: TestSpec) -> str:
+    """The folder of the best server, such as `http://speedtest.example.vn:8080/speedtest`. Raises MeasurementError."""
     with counting_bytes(test.interface):
         return parse_server(run_python("agent.measure.engines.find_server", [], test, FIND_TIMEOUT_S)[0])
 
 
 def parse_server(text: bytes) -> str:
-    """The folder of the `url` in the finder's JSON. Raises TestFailed."""
+    """The folder of the `url` in the finder's JSON. Raises MeasurementError."""
     try:
         url: str = msgspec.json.decode(text, type=dict[str, str])["url"]
     except (msgspec.DecodeError, KeyError) as error:
-        raise TestFailed("engine_output", f"no server found: {error}") from error
+        raise MeasurementError("engine_output", f"no server found: {error}") from error
     folder = url.rpartition("/")[0]
     return "http://" + folder.partition("://")[2]

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 
-from agent.measure.engines import TestFailed
+from agent.errors import MeasurementError
 from agent.net.dns import resolve
 from agent.net.name_servers import name_servers
 from agent.net.sockets import SO_BINDTODEVICE
@@ -42,7 +42,7 @@ def pin_everything(interface: str) -> None:
         if isinstance(host, str) and not options.get("flags", 0) & socket.AI_NUMERICHOST:
             try:
                 host = address_of(host)
-            except TestFailed as failed:
+            except MeasurementError as failed:
                 raise socket.gaierror(socket.EAI_NONAME, str(failed)) from failed
         return plain_getaddrinfo(host, port, *more, **options)
 

@@ -14,7 +14,8 @@ import msgspec
 import psutil
 from msgspec import Meta, Struct
 
-from agent.measure.engines import Test, TestFailed
+from agent.errors import MeasurementError
+from agent.measure.engines import TestSpec
 from agent.net.sockets import open_socket
 from xomnet.contract.messages import Speed
 
@@ -60,8 +61,8 @@ class _Report(Struct):
     server: _Server
 
 
-def measure(test: Test) -> Speed:
-    """One download by speedtest-cli, its figure as it gives it. Raises TestFailed."""
+def measure(test: TestSpec) -> Speed:
+    """One download by speedtest-cli, its figure as it gives it. Raises MeasurementError."""
     arguments = ["--json", "--no-upload", *(["--secure"] if over_https() else [])]
     if test.server:
         arguments += ["--mini", test.server]
@@ -82,13 +83,13 @@ def measure(test: Test) -> Speed:
 
 
 def _figure(out: bytes, told: str) -> _Report:
-    """The report, where all its files were given: a part refused would be read as a slow line. Raises TestFailed."""
+    """The report, if all its files were given: a refused part would read as a slow line. Raises MeasurementError."""
     files = [line for line in told.splitlines() if "/random" in line]
     if refused := [line for line in files if _STATUS.search(line)]:
         raise explain("\n".join(refused))
     report = parse_report(out)
     if report.download == 0:
-        raise explain(files[-1]) if files else TestFailed("stalled", f"{report.server.url}: not a byte came")
+        raise explain(files[-1]) if files else MeasurementError("stalled", f"{report.server.url}: not a byte came")
     return report
 
 
@@ -99,11 +100,11 @@ def over_https() -> bool:
 
 
 def parse_report(text: bytes) -> _Report:
-    """Its JSON. Raises TestFailed where it is something else."""
+    """Its JSON. Raises MeasurementError where it is something else."""
     try:
         return msgspec.json.decode(text, type=_Report)
     except msgspec.DecodeError as error:
-        raise TestFailed("engine_output", f"speedtest-cli said something else: {error}") from error
+        raise MeasurementError("engine_output", f"speedtest-cli said something else: {error}") from error
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def counting_bytes(interface: str | None) -> Iterator[None]:
     before = _received_bytes(interface)
     try:
         yield
-    except TestFailed as failed:
+    except MeasurementError as failed:
         failed.bytes = max(0, _received_bytes(interface) - before)
         raise
 
@@ -122,10 +123,10 @@ def _received_bytes(interface: str | None) -> int:
     return sum(one.bytes_recv for name, one in counters.items() if (name == interface if interface else name != "lo"))
 
 
-def run_python(module: str, arguments: list[str], test: Test, timeout_s: float) -> tuple[bytes, str]:
+def run_python(module: str, arguments: list[str], test: TestSpec, timeout_s: float) -> tuple[bytes, str]:
     """Runs a module as a process with limits on time and memory, pinned to the test's interface.
 
-    Gives its standard output and what it told of failed requests. Raises TestFailed with its complaint.
+    Gives its standard output and what it told of failed requests. Raises MeasurementError with its complaint.
     """
     open_socket(socket.AF_INET, test.interface).close()  # no such interface: said here, in our words
     confined = ["-m", "agent.measure.engines.sandbox", str(MEMORY_BYTES), test.interface or "", module]
@@ -134,7 +135,7 @@ def run_python(module: str, arguments: list[str], test: Test, timeout_s: float) 
             [sys.executable, *confined, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
-        raise TestFailed("memory", f"no process for it: {error.strerror}", ("unit_fault",)) from error
+        raise MeasurementError("memory", f"no process for it: {error.strerror}", ("unit_fault",)) from error
     with started as process:
         deadline = time.monotonic() + timeout_s
         while True:
@@ -146,35 +147,37 @@ def run_python(module: str, arguments: list[str], test: Test, timeout_s: float) 
                     process.kill()
                     process.communicate()
                     if test.cancelled.is_set():
-                        raise TestFailed("cancelled", "the unit is stopping", ("unit_fault",)) from None
-                    raise TestFailed("timeout", f"no result within {timeout_s:g} s") from None
+                        raise MeasurementError("cancelled", "the unit is stopping", ("unit_fault",)) from None
+                    raise MeasurementError("timeout", f"no result within {timeout_s:g} s") from None
     told = err.decode(errors="replace")
     if process.returncode != 0:
         raise explain(told)
     return out, told
 
 
-def explain(complaint: str) -> TestFailed:
+def explain(complaint: str) -> MeasurementError:
     """What the error text of speedtest-cli, and what was told of its requests, mean."""
     lines = complaint.strip().splitlines()
     last = lines[-1][:300] if lines else "no word"
     if "MemoryError" in complaint:
         detail = f"{last}: it wanted over {MEMORY_BYTES / 1e6:.0f} MB, as for an answer without end"
-        return TestFailed("memory", detail, ("unit_fault",))
+        return MeasurementError("memory", detail, ("unit_fault",))
     hidden = any(words in last for words in _HIDING)
     cause = "\n".join(lines if hidden else lines[-2:])
     statuses = _STATUS.findall(cause if hidden else last)
     if _BUSY & set(statuses):
         waits = [float(wait) for wait in _RETRY_AFTER.findall(complaint)]
-        return TestFailed("server_busy", last, ("server_busy",), retry_after_s=min(max(waits, default=BUSY_S), BUSY_S))
+        return MeasurementError(
+            "server_busy", last, ("server_busy",), retry_after_s=min(max(waits, default=BUSY_S), BUSY_S)
+        )
     if statuses:
-        return TestFailed(f"http_{statuses[0]}", last)
+        return MeasurementError(f"http_{statuses[0]}", last)
     if any(words in complaint for words in _UNREADABLE):
-        return TestFailed("engine", f"speedtest-cli can't read what it was given; has a page changed? {last}")
+        return MeasurementError("engine", f"speedtest-cli can't read what it was given; has a page changed? {last}")
     if any(words in cause for words in _NO_NAME):
-        return TestFailed("dns_failure", last)
+        return MeasurementError("dns_failure", last)
     if any(words in cause for words in _UNREACHABLE):
-        return TestFailed("unreachable", last)
+        return MeasurementError("unreachable", last)
     if _NO_SERVERS in last:
-        return TestFailed("engine", f"the list of servers is empty, or not the one that it knows: {last}")
-    return TestFailed("engine", last)
+        return MeasurementError("engine", f"the list of servers is empty, or not the one that it knows: {last}")
+    return MeasurementError("engine", last)
