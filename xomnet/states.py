@@ -16,9 +16,9 @@ class Look(NamedTuple):
 
 
 LOOKS: dict[State, Look] = {
-    "short": Look("▼", "SHORT", "THIẾU", "#c62828"),
-    "silent": Look("○", "SILENT", "MẤT TÍN HIỆU", "#6b7280"),
-    "uncertain": Look("◐", "UNCERTAIN", "CHƯA RÕ", "#a15c00"),
+    "short": Look("▼", "BELOW TARGET", "DƯỚI CHỈ TIÊU", "#c62828"),
+    "silent": Look("○", "SILENT", "MẤT LIÊN LẠC", "#6b7280"),
+    "uncertain": Look("◐", "UNCERTAIN", "CHƯA KẾT LUẬN", "#a15c00"),
     "not_assessable": Look("–", "NOT ASSESSABLE", "KHÔNG ĐÁNH GIÁ ĐƯỢC", "#6b7280"),
     "meeting": Look("●", "MEETING", "ĐẠT", "#2e7d32"),
 }
