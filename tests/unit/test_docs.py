@@ -1,6 +1,7 @@
 """The guides name everything that a reader may meet: settings with their defaults, flags, codes, figures, paths."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from agent.settings import AgentSettings
 from collector.metrics import Metrics
 from collector.settings import CollectorSettings
 from collector.texts import words
-from collector.web import openapi
+from collector.web import openapi, views
 from xomnet.contract.messages import FLAGS
 from xomnet.contract.remote_settings import CHANGEABLE
 from xomnet.registry.registry import COLUMNS
@@ -133,6 +134,14 @@ def test_what_may_be_changed_from_afar_is_named_with_what_may_come_of_it(languag
     refusals = codes("agent/control/remote_config.py", named=("RequestRefused",))
     assert {"settings_rolled_back", "settings_reset"} <= events
     assert not sorted(word for word in {*CHANGEABLE, *events, *refusals} if f"`{word}`" not in text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("view", [views.SpeedView, views.LatencyView])
+def test_every_column_of_a_csv_has_a_row_in_the_order_of_the_file(view: type[msgspec.Struct], language: str) -> None:
+    """One table for each kind of results: `error` and `at` are columns of both."""
+    rows = " ".join(re.findall(r"^\| `(\w+)` \|", guide("officer", language), re.MULTILINE))
+    assert " ".join(view.__struct_fields__) in rows
 
 
 def test_the_codes_are_found_in_the_code() -> None:
