@@ -177,7 +177,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         sender.close()
 
         until(lambda: hook.posted, "the webhook is told")
-        assert [one["title"] for one in hook.posted] == ["▼ SHORT · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"]
+        assert [one["title"] for one in hook.posted] == ["▼ BELOW TARGET · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"]
         said = hook.posted[0]["message"].splitlines()
         assert hook.posted[0]["type"] == "failure"
         assert said[0].startswith("Download 4")
@@ -202,7 +202,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         running.start()
         until(lambda: mailbox.mails, "what waited is sent", 90)
         subject, _, html = mailbox.mails[0]
-        assert subject == "▼ THIẾU · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"
+        assert subject == "▼ DƯỚI CHỈ TIÊU · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"
         assert "chỉ tiêu 150 Mb/s" in html
         assert "Kiểm tra trước: " in html
         assert '<a href="https://xomnet.example.vn/lines/nd-a/ftth">' in html

@@ -40,7 +40,7 @@ CHANNEL = Channel(url="json://127.0.0.1:1/")
 SHORT = "/api/v1/lines/nd-giaothuy-0002/4g"
 
 
-def message(title: str = "▼ THIẾU") -> Notification:
+def message(title: str = "▼ DƯỚI CHỈ TIÊU") -> Notification:
     return Notification(title, "text", "<p>text</p>", "failure")
 
 
@@ -82,7 +82,7 @@ def test_a_message_is_tried_for_a_day_over_restarts_and_sent_once(tmp_path: Path
     service.refuses = False
     for hours in (20, 21):
         courier(path, service).send_due(NOW + hours * 60 * MINUTE)
-    assert service.took == ["▼ THIẾU"]
+    assert service.took == ["▼ DƯỚI CHỈ TIÊU"]
     assert book.letters() == []
 
 

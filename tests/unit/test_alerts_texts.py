@@ -49,7 +49,7 @@ def test_a_short_line_in_vietnamese_as_the_specification_has_it() -> None:
     new = measured(42.0, range(2), radio_rsrp_dbm=-112.0, asked="confirmation", flags=("weak_radio",))
     found = evidence([*was, *new], [], 70.0, SINCE)
     message = said(AlertChange("opened", alert([one]), NOW), [one], VI, found)
-    assert message.title == "▼ THIẾU · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · 4G Viettel"
+    assert message.title == "▼ DƯỚI CHỈ TIÊU · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · 4G Viettel"
     assert message.text.splitlines() == [
         "Tải xuống 42,0 Mb/s, chỉ tiêu 70 Mb/s (60 %). 9 phép đo trong 24 giờ, 2 phép đo xác nhận, "
         "lần cuối lúc 19:40 22/11.",
@@ -132,7 +132,7 @@ def test_a_provider_is_one_message_with_its_areas_and_each_reader_gets_his_own()
     lines = [line(n, f"Nam Định/{'Hải Hậu' if n < 4 else 'Ý Yên'}/Xã {n}") for n in range(6)]
     opened = AlertChange("opened", alert(lines, "isp", "Viettel", access="mobile", told=1), NOW)
     message = said(opened, [*lines, line(9)], EN)
-    assert message.title == "▼ SHORT · Viettel mobile · 6 lines"
+    assert message.title == "▼ BELOW TARGET · Viettel mobile · 6 lines"
     assert message.text.splitlines()[:2] == [
         "6 of 7 lines fell short together, from 22 Nov 18:40 on. 1 of them was told before.",
         "Hải Hậu 4, Ý Yên 2.",
