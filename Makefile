@@ -32,12 +32,13 @@ test: install system lint
 # As in CI, what this computer can't do is a failure.
 deploy-test: install
 	@tests/system-packages qemu-user-static=qemu-aarch64-static arch-test=arch-test
-	CI=true XOMNET_DIARY=docs/deploy-test.md $(BIN)/pytest tests/deploy/test_machines.py $(PYTEST)
+	CI=true XOMNET_RUN_LOG=docs/deploy-test.md $(BIN)/pytest tests/deploy/test_machines.py $(PYTEST)
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 schemas: install
 	$(BIN)/python -m xomnet.contract.schemas docs/protocol

@@ -106,7 +106,7 @@ def measured(name: str, store: Store, kept: Path) -> list[Cost]:
         some = rows[minute * 28 : minute * 28 + 28]  # 40,000 tests a day
         new = list(tests(some, now - MINUTE, now))
         store.write(new)
-        followed.saw(new)
+        followed.on_stored(new)
         points = look(f"minute {minute}", now)
     wall, cpu = time.monotonic(), time.process_time()
     store.write(points)

@@ -119,9 +119,8 @@ def measured() -> tuple[int, list[Cost]]:
             while roller._dirty:
                 roller._roll(list(roller._dirty))
 
-        states = LineStates(store, lambda: book, JudgingRules())
         minute = StatePoints(store, lambda: book, list, lambda: None)
-        states.beside.append(minute.points)
+        states = LineStates(store, lambda: book, JudgingRules(), point_sources=(minute,))
         steps: dict[str, Callable[[], object]] = {
             "an hour, all lines": lambda: roll((noon, None)),
             "that hour again": lambda: roll((noon, None)),

@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,21 +19,22 @@ from collector.commands.confirmation import ConfirmationWorker, worked_on
 from collector.completeness.completeness import Completeness
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
+from collector.ingest.presence import PresenceBoard
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
 from collector.registry.registry_file import REMEMBERED, RegistryFile
 from collector.rollups.rollups import Rollups
 from collector.services import Services
-from collector.settings import AssessSettings, CollectorSettings, SqliteSettings, WebSettings
+from collector.settings import AssessSettings, CollectorSettings, Unusable, WebSettings
 from collector.state_points import LatencyLimits, StatePoints
-from collector.store import Store, StoreUnavailable
-from collector.store.points import Point
+from collector.store import StoreUnavailable
+from collector.store.factory import open_store
 from collector.web import create_app
 from collector.web.operator import read_token
 from xomnet import __version__
 from xomnet.defaults import config_file
-from xomnet.mqtt.broker import SecretError, read_secret
+from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError
 from xomnet.runtime import systemd
 from xomnet.runtime.log import Log, setup
@@ -45,26 +45,6 @@ from xomnet.targets import load_targets
 log = Log("collector")
 
 REGISTRY_EVERY_S = 5.0
-
-
-class Unusable(Exception):
-    """Something that the settings name can't be used on this machine."""
-
-
-def open_store(settings: CollectorSettings, *, read_only: bool = False) -> Store:
-    """The store that the settings name; one that is only read is left as it is, and waits for no writer.
-
-    Raises StoreUnavailable or SecretError.
-    """
-    if isinstance(settings.store, SqliteSettings):
-        from collector.store.sqlite import SqliteStore  # noqa: PLC0415  # one of the two is needed
-
-        return SqliteStore(settings.store.path, keep_days=settings.store.keep_days, read_only=read_only)
-    from collector.store.influx import InfluxStore  # noqa: PLC0415
-
-    influx = settings.store
-    token = read_secret(influx.token_file)
-    return InfluxStore(influx.url, token, influx.bucket, influx.org, influx.timeout_s, influx.rollups_bucket)
 
 
 def run(settings: CollectorSettings) -> int:
@@ -84,7 +64,6 @@ def run(settings: CollectorSettings) -> int:
         window=timedelta(hours=settings.assess.window_hours),
         silent_after=timedelta(seconds=settings.assess.silent_after_s),
     )
-    lines = LineStates(store, registry.current, rules, settings.assess.every_s, settings.state_dir / "courses.json")
     completeness = Completeness(
         store,
         registry.current,
@@ -95,6 +74,22 @@ def run(settings: CollectorSettings) -> int:
     )
     rollups = Rollups(store, registry.ever, keep_days=settings.store.keep_days)
     commands = Commands()
+    alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
+    registry.follow(partial(warn_of_unmatched, alerts.desk.telling.channels))
+    presence = PresenceBoard()
+    state_points = StatePoints(
+        store, registry.current, presence.agents, lambda: completeness.latest, _limits(settings.assess)
+    )
+    lines = LineStates(
+        store,
+        registry.current,
+        rules,
+        settings.assess.every_s,
+        settings.state_dir / "courses.json",
+        field_sources=(alerts.desk, state_points),
+        point_sources=(state_points,),
+        listeners=(alerts.desk,),
+    )
     intake = Intake(
         settings.broker,
         settings.client_id,
@@ -102,24 +97,20 @@ def run(settings: CollectorSettings) -> int:
         registry.current,
         dead_letters,
         metrics,
-        partial(_tell, (lines.saw, completeness.saw, rollups.saw)),
-        commands=commands,
+        commands,
+        listeners=(lines, completeness, rollups),
+        presence=presence,
     )
-    alerts = AlertParts.of(settings, store, lines, completeness, metrics)
-    registry.follow(partial(warn_of_unmatched, alerts.desk.telling.channels))
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
         alerts=alerts.desk,
         courier=alerts.courier,
         with_gone=registry.ever,
     )
-    minute = StatePoints(store, registry.current, intake.agents, lambda: completeness.latest, _limits(settings.assess))
-    lines.known.append(minute.of_lines)
-    lines.beside.append(minute.points)
     confirming = ConfirmationWorker(
         lambda: lines.latest,
         commands,
-        lambda: {one.agent for one in intake.agents() if one.online},
+        lambda: {one.agent for one in presence.agents() if one.online},
         worked_on(alerts.desk.kept.windows),
         settings.state_dir / "confirm.json",
     )
@@ -170,17 +161,6 @@ def _listen(web: WebSettings) -> socket.socket:
         raise Unusable(
             f"web: {web.host} port {web.port}: {os.strerror(error.errno or 0)}; choose another web.host or web.port"
         ) from error
-
-
-def _tell(listeners: Iterable[Callable[[Sequence[Point]], None]], points: Sequence[Point]) -> None:
-    """What was stored, to everybody who wants to know: a fault of one keeps it neither from the others nor from being
-    acknowledged.
-    """
-    for listener in listeners:
-        try:
-            listener(points)
-        except Exception:
-            log.exception("not heard of what was stored", points=len(points))
 
 
 def _limits(assess: AssessSettings) -> LatencyLimits:

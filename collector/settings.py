@@ -15,6 +15,10 @@ KeepDays = Annotated[int, Meta(ge=70, le=36_500)]
 """Two months and some days at least: the month before is judged anew while results of it come late."""
 
 
+class Unusable(Exception):
+    """Something that the settings name can't be used on this machine."""
+
+
 class SqliteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="sqlite"):
     path: Path
     keep_days: KeepDays | None = None

@@ -197,7 +197,7 @@ class StatePoints:
         self._latency_at: dt.datetime | None = None
         self._latency: dict[LineId, LatencyFigures] = {}
 
-    def of_lines(self, snapshot: Snapshot) -> dict[LineId, dict[str, Value]]:
+    def line_fields(self, snapshot: Snapshot) -> dict[LineId, dict[str, Value]]:
         """What the last hour of latency says of each line. Raises StoreUnavailable."""
         if self._latency_at is None or snapshot.at >= self._latency_at + LATENCY_EVERY:
             self._latency = self._store.figures.latency(snapshot.at - LATENCY_WINDOW, snapshot.at)

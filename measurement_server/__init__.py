@@ -4,6 +4,7 @@ A request goes `server` (connections, their time limits) → `handler` (HTTP) �
 `admission` (may this client run a test now) → `payload` (bytes from the kernel, at the pace of `pacing`).
 """
 
-from measurement_server.server import MeasurementServer, ServerLimits
+from measurement_server.limits import ServerLimits
+from measurement_server.server import MeasurementServer
 
 __all__ = ["MeasurementServer", "ServerLimits"]

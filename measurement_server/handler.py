@@ -3,16 +3,17 @@
 import io
 import re
 import socket
+import socketserver
+import threading
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING
 
 from measurement_server import documents
-from measurement_server.admission import ServedClient, retry_after_s
+from measurement_server.admission import Admission, ServedClient, retry_after_s
 from measurement_server.body import BodyError, swallow
+from measurement_server.deadlines import Deadlines
+from measurement_server.limits import ServerLimits
+from measurement_server.payload import Payload
 from measurement_server.routes import KNOWN_PATHS, AnswerKind, BadRequestError, Route, UnknownPathError, find
-
-if TYPE_CHECKING:
-    from measurement_server.server import MeasurementServer
 
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -21,10 +22,20 @@ _TEXT = "text/plain; charset=utf-8"
 _NO_CACHE = "no-store, no-cache, must-revalidate, max-age=0, s-maxage=0"
 
 
+class ServerParts(socketserver.BaseServer):
+    """What a handler needs of its server."""
+
+    limits: ServerLimits
+    deadlines: Deadlines
+    admission: Admission
+    payload: Payload
+    stopping: threading.Event
+
+
 class RequestHandler(BaseHTTPRequestHandler):
     """Keeps a connection until its client closes it, asks for something odd, or runs into a deadline."""
 
-    server: "MeasurementServer"
+    server: ServerParts
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = 64 * 1024  # head and small body leave in one segment

@@ -4,12 +4,12 @@ import socket
 import socketserver
 import sys
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 from measurement_server.admission import Admission, AdmittedTest
 from measurement_server.deadlines import Deadlines
-from measurement_server.handler import RequestHandler
+from measurement_server.handler import RequestHandler, ServerParts
+from measurement_server.limits import ServerLimits
 from measurement_server.payload import Payload
 from xomnet.runtime.log import Log
 
@@ -18,24 +18,7 @@ POLL_S = 0.1
 _log = Log("measurement_server")
 
 
-@dataclass(frozen=True)
-class ServerLimits:
-    """What a client may cost."""
-
-    idle_s: float = 60
-    """From one answer to the next request's whole head: ends a slow loris too."""
-    stall_s: float = 60
-    """Without a chunk sent or received inside a request."""
-    life_s: float = 300
-    """Of a connection, whatever it does."""
-    grace_s: float = 2
-    """After a client's last stream, in which its place in `max_tests` is kept."""
-    connections: int = 400
-    speedtest_s: int = 10
-    """What the configuration for speedtest-cli says a download may take."""
-
-
-class MeasurementServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class MeasurementServer(socketserver.ThreadingMixIn, socketserver.TCPServer, ServerParts):
     """Serves on `host:port`, each client paced to `rate_mbps` (0: as fast as it goes), `max_tests` clients at once.
 
     The socket listens as soon as this exists; raises OSError where it can't. `serve_forever` blocks; `close` is for

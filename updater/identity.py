@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from . import files
-from .errors import UpdateError, reached
+from .errors import UpdateError
+from .failpoints import reached
 from .notes import note
 from .server import Server
 from .settings import UpdaterSettings

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import files
-from .errors import UnfitRelease, UpdateError, reached
+from .errors import UnfitRelease, UpdateError
+from .failpoints import reached
 from .manifest import ReleaseFile, ReleaseManifest, fits, parse
 from .server import sha256
 from .settings import UpdaterSettings

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from . import files
-from .errors import UnfitRelease, UpdateError, reached
+from .errors import UnfitRelease, UpdateError
+from .failpoints import reached
 from .manifest import ReleaseFile
 
 TIMEOUT_S = 30.0

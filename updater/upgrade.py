@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from . import files, releases, state, status
-from .errors import UnfitRelease, UpdateError, reached
+from .errors import UnfitRelease, UpdateError
+from .failpoints import reached
 from .manifest import ReleaseManifest, order, parse, turn
 from .notes import note
 from .releases import MANIFEST

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from agent.check import delivery, download, machine, port, servers
-from agent.check.service import Service, ServiceSilent
+from agent.check.service import Service
 from agent.clock.clock import read_clock
 from agent.delivery.instance_lock import AlreadyRunning
 from agent.delivery.spool import SpoolError
 from agent.measure.health import THERMAL, THROTTLED, temperature, throttled
 from agent.schedule.budget import BudgetError
 from agent.settings import AgentSettings, LineSettings
+from agent.status.client import ServiceSilent
 from agent.status.status import AgentStatus
 from xomnet.check.broker import Side, broker
 from xomnet.check.deadline import Check

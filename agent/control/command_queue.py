@@ -59,7 +59,7 @@ def unexpired(taken: Taken, now: ClockReading) -> Taken:
 
 
 class CommandQueue:
-    """Between the network's thread (`hear`, `replies`) and the loop (`wait`, `take`, `answer`)."""
+    """Between the network's thread (`receive`, `replies`) and the loop (`wait`, `take`, `answer`)."""
 
     def __init__(self, agent: str, spool: Spool, assume_synced: bool) -> None:
         self.agent, self._spool, self._assume_synced = agent, spool, assume_synced
@@ -77,7 +77,7 @@ class CommandQueue:
         """Calls back when there is a reply to send."""
         self._call_back = call
 
-    def hear(self, payload: bytes) -> None:
+    def receive(self, payload: bytes) -> None:
         """A message on our `cmd`: for the loop, or refused with an answer. One that was heard before is dropped."""
         try:
             command = decode_command(payload)
@@ -92,7 +92,7 @@ class CommandQueue:
         if command.id in self._taken:
             log.warning("command came again", id=str(command.id))
             return
-        self.answered(boot_ns())
+        self.note_answer(boot_ns())
         try:
             self._take_on(command)
         except RequestRefused as refusal:
@@ -126,7 +126,7 @@ class CommandQueue:
         except queue.Empty:
             raise RequestRefused("busy", f"the unit was at something else for {limit_s:g} s") from None
 
-    def answered(self, at_ns: int) -> None:
+    def note_answer(self, at_ns: int) -> None:
         """The collector has said something, or answered what was said then."""
         self.answered_ns = max(self.answered_ns, at_ns)
 

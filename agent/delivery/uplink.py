@@ -3,16 +3,18 @@
 import random
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
 from agent.clock.clock import ClockReading, read_clock
 from agent.clock.timestamps import of_answer
-from agent.control.command_queue import CommandQueue
 from agent.delivery.ack_stats import AckStats
 from agent.delivery.spool import Spool, SpoolError
 from xomnet import __version__
+from xomnet.contract.commands import Reply
 from xomnet.contract.messages import Ack, AgentState, Event, decode_ack, encode
 from xomnet.contract.topics import topic
 from xomnet.mqtt.broker import Broker
@@ -41,6 +43,20 @@ class _Sent:
     again_at: float
 
 
+class CommandReceiver(Protocol):
+    """Commands to this unit come in and their answers go out on the uplink's connection, in the network's thread."""
+
+    def receive(self, payload: bytes) -> None: ...
+
+    def replies(self) -> Iterator[Reply]: ...
+
+    def on_answer(self, call: Callable[[], None]) -> None:
+        """`call` is called whenever there is a reply to send."""
+
+    def note_answer(self, boot_ns: int) -> None:
+        """The collector answered something that was sent at this CLOCK_BOOTTIME."""
+
+
 class Uplink(Handler):
     """Publishes what the spool holds, oldest first, in a window; deletes only what an ack names.
 
@@ -55,9 +71,9 @@ class Uplink(Handler):
         spool: Spool,
         hold_s: float,
         assume_synced: bool,
-        inbox: CommandQueue | None = None,
+        commands: CommandReceiver | None = None,
     ) -> None:
-        self._inbox = inbox
+        self._commands = commands
         self._agent, self._spool, self._hold_s, self._assume_synced = agent, spool, hold_s, assume_synced
         self._sent: dict[int, _Sent] = {}
         self._mids: dict[int, int] = {}
@@ -76,12 +92,12 @@ class Uplink(Handler):
             broker,
             client_id=agent,
             handler=self,
-            subscriptions=(topic(agent, "ack"), *(() if inbox is None else (topic(agent, "cmd"),))),
+            subscriptions=(topic(agent, "ack"), *(() if commands is None else (topic(agent, "cmd"),))),
             will=Will(topic(agent, "state"), offline),
         )
         spool.on_commit(self._committed)
-        if inbox is not None:
-            inbox.on_answer(self._link.wake)
+        if commands is not None:
+            commands.on_answer(self._link.wake)
 
     @property
     def alive(self) -> bool:
@@ -125,8 +141,8 @@ class Uplink(Handler):
         self._look_again_at = time.monotonic() + random.uniform(0, 1)  # noqa: S311  # many units reconnect together
 
     def on_message(self, connection: Connection, message: Message) -> None:
-        if self._inbox is not None and message.topic == topic(self._agent, "cmd"):
-            self._inbox.hear(message.payload)
+        if self._commands is not None and message.topic == topic(self._agent, "cmd"):
+            self._commands.receive(message.payload)
             return
         if message.topic != topic(self._agent, "ack"):
             return  # some brokers deliver more than was asked for
@@ -167,8 +183,8 @@ class Uplink(Handler):
         now = read_clock(self._assume_synced)
         mine = [stored.seqs for stored in ack.stored if stored.spool == self._spool.id]
         sent = [self._first_sent[seq] for seqs in mine for seq in seqs if seq in self._first_sent]
-        if sent and self._inbox is not None:
-            self._inbox.answered(max(sent))
+        if sent and self._commands is not None:
+            self._commands.note_answer(max(sent))
         if sent and not now.synced:
             self._spool.learn(of_answer(ack.time, max(sent), now.boot_ns))
 
@@ -187,7 +203,7 @@ class Uplink(Handler):
     def on_tick(self, connection: Connection) -> None:
         now = time.monotonic()
         self._let_go(now)
-        for reply in () if self._inbox is None else self._inbox.replies():
+        for reply in () if self._commands is None else self._commands.replies():
             connection.publish(topic(self._agent, "reply"), encode(reply))
         if self._spool.id != self._spool_id:  # a new file began, and its numbers with it
             self._spool_id = self._spool.id

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from agent.errors import RequestRefused
-from agent.measure.download import download
+from agent.measure.download import download, wanted_bytes
 from agent.measure.latency import Anchor
 from agent.measure.precheck import Precheck, precheck
 from agent.schedule import slots
@@ -90,7 +90,7 @@ class TestRunner:
             # A dark Ethernet port is a cable or a box without power on our side; a modem's is the network's as well.
             ours: tuple[Flag, ...] = ("unit_fault",) if line.access == "fixed" else ()
             return replace(failed, error=error, error_detail=detail, flags=ours)
-        allowed = self.meter.allowance(line, planned, None if asked is None else asked.by)
+        allowed = self.meter.allowance(line, wanted_bytes(line), planned, None if asked is None else asked.by)
         if allowed.reason is not None:
             if asked is not None:
                 raise RequestRefused("budget", allowed.reason)

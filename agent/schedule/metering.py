@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agent.clock.clock import ClockReading, ReadClock, boot_id, read_clock
-from agent.measure.download import wanted_bytes
 from agent.net.counters import Counters, of_line, read_counters
 from agent.schedule import slots
 from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, BudgetError, DataBudget, allow
@@ -112,9 +111,12 @@ class Meter:
         """Bytes of this month, as far as a message can carry them."""
         return min(self._ledger.used(line.line), 2**53)
 
-    def allowance(self, line: LineSettings, planned: slots.Planned | None, asked: str | None = None) -> Allowance:
-        """What a test of this line may move now. One that was `asked` for beside the schedule (Speed.asked) leaves the
-        peak tests theirs as well, and a confirmation what the verdict of the month needs.
+    def allowance(
+        self, line: LineSettings, wanted_bytes: int, planned: slots.Planned | None, asked: str | None = None
+    ) -> Allowance:
+        """What a test that wants `wanted_bytes` of payload may move now. A test that was `asked` for beside
+        the schedule (Speed.asked) leaves the peak tests theirs as well, and a confirmation what the verdict of the
+        month needs.
         """
         self._charge()
         now = self._now()
@@ -125,7 +127,7 @@ class Meter:
         day = background(self.settings)
         held_back = int((day.echoes + day.messages) * slots.days_left(now, self.settings.timezone))
         peak = planned is not None and planned.slot.peak
-        return allow(self._ledger.used(line.line), line.budget_bytes, wanted_bytes(line), peak, kept, held_back)
+        return allow(self._ledger.used(line.line), line.budget_bytes, wanted_bytes, peak, kept, held_back)
 
     def reserve(self, line: LineSettings, max_bytes: int) -> None:
         """Before a test. Raises BudgetError: then it must not run."""

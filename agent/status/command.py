@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from agent.check.service import RunningService, ServiceSilent
 from agent.control.remote_config import settings_in_force
 from agent.settings import AgentSettings, StatusPageSettings
+from agent.status.client import RunningService, ServiceSilent
 from agent.status.status import AgentStatus, LineReport
-from agent.web.page import bytes_used
+from agent.status.wording import bytes_used
 from xomnet.check.host import asked_at
 from xomnet.check.texts import LANGUAGES, CheckTexts, language_of
 from xomnet.settings import SettingsError

@@ -6,6 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from agent.status.status import AgentStatus, LineReport
+from agent.status.wording import bytes_used
 from xomnet.check.finding import MARKS, Finding, Mark
 from xomnet.check.outcome import verdict
 from xomnet.check.texts import LANGUAGES, CheckTexts, Language
@@ -117,16 +118,6 @@ def _last(line: LineReport, t: CheckTexts, zone: ZoneInfo) -> str:
         return t.text("none since the start")
     what = line.last_error if line.last_mbps is None else t.text("{n} Mb/s", n=line.last_mbps)
     return f"{what}, {t.moment(line.last_test_at, zone)}"
-
-
-def bytes_used(line: LineReport, t: CheckTexts) -> str:
-    """Of the month; of how many, where the line has a budget."""
-    if line.used_bytes >= 2**53:
-        return t.text("the count was lost: no test until the 1st")
-    used = round(line.used_bytes / 1e6)
-    if line.budget_bytes is None:
-        return t.text("{n} MB", n=used)
-    return t.text("{n} of {budget} MB", n=used, budget=round(line.budget_bytes / 1e6))
 
 
 def _ago(seconds: float, t: CheckTexts) -> str:

@@ -10,7 +10,6 @@ from collector.alerts.dispatcher import Dispatcher
 from collector.alerts.service import AlertService
 from collector.alerts.store import AlertStore
 from collector.completeness.completeness import Completeness
-from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
 from collector.settings import AlertSettings, CollectorSettings
 from collector.store import Store
@@ -50,15 +49,18 @@ class AlertParts:
 
     @classmethod
     def of(
-        cls, settings: CollectorSettings, store: Store, lines: LineStates, completeness: Completeness, metrics: Metrics
+        cls,
+        settings: CollectorSettings,
+        store: Store,
+        window: dt.timedelta,
+        completeness: Completeness,
+        metrics: Metrics,
     ) -> Self:
-        """They follow `lines`. Raises SecretError, SettingsError, StoreUnavailable."""
+        """`window` is the one over which lines are judged. Raises SecretError, SettingsError, StoreUnavailable."""
         telling = notification_settings(settings)
         book = AlertStore(settings.state_dir / BOOK)
-        rules, window = rules_of(settings.alerts), lines.rules.window
+        rules = rules_of(settings.alerts)
         desk = AlertService(book, store, rules, telling, window, lambda: completeness.latest, metrics)
-        lines.known.append(desk.known)
-        lines.followers.append(desk.follow)
         courier = Dispatcher(book, telling, metrics) if telling.channels else None
         if courier is not None:
             desk.posted = courier.wake

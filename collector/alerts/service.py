@@ -29,7 +29,7 @@ MAX_LOOKED_AT = 20
 
 
 class AlertService(threading.Thread):
-    """`follow` and `known` are for the line states; the rest is read by page, REST and metrics."""
+    """`on_snapshot` and `line_fields` are for the line states; the rest is read by page, REST and metrics."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class AlertService(threading.Thread):
         self.posted: Callable[[], None] = lambda: None
         """Called when there is something to send."""
 
-    def follow(self, snapshot: Snapshot) -> None:
+    def on_snapshot(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._new.set()
 
-    def known(self, snapshot: Snapshot) -> Mapping[LineId, Mapping[str, Value]]:
+    def line_fields(self, snapshot: Snapshot) -> Mapping[LineId, Mapping[str, Value]]:
         """The fields `maintenance` and `acknowledged` of `line_state`, of every line."""
         try:
             windows, taken = self.kept.windows(snapshot.at), self.kept.acknowledged()

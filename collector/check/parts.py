@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from collector.check.files import LEAST_FREE_MB, free_mb
-from collector.run import open_store
 from collector.settings import CollectorSettings, InfluxSettings, WebSettings
 from collector.store import StoreRefused, StoreUnavailable
+from collector.store.factory import open_store
 from xomnet import __version__
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
 from xomnet.check.host import asked_at

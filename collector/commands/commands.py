@@ -71,7 +71,7 @@ class Commands:
         self._mids: dict[int, UUID] = {}
         self._wake: Callable[[], None] = lambda: None
 
-    def on_asked(self, call: Callable[[], None]) -> None:
+    def on_queued(self, call: Callable[[], None]) -> None:
         """Calls back when there is something to send."""
         self._wake = call
 
@@ -147,7 +147,7 @@ class Commands:
                     self._end(entry, "undelivered", detail="the broker was away until it was too late")
             self._to_send.popleft()
 
-    def published(self, mid: int, reason: str | None) -> None:
+    def on_published(self, mid: int, reason: str | None) -> None:
         """The broker's answer to a command: where nobody listens, there is nothing to wait for."""
         id_ = self._mids.pop(mid, None)
         with self._lock:
@@ -156,11 +156,11 @@ class Commands:
                 return
             self._end(entry, "undelivered", detail=f"{reason}: the unit is offline, or too old for commands")
 
-    def connected(self) -> None:
+    def on_connected(self) -> None:
         """Packet ids begin anew with a connection."""
         self._mids.clear()
 
-    def heard(self, agent: str, payload: bytes) -> None:
+    def on_reply(self, agent: str, payload: bytes) -> None:
         """A message on an agent's `reply`."""
         try:
             reply = decode_reply(payload)

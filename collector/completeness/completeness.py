@@ -109,7 +109,7 @@ class Completeness(PeriodicWorker):
         with self._lock:
             self._to_read = None
 
-    def saw(self, points: Iterable[Point]) -> None:
+    def on_stored(self, points: Iterable[Point]) -> None:
         """New results were stored: their manifests are looked at next. From any thread."""
         found = [m for p in points if p.fields.get("name") == "manifest" and (m := _manifest_in(p)) is not None]
         with self._lock:

@@ -11,21 +11,18 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-import msgspec
-
-from collector.commands.commands import Commands
 from collector.ingest import loopback_probe
 from collector.ingest.acks import acks_of
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.ingest.loopback_probe import LoopbackProbe
-from collector.ingest.presence import Presence
+from collector.ingest.presence import Presence, PresenceBoard
 from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
 from collector.store import Store, StoreRefused, StoreUnavailable
 from collector.store.points import Point
-from xomnet.contract.messages import decode_state, encode
+from xomnet.contract.messages import encode
 from xomnet.contract.topics import every, parse, topic
 from xomnet.mqtt.broker import Broker
 from xomnet.mqtt.link import Connection, ConnectionLost, Handler, Link, Message
@@ -44,11 +41,31 @@ MAX_QUEUED = 4 * RECEIVE_MAXIMUM
 BATCH, BATCH_WAIT_S = 500, 0.1
 MAX_PATIENCE_S = 300.0
 """However long the database asks for."""
-MAX_AGENTS = 100_000
+
+
+class StoredListener(Protocol):
+    """Takes note of what was stored and returns at once; called from the worker's thread."""
+
+    def on_stored(self, points: Sequence[Point]) -> None: ...
+
+
+class CommandChannel(Protocol):
+    """Commands to units, which go out and come back on the intake's connection; called from the network's thread."""
+
+    def on_queued(self, call: Callable[[], None]) -> None:
+        """`call` is called whenever there is something to send."""
+
+    def on_connected(self) -> None: ...
+
+    def send(self, connection: Connection) -> None: ...
+
+    def on_published(self, mid: int, reason: str | None) -> None: ...
+
+    def on_reply(self, agent: str, payload: bytes) -> None: ...
 
 
 class Intake(Handler):
-    """Two threads: the network's (`Link`) only queues; the worker validates, writes, answers, and tells `stored`."""
+    """Two threads: the network's (`Link`) only queues; the worker validates, writes, answers, and tells `listeners`."""
 
     def __init__(
         self,
@@ -58,16 +75,17 @@ class Intake(Handler):
         registry: Callable[[], Registry],
         dead_letters: DeadLetters,
         metrics: Metrics,
-        stored: Callable[[Sequence[Point]], None] = lambda _: None,
+        commands: CommandChannel,
+        listeners: Sequence[StoredListener] = (),
+        presence: PresenceBoard | None = None,
         probe_s: float = 30.0,
-        commands: Commands | None = None,
     ) -> None:
-        self._stored, self._commands = stored, commands or Commands()
+        self._presence = presence or PresenceBoard()
+        self._listeners, self._commands = listeners, commands
         self._voice = LoopbackProbe(probe_s)
         self._generation = self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
         self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._agents: dict[str, Presence] = {}
         self._stop = threading.Event()
         self._last_stored_at = time.monotonic()
         self._worker = threading.Thread(target=self._work, name="intake", daemon=True)
@@ -80,7 +98,7 @@ class Intake(Handler):
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,
         )
-        self._commands.on_asked(self._link.wake)
+        self._commands.on_queued(self._link.wake)
         metrics.queue.set_function(self._queue.qsize)
         metrics.connected.set_function(lambda: float(self._link.connected))
         metrics.answers.set_function(lambda: float(self.trouble() is None))
@@ -107,7 +125,7 @@ class Intake(Handler):
 
     def agents(self) -> list[Presence]:
         """What the broker last said of each agent."""
-        return list(self._agents.values())
+        return self._presence.agents()
 
     # --- network thread
 
@@ -115,8 +133,8 @@ class Intake(Handler):
         return self._queue.qsize() < MAX_QUEUED
 
     def on_connected(self, connection: Connection) -> None:
-        self._voice.connected()
-        self._commands.connected()
+        self._voice.on_connected()
+        self._commands.on_connected()
 
     def on_lost(self) -> None:
         self._begin(0)
@@ -130,25 +148,25 @@ class Intake(Handler):
 
     def on_tick(self, connection: Connection) -> None:
         if self._in_hand >= RECEIVE_MAXIMUM:
-            self._voice.heard()  # it may send no more before the database has taken some
+            self._voice.on_received()  # it may send no more before the database has taken some
         if self._voice.too_long:
             raise ConnectionLost(f"nothing came in for {self._voice.limit_s:g} s, not even our own message")
         if self._voice.due():
-            self._voice.sent(connection.publish(loopback_probe.TOPIC, loopback_probe.PAYLOAD))
+            self._voice.on_sent(connection.publish(loopback_probe.TOPIC, loopback_probe.PAYLOAD))
         self._commands.send(connection)
 
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
-        self._voice.answered(mid, reason)
-        self._commands.published(mid, reason)
+        self._voice.on_puback(mid, reason)
+        self._commands.on_published(mid, reason)
 
     def on_message(self, connection: Connection, message: Message) -> None:
-        self._voice.heard()
+        self._voice.on_received()
         if message.topic == loopback_probe.TOPIC:
             connection.ack(message.mid)
             return
         place = parse(message.topic)
         if place is not None and place.channel in ("state", "reply"):
-            take = self._see if place.channel == "state" else self._commands.heard
+            take = self._presence.receive if place.channel == "state" else self._commands.on_reply
             take(place.agent, message.payload)
             connection.ack(message.mid)
             return
@@ -158,17 +176,6 @@ class Intake(Handler):
         self._in_hand += 1
         self._queue.put(message)
         failpoints.at("intake.received")
-
-    def _see(self, agent: str, payload: bytes) -> None:
-        try:
-            state = decode_state(payload)
-        except msgspec.DecodeError as error:
-            log.warning("state not understood", agent=agent, reason=str(error))
-            return
-        if state.agent != agent or (agent not in self._agents and len(self._agents) >= MAX_AGENTS):
-            log.warning("state of another agent", topic=agent, payload=state.agent)
-            return
-        self._agents[agent] = Presence(agent, state.online, state.version, state.at or dt.datetime.now(dt.UTC))
 
     # --- worker thread
 
@@ -223,10 +230,18 @@ class Intake(Handler):
         self._metrics.stored.inc(len(ids))
         points = [one.point for one in accepted if id(one.point) in ids]
         self._observe_audits(points)
-        self._stored(points)
+        self._tell_stored(points)
         if ids:
             self._last_stored_at = time.monotonic()
         self._answer(batch, list(ids.values()), [verdict for _, verdict in refused])
+
+    def _tell_stored(self, points: Sequence[Point]) -> None:
+        """A fault of one listener keeps the points neither from the others nor from being acknowledged."""
+        for listener in self._listeners:
+            try:
+                listener.on_stored(points)
+            except Exception:
+                log.exception("a listener failed on what was stored", points=len(points))
 
     def _observe_audits(self, stored: Iterable[Point]) -> None:
         for point in stored:

@@ -28,7 +28,7 @@ class LoopbackProbe:
         self._refused: str | None = None
         self._heard = False
 
-    def connected(self) -> None:
+    def on_connected(self) -> None:
         """A new connection: nothing is known of it."""
         self._next_at, self._silent_since = 0.0, time.monotonic()
         self._mid, self._heard = None, False
@@ -41,15 +41,15 @@ class LoopbackProbe:
         self._next_at = now + (self._every_s if self._heard else self._every_s / 6)
         return True
 
-    def sent(self, mid: int) -> None:
+    def on_sent(self, mid: int) -> None:
         self._mid = mid
 
-    def answered(self, mid: int, reason: str | None) -> None:
+    def on_puback(self, mid: int, reason: str | None) -> None:
         """The broker's PUBACK; `reason` where it refuses or nobody is subscribed."""
         if mid == self._mid:
             self._refused = reason
 
-    def heard(self) -> None:
+    def on_received(self) -> None:
         """A message came in, of whomever; or the broker waits for us, and may be silent."""
         self._heard, self._silent_since = True, time.monotonic()
 

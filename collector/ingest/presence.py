@@ -4,6 +4,15 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
+from xomnet.contract.messages import decode_state
+from xomnet.runtime.log import Log
+
+log = Log("collector.ingest.presence")
+
+MAX_AGENTS = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Presence:
@@ -22,3 +31,25 @@ class PresenceSource(Protocol):
 
     def trouble(self) -> str | None:
         """What is wrong with the broker, in a sentence."""
+
+
+class PresenceBoard:
+    """What the broker last said of each agent. Written by the network's thread, read by any."""
+
+    def __init__(self) -> None:
+        self._agents: dict[str, Presence] = {}
+
+    def receive(self, agent: str, payload: bytes) -> None:
+        """A message on an agent's `state`."""
+        try:
+            state = decode_state(payload)
+        except msgspec.DecodeError as error:
+            log.warning("state not understood", agent=agent, reason=str(error))
+            return
+        if state.agent != agent or (agent not in self._agents and len(self._agents) >= MAX_AGENTS):
+            log.warning("state of another agent", topic=agent, payload=state.agent)
+            return
+        self._agents[agent] = Presence(agent, state.online, state.version, state.at or dt.datetime.now(dt.UTC))
+
+    def agents(self) -> list[Presence]:
+        return list(self._agents.values())

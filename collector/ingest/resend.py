@@ -19,9 +19,9 @@ import msgspec
 from collector.ingest.dead_letters import DeadLetter, DeadLetters, mark_of, payload_of
 from collector.ingest.validate import Accepted, validate
 from collector.registry.registry_file import RegistryFile
-from collector.run import Unusable, open_store
-from collector.settings import CollectorSettings
+from collector.settings import CollectorSettings, Unusable
 from collector.store import Store, StoreUnavailable
+from collector.store.factory import open_store
 from xomnet.defaults import config_file
 from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import Registry, RegistryError

@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from collector.judge.assess import Judgement, JudgingRules
 from collector.judge.line_tracker import LineTracker
@@ -96,9 +97,29 @@ def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Po
     return Point("line_state", tags_of(row, row.line), known, time_ns(at))
 
 
+class LineFieldSource(Protocol):
+    """Knows more of lines than their judgement: fields of `line_state`, asked before the points are written."""
+
+    def line_fields(self, snapshot: Snapshot) -> Mapping[LineId, Mapping[str, Value]]: ...
+
+
+class PointSource(Protocol):
+    """Gives points of the same minute, written together with those of the lines."""
+
+    def points(self, snapshot: Snapshot) -> Sequence[Point]: ...
+
+
+class SnapshotListener(Protocol):
+    """Is given each snapshot after it is written; takes note and returns at once."""
+
+    def on_snapshot(self, snapshot: Snapshot) -> None: ...
+
+
 class LineStates(PeriodicWorker):
-    """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one. Where the lines
-    stand is `kept` in a file, so that the next process has its first one soon.
+    """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one.
+
+    `checkpoint` is the file that remembers each line's state, so that the next process has its first snapshot soon.
+    Of two sources with the same field the later one wins.
     """
 
     def __init__(
@@ -107,34 +128,34 @@ class LineStates(PeriodicWorker):
         registry: Callable[[], Registry],
         rules: JudgingRules,
         interval_s: float = 60.0,
-        kept: Path | None = None,
+        checkpoint: Path | None = None,
+        field_sources: Sequence[LineFieldSource] = (),
+        point_sources: Sequence[PointSource] = (),
+        listeners: Sequence[SnapshotListener] = (),
     ) -> None:
         super().__init__("line-states", interval_s, lambda _: self.take(), log, "lines not judged")
         self._store, self._registry = store, registry
         self.rules = rules
-        self._followed = LineTracker(store, rules, kept)
-        self.saw = self._followed.saw
-        """New results were stored. From any thread."""
+        self._followed = LineTracker(store, rules, checkpoint)
         self.latest: Snapshot | None = None
-        self.known: list[Callable[[Snapshot], Mapping[LineId, Mapping[str, Value]]]] = []
-        """What others know of lines, asked before the points are written; a later one of the same field holds."""
-        self.beside: list[Callable[[Snapshot], Sequence[Point]]] = []
-        """Points of the same minute, written together with those of the lines."""
-        self.followers: list[Callable[[Snapshot], None]] = []
-        """Who is given each snapshot after it is written; they take it and return at once."""
+        self._field_sources, self._point_sources, self._listeners = field_sources, point_sources, listeners
+
+    def on_stored(self, points: Sequence[Point]) -> None:
+        """New results were stored: their lines are read at the next look. From any thread."""
+        self._followed.on_stored(points)
 
     def take(self) -> Snapshot:
         """One snapshot now, written to the store. Raises StoreUnavailable."""
         snapshot = take_snapshot(self._store, self._registry(), self.rules, dt.datetime.now(dt.UTC), self._followed)
         more: dict[LineId, dict[str, Value]] = {}
-        for known in self.known:
-            for line, fields in known(snapshot).items():
+        for fields_of in self._field_sources:
+            for line, fields in fields_of.line_fields(snapshot).items():
                 more.setdefault(line, {}).update(fields)
-        beside = [point for points in self.beside for point in points(snapshot)]
+        beside = [point for source in self._point_sources for point in source.points(snapshot)]
         write_own(self._store, [*line_state_points(snapshot, more), *beside])
         self.latest = snapshot
-        for follow in self.followers:
-            follow(snapshot)
+        for listener in self._listeners:
+            listener.on_snapshot(snapshot)
         return snapshot
 
     def stop(self, timeout_s: float = 5.0) -> None:

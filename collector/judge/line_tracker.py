@@ -57,7 +57,7 @@ class LineTracker:
         self._judged: dict[LineId, tuple[object, Judgement]] = {}  # with all that it follows from
         self._looked = False
 
-    def saw(self, points: Iterable[Point]) -> None:
+    def on_stored(self, points: Iterable[Point]) -> None:
         """New results were stored: their lines are read at the next look."""
         with self._lock:
             for point in points:

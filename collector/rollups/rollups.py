@@ -77,7 +77,7 @@ class Rollups(PeriodicWorker):
         self._to_compare: list[RollupBucket] = []
         self._months: Iterator[None] = iter(())
 
-    def saw(self, points: Iterable[Point]) -> None:
+    def on_stored(self, points: Iterable[Point]) -> None:
         """New results were stored: their hours and days are worked out with the next round. From any thread."""
         with self._lock:
             for point in points:

@@ -22,7 +22,7 @@ class Unit:
         self._commands = services.commands
         self.heard: list[Command] = []
         self.refuses = False
-        self._commands.on_asked(lambda: threading.Thread(target=self._commands.send, args=(self,)).start())
+        self._commands.on_queued(lambda: threading.Thread(target=self._commands.send, args=(self,)).start())
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> int:
         command = decode_command(payload)
@@ -31,7 +31,7 @@ class Unit:
         reply = Reply(id=command.id, agent=agent, ok=True, tested=(commands.Tested(line="ftth", down_mbps=101.5),))
         if self.refuses:
             reply = Reply(id=command.id, agent=agent, ok=False, error="budget", detail="no bytes are left")
-        self._commands.heard(agent, encode(reply))
+        self._commands.on_reply(agent, encode(reply))
         return len(self.heard)
 
 

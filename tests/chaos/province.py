@@ -32,7 +32,7 @@ class Fragile(Process):
 
     def arm(self, point: str | None) -> None:
         """From the next start on: `name:passes`, or no crash point."""
-        self._argv = [*([] if point is None else ["env", f"XOMNET_CRASH_AT={point}"]), *self._folder_argv]
+        self._argv = [*([] if point is None else ["env", f"XOMNET_FAILPOINT={point}"]), *self._folder_argv]
 
     def died_at(self) -> str | None:
         """The crash point at which it ended last; None where it runs or ended otherwise."""

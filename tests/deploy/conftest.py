@@ -15,10 +15,10 @@ from tests.support.services import cannot
 
 @pytest.fixture(scope="module")
 def diary() -> Iterator[Diary]:
-    """Written to the file that XOMNET_DIARY names, if it names one."""
+    """Written to the file that XOMNET_RUN_LOG names, if it names one."""
     diary = Diary()
     yield diary
-    if file := os.environ.get("XOMNET_DIARY"):
+    if file := os.environ.get("XOMNET_RUN_LOG"):
         Path(file).write_text(diary.text(), encoding="utf-8")
 
 

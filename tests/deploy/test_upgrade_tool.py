@@ -97,7 +97,7 @@ class Unit:
         """The tool, as the timer starts it: the distribution's Python, without anything but the standard library."""
         code = RUN.format(lib=str(self.folder / "lib"))
         argv = [sys.executable, "-I", "-S", "-c", code, "--settings", str(self.folder / "updater.toml"), *arguments]
-        environment = os.environ | ({"XOMNET_UPKEEP_DIES_AT": dies_at} if dies_at else {})
+        environment = os.environ | ({"XOMNET_UPDATER_FAILPOINT": dies_at} if dies_at else {})
         done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False, env=environment)
         if dies_at:
             assert done.returncode == -signal.SIGKILL, done

@@ -177,7 +177,9 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         sender.close()
 
         until(lambda: hook.posted, "the webhook is told")
-        assert [one["title"] for one in hook.posted] == ["▼ BELOW TARGET · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"]
+        assert [one["title"] for one in hook.posted] == [
+            "▼ BELOW TARGET · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"
+        ]
         said = hook.posted[0]["message"].splitlines()
         assert hook.posted[0]["type"] == "failure"
         assert said[0].startswith("Download 4")

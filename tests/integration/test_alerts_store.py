@@ -222,7 +222,7 @@ def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seede
     assert seeded.alerts is not None
     snapshot = seeded.lines.latest
     assert snapshot is not None
-    known = seeded.alerts.known(snapshot)
+    known = seeded.alerts.line_fields(snapshot)
     assert {line for line, fields in known.items() if fields["acknowledged"]} == {("nd-giaothuy-0002", "4g")}
     well = tuple(s for s in snapshot.lines if s.judgement.state == "meeting")
     seeded.alerts.evaluate(replace(snapshot, lines=well))  # of before: it knows nothing of the trouble taken on since
@@ -243,7 +243,7 @@ def test_maintenance_is_added_listed_and_ended(web: TestClient, seeded: Services
     assert seeded.alerts is not None
     assert seeded.lines.latest is not None
     later = replace(seeded.lines.latest, at=dt.datetime.now(dt.UTC) + MINUTE)
-    maintained = {line.agent for line, fields in seeded.alerts.known(later).items() if fields["maintenance"]}
+    maintained = {line.agent for line, fields in seeded.alerts.line_fields(later).items() if fields["maintenance"]}
     assert maintained == {"nd-haihau-0012", "nd-haihau-0031"}
     assert "In maintenance until" in web.get("/lines/nd-haihau-0012/ftth?lang=en").text
     assert web.delete(f"/api/v1/maintenance/{number}", headers=AUTHORISED).status_code == 200

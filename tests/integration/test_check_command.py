@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from agent.check.plan import UNIT
-from agent.check.service import RunningService
+from agent.status.client import RunningService
 from agent.status.status import AgentStatus
 from tests.support.deployment import Collector, MeasureServer, Unit, made, secured, until
 from tests.support.netns_link import HERE, road

@@ -82,7 +82,7 @@ def test_a_manifest_waits_for_its_results_and_a_gap_names_the_numbers(
 ) -> None:
     look(completeness)
     store.write([*results(1, 2, 3, 5, 6, 9, 10), promised(*TEN), LATER])
-    completeness.saw([promised(*TEN)])
+    completeness.on_stored([promised(*TEN)])
     assert look(completeness) == {LINE: Counts()}
     assert completeness.latest is not None
     assert completeness.latest.line(LINE).waiting == 1
@@ -147,7 +147,7 @@ def test_a_manifest_that_comes_again_counts_once(store: Store, completeness: Com
     second = manifest(BEGIN + HOUR, 30, range(11, 21), 20, first=11)  # the first manifest is a result too
     store.write([*results(*TEN, *range(12, 21)), promised(*TEN), second])
     for _ in range(3):
-        completeness.saw([promised(*TEN), second])
+        completeness.on_stored([promised(*TEN), second])
         assert look(completeness) == {LINE: Counts(20, 20)}
 
 
@@ -175,7 +175,7 @@ def test_a_flood_of_manifests_is_read_from_the_store_instead(
     look(completeness)
     monkeypatch.setattr("collector.completeness.completeness.MAX_SEEN", 2)
     store.write([*results(*TEN), promised(*TEN)])
-    completeness.saw([promised(*TEN)] * 9)
+    completeness.on_stored([promised(*TEN)] * 9)
     assert look(completeness) == {LINE: Counts(10, 10)}
 
 

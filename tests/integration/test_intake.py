@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collector.commands.commands import Commands
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
 from collector.metrics import Metrics
@@ -144,7 +145,7 @@ def test_what_a_defect_left_without_an_answer_comes_again(tmp_path: Path, mosqui
     broker = Broker(port=mosquitto.port)
     (tmp_path / "lines.csv").write_text(HEADER + "".join(f"{row}\n" for row in ROWS), encoding="utf-8")
     registry = load_registry(tmp_path / "lines.csv", load_targets(config_file("targets.yaml")))
-    intake = Intake(broker, "clumsy", store, lambda: registry, DeadLetters(tmp_path / "letters"), Metrics())
+    intake = Intake(broker, "clumsy", store, lambda: registry, DeadLetters(tmp_path / "letters"), Metrics(), Commands())
     intake.start()
     sender = Sender(mosquitto.port)
     try:

@@ -49,7 +49,7 @@ def test_a_line_is_read_again_when_something_of_it_is_stored(store: Store) -> No
     new = fallen(MOBILE, NOW - HOUR)
     store.write(new)
     assert states(store, lines, NOW + 2 * MINUTE) == first
-    lines.saw(new)
+    lines.on_stored(new)
     found = states(store, lines, NOW + 3 * MINUTE)
     assert (
         found == {**first, "nd-a-1/4g": ("meeting", 21)} == states(store, LineTracker(store, RULES), NOW + 3 * MINUTE)
@@ -72,7 +72,7 @@ def test_latency_alone_keeps_a_line_from_being_silent(store: Store) -> None:
     stored(store)
     lines = LineTracker(store, RULES)
     lines.look(TARGETS, NOW)
-    lines.saw([latency(NOW + HOUR, 60)])
+    lines.on_stored([latency(NOW + HOUR, 60)])
     found = states(store, lines, NOW + HOUR + MINUTE)
     assert (found["nd-a-1/ftth"][0], found["nd-a-1/4g"][0]) == ("meeting", "silent")
 
@@ -92,7 +92,7 @@ def test_what_was_new_is_read_when_the_store_is_back(store: Store, monkeypatch: 
     lines.look(TARGETS, NOW)
     new = fallen(LINE, NOW + MINUTE)
     store.write(new)
-    lines.saw(new)
+    lines.on_stored(new)
 
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
@@ -167,7 +167,7 @@ def test_of_what_is_stored_and_not_read_yet_nothing_is_kept(
     states(store, one, NOW + MINUTE)
     late = fallen(MOBILE, NOW - HOUR)
     store.write(late)
-    one.saw(late)
+    one.on_stored(late)
     one.keep(NOW + 2 * MINUTE)
     asked = Asked(store, monkeypatch)
     assert states(store, LineTracker(store, RULES, file), NOW + 3 * MINUTE)["nd-a-1/4g"] == ("meeting", 21)

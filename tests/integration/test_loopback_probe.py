@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.commands.commands import Commands
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
 from collector.metrics import Metrics
@@ -51,7 +52,7 @@ def intake(tmp_path: Path, mosquitto_tls: Mosquitto, authority: Authority) -> It
     tls = Tls(ca=identity.ca, cert=identity.certificate, key=identity.key)
     broker = Broker(host="localhost", port=mosquitto_tls.port, tls=tls)
     dead = DeadLetters(tmp_path / "dead.jsonl")
-    one = Intake(broker, "collector", store, registry, dead, Metrics(), probe_s=0.2)
+    one = Intake(broker, "collector", store, registry, dead, Metrics(), Commands(), probe_s=0.2)
     one.start()
     yield one
     one.stop()

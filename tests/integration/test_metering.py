@@ -18,8 +18,8 @@ AGREES = 0.02
 CLIENT = """
 import json, sys
 from pathlib import Path
-from agent.schedule.budget import Ledger
-from agent.measure.download import METERED_BYTES, download
+from agent.schedule.budget import DataBudget
+from agent.measure.download import METERED_BYTES, download, wanted_bytes
 from agent.net.counters import read_counters
 from agent.schedule.metering import DRAIN_S, Meter, wire_bytes
 from agent.settings import AgentSettings, LineSettings
@@ -31,10 +31,10 @@ def counter():
 
 url, folder, interface = sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None
 line = LineSettings(line="4g", access="mobile", interface=interface)
-ledger = Ledger(folder / "ledger.json")
+ledger = DataBudget(folder / "ledger.json")
 meter = Meter(AgentSettings(agent="nd-a", state_dir=folder, broker=Broker(), lines=(line,)), ledger)
 before = counter()
-allowed = meter.allowance(line, None)
+allowed = meter.allowance(line, wanted_bytes(line), None)
 meter.reserve(line, allowed.max_bytes)
 result = download(line, [url], [], allowed.max_bytes, threading.Event())
 time.sleep(DRAIN_S)

@@ -56,15 +56,15 @@ def test_a_bucket_that_is_partly_gone_is_left_as_it_was_rolled_up(store: Store) 
     before = [speed(old, n, down_mbps=float(n)) for n in (1, 2, 3)]
     store.write(before)
     told = rollups(store)
-    told.saw(before)
+    told.on_stored(before)
     settle(told)
     more = [speed(old + MINUTE, 4)]
     store.write(more)
     keeping = rollups(store, keep_days=70)
-    keeping.saw(more)
+    keeping.on_stored(more)
     settle(keeping)
     assert fields(store, "line_hour", hour_of(old), **TAGS)["tests"] == 3
-    told.saw(more)
+    told.on_stored(more)
     settle(told, LATER + 10 * MINUTE)
     assert fields(store, "line_hour", hour_of(old), **TAGS)["tests"] == 4
 

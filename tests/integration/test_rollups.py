@@ -55,7 +55,7 @@ def test_an_hour_and_a_day_are_rolled_up_for_the_line_and_its_places(store: Stor
         speed(at + HOUR, 13, down_mbps=500.0),
     ]
     store.write(points)
-    told.saw(points)
+    told.on_stored(points)
     settle(told)
     expected = {
         **{"tests": 3, "counted": 3, "failed": 1, "bytes": 20, "probes": 4, "outages": 1, "outage_s": 90.0},
@@ -80,13 +80,13 @@ def test_a_result_that_comes_weeks_late_corrects_its_hour_day_and_places(store: 
     told = rollups(store)
     first = [speed(old, 1, down_mbps=100.0), speed(old, 1, LineId("nd-b-2", "ftth"), down_mbps=300.0)]
     store.write(first)
-    told.saw(first)
+    told.on_stored(first)
     settle(told)
     buckets = (("hour", hour_of(old)), ("day", day_of(old, ZONE)))
     assert [fields(store, f"place_{name}", bucket, **ALL_FIXED)["meeting"] for name, bucket in buckets] == [1, 1]
     late = [speed(old + dt.timedelta(seconds=n), n, down_mbps=200.0) for n in (2, 3)]
     store.write(late)
-    told.saw(late)
+    told.on_stored(late)
     settle(told, LATER + 10 * MINUTE)
     for name, bucket in buckets:
         line = fields(store, f"line_{name}", bucket, **TAGS)
@@ -130,7 +130,7 @@ def test_doing_it_again_changes_nothing(store: Store) -> None:
     before = everything(store)
     assert {key[0] for key in before} == {"line_hour", "line_day", "place_hour", "place_day"}
     store.write(points)
-    told.saw(points)
+    told.on_stored(points)
     settle(told, LATER + 10 * MINUTE)
     settle(rollups(store), LATER + 20 * MINUTE)
     after = everything(store)
@@ -167,7 +167,7 @@ def test_results_in_any_order_and_portions_give_what_all_at_once_gives(
             if dies:
                 told = rollups(by_and_by)  # nobody told it
             else:
-                told.saw(part)
+                told.on_stored(part)
             now += 10 * MINUTE
             settle(told, now)
         assert everything(by_and_by, until=NOW) == everything(at_once, until=NOW)
@@ -222,7 +222,7 @@ def test_an_hour_that_can_not_be_worked_out_keeps_no_other_from_it(
         return downloads(since, *more)
 
     told = rollups(store, sweep_days=0)
-    told.saw(points)
+    told.on_stored(points)
     with monkeypatch.context() as patch:
         patch.setattr(store.figures, "downloads", bad)
         settle(told)
@@ -256,7 +256,7 @@ def test_the_present_day_is_worked_out_with_every_sixth_round_and_when_it_is_ove
     settle(told, noon)
     points = [speed(noon - MINUTE, 1)]
     store.write(points)
-    told.saw(points)
+    told.on_stored(points)
     tests = []
     for number in range(1, DAYS_EVERY + 1):
         settle(told, noon + number * 5 * MINUTE)
@@ -272,7 +272,7 @@ def test_while_the_database_is_away_nothing_is_forgotten(own_influx_v2: InfluxV2
     settle(told)
     old = [speed(NOW - 10 * DAY, 1)]
     store.write(old)
-    told.saw(old)
+    told.on_stored(old)
     own_influx_v2.kill()
     with pytest.raises(StoreUnavailable):
         settle(told, LATER + 10 * MINUTE)
@@ -290,7 +290,7 @@ def test_many_units_of_an_hour_are_all_read(store: Store) -> None:
     store.write(points)
     assert len(names) > max(MANY, AT_ONCE)
     told = Rollups(store, lambda: book, sweep_days=0)
-    told.saw(points)
+    told.on_stored(points)
     settle(told)
     for name, bucket in (("place_hour", hour_of(NOW)), ("place_day", day_of(NOW, ZONE))):
         place = fields(store, name, bucket, **ALL_FIXED)

@@ -20,11 +20,9 @@ def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(sto
         [latency(now - n * MINUTE, n, line, received=9, rtt_p50_ms=100.0 + n) for n in range(1, 9) for line in lines]
     )
     store.write([latency(now - 3 * HOUR, 20, rtt_p50_ms=1.0), health(now - MINUTE, 21, temp_c=85.0)])
-    states = LineStates(store, registry, JudgingRules())
     seen = [Presence(AGENT, True, "1.0", now), Presence("nd-z-9", True, "1.0", now)]
     minute = StatePoints(store, registry, lambda: seen, lambda: None, LatencyLimits(latency_ms=104, loss_percent=10))
-    states.known.append(minute.of_lines)
-    states.beside.append(minute.points)
+    states = LineStates(store, registry, JudgingRules(), field_sources=(minute,), point_sources=(minute,))
     at = states.take().at
 
     def written(measurement: str) -> Iterable[Point]:

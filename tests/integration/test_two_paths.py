@@ -28,8 +28,8 @@ XOMNET = str(Path(sys.executable).with_name("xomnet"))
 QUIET_BYTES = 200
 """Less than the answer to a single request, or to a query."""
 SERVER = f"""
-from measurement_server import Limits, MeasureServer
-server = MeasureServer("{Lab.server_address}", {PORT}, limits=Limits(speedtest_s=2))
+from measurement_server import MeasurementServer, ServerLimits
+server = MeasurementServer("{Lab.server_address}", {PORT}, limits=ServerLimits(speedtest_s=2))
 print("ready", flush=True)
 server.serve_forever()
 """

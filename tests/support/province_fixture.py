@@ -211,11 +211,10 @@ def services(
     dead.keep([dead_letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
                dead_letter("xomnet/v1/nd-yyen-0003/up", b"\xff\xfe", "malformed", "not JSON", now,
                       "nd-yyen-0003")])  # fmt: skip
-    lines = LineStates(store, lambda: registry, rules, interval_s)
     completeness = Completeness(store, lambda: registry, dead, metrics)
     desk = AlertService(AlertStore(folder / "alerts.db"), store, AlertRules(), NotificationSettings(), rules.window,
                 lambda: completeness.latest, metrics)  # fmt: skip
-    lines.followers.append(desk.follow)
+    lines = LineStates(store, lambda: registry, rules, interval_s, listeners=(desk,))
     return Services(
         store=store,
         registry=lambda: registry,

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.clock.clock import ClockReading
+from agent.measure.download import wanted_bytes
 from agent.net.counters import Counters
 from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, DataBudget
 from agent.schedule.metering import Meter, background
@@ -128,7 +129,7 @@ class Life:
                 self.something_happens()
 
     def test(self, planned: Planned) -> None:
-        allowed = self.meter.allowance(self.line, planned)
+        allowed = self.meter.allowance(self.line, wanted_bytes(self.line), planned)
         peak = planned.slot.peak
         if allowed.reason is not None:
             self.refused[peak] += 1

@@ -11,10 +11,10 @@ import pytest
 
 from agent.check import delivery, download, machine, plan, port
 from agent.check.plan import limited
-from agent.check.service import ServiceSilent
 from agent.clock.clock import ClockReading
 from agent.errors import RequestRefused
 from agent.settings import AgentSettings, LineSettings
+from agent.status.client import ServiceSilent
 from agent.status.status import AgentStatus
 from tests.support.modems import GOOD_LTE, WEAK_LTE, FakeMmcli, mmcli, modem, signal
 from tests.support.services import Authority, free_port, program

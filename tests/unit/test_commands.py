@@ -78,11 +78,11 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 def test_what_was_taken_on_is_not_taken_on_by_the_next_process(spool: Spool) -> None:
     one, two = command(), command()
     inbox = CommandQueue("nd-a", spool, assume_synced=True)
-    inbox.hear(encode(one))
+    inbox.receive(encode(one))
     assert inbox.take() == one
     again = CommandQueue("nd-a", spool, assume_synced=True)
-    again.hear(encode(one))
-    again.hear(encode(two))
+    again.receive(encode(one))
+    again.receive(encode(two))
     assert (again.take(), again.take()) == (two, None)
     assert not list(again.replies()), "the first answer stands"
 
@@ -90,20 +90,20 @@ def test_what_was_taken_on_is_not_taken_on_by_the_next_process(spool: Spool) -> 
 def test_a_damaged_memory_is_no_reason_not_to_start(spool: Spool) -> None:
     spool.keep(KEY, '{"x":')
     inbox = CommandQueue("nd-a", spool, assume_synced=True)
-    inbox.hear(encode(command()))
+    inbox.receive(encode(command()))
     assert inbox.take() is not None
 
 
 def test_no_more_wait_than_can_be_done_soon(spool: Spool) -> None:
     inbox = CommandQueue("nd-a", spool, assume_synced=True)
     for _ in range(WAITING + 1):
-        inbox.hear(encode(command()))
+        inbox.receive(encode(command()))
     assert [reply.error for reply in inbox.replies()] == ["too_many"]
 
 
 def test_what_waited_for_too_long_is_not_begun(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = CommandQueue("nd-a", spool, assume_synced=True)
-    inbox.hear(encode(command()))
+    inbox.receive(encode(command()))
     late = ClockReading(dt.datetime.now(dt.UTC) + 2 * MINUTE, 0, True)
     monkeypatch.setattr(commands_module, "read_clock", lambda *_: late)
     assert inbox.take() is None
@@ -151,7 +151,7 @@ class Bench:
         return Speed(engine="http", server=servers[0], down_mbps=50.0, bytes=1000)
 
     def ask(self, **more: Any) -> Reply:
-        self.inbox.hear(encode(command(**more)))
+        self.inbox.receive(encode(command(**more)))
         run_pending(self.unit, self.inbox)
         (reply,) = self.inbox.replies()
         return reply
@@ -271,12 +271,12 @@ def test_an_answer_is_matched_by_id_and_by_the_unit_that_gave_it(wire: Any) -> N
     commands.send(wire)
     assert wire.sent[0][0] == "xomnet/v1/nd-a/cmd"
     reply = Reply(id=asked.command.id, agent="nd-a", ok=True)
-    commands.heard("nd-b", encode(reply))
-    commands.heard("nd-b", encode(Reply(id=asked.command.id, agent="nd-b", ok=True)))
-    commands.heard("nd-a", b"{")
+    commands.on_reply("nd-b", encode(reply))
+    commands.on_reply("nd-b", encode(Reply(id=asked.command.id, agent="nd-b", ok=True)))
+    commands.on_reply("nd-a", b"{")
     assert (found := commands.found(asked.command.id)) is not None
     assert found.outcome == "waiting"
-    commands.heard("nd-a", encode(reply))
+    commands.on_reply("nd-a", encode(reply))
     assert (found := commands.found(asked.command.id)) is not None
     assert (found.outcome, found.reply) == ("answered", reply)
 
@@ -289,7 +289,7 @@ def test_who_gives_no_answer_is_given_up_and_a_late_one_still_counts(wire: Any) 
     clock.later = dt.timedelta(minutes=3)
     assert (found := commands.found(asked.command.id)) is not None
     assert found.outcome == "no_answer"
-    commands.heard("nd-a", encode(Reply(id=asked.command.id, agent="nd-a", ok=True)))
+    commands.on_reply("nd-a", encode(Reply(id=asked.command.id, agent="nd-a", ok=True)))
     assert (found := commands.found(asked.command.id)) is not None
     assert found.outcome == "answered"
 
@@ -299,8 +299,8 @@ def test_a_command_to_nobody_is_not_waited_for_and_one_that_is_too_late_not_sent
     commands = Commands(clock)
     heard, unheard = commands.ask("nd-a", "report"), commands.ask("nd-b", "report")
     commands.send(wire)
-    commands.published(1, None)
-    commands.published(2, "No matching subscribers")
+    commands.on_published(1, None)
+    commands.on_published(2, "No matching subscribers")
     late = commands.ask("nd-a", "report")
     clock.later = dt.timedelta(minutes=1)
     commands.send(wire)

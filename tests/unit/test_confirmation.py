@@ -140,7 +140,7 @@ class Day:
         assert topic == "xomnet/v1/nd-a/cmd"
         self.asked.append(command)
         reply = Reply(id=command.id, agent="nd-a", ok=self.error is None, error=self.error)
-        self.commands.heard("nd-a", encode(reply))
+        self.commands.on_reply("nd-a", encode(reply))
         return len(self.asked)
 
     def go_on(self, minutes: int, restart_every: int = 10_000) -> None:

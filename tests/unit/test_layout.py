@@ -1,6 +1,5 @@
-"""The promises of the layout: who imports whom, and that what we ship can be read."""
+"""What a daemon carries, and that the examples can be read. Who may import whom: import-linter, in pyproject.toml."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -14,47 +13,7 @@ from xomnet.settings import load
 from xomnet.targets import load_targets
 
 ROOT = Path(__file__).parents[2]
-UNIT_ONLY = {"psutil", "icmplib", "speedtest"}
-SERVER_ONLY = {
-    "apprise",
-    "cryptography",
-    "influxdb_client",
-    "starlette",
-    "uvicorn",
-    "jinja2",
-    "babel",
-    "prometheus_client",
-    "weasyprint",
-    "docx",
-    "xlsxwriter",
-}
 COMMAND_LINE_ONLY = {"typer", "rich"}
-
-
-def imported(package: str) -> dict[str, set[str]]:
-    """File -> top-level modules that it imports anywhere."""
-    found: dict[str, set[str]] = {}
-    for file in (ROOT / package).rglob("*.py"):
-        names: set[str] = set()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names.add(node.module.partition(".")[0])
-        found[str(file.relative_to(ROOT))] = names
-    return found
-
-
-@pytest.mark.parametrize(
-    ("package", "forbidden"),
-    [
-        ("agent", {"collector"} | SERVER_ONLY | COMMAND_LINE_ONLY),
-        ("collector", {"agent"} | UNIT_ONLY | COMMAND_LINE_ONLY),
-    ],
-)
-def test_a_side_imports_nothing_of_the_other(package: str, forbidden: set[str]) -> None:
-    wrong = {file: names & forbidden for file, names in imported(package).items() if names & forbidden}
-    assert not wrong
 
 
 @pytest.mark.parametrize("daemon", ["agent.run", "collector.run", "measurement_server", "collector.pki.enrolment"])

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from agent.clock.clock import ClockReading
-from agent.measure.download import METERED_BYTES, SPEEDTEST_CLI_BYTES
+from agent.measure.download import METERED_BYTES, SPEEDTEST_CLI_BYTES, wanted_bytes
 from agent.net.counters import Counters
 from agent.schedule.budget import RESERVE_FACTOR, DataBudget
 from agent.schedule.metering import WIRE_FACTOR, Meter, background, wire_bytes
@@ -89,7 +89,7 @@ def test_a_speedtest_cli_that_fails_is_charged_what_moved_or_all_that_it_may_hav
     if not seen:
         world.port = ""
         world.meter.look()
-    allowed = world.meter.allowance(world.line, None)
+    allowed = world.meter.allowance(world.line, wanted_bytes(world.line), None)
     assert allowed.max_bytes == SPEEDTEST_CLI_BYTES
     world.meter.reserve(world.line, allowed.max_bytes)
     assert world.ledger.used("4g") == int(SPEEDTEST_CLI_BYTES * RESERVE_FACTOR)
@@ -102,17 +102,17 @@ def test_a_speedtest_cli_that_fails_is_charged_what_moved_or_all_that_it_may_hav
 def test_tests_leave_what_latency_and_messages_need_until_the_month_ends(world: World) -> None:
     day = background(world.settings)
     world.moved = 5_000 * MB - RESERVED - int(2.5 * (day.echoes + day.messages))  # it ends in 2.7 days
-    assert world.meter.allowance(world.line, None).reason is not None
+    assert world.meter.allowance(world.line, wanted_bytes(world.line), None).reason is not None
     world.wall = dt.datetime(2026, 11, 29, tzinfo=dt.UTC)
-    assert world.meter.allowance(world.line, None).reason is None
+    assert world.meter.allowance(world.line, wanted_bytes(world.line), None).reason is None
 
 
 def test_a_clock_that_is_not_synchronised_holds_back_for_a_whole_month(world: World) -> None:
     day = background(world.settings)
     world.moved = 5_000 * MB - RESERVED - int(30 * (day.echoes + day.messages))
-    assert world.meter.allowance(world.line, None).reason is None
+    assert world.meter.allowance(world.line, wanted_bytes(world.line), None).reason is None
     world.synced = False
-    assert world.meter.allowance(world.line, None).reason is not None
+    assert world.meter.allowance(world.line, wanted_bytes(world.line), None).reason is not None
 
 
 def test_echoes_stop_while_messages_still_have_their_bytes(world: World) -> None:
@@ -134,7 +134,7 @@ def test_a_line_without_a_budget_goes_on_for_ever(tmp_path: Path) -> None:
     world.moved = 10**15
     world.meter.look()
     assert world.meter.spent(world.line) is None
-    assert world.meter.allowance(world.line, None).reason is None
+    assert world.meter.allowance(world.line, wanted_bytes(world.line), None).reason is None
 
 
 def test_what_latency_and_messages_take_follows_the_settings(world: World) -> None:

@@ -9,9 +9,7 @@ from itertools import pairwise
 import pytest
 
 from collector.periodic import PeriodicWorker
-from collector.run import _tell
 from collector.store import StoreUnavailable
-from collector.store.points import Point
 from xomnet.runtime.log import Log
 
 log = Log("test")
@@ -71,13 +69,3 @@ def test_it_ends_in_its_rest_and_also_where_it_never_began() -> None:
     one.start()
     one.join(5)
     assert not one.is_alive()
-
-
-def test_a_listener_that_fails_keeps_what_was_stored_from_nobody() -> None:
-    heard: list[Sequence[Point]] = []
-
-    def fails(points: Sequence[Point]) -> None:
-        raise KeyError("line")
-
-    _tell((fails, heard.append), [])
-    assert heard == [[]]

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent.check.service import RunningService, ServiceSilent
 from agent.control.command_queue import CommandQueue
 from agent.delivery.spool import Spool
 from agent.errors import RequestRefused
 from agent.settings import StatusPageSettings
+from agent.status.client import RunningService, ServiceSilent
 from agent.status.server import (
     BODY_BYTES,
     HEAD_BYTES,

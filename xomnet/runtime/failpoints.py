@@ -1,6 +1,6 @@
 """Named places at which the tests of delivery end this process at once, as a power cut would.
 
-`XOMNET_CRASH_AT=uplink.published:3` kills it at the third pass of that place. Without it, as everywhere but in the
+`XOMNET_FAILPOINT=uplink.published:3` kills it at the third pass of that place. Without it, as everywhere but in the
 tests, a place is a call of a function that does nothing.
 """
 
@@ -52,8 +52,8 @@ def _chosen(spec: str | None) -> Callable[[str], None]:
         return _nowhere
     name, _, passes = spec.partition(":")
     if name not in POINTS:
-        raise ValueError(f"XOMNET_CRASH_AT: found {name!r}; allowed: {', '.join(POINTS)}")
+        raise ValueError(f"XOMNET_FAILPOINT: found {name!r}; allowed: {', '.join(POINTS)}")
     return _ending(name, int(passes or 1))
 
 
-at = _chosen(os.environ.get("XOMNET_CRASH_AT"))
+at = _chosen(os.environ.get("XOMNET_FAILPOINT"))

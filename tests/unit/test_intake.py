@@ -1,11 +1,14 @@
-"""How much the collector has in its memory at most, and what it lets go of when the connection is another one."""
+"""What the intake keeps in memory at most, what it forgets with a connection, and whom it tells of stored results."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from collector.commands.commands import Commands
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import MAX_QUEUED, Intake
 from collector.metrics import Metrics
+from collector.store.points import Point
 from xomnet.mqtt.broker import Broker
 from xomnet.mqtt.link import Connection, Message
 
@@ -19,7 +22,7 @@ class Wire:
 
 def test_it_asks_for_no_more_than_it_has_room_for_and_forgets_what_comes_again(tmp_path: Path) -> None:
     nothing: Any = None
-    intake = Intake(Broker(), "collector", nothing, nothing, DeadLetters(tmp_path / "letters"), Metrics())
+    intake = Intake(Broker(), "collector", nothing, nothing, DeadLetters(tmp_path / "letters"), Metrics(), Commands())
     wire = cast(Connection, Wire())
     for mid in range(1, MAX_QUEUED + 1):
         assert intake.has_room()
@@ -32,3 +35,26 @@ def test_it_asks_for_no_more_than_it_has_room_for_and_forgets_what_comes_again(t
     intake.on_message(wire, early)
     intake.on_connected(wire)
     assert intake._queue.get_nowait() is early, "some come before the connection is said to be there"
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[Sequence[Point]] = []
+
+    def on_stored(self, points: Sequence[Point]) -> None:
+        self.heard.append(points)
+
+
+class FailingListener:
+    def on_stored(self, points: Sequence[Point]) -> None:
+        raise KeyError("line")
+
+
+def test_a_listener_that_fails_keeps_what_was_stored_from_nobody(tmp_path: Path) -> None:
+    nothing: Any = None
+    listener = Listener()
+    dead = DeadLetters(tmp_path / "letters")
+    listeners = (FailingListener(), listener)
+    intake = Intake(Broker(), "collector", nothing, nothing, dead, Metrics(), Commands(), listeners=listeners)
+    intake._tell_stored([])
+    assert listener.heard == [[]]

@@ -1,4 +1,4 @@
-"""The crash points: each exists once in the code, each is died at in the storm, and none of them costs anything."""
+"""The failpoints: each exists once in the code, each is died at in the storm, and none of them costs anything."""
 
 import ast
 import os
@@ -14,12 +14,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def calls() -> Counter[str]:
-    """How often each point is named in a call of `crash.at`."""
+    """How often each point is named in a call of `failpoints.at`."""
     found: Counter[str] = Counter()
     for package in ("xomnet", "agent", "collector"):
         for file in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == "crash.at":
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "failpoints.at":
                     assert isinstance(node.args[0], ast.Constant), f"{file}: {ast.unparse(node)} names no point"
                     found[str(node.args[0].value)] += 1
     return found
@@ -38,8 +38,8 @@ def test_a_place_is_nothing_where_nobody_asks_for_a_crash() -> None:
 
 
 def died(spec: str, passes: str) -> subprocess.CompletedProcess[str]:
-    code = f"from xomnet import crash\nfor point in {passes}: crash.at(point); print(point)"
-    environment = {**os.environ, "XOMNET_CRASH_AT": spec}
+    code = f"from xomnet.runtime import failpoints\nfor point in {passes}: failpoints.at(point); print(point)"
+    environment = {**os.environ, "XOMNET_FAILPOINT": spec}
     return subprocess.run(
         [sys.executable, "-u", "-c", code], env=environment, capture_output=True, text=True, timeout=30, check=False
     )
