@@ -14,7 +14,7 @@ def annex_table(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table
         lines,
         tables.where(t, under, 3.3),
         tables.unit_and_line(t, 2.3),
-        (TableColumn(t.text("Access"), 1.1), lambda line: Cell(t.access(line.row.access))),
+        (TableColumn(t.text("Access type"), 1.1), lambda line: Cell(t.access(line.row.access))),
         tables.isp(t),
         tables.target(t),
         (TableColumn(t.text("Verdict"), 2.1), lambda line: tables.verdict_cell(t, line.verdict)),
@@ -24,7 +24,7 @@ def annex_table(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table
         tables.zeros(t),
         (TableColumn(t.text("Days"), 0.8, right=True), lambda line: tables.whole(t, line.verdict.days)),
         (
-            TableColumn(t.text("Of the schedule"), 1.2, right=True),
+            TableColumn(t.text("Share of schedule"), 1.2, right=True),
             lambda line: tables.share(t, line.verdict.valid_share),
         ),
         (TableColumn(t.text("Mean"), 1, right=True), lambda line: tables.mbps(t, line.verdict.mean_mbps)),

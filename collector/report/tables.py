@@ -61,7 +61,7 @@ def _tally_columns(t: ReportTexts, first: str) -> list[TableColumn]:
         TableColumn(t.text("Lines"), 1.1, right=True),
         *(TableColumn(t.verdict(name), TALLY_WIDTHS[name], right=True) for name in LOOKS),
         TableColumn(t.text("Share met"), 1.1, right=True),
-        TableColumn(t.text("Median of medians (Mb/s)"), 1.5, right=True),
+        TableColumn(t.text("Median speed of the lines (Mb/s)"), 1.5, right=True),
         TableColumn(t.text("Hamlets met / measured / all"), 1.6, right=True),
     ]
 
@@ -135,7 +135,7 @@ def median(t: ReportTexts, title: str) -> Figure:
 
 
 def ends(t: ReportTexts) -> Figure:
-    return TableColumn(t.text("95 % interval"), 1.9, right=True), lambda line: interval(t, line.verdict)
+    return TableColumn(t.text("95% interval"), 1.9, right=True), lambda line: interval(t, line.verdict)
 
 
 def samples(t: ReportTexts) -> Figure:
@@ -154,7 +154,7 @@ def not_met(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         isp(t),
         target(t),
         median(t, t.text("Median (Mb/s)")),
-        (TableColumn(t.text("Of the target"), 1, right=True), lambda line: share(t, line.verdict.ratio)),
+        (TableColumn(t.text("Share of target"), 1, right=True), lambda line: share(t, line.verdict.ratio)),
         ends(t),
         samples(t),
         zeros(t),
@@ -202,7 +202,7 @@ def changed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         lines,
         where(t, under),
         unit_and_line(t),
-        (TableColumn(t.text("Month before"), 1.8), lambda line: verdict_cell(t, line.before)),
+        (TableColumn(t.text("Previous month"), 1.8), lambda line: verdict_cell(t, line.before)),
         (TableColumn(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.before)),
         (TableColumn(t.text("This month"), 1.8), lambda line: verdict_cell(t, line.verdict)),
         (TableColumn(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.verdict)),
@@ -216,8 +216,8 @@ def outages(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         unit_and_line(t),
         isp(t),
         (TableColumn(t.text("Outages"), 1, right=True), lambda line: whole(t, line.outages)),
-        (TableColumn(t.text("In all"), 1.1, right=True), lambda line: Cell(t.hours(line.outage_s))),
-        (TableColumn(t.text("The longest"), 1.1, right=True), lambda line: Cell(t.hours(line.longest_outage_s))),
+        (TableColumn(t.text("In total"), 1.1, right=True), lambda line: Cell(t.hours(line.outage_s))),
+        (TableColumn(t.text("Longest"), 1.1, right=True), lambda line: Cell(t.hours(line.longest_outage_s))),
     )
 
 
@@ -242,7 +242,7 @@ def failed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
     def times(line: LineMonth) -> Cell:
         said = "; ".join(t.minute(at) for at in line.failed_at[:MAX_TIMES])
         more = len(line.failed_at) - MAX_TIMES
-        return Cell(said + t.text("; and {n} more, in the CSV", n=t.number(more, 0)) if more > 0 else said)
+        return Cell(said + t.text("; and {n} more in the CSV", n=t.number(more, 0)) if more > 0 else said)
 
     return of_lines(
         lines,
