@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import typer
 
+from agent.engines import DEFAULT_ENGINE, ENGINES
 from xomnet.contract.messages import Speed
 from xomnet.defaults import config_file
 from xomnet.targets import PROVINCE_TIME, load_targets
@@ -27,16 +28,14 @@ class Access(StrEnum):
     mobile = "mobile"
 
 
-class EngineChoice(StrEnum):
-    http = "http"
-    ookla = "ookla"
-    speedtest_cli = "speedtest-cli"
+EngineChoice = StrEnum("EngineChoice", [(name, name) for name in ENGINES])  # type: ignore[misc]
+ENGINE_HELP = "; ".join(f"{name}: {spec.help}" for name, spec in ENGINES.items()) + "."
 
 
 def measure(
     url: Annotated[str, typer.Argument(help="A measurement server, such as http://do.example.vn:8080/")],
     access: Annotated[Access, typer.Option(help="Whose target to compare with.")] = Access.fixed,
-    engine: Annotated[EngineChoice, typer.Option(help="How to measure.")] = EngineChoice.http,
+    engine: Annotated[EngineChoice, typer.Option(help=f"How to measure. {ENGINE_HELP}")] = EngineChoice[DEFAULT_ENGINE],
     interface: Annotated[str | None, typer.Option(help="Leave by this interface, such as wwan0.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Full length: no early stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document and nothing else.")] = False,
@@ -47,13 +46,16 @@ def measure(
 
     Example: xomnet measure http://do.example.vn:8080/ --access mobile --interface wwan0
     """
+    if interface is not None and not ENGINES[engine].keeps_interface:
+        raise typer.BadParameter(f"{engine} does not keep to an interface", param_hint="--interface")
     target = load_targets(config_file("targets.yaml")).down_mbps(
         access.value, dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
     )
     cancelled = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: cancelled.set())
     signal.signal(signal.SIGTERM, lambda *_: cancelled.set())
-    with _live(show=not as_json and sys.stdout.isatty(), target=target) as progress:
+    first = "connecting …" if ENGINES[engine].reports_progress else "measuring …"
+    with _live(show=not as_json and sys.stdout.isatty(), target=target, first=first) as progress:
         result = _measure(url, access, engine, interface, full, target, cancelled, progress)
     document = as_document(result, target)
     if as_json:
@@ -114,8 +116,8 @@ def verdict(result: Speed, target_mbps: float) -> str:
 
 
 @contextmanager
-def _live(show: bool, target: float) -> "Iterator[Callable[[Progress], None]]":
-    """A line that moves while the test runs; nothing where nobody watches."""
+def _live(show: bool, target: float, first: str) -> "Iterator[Callable[[Progress], None]]":
+    """A line that moves while the test runs, `first` until its first step; nothing where nobody watches."""
     if not show:
         yield lambda _: None
         return
@@ -123,7 +125,7 @@ def _live(show: bool, target: float) -> "Iterator[Callable[[Progress], None]]":
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    with Live(Text("connecting …"), console=Console(), transient=True, refresh_per_second=10) as live:
+    with Live(Text(first), console=Console(), transient=True, refresh_per_second=10) as live:
 
         def progress(now: "Progress") -> None:
             width = 40

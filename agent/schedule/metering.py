@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agent.clock.clock import ClockReading, ReadClock, boot_id, read_clock
+from agent.engines import ENGINES
 from agent.net.counters import Counters, of_line, read_counters
 from agent.schedule import slots
 from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, BudgetError, DataBudget, allow
@@ -57,12 +58,10 @@ def background(settings: AgentSettings) -> Background:
     return Background(rounds * anchors * settings.latency.echoes * ECHO_BYTES, results * RESULT_BYTES + IDLE_DAY_BYTES)
 
 
-def wire_bytes(result: Speed) -> int | None:
+def wire_bytes(result: Speed) -> int:
     """About what a test moved: its payload, and what was under way when it ended (the rate times the round trip under
-    load). None where a program failed that does not say what it has moved.
+    load).
     """
-    if result.error is not None and result.engine == "speedtest-cli":
-        return None
     under_way = (result.down_mbps or 0.0) * 125.0 * (result.rtt_loaded_ms or 0.0)
     return int(((result.bytes or 0) + under_way) * WIRE_FACTOR)
 
@@ -141,8 +140,8 @@ class Meter:
         if counted is None:
             uncounted = None
         elif result is not None and (counted < received or not of_line(self._read_counters(), line.interface)):
-            estimate = wire_bytes(result)
-            uncounted = None if estimate is None else max(0, estimate - counted)
+            counts_bytes = result.error is None or ENGINES[line.engine].uncapped_bytes is None
+            uncounted = max(0, wire_bytes(result) - counted) if counts_bytes else None
         try:
             self._ledger.settle(line.line, uncounted)
         except BudgetError as error:
