@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
 
 from agent.engines import DEFAULT_ENGINE, ENGINES
-from xomnet.contract.messages import Speed
+from xomnet.contract.messages import Access, Speed
 from xomnet.defaults import config_file
 from xomnet.targets import PROVINCE_TIME, load_targets
 
@@ -23,18 +23,14 @@ if TYPE_CHECKING:
     from agent.measure.engines import Progress
 
 
-class Access(StrEnum):
-    fixed = "fixed"
-    mobile = "mobile"
-
-
+AccessType = StrEnum("AccessType", [(access, access) for access in get_args(Access)])  # type: ignore[misc]
 EngineChoice = StrEnum("EngineChoice", [(name, name) for name in ENGINES])  # type: ignore[misc]
 ENGINE_HELP = "; ".join(f"{name}: {spec.help}" for name, spec in ENGINES.items()) + "."
 
 
 def measure(
     url: Annotated[str, typer.Argument(help="A measurement server, such as http://do.example.vn:8080/")],
-    access: Annotated[Access, typer.Option(help="Whose target to compare with.")] = Access.fixed,
+    access: Annotated[AccessType, typer.Option(help="Whose target to compare with.")] = AccessType["fixed"],
     engine: Annotated[EngineChoice, typer.Option(help=f"How to measure. {ENGINE_HELP}")] = EngineChoice[DEFAULT_ENGINE],
     interface: Annotated[str | None, typer.Option(help="Leave by this interface, such as wwan0.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Full length: no early stop.")] = False,
@@ -48,15 +44,15 @@ def measure(
     """
     if interface is not None and not ENGINES[engine].keeps_interface:
         raise typer.BadParameter(f"{engine} does not keep to an interface", param_hint="--interface")
-    target = load_targets(config_file("targets.yaml")).down_mbps(
-        access.value, dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
-    )
+    access_type = cast(Access, access.value)
+    today = dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
+    target = load_targets(config_file("targets.yaml")).down_mbps(access_type, today)
     cancelled = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: cancelled.set())
     signal.signal(signal.SIGTERM, lambda *_: cancelled.set())
     first = "connecting …" if ENGINES[engine].reports_progress else "measuring …"
     with _live(show=not as_json and sys.stdout.isatty(), target=target, first=first) as progress:
-        result = _measure(url, access, engine, interface, full, target, cancelled, progress)
+        result = _measure(url, access_type, engine, interface, full, target, cancelled, progress)
     document = as_document(result, target)
     if as_json:
         print(json.dumps(document, ensure_ascii=False))
@@ -80,7 +76,7 @@ def _measure(
     from agent.measure.precheck import precheck  # noqa: PLC0415
     from agent.settings import LineSettings, PrecheckSettings  # noqa: PLC0415
 
-    line = LineSettings(line="once", access=access.value, interface=interface, engine=engine.value)
+    line = LineSettings(line="once", access=access, interface=interface, engine=engine.value)
     check = precheck(interface, target, PrecheckSettings().cpu_busy_percent, 0.02 * target)
     if check.broken is not None:
         error, detail = check.broken

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from collector.judge.assess import counted_mbps
 from collector.judge.verdict import Month, line_verdict
-from collector.report.model import ACCESSES, LineMonth, MonthlyReport
+from collector.report.model import LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, plain
 from collector.rollups.aggregate import portions
 from collector.rollups.months import AT_ONCE, first_rows
 from collector.store import LineId, OutageRow, Sample, Store
+from xomnet.access import ACCESSES
 from xomnet.registry.registry import TICK, LineRow, Registry
 from xomnet.targets import Targets
 

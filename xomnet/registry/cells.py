@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from xomnet.contract.messages import Access
 from xomnet.contract.topics import is_name
@@ -27,9 +27,9 @@ def _name(text: str) -> str:
 
 
 def _access(text: str) -> Access:
-    if text in ("fixed", "mobile"):
-        return text  # type: ignore[return-value]  # one of the two words
-    raise BadValue("fixed or mobile")
+    if text in get_args(Access):
+        return text  # type: ignore[return-value]  # one of the words
+    raise BadValue(" or ".join(get_args(Access)))
 
 
 def _words(text: str) -> str:
