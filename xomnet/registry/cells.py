@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from xomnet import area
 from xomnet.contract.messages import Access
 from xomnet.contract.topics import is_name
 
@@ -39,10 +40,10 @@ def _words(text: str) -> str:
 
 
 def _area(text: str) -> str:
-    parts = [part.strip() for part in text.split("/")]
+    parts = [part.strip() for part in area.levels(text)]
     if not all(parts):
         raise BadValue("a path such as Nam Định/Hải Hậu/Hải Minh")
-    return "/".join(_words(part) for part in parts)
+    return area.joined(_words(part) for part in parts)
 
 
 def _interface(text: str) -> str:
