@@ -11,9 +11,9 @@ from agent.engines import DEFAULT_ENGINE, ENGINES
 from xomnet.contract.messages import Access
 from xomnet.contract.values import Name
 from xomnet.mqtt.broker import Broker
+from xomnet.plan import PROVINCE_TIME, is_metered
 from xomnet.runtime.log import Level
 from xomnet.settings import SettingsError, load
-from xomnet.targets import PROVINCE_TIME
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Url = Annotated[str, Meta(pattern="^http://[^/?#]+")]
@@ -44,7 +44,7 @@ class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def is_metered(self) -> bool:
-        return self.access == "mobile" if self.metered is None else self.metered
+        return is_metered(self.access) if self.metered is None else self.metered
 
     @property
     def budget_bytes(self) -> int | None:

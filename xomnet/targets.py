@@ -11,8 +11,6 @@ from xomnet.access import ACCESSES
 from xomnet.contract.messages import Access
 from xomnet.settings import SettingsError, load
 
-PROVINCE_TIME = "Asia/Ho_Chi_Minh"
-
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"from_": "from"}):
     access: Access

@@ -17,7 +17,8 @@ import typer
 from agent.engines import DEFAULT_ENGINE, ENGINES
 from xomnet.contract.messages import Access, Speed
 from xomnet.defaults import config_file
-from xomnet.targets import PROVINCE_TIME, load_targets
+from xomnet.plan import PROVINCE_TIME
+from xomnet.targets import load_targets
 
 if TYPE_CHECKING:
     from agent.measure.engines import Progress

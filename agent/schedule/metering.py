@@ -19,6 +19,7 @@ from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, BudgetE
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION
 from xomnet.contract.messages import Speed
+from xomnet.plan import day_plan
 from xomnet.runtime.log import Log
 
 log = Log("agent.schedule.metering")
@@ -122,7 +123,8 @@ class Meter:
         by_slots = planned is not None or (asked is not None and line.every_s is None)
         kept = slots.peak_tests_left(now, line.is_metered, self.settings.timezone) if by_slots else 0
         if asked == CONFIRMATION:
-            kept = math.ceil(kept / slots.PEAK_SHARE * CONFIRMATIONS_LEAVE)
+            plan = day_plan(line.is_metered)
+            kept = math.ceil(kept * plan.tests / plan.peak_tests * CONFIRMATIONS_LEAVE)
         day = background(self.settings)
         held_back = int((day.echoes + day.messages) * slots.days_left(now, self.settings.timezone))
         peak = planned is not None and planned.slot.peak
