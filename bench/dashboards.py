@@ -29,9 +29,9 @@ from collector.store.points import time_ns
 from grafana.files import DASHBOARDS, FOLDER, dashboard
 from tests.grafana.expand import Span, alls, expand, span
 from tests.support.services import Influx
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import LineRow
 from xomnet.states import STATES
-from xomnet.targets import PROVINCE_TIME
 
 UNITS, AREAS, DAYS = 2000, 100, 365
 RECENT_DAYS, TENTH, MINUTES = 62, 10, 30

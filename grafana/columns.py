@@ -1,11 +1,12 @@
 """How each column is shown: its unit, digits and value mappings, once for all tables, stats and charts."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from collector.judge.verdict import VerdictName
 from collector.state_points import PROBLEMS
 from grafana.words import Words
+from xomnet.contract.messages import Access
 from xomnet.states import LOOKS, STATES, State
 
 GREEN, AMBER, RED, GREY = (LOOKS[state].colour for state in ("meeting", "uncertain", "short", "silent"))
@@ -116,7 +117,7 @@ def mappings(codes: str, words: Words) -> list[dict[str, Any]]:
         case "mark":
             options = [mapped(i, LOOKS[s].mark, LOOKS[s].colour, i) for i, s in enumerate(STATES)]
         case "access":
-            options = [mapped(a, words("access", a), "text", i) for i, a in enumerate(("fixed", "mobile"))]
+            options = [mapped(a, words.access(a), "text", i) for i, a in enumerate(get_args(Access))]
         case "yes_no":
             options = [mapped(0, words("no"), RED, 0), mapped(1, words("yes"), GREEN, 1)]
         case "no_yes":

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from xomnet.area import last_level
 from xomnet.states import LOOKS, State
 
 ALERTS_SHOWN = 8
@@ -43,7 +44,7 @@ class AlertFeed:
 
 
 def place(line: dict[str, Any]) -> str:
-    return f"{line['hamlet']}, {line['area'].rpartition('/')[2]} / {line['line']}"
+    return f"{line['hamlet']}, {last_level(line['area'])} / {line['line']}"
 
 
 def sentence(line: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
 from collector.web.line_filter import Filter, levels
 from collector.web.views import sample_of
+from xomnet.plan import PEAK_HOURS
 from xomnet.states import LOOKS, State
 
 MAX_TESTS = 40
@@ -79,6 +80,7 @@ class LinePage:
     tests: list[TestRow]
     csv_speed: str
     csv_latency: str
+    peak_hours: tuple[int, int] = PEAK_HOURS
 
 
 def line_page(

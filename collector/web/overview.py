@@ -14,13 +14,12 @@ from collector.texts.texts import Texts
 from collector.texts.words import access_word
 from collector.web import chart_map, charts
 from collector.web.line_filter import Filter, levels
-from xomnet.contract.messages import Access
+from xomnet.access import ACCESSES
 from xomnet.states import LOOKS, STATES, State
 
 MAX_ROWS = 500
 """More rows wait behind a link: a page of thousands helps nobody who has to act."""
 
-ACCESSES: tuple[Access, ...] = ("mobile", "fixed")
 
 SHORTEST_SPARK = dt.timedelta(minutes=2)
 

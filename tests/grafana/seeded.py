@@ -13,9 +13,9 @@ from collector.rollups.aggregate import by_place, day_of, line_point, place_poin
 from collector.state_points import PROBLEMS
 from collector.store.points import SCHEMAS, Point, Value, tags_in, tags_of, time_ns
 from tests.support.services import Influx
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import LineRow
 from xomnet.states import STATES, State
-from xomnet.targets import PROVINCE_TIME
 
 UNITS = 150
 DAYS = 30

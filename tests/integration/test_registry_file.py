@@ -12,8 +12,9 @@ from collector.registry.registry_file import RegistryFile
 from collector.store import LineId, Store, StoreUnavailable
 from collector.store.sqlite import SqliteStore
 from tests.support.stored import health, latency
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import LineRow, Registry, RegistryError
-from xomnet.targets import PROVINCE_TIME, Target, Targets
+from xomnet.targets import Target, Targets
 
 HEADER = "agent,line,access,hamlet,area,isp,from\n"
 ROW = "nd-a-1,ftth,fixed,Xóm 5,Nam Định,VNPT,2026-01-01\n"

@@ -38,7 +38,7 @@ def ids_of_templates() -> set[str]:
 
 def ids_of_code() -> set[str]:
     """Constants given to `t.text` and `t.plural`; words kept in tables are added by name."""
-    found = {*words.ACCESS.values(), *words.FLAGS.values(), *words.ERRORS.values(), *remediation.OF_FLAGS.values()}
+    found = {*words.FLAGS.values(), *words.ERRORS.values(), *remediation.OF_FLAGS.values()}
     for file in SPEAKING:
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if (
