@@ -217,6 +217,12 @@ def test_the_last_result_of_a_line_is_its_newest_of_either_kind(store: Store) ->
     store.write([speed(NOW + 2 * minute, 4, quiet, down_mbps=None, error="dns")])
     store.write([speed(NOW - dt.timedelta(days=2), 5, old), health(NOW, 6), outage(NOW + 9 * minute, 7)])
     assert store.last_results(EARLIER) == {LINE: NOW + minute, quiet: NOW + 2 * minute}
+    never = LineId("nd-c-3", "4g")
+    assert store.last_results(EARLIER, [LINE, old, never]) == {LINE: NOW + minute}
+    assert store.last_results(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), [old, quiet, never]) == {
+        **{old: NOW - dt.timedelta(days=2), quiet: NOW + 2 * minute}
+    }
+    assert store.last_results(EARLIER, []) == {}
 
 
 def test_health_is_the_newest_of_each_unit(store: Store) -> None:
