@@ -308,7 +308,7 @@ def test_a_snapshot_judges_lines_from_what_is_stored_and_is_stored_itself(store:
     store.write([latency(now - dt.timedelta(minutes=1), 200, line) for line in (LINE, LineId(AGENT, "4g"))])
     snapshot = take_snapshot(store, registry(), JudgingRules(), now)
     states = {(s.row.agent, s.row.line): s.judgement.state for s in snapshot.lines}
-    assert states == {(AGENT, "ftth"): "meeting", (AGENT, "4g"): "short", ("nd-b-2", "ftth"): "silent"}
+    assert states == {(AGENT, "ftth"): "meeting", (AGENT, "4g"): "short", ("nd-b-2", "ftth"): "no_data"}
     points = line_state_points(snapshot)
     assert store.write(points) == []
     assert store.write(points) == []
