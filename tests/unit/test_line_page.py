@@ -8,9 +8,9 @@ import pytest
 from collector.judge.assess import Judgement, JudgingRules
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.texts.texts import Texts
+from collector.web.line_filter import Filter
 from collector.web.line_page import why
 from collector.web.overview import Overview, overview
-from collector.web.query import Filter
 from xomnet.registry.registry import LineRow
 from xomnet.states import State
 
