@@ -25,6 +25,8 @@ class AlertRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     suspect: dt.timedelta = dt.timedelta(hours=1)
     """So long it waits at most where most of its neighbours lean the same way."""
     silent_after: dt.timedelta = dt.timedelta(minutes=30)
+    no_data_after: dt.timedelta = dt.timedelta(days=1)
+    """So long a line may be without data after it was registered."""
     lines: int = 5
     share: float = 0.5
     """Of a provider's or an area's lines, how many and which share make a common cause."""

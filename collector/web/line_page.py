@@ -158,9 +158,9 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
     """One sentence that says why the line is in its state."""
     judged = status.judgement
     target = t.target(judged.target_mbps)
+    if judged.last_result_at is None:
+        return t.text("No result of this line has ever arrived.")
     if judged.state == "silent":
-        if judged.last_result_at is None:
-            return t.text("No result of this line has ever arrived.")
         age = t.ago(max(0.0, (now - judged.last_result_at).total_seconds()))
         return t.text("Nothing has arrived since {moment} ({age}).", moment=t.moment(judged.last_result_at), age=age)
     if judged.state == "not_assessable":

@@ -1,4 +1,4 @@
-"""A province in small for the tests of page and REST: hamlets of Nam Định in all five states, in a real store."""
+"""A province in small for the tests of page and REST: hamlets of Nam Định in all six states, in a real store."""
 
 import datetime as dt
 import random
