@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from collector.store import LineId
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
+from xomnet.states import State
 
-Trouble = Literal["short", "silent"]
 Kind = Literal["line", "unit", "area", "isp"]
 End = Literal["not_assessable", "unregistered"]
 """How a line's trouble may end otherwise than by being over."""
@@ -35,9 +35,6 @@ class AlertRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same of short: a line is tested some times a day, so a fall of all is seen one by one."""
     calm: dt.timedelta = dt.timedelta(minutes=10)
     """So long a line must be well before its alert ends; doubled with each alert of a day."""
-
-    def within(self, trouble: Trouble) -> dt.timedelta:
-        return self.together if trouble == "silent" else self.together_short
 
 
 class AlertedLine(Struct, frozen=True, omit_defaults=True):
@@ -62,7 +59,8 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     """One thing that people were told: of a line, of a unit whose lines all fell silent, of an area, of a provider."""
 
     id: int
-    trouble: Trouble
+    trouble: State
+    """Which condition: see collector.alerts.conditions."""
     kind: Kind
     place: str
     """The unit, the area's path or the provider; of a line `agent/line`."""
@@ -98,7 +96,7 @@ class PendingLine(Struct, frozen=True):
 
     agent: str
     line: str
-    trouble: Trouble
+    trouble: State
     since: dt.datetime
     seen_at: dt.datetime
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from collector.alerts.alert import Alert, AlertChange, AlertRules
 from collector.alerts.channels import Channel, NotificationSettings
+from collector.alerts.conditions import BY_STATE
 from collector.alerts.digest import Day, digest, due
 from collector.alerts.evidence import NOTHING, Evidence, gather
 from collector.alerts.outbox import Notification
@@ -25,7 +26,7 @@ from xomnet.runtime.log import Log
 log = Log("collector.alerts")
 
 MAX_LOOKED_AT = 20
-"""Of so many lines that fell short in one minute, the results are looked at; the others get a sensible order."""
+"""Of so many lines that open an alert in one minute, the results are looked at; the others get the usual checks."""
 
 
 class AlertService(threading.Thread):
@@ -127,11 +128,12 @@ class AlertService(threading.Thread):
         ]  # fmt: skip
 
     def _evidence(self, news: Sequence[AlertChange], seen: Mapping[LineId, LineStatus]) -> dict[int, Evidence]:
-        """By alert: what the store says of lines that fell short, of the first MAX_LOOKED_AT."""
-        short = [one for one in news if (one.what, one.alert.kind, one.alert.trouble) == ("opened", "line", "short")]
+        """By alert: what the store says of lines that tests show to have a condition, of the first MAX_LOOKED_AT."""
+        opened = [one for one in news if (one.what, one.alert.kind) == ("opened", "line")]
+        tested = [one for one in opened if BY_STATE[one.alert.trouble].from_tests]
         found: dict[int, Evidence] = {}
         try:
-            for one in short[:MAX_LOOKED_AT]:
+            for one in tested[:MAX_LOOKED_AT]:
                 line, since = one.alert.lines[0].id, one.alert.since
                 found[one.alert.id] = gather(self._store, line, seen[line].judgement.target_mbps, since, one.at)
         except StoreUnavailable as error:
@@ -144,7 +146,7 @@ class AlertService(threading.Thread):
         if not taken:
             return
         troubled = {one.id for alert in alerts for one in alert.lines}
-        troubled |= {s.id for s in snapshot.lines if s.judgement.state in ("short", "silent")}
+        troubled |= {s.id for s in snapshot.lines if s.judgement.state in BY_STATE}
         if gone := taken.keys() - troubled:
             self.kept.forget(gone)
 
@@ -182,7 +184,7 @@ class AlertService(threading.Thread):
         snapshot = self._snapshot
         status = None if snapshot is None else snapshot.line(*line)
         of = [alert for alert in self.kept.book().alerts if any(one.id == line for one in alert.lines)]
-        troubled = status is not None and status.judgement.state in ("short", "silent")
+        troubled = status is not None and status.judgement.state in BY_STATE
         if not of and not troubled:
             return []
         lines = {line} | ({one.id for alert in of for one in alert.lines} if whole_alert else set())

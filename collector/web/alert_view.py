@@ -2,8 +2,12 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
-from collector.alerts.alert import Alert, Kind, Trouble
+from msgspec import Meta
+
+from collector.alerts.alert import Alert, Kind
+from collector.alerts.conditions import CONDITIONS
 from collector.alerts.outbox import FailedNotification, QueuedNotification
 from collector.alerts.silences import Acknowledgement, MaintenanceWindow
 from collector.store import LineId
@@ -22,7 +26,7 @@ class AlertedLineView(View, frozen=True, kw_only=True, omit_defaults=True):
 
 class AlertView(View, frozen=True, kw_only=True, omit_defaults=True):
     id: int
-    trouble: Trouble
+    trouble: Annotated[str, Meta(extra_json_schema={"enum": [one.state for one in CONDITIONS]})]
     kind: Kind
     place: str
     """The unit, the area's path or the provider; of a line `agent/line`."""

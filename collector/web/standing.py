@@ -4,6 +4,7 @@ import datetime as dt
 import sqlite3
 from dataclasses import dataclass
 
+from collector.alerts.conditions import BY_STATE
 from collector.alerts.service import AlertService
 from collector.judge.line_states import LineStatus
 from collector.texts.texts import Texts
@@ -43,5 +44,5 @@ def _standing(desk: AlertService, status: LineStatus, may_change: bool, t: Texts
     for window in desk.maintenance_of(status, now):
         until = t.text("In maintenance until {moment} ({who})", moment=t.minute(window.until), who=window.by)
         said.append(f"{until}: {window.why}")
-    trouble = bool(alerts) or status.judgement.state in ("short", "silent")
+    trouble = bool(alerts) or status.judgement.state in BY_STATE
     return LineActions(*line, said, may_change and trouble and taken is None)

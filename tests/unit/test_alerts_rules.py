@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.alerts.alert import AlertChange, AlertRules, AlertState
-from collector.alerts.grouping import causes
+from collector.alerts.conditions import BY_STATE
+from collector.alerts.grouping import common_causes
 from collector.alerts.rules import evaluate
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
@@ -300,7 +301,7 @@ def test_of_causes_that_fit_equally_the_same_comes_first_every_time() -> None:
     province = Province([row(f"{isp.lower()}{n}/ftth", isp, f"Nam Định/{isp}{n}") for isp in isps for n in range(5)])
     seen = [*province.seen(), *(replace(s, row=row(f"well{n}/ftth", "other")) for n, s in enumerate(province.seen()))]
     fallen = {s.id: START for s in province.seen()}
-    found = causes(seen, fallen, (), "short")
+    found = common_causes(seen, fallen, (), BY_STATE["short"])
     assert [cause.place.name for cause in found if cause.place.kind == "isp"] == isps
 
 
