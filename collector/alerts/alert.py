@@ -19,22 +19,22 @@ End = Literal["not_assessable", "unregistered"]
 
 
 class AlertRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When something is told."""
+    """When alerts open and end."""
 
-    hold: dt.timedelta = dt.timedelta(minutes=2)
-    """So long a trouble waits for others like it."""
-    suspect: dt.timedelta = dt.timedelta(hours=1)
-    """So long it waits at most where most of its neighbours lean the same way."""
+    group_wait: dt.timedelta = dt.timedelta(minutes=2)
+    """How long a line waits for others with the same condition."""
+    max_group_wait: dt.timedelta = dt.timedelta(hours=1)
+    """How long it waits at most if most of its neighbours lean to the condition."""
     silent_after: dt.timedelta = dt.timedelta(minutes=30)
-    lines: int = 5
-    share: float = 0.5
+    group_lines: int = 5
+    group_share: float = 0.5
     """Of a provider's or an area's lines, how many and which share make a common cause."""
-    together: dt.timedelta = dt.timedelta(hours=1)
-    """Within so long of each other lines fall silent of a common cause."""
-    together_short: dt.timedelta = dt.timedelta(hours=12)
-    """The same of short: a line is tested some times a day, so a fall of all is seen one by one."""
-    calm: dt.timedelta = dt.timedelta(minutes=10)
-    """So long a line must be well before its alert ends; doubled with each alert of a day."""
+    group_window: dt.timedelta = dt.timedelta(hours=1)
+    """Lines that fall silent within this time of each other may have a common cause."""
+    group_window_short: dt.timedelta = dt.timedelta(hours=12)
+    """The same of lines below their target: a line is tested some times a day, so a fall of all is seen one by one."""
+    keep_firing_for: dt.timedelta = dt.timedelta(minutes=10)
+    """How long a line must be well before its alert ends; doubled with each alert of a day."""
 
 
 class AlertedLine(Struct, frozen=True, omit_defaults=True):

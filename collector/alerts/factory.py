@@ -19,14 +19,14 @@ BOOK = "alerts.db"
 
 def rules_of(alerts: AlertSettings) -> AlertRules:
     return AlertRules(
-        hold=dt.timedelta(seconds=alerts.hold_s),
-        suspect=dt.timedelta(seconds=alerts.suspect_s),
+        group_wait=dt.timedelta(seconds=alerts.group_wait_s),
+        max_group_wait=dt.timedelta(seconds=alerts.max_group_wait_s),
         silent_after=dt.timedelta(seconds=alerts.silent_after_s),
-        lines=alerts.group_lines,
-        share=alerts.group_share,
-        together=dt.timedelta(seconds=alerts.together_s),
-        together_short=dt.timedelta(seconds=alerts.together_short_s),
-        calm=dt.timedelta(seconds=alerts.calm_s),
+        group_lines=alerts.group_lines,
+        group_share=alerts.group_share,
+        group_window=dt.timedelta(seconds=alerts.group_window_s),
+        group_window_short=dt.timedelta(seconds=alerts.group_window_short_s),
+        keep_firing_for=dt.timedelta(seconds=alerts.keep_firing_for_s),
     )
 
 

@@ -40,14 +40,14 @@ class CommonCause:
         known = self.affected | self.leaning
         units = {line.agent for line in known}
         return (
-            len(known) >= rules.lines
-            and len(units) >= min(FEWEST_UNITS, rules.lines)
-            and len(known) >= rules.share * self.observable
+            len(known) >= rules.group_lines
+            and len(units) >= min(FEWEST_UNITS, rules.group_lines)
+            and len(known) >= rules.group_share * self.observable
         )
 
     def is_proven(self, rules: AlertRules) -> bool:
         """True if enough lines are affected, too."""
-        return self.is_likely(rules) and len(self.affected) >= rules.lines
+        return self.is_likely(rules) and len(self.affected) >= rules.group_lines
 
     def fit(self, affected: int) -> float:
         """How well the place explains `affected` lines in all: 1 if all of its lines are affected, and no others."""

@@ -14,7 +14,7 @@ from collector.store import LineId
 from xomnet.states import State
 
 DAY = dt.timedelta(days=1)
-LONGEST_CALM = dt.timedelta(hours=12)
+MAX_KEEP_FIRING_FOR = dt.timedelta(hours=12)
 STILL_SHARE = 10
 """An area's or provider's alert ends when at most a tenth of its lines is left."""
 
@@ -97,12 +97,15 @@ class Evaluation:
             return True
         if one.good_since is None or not condition.is_over(self._lines[one.id]):
             return False
-        return self._now - one.good_since >= self._calm(one.id, condition.state)
+        return self._now - one.good_since >= self._keep_firing_for(one.id, condition.state)
 
-    def _calm(self, line: LineId, trouble: State) -> dt.timedelta:
+    def _keep_firing_for(self, line: LineId, trouble: State) -> dt.timedelta:
         """Doubled with each alert of a day, so that a line that comes and goes is not reported each time."""
         times = len(self.opened.get(_key(line, trouble), ()))
-        return min(LONGEST_CALM, self._rules.calm * 2 ** max(0, times - 1)) if times < 16 else LONGEST_CALM
+        if times >= 16:
+            return MAX_KEEP_FIRING_FOR
+        doubled: dt.timedelta = self._rules.keep_firing_for * 2 ** max(0, times - 1)
+        return min(MAX_KEEP_FIRING_FOR, doubled)
 
     def find_pending(self, before: Iterable[PendingLine], alerts: Iterable[Alert]) -> list[PendingLine]:
         """Every line with a condition that no alert covers."""
@@ -155,8 +158,9 @@ class Evaluation:
 
     def _is_due(self, cause: CommonCause, waiting: Iterable[PendingLine], condition: Condition) -> bool:
         """True if a cause has waited long enough."""
-        hold = max(self._rules.hold, condition.straggler_wait) if cause.leaning else self._rules.hold
-        return any(one.id in cause.affected and self._now - one.seen_at >= hold for one in waiting)
+        wait = self._rules.group_wait
+        wait = max(wait, condition.straggler_wait) if cause.leaning else wait
+        return any(one.id in cause.affected and self._now - one.seen_at >= wait for one in waiting)
 
     def _affected(
         self, alerts: Iterable[Alert], waiting: Iterable[PendingLine], condition: Condition
@@ -185,7 +189,7 @@ class Evaluation:
             for one in unit:
                 waited = self._now - one.seen_at
                 held = one.id in suspected or self._unit_follows(agent, condition)
-                wait = max(self._rules.hold, self._rules.suspect) if held else self._rules.hold
+                wait = max(self._rules.group_wait, self._rules.max_group_wait) if held else self._rules.group_wait
                 (ready if waited >= wait else rest).append(one)
             if not ready:
                 continue

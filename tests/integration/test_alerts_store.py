@@ -126,7 +126,7 @@ def test_of_many_lines_that_fall_short_at_once_the_results_of_the_first_are_look
     store = Mock(Store, speed=Mock(return_value=[]), latency=Mock(return_value=[]))
     rows = [LineRow(f"nd-{n}", "ftth", "fixed", "Xóm", f"Xã {n}", f"ISP {n}", dt.date(2026, 1, 1)) for n in range(30)]
     lines = tuple(LineStatus(one, Judgement("short", 9, 150.0, 42.0, last_result_at=NOW)) for one in rows)
-    rules = AlertRules(hold=dt.timedelta(), suspect=dt.timedelta())
+    rules = AlertRules(group_wait=dt.timedelta(), max_group_wait=dt.timedelta())
     told = NotificationSettings((CHANNEL,))
     desk = AlertService(
         AlertStore(tmp_path / "alerts.db"), store, rules, told, 24 * 60 * MINUTE, lambda: None, Metrics()

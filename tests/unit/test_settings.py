@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from msgspec import inspect as mi
 
 from agent.settings import AgentSettings
-from collector.settings import CollectorSettings
+from collector.settings import AlertSettings, CollectorSettings
 from xomnet.settings import SettingsError, convert, load, parse
 from xomnet.targets import load_targets
 
@@ -282,6 +282,13 @@ def test_an_error_at_an_old_name_names_its_line(text: str, line: int, key: str) 
 def test_settings_without_a_file_have_old_names_too(caplog: pytest.LogCaptureFixture) -> None:
     assert convert({"timer": {"every": 5}}, Groups, "from the server", Path("/")) == Groups(timer=Timer(interval_s=5))
     assert caplog.records[0].getMessage().startswith("from the server: timer.every is called")
+
+
+def test_the_alerts_of_version_0_1_keep_their_settings() -> None:
+    old = {"hold_s": 1, "suspect_s": 2, "together_s": 3, "together_short_s": 4, "calm_s": 5}
+    new = ("group_wait_s", "max_group_wait_s", "group_window_s", "group_window_short_s", "keep_firing_for_s")
+    found = convert(old, AlertSettings, "collector.yaml", Path("/"))
+    assert found == AlertSettings(**dict(zip(new, old.values(), strict=True)))  # type: ignore[arg-type]
 
 
 def test_every_renamed_key_leads_to_one_that_there_is() -> None:

@@ -70,7 +70,7 @@ CONDITION = Condition(
     is_over=lambda status: status.judgement.state != STATE,
     leans=_leans,
     would_show=lambda status, began: status.judgement.last_result_at is not None,
-    group_window=lambda rules: rules.together,
+    group_window=lambda rules: rules.group_window,
     straggler_wait=PROBE_PACE,
     likelier_cause="area",
     by_unit=True,
