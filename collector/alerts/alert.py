@@ -1,4 +1,4 @@
-"""What an alert is, and what there is to tell of it: values that `book` keeps and `texts` puts into words."""
+"""Alerts, and what happens to them: values that `store` keeps and `texts` puts into words."""
 
 import datetime as dt
 import unicodedata
@@ -15,7 +15,7 @@ from xomnet.states import State
 
 Kind = Literal["line", "unit", "area", "isp"]
 End = Literal["not_assessable", "unregistered"]
-"""How a line's trouble may end otherwise than by being over."""
+"""How an alert of a line may end although the line is not well."""
 
 
 class AlertRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,11 +43,11 @@ class AlertedLine(Struct, frozen=True, omit_defaults=True):
     agent: str
     line: str
     since: dt.datetime
-    """Since when it has had the trouble."""
+    """Since when it has the condition."""
     seen_at: dt.datetime
-    """When the trouble was first seen."""
+    """When that was first seen."""
     good_since: dt.datetime | None = None
-    """Since when it has been well again."""
+    """Since when it is well again."""
     end: End | None = None
 
     @property
@@ -55,8 +55,8 @@ class AlertedLine(Struct, frozen=True, omit_defaults=True):
         return LineId(self.agent, self.line)
 
 
-class Alert(Struct, frozen=True, omit_defaults=True):
-    """One thing that people were told: of a line, of a unit whose lines all fell silent, of an area, of a provider."""
+class Alert(Struct, frozen=True, omit_defaults=True, rename={"alerted_before": "told"}):
+    """What people were alerted of: a line, a unit all of whose lines have the condition, an area, a provider."""
 
     id: int
     trouble: State
@@ -68,15 +68,15 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     lines: tuple[AlertedLine, ...]
     access: Access | None = None
     """Of a provider's lines, which."""
-    told: int = 0
+    alerted_before: int = 0
     """How many of the lines had an alert of their own before this one took them in."""
 
     @property
     def since(self) -> dt.datetime:
         return min(one.since for one in self.lines)
 
-    def holds(self, row: LineRow) -> bool:
-        """True where a line belongs to what the alert is about."""
+    def covers(self, row: LineRow) -> bool:
+        """True if a line belongs to what the alert is about."""
         match self.kind:
             case "line":
                 return self.place == f"{row.agent}/{row.line}"
@@ -92,7 +92,7 @@ class Alert(Struct, frozen=True, omit_defaults=True):
 
 
 class PendingLine(Struct, frozen=True):
-    """A trouble that was seen and is not told yet."""
+    """A line with a condition that is not reported yet."""
 
     agent: str
     line: str
@@ -104,29 +104,28 @@ class PendingLine(Struct, frozen=True):
     def id(self) -> LineId:
         return LineId(self.agent, self.line)
 
-    @property
-    def covered(self) -> AlertedLine:
+    def to_alerted_line(self) -> AlertedLine:
         return AlertedLine(self.agent, self.line, self.since, self.seen_at)
 
 
-class AlertState(Struct, frozen=True):
-    """All that is to be remembered between two decisions."""
+class AlertState(Struct, frozen=True, rename={"pending": "waiting", "opening_times": "opened"}):
+    """What is remembered from one minute to the next."""
 
     next_id: int = 1
     alerts: tuple[Alert, ...] = ()
-    waiting: tuple[PendingLine, ...] = ()
-    opened: dict[str, tuple[dt.datetime, ...]] = {}
-    """`agent/line/trouble` -> when it was told of in the last day."""
+    pending: tuple[PendingLine, ...] = ()
+    opening_times: dict[str, tuple[dt.datetime, ...]] = {}
+    """`agent/line/trouble` -> when alerts of it opened in the last day."""
 
 
 class AlertChange(Struct, frozen=True):
-    """Something to tell."""
+    """An alert has opened or ended."""
 
-    what: Literal["opened", "ended"]
+    event: Literal["opened", "ended"]
     alert: Alert
     at: dt.datetime
-    still: tuple[AlertedLine, ...] = ()
-    """Of an end: the few lines that are not well yet. They are alerts of their own from now on."""
+    remaining: tuple[AlertedLine, ...] = ()
+    """Of an end: the few lines that are not well yet. Each has an alert of its own from now on."""
 
 
 def areas_of(path: str) -> Iterator[str]:
@@ -136,5 +135,5 @@ def areas_of(path: str) -> Iterator[str]:
 
 
 def same_name(given: str, name: str) -> bool:
-    """True where people mean a provider or an area of the registry: a Mac writes Vietnamese in other bytes."""
+    """True if people mean a provider or an area of the registry: a Mac writes Vietnamese in other bytes."""
     return unicodedata.normalize("NFC", given).strip("/ ") == unicodedata.normalize("NFC", name)

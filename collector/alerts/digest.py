@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.alerts.alert import AlertState
 from collector.alerts.conditions import CONDITIONS
 from collector.alerts.outbox import FailedNotification, Notification
 from collector.alerts.phrases import MAX_LISTED, line_name, lines_phrase, place_name, shorten
@@ -19,18 +18,17 @@ from collector.texts.words import access_word
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class DigestDay:
     """What a digest is made of."""
 
     snapshot: Snapshot
-    book: AlertState
-    acknowledged: Mapping[LineId, Acknowledgement]
+    acknowledgements: Mapping[LineId, Acknowledgement]
     windows: Sequence[MaintenanceWindow]
-    found: Found | None
+    completeness: Found | None
     failed: Sequence[FailedNotification]
 
 
-def due(now: dt.datetime, digest_at: str, last: dt.date | None) -> bool:
+def is_due(now: dt.datetime, digest_at: str, last: dt.date | None) -> bool:
     """True from `digest_at` (HH:MM of the province's time, or `never`) on, once a day."""
     if digest_at == "never":
         return False
@@ -38,43 +36,46 @@ def due(now: dt.datetime, digest_at: str, last: dt.date | None) -> bool:
     return f"{local:%H:%M}" >= digest_at and last != local.date()
 
 
-def digest(day: Day, t: Texts, wants: Wants, public_url: str | None) -> Notification:
-    """The digest for somebody who `wants` some lines only."""
-    now, seen = day.snapshot.at, [s for s in day.snapshot.lines if wants(s.row)]
-    worked_on = in_maintenance(day.windows, now)
-    maintained = {s.id for s in seen if worked_on(s.row)}
-    open_ = [s for s in seen if s.id not in maintained and s.id not in day.acknowledged]
-    lines = [_of_access(seen, t)]
+def digest(day: DigestDay, t: Texts, wants: Wants, public_url: str | None) -> Notification:
+    """The digest for a channel that `wants` some lines only."""
+    now, statuses = day.snapshot.at, [s for s in day.snapshot.lines if wants(s.row)]
+    is_maintained = in_maintenance(day.windows, now)
+    maintained = {s.id for s in statuses if is_maintained(s.row)}
+    open_ = [s for s in statuses if s.id not in maintained and s.id not in day.acknowledgements]
+    lines = [_access_counts(statuses, t)]
     for condition in CONDITIONS:
         lines += condition.texts.digest([s for s in open_ if s.judgement.state == condition.state], now, t)
-    lines += _acknowledged(day.acknowledged, seen, t)
+    lines += _acknowledgement_rows(day.acknowledgements, statuses, t)
     if maintained:
         lines.append(t.text("In maintenance: {lines}.", lines=lines_phrase(len(maintained), t)))
-    lines += [*_gaps(day.found, {s.row.agent for s in seen}, t), *_not_sent(day.failed, now, t)]
-    states = Counter(s.judgement.state for s in seen)
+    lines += _missing_results(day.completeness, {s.row.agent for s in statuses}, t)
+    lines += _failed_messages(day.failed, now, t)
+    states = Counter(s.judgement.state for s in statuses)
     well = t.text(
         "{date}: {well} of {lines} meet the target",
         date=f"{now.astimezone(LOCAL):%d/%m}" if t.language == "vi" else f"{now.astimezone(LOCAL):%-d %b}",
         well=t.number(states["meeting"], 0),
-        lines=lines_phrase(len(seen), t),
+        lines=lines_phrase(len(statuses), t),
     )
     counts = [t.text(one.texts.count, n=t.number(states[one.state], 0)) for one in CONDITIONS]
     title = ", ".join([well, *counts])
     return notification(title, [line for line in lines if line], public_url, "info")
 
 
-def _of_access(seen: Sequence[LineStatus], t: Texts) -> str:
+def _access_counts(statuses: Sequence[LineStatus], t: Texts) -> str:
     parts = []
     for access in ("fixed", "mobile"):
-        of = [s.judgement.state for s in seen if s.row.access == access]
+        of = [s.judgement.state for s in statuses if s.row.access == access]
         if of:
             parts.append(f"{access_word(t, access)}: {t.number(of.count('meeting'), 0)}/{t.number(len(of), 0)}")
     return " · ".join(parts)
 
 
-def _acknowledged(given: Mapping[LineId, Acknowledgement], seen: Sequence[LineStatus], t: Texts) -> list[str]:
+def _acknowledgement_rows(
+    given: Mapping[LineId, Acknowledgement], statuses: Sequence[LineStatus], t: Texts
+) -> list[str]:
     said = []
-    for s in seen:
+    for s in statuses:
         one = given.get(s.id)
         if one is not None:
             who = t.text("taken on by {who}, {moment}", who=one.by, moment=t.minute(one.at))
@@ -83,7 +84,7 @@ def _acknowledged(given: Mapping[LineId, Acknowledgement], seen: Sequence[LineSt
     return shorten(said, t)
 
 
-def _gaps(found: Found | None, agents: Collection[str], t: Texts) -> list[str]:
+def _missing_results(found: Found | None, agents: Collection[str], t: Texts) -> list[str]:
     if found is None:
         return []
     missing: dict[str, int] = {}
@@ -96,7 +97,7 @@ def _gaps(found: Found | None, agents: Collection[str], t: Texts) -> list[str]:
     return [t.text("Results missing for good: {units}.", units=units)]
 
 
-def _not_sent(failed: Sequence[FailedNotification], now: dt.datetime, t: Texts) -> list[str]:
+def _failed_messages(failed: Sequence[FailedNotification], now: dt.datetime, t: Texts) -> list[str]:
     lately = [one for one in failed if now - one.at < dt.timedelta(days=1)]
     if not lately:
         return []

@@ -15,7 +15,7 @@ from xomnet.states import State
 
 DAY = dt.timedelta(days=1)
 MAX_KEEP_FIRING_FOR = dt.timedelta(hours=12)
-STILL_SHARE = 10
+REMAINING_SHARE = 10
 """An area's or provider's alert ends when at most a tenth of its lines is left."""
 
 Statuses = Mapping[LineId, LineStatus]
@@ -32,17 +32,19 @@ def evaluate(
     `maintained`.
     """
     lines = {s.id: s for s in statuses}
-    opened = {key: recent for key, at in before.opened.items() if (recent := tuple(a for a in at if now - a < DAY))}
+    opening_times = {
+        key: recent for key, at in before.opening_times.items() if (recent := tuple(a for a in at if now - a < DAY))
+    }
     free = {line: status for line, status in lines.items() if line not in maintained}
-    evaluation = Evaluation(lines, free, opened, rules, now, before.next_id)
+    evaluation = Evaluation(lines, free, opening_times, rules, now, before.next_id)
     alerts = evaluation.update(before.alerts)
-    waiting = evaluation.find_pending(before.waiting, alerts)
+    pending = evaluation.find_pending(before.pending, alerts)
     for condition in CONDITIONS:
-        alerts, rest = evaluation.join(alerts, [one for one in waiting if one.trouble == condition.state], condition)
+        alerts, rest = evaluation.join(alerts, [one for one in pending if one.trouble == condition.state], condition)
         alerts, rest = evaluation.open_common(alerts, rest, condition)
         alerts, rest = evaluation.open_single(alerts, rest, condition)
-        waiting = [one for one in waiting if one.trouble != condition.state] + rest
-    return evaluation.changes, AlertState(evaluation.next_id, tuple(alerts), tuple(waiting), evaluation.opened)
+        pending = [one for one in pending if one.trouble != condition.state] + rest
+    return evaluation.changes, AlertState(evaluation.next_id, tuple(alerts), tuple(pending), evaluation.opening_times)
 
 
 class Evaluation:
@@ -52,13 +54,13 @@ class Evaluation:
         self,
         lines: Statuses,
         free: Statuses,
-        opened: dict[str, tuple[dt.datetime, ...]],
+        opening_times: dict[str, tuple[dt.datetime, ...]],
         rules: AlertRules,
         now: dt.datetime,
         next_id: int,
     ) -> None:
         self._lines, self._free, self._rules, self._now = lines, free, rules, now
-        self.opened, self.next_id = opened, next_id
+        self.opening_times, self.next_id = opening_times, next_id
         self.changes: list[AlertChange] = []
         self._units: dict[str, list[LineStatus]] = {}
         for line, status in free.items():
@@ -69,17 +71,17 @@ class Evaluation:
         going: list[Alert] = []
         for was in alerts:
             condition = BY_STATE[was.trouble]
-            alert = was.with_lines(tuple(self._as_now(one, condition) for one in was.lines))
-            still = tuple(one for one in alert.lines if not self._has_ended(one, condition))
-            if len(still) > _may_be_left(alert):
+            alert = was.with_lines(tuple(self._update_line(one, condition) for one in was.lines))
+            remaining = tuple(one for one in alert.lines if not self._has_ended(one, condition))
+            if len(remaining) > _max_remaining(alert):
                 going.append(alert)
                 continue
-            self.changes.append(AlertChange("ended", alert, self._now, still))
-            for one in still:
-                going.append(self._alert(was.trouble, "line", f"{one.agent}/{one.line}", (one,), at=was.opened_at))
+            self.changes.append(AlertChange("ended", alert, self._now, remaining))
+            for one in remaining:
+                going.append(self._make_alert(was.trouble, "line", f"{one.agent}/{one.line}", (one,), at=was.opened_at))
         return going
 
-    def _as_now(self, one: AlertedLine, condition: Condition) -> AlertedLine:
+    def _update_line(self, one: AlertedLine, condition: Condition) -> AlertedLine:
         status = self._lines.get(one.id)
         if status is None:
             return replace(one, end="unregistered")
@@ -101,7 +103,7 @@ class Evaluation:
 
     def _keep_firing_for(self, line: LineId, trouble: State) -> dt.timedelta:
         """Doubled with each alert of a day, so that a line that comes and goes is not reported each time."""
-        times = len(self.opened.get(_key(line, trouble), ()))
+        times = len(self.opening_times.get(_key(line, trouble), ()))
         if times >= 16:
             return MAX_KEEP_FIRING_FOR
         doubled: dt.timedelta = self._rules.keep_firing_for * 2 ** max(0, times - 1)
@@ -121,52 +123,52 @@ class Evaluation:
         return found
 
     def join(
-        self, alerts: list[Alert], waiting: list[PendingLine], condition: Condition
+        self, alerts: list[Alert], pending: list[PendingLine], condition: Condition
     ) -> tuple[list[Alert], list[PendingLine]]:
         """Lines with a cause that was reported lately are added to its alert, without a message."""
         rest = []
-        for one in waiting:
+        for one in pending:
             row = self._lines[one.id].row
             for number, alert in enumerate(alerts):
                 late = one.seen_at - alert.opened_at > condition.group_window(self._rules)
-                if alert.kind != "line" and alert.trouble == condition.state and alert.holds(row) and not late:
-                    alerts[number] = alert.with_lines((*alert.lines, one.covered))
+                if alert.kind != "line" and alert.trouble == condition.state and alert.covers(row) and not late:
+                    alerts[number] = alert.with_lines((*alert.lines, one.to_alerted_line()))
                     break
             else:
                 rest.append(one)
         return alerts, rest
 
     def open_common(
-        self, alerts: list[Alert], waiting: list[PendingLine], condition: Condition
+        self, alerts: list[Alert], pending: list[PendingLine], condition: Condition
     ) -> tuple[list[Alert], list[PendingLine]]:
         """Opens an alert for each common cause; what is left may still turn out to have one."""
         while True:
-            affected, old = self._affected(alerts, waiting, condition)
-            found = self._causes(affected, old, condition)
+            affected, old = self._find_affected(alerts, pending, condition)
+            found = self._find_causes(affected, old, condition)
             cause = next((c for c in found if c.is_proven(self._rules)), None)  # the best one, and no other before it
-            if cause is None or not self._is_due(cause, waiting, condition):
-                return alerts, waiting
+            if cause is None or not self._is_due(cause, pending, condition):
+                return alerts, pending
             covered = tuple(affected[line] for line in sorted(cause.affected))
             alerts = self._open(alerts, covered, condition, cause.place.kind, cause.place.name, cause)
-            waiting = [one for one in waiting if one.id not in cause.affected]
+            pending = [one for one in pending if one.id not in cause.affected]
 
-    def _causes(
+    def _find_causes(
         self, affected: Mapping[LineId, AlertedLine], old: Collection[LineId], condition: Condition
     ) -> list[CommonCause]:
         since = {line: one.since for line, one in affected.items()}
         return common_causes(self._free.values(), since, old, condition)
 
-    def _is_due(self, cause: CommonCause, waiting: Iterable[PendingLine], condition: Condition) -> bool:
+    def _is_due(self, cause: CommonCause, pending: Iterable[PendingLine], condition: Condition) -> bool:
         """True if a cause has waited long enough."""
         wait = self._rules.group_wait
         wait = max(wait, condition.straggler_wait) if cause.leaning else wait
-        return any(one.id in cause.affected and self._now - one.seen_at >= wait for one in waiting)
+        return any(one.id in cause.affected and self._now - one.seen_at >= wait for one in pending)
 
-    def _affected(
-        self, alerts: Iterable[Alert], waiting: Iterable[PendingLine], condition: Condition
+    def _find_affected(
+        self, alerts: Iterable[Alert], pending: Iterable[PendingLine], condition: Condition
     ) -> tuple[dict[LineId, AlertedLine], set[LineId]]:
         """The lines that came into a condition lately, and those that have had it for long or have another cause."""
-        affected = {one.id: one.covered for one in waiting}
+        affected = {one.id: one.to_alerted_line() for one in pending}
         old: set[LineId] = set()
         for alert in alerts:
             for one in alert.lines if alert.trouble == condition.state else ():
@@ -178,12 +180,12 @@ class Evaluation:
         return affected, old
 
     def open_single(
-        self, alerts: list[Alert], waiting: list[PendingLine], condition: Condition
+        self, alerts: list[Alert], pending: list[PendingLine], condition: Condition
     ) -> tuple[list[Alert], list[PendingLine]]:
         """Opens alerts of units and of lines, for what has waited long enough."""
-        suspected = self._suspected(alerts, waiting, condition)
+        suspected = self._find_suspects(alerts, pending, condition)
         rest: list[PendingLine] = []
-        for agent, group in groupby(sorted(waiting, key=lambda one: one.id), key=lambda one: one.agent):
+        for agent, group in groupby(sorted(pending, key=lambda one: one.id), key=lambda one: one.agent):
             unit = list(group)
             ready: list[PendingLine] = []
             for one in unit:
@@ -193,20 +195,20 @@ class Evaluation:
                 (ready if waited >= wait else rest).append(one)
             if not ready:
                 continue
-            whole = self._whole_unit(alerts, agent, unit, condition) if condition.by_unit else ()
+            whole = self._find_whole_unit(alerts, agent, unit, condition) if condition.by_unit else ()
             if whole:
                 rest = [one for one in rest if one.agent != agent]
                 alerts = self._open(alerts, whole, condition, "unit", agent)
                 continue
             for one in ready:
-                alerts = self._open(alerts, (one.covered,), condition, "line", f"{one.agent}/{one.line}")
+                alerts = self._open(alerts, (one.to_alerted_line(),), condition, "line", f"{one.agent}/{one.line}")
         return alerts, rest
 
-    def _suspected(self, alerts: list[Alert], waiting: list[PendingLine], condition: Condition) -> set[LineId]:
+    def _find_suspects(self, alerts: list[Alert], pending: list[PendingLine], condition: Condition) -> set[LineId]:
         """Lines of places where most lean the same way: whether it is one cause will be known soon."""
-        if not waiting:
+        if not pending:
             return set()
-        found = self._causes(*self._affected(alerts, waiting, condition), condition)
+        found = self._find_causes(*self._find_affected(alerts, pending, condition), condition)
         return {line for cause in found if cause.is_likely(self._rules) and cause.leaning for line in cause.affected}
 
     def _unit_follows(self, agent: str, condition: Condition) -> bool:
@@ -215,8 +217,8 @@ class Evaluation:
             condition.leans(s) and condition.opens(s, self._rules, self._now) is None for s in self._units[agent]
         )
 
-    def _whole_unit(
-        self, alerts: list[Alert], agent: str, waiting: list[PendingLine], condition: Condition
+    def _find_whole_unit(
+        self, alerts: list[Alert], agent: str, pending: list[PendingLine], condition: Condition
     ) -> tuple[AlertedLine, ...]:
         """The lines of a unit if all of those that would show the condition have it, those with an alert of their own
         among them; else none.
@@ -228,7 +230,7 @@ class Evaluation:
             if alert.trouble == condition.state and alert.kind == "line" and one.agent == agent
             if one.good_since is None
         }
-        affected = {**alerted, **{one.id: one.covered for one in waiting}}
+        affected = {**alerted, **{one.id: one.to_alerted_line() for one in pending}}
         began = min(one.since for one in affected.values())
         observable = {s.id for s in self._units[agent] if condition.would_show(s, began)}
         return tuple(affected[line] for line in sorted(affected)) if observable <= affected.keys() else ()
@@ -245,39 +247,46 @@ class Evaluation:
         """Opens an alert of some lines, and takes those that have one of their own out of that."""
         trouble = condition.state
         taken = {one.id for one in covered}
-        told = {o.id for a in alerts if a.trouble == trouble for o in a.lines} & taken
+        alerted = {o.id for a in alerts if a.trouble == trouble for o in a.lines} & taken
         others = [
             a if a.trouble != trouble else a.with_lines(tuple(o for o in a.lines if o.id not in taken)) for a in alerts
         ]
-        for line in sorted(taken - told):
+        for line in sorted(taken - alerted):
             key = _key(line, trouble)
-            self.opened = {**self.opened, key: (*self.opened.get(key, ()), self._now)}
-        alert = self._alert(trouble, kind, place, covered, len(told), cause)
+            self.opening_times = {**self.opening_times, key: (*self.opening_times.get(key, ()), self._now)}
+        alert = self._make_alert(trouble, kind, place, covered, len(alerted), cause)
         self.changes.append(AlertChange("opened", alert, self._now))
         return [*(a for a in others if a.lines), alert]
 
-    def _alert(
+    def _make_alert(
         self,
         trouble: State,
         kind: Kind,
         place: str,
         covered: tuple[AlertedLine, ...],
-        told: int = 0,
+        alerted_before: int = 0,
         cause: CommonCause | None = None,
         at: dt.datetime | None = None,
     ) -> Alert:
         alert = Alert(
-            self.next_id, trouble, kind, place, at or self._now, covered, cause.place.access if cause else None, told
+            self.next_id,
+            trouble,
+            kind,
+            place,
+            at or self._now,
+            covered,
+            cause.place.access if cause else None,
+            alerted_before,
         )
         self.next_id += 1
         return alert
 
 
-def _may_be_left(alert: Alert) -> int:
+def _max_remaining(alert: Alert) -> int:
     """How many lines may still have the condition when an alert ends: a unit that speaks is there."""
     if alert.kind == "unit":
         return len(alert.lines) - 1
-    return 0 if alert.kind == "line" else len(alert.lines) // STILL_SHARE
+    return 0 if alert.kind == "line" else len(alert.lines) // REMAINING_SHARE
 
 
 def _key(line: LineId, trouble: State) -> str:

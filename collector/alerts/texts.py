@@ -21,33 +21,37 @@ from xomnet.states import LOOKS
 
 MAX_NAMED = 10
 
-Seen = Mapping[LineId, LineStatus]
+Statuses = Mapping[LineId, LineStatus]
 Wants = Callable[[LineRow], bool]
 
 
 def message_of(
-    news: AlertChange,
-    seen: Seen,
+    change: AlertChange,
+    statuses: Statuses,
     window_s: float,
     t: Texts,
     public_url: str | None,
     evidence: Evidence = NOTHING,
     wants: Wants = lambda _: True,
 ) -> Notification:
-    """The message of an alert or of its end, to somebody who `wants` some lines only: of an area or a provider, those
-    are named, and the others counted. Lines that are registered no longer are named by their unit.
+    """The message of an alert or of its end, for a channel that `wants` some lines only: those of an area or a provider
+    are named, and the others counted. Lines that are not registered any more are named by their unit.
     """
-    alert = news.alert
-    if news.what == "ended":
-        lines = _ended(news, seen, t, wants)
-        mark, word = _end_of(alert, t)
+    alert = change.alert
+    if change.event == "ended":
+        lines = _end_sentences(change, statuses, t, wants)
+        mark, word = _end_title(alert, t)
     else:
         mark, word = LOOKS[alert.trouble].mark, t.state(alert.trouble)
         single = alert.kind in ("line", "unit")
-        lines = _single(alert, seen, window_s, t, evidence, news.at) if single else _common(news, seen, t, wants)
-    link = None if public_url is None else public_url.rstrip("/") + address_of(alert, seen)
-    title = f"{mark} {word} · {subject_of(alert, seen, t)}"
-    return notification(title, lines, link, "success" if news.what == "ended" else "failure")
+        lines = (
+            _line_sentences(alert, statuses, window_s, t, evidence, change.at)
+            if single
+            else _cause_sentences(change, statuses, t, wants)
+        )
+    link = None if public_url is None else public_url.rstrip("/") + address_of(alert, statuses)
+    title = f"{mark} {word} · {subject_of(alert, statuses, t)}"
+    return notification(title, lines, link, "success" if change.event == "ended" else "failure")
 
 
 def notification(title: str, lines: Sequence[str], link: str | None, tone: str) -> Notification:
@@ -58,9 +62,9 @@ def notification(title: str, lines: Sequence[str], link: str | None, tone: str) 
     return Notification(title, "\n".join([*lines, *([link] if link else [])]), str(html), tone)  # type: ignore[arg-type]
 
 
-def subject_of(alert: Alert, seen: Seen, t: Texts) -> str:
+def subject_of(alert: Alert, statuses: Statuses, t: Texts) -> str:
     """Which line, unit, area or provider."""
-    status = seen.get(alert.lines[0].id)
+    status = statuses.get(alert.lines[0].id)
     if alert.kind == "area":
         return f"{area_name(alert.place)} · {lines_phrase(len(alert.lines), t)}"
     if alert.kind == "isp":
@@ -74,7 +78,7 @@ def subject_of(alert: Alert, seen: Seen, t: Texts) -> str:
     return f"{place_name(status.row)} · {line_name(status.row)}"
 
 
-def address_of(alert: Alert, seen: Seen) -> str:
+def address_of(alert: Alert, statuses: Statuses) -> str:
     """The path of the page that shows it."""
     if alert.kind in ("line", "unit"):
         return f"/lines/{alert.lines[0].agent}/{alert.lines[0].line}"
@@ -83,8 +87,10 @@ def address_of(alert: Alert, seen: Seen) -> str:
     return "/?" + urlencode({"state": alert.trouble, **access, **facets}, quote_via=quote, safe="/")
 
 
-def _single(alert: Alert, seen: Seen, window_s: float, t: Texts, evidence: Evidence, now: dt.datetime) -> list[str]:
-    status = seen.get(alert.lines[0].id)
+def _line_sentences(
+    alert: Alert, statuses: Statuses, window_s: float, t: Texts, evidence: Evidence, now: dt.datetime
+) -> list[str]:
+    status = statuses.get(alert.lines[0].id)
     if status is None:
         return []
     texts = BY_STATE[alert.trouble].texts
@@ -94,20 +100,24 @@ def _single(alert: Alert, seen: Seen, window_s: float, t: Texts, evidence: Evide
     return [*texts.opening(facts, t), check, ids]
 
 
-def _common(news: AlertChange, seen: Seen, t: Texts, wants: Wants) -> list[str]:
-    alert = news.alert
+def _cause_sentences(change: AlertChange, statuses: Statuses, t: Texts, wants: Wants) -> list[str]:
+    alert = change.alert
     texts = BY_STATE[alert.trouble].texts
-    of_all = sum(alert.holds(status.row) for status in seen.values())
+    of_all = sum(alert.covers(status.row) for status in statuses.values())
     number, every = t.number(len(alert.lines), 0), lines_phrase(of_all, t)
     said = t.text(texts.together, n=number, lines=every, moment=t.minute(alert.since))
-    told = t.plural("{n} of them was told before.", "{n} of them were told before.", alert.told)
+    before = t.plural("{n} of them was told before.", "{n} of them were told before.", alert.alerted_before)
     check = t.text("Check first: {what}.", what=t.text(texts.isp_check if alert.kind == "isp" else texts.area_check))
-    return [said + (f" {told}" if alert.told else ""), _areas(alert.lines, seen, t, wants), check]
+    return [
+        said + (f" {before}" if alert.alerted_before else ""),
+        _counts_by_area(alert.lines, statuses, t, wants),
+        check,
+    ]
 
 
-def _areas(lines: Sequence[AlertedLine], seen: Seen, t: Texts, wants: Wants) -> str:
+def _counts_by_area(lines: Sequence[AlertedLine], statuses: Statuses, t: Texts, wants: Wants) -> str:
     """Hải Hậu 5, Ý Yên 5: by the first level in which they differ; only of lines that somebody wants."""
-    paths = [s.row.area.split("/") for one in lines if (s := seen.get(one.id)) is not None and wants(s.row)]
+    paths = [s.row.area.split("/") for one in lines if (s := statuses.get(one.id)) is not None and wants(s.row)]
     if not paths:
         return ""
     shared = 0
@@ -119,14 +129,14 @@ def _areas(lines: Sequence[AlertedLine], seen: Seen, t: Texts, wants: Wants) -> 
     return named + (", " + t.text("elsewhere {n}", n=t.number(rest, 0)) if rest else "") + "."
 
 
-def _ended(news: AlertChange, seen: Seen, t: Texts, wants: Wants) -> list[str]:
-    alert = news.alert
+def _end_sentences(change: AlertChange, statuses: Statuses, t: Texts, wants: Wants) -> list[str]:
+    alert = change.alert
     good = [one.good_since for one in alert.lines if one.good_since is not None]
-    until = min(good, default=news.at) if alert.kind == "unit" else max(good, default=news.at)
+    until = min(good, default=change.at) if alert.kind == "unit" else max(good, default=change.at)
     span = t.span(max(0.0, (until - alert.since).total_seconds()))
     lasted = BY_STATE[alert.trouble].texts.lasted
     said = [t.text(lasted, span=span, from_=t.minute(alert.since), to=t.minute(until))]
-    status = seen.get(alert.lines[0].id)
+    status = statuses.get(alert.lines[0].id)
     if alert.kind == "line" and alert.lines[0].end == "unregistered":
         said.append(t.text("The line is not in the registry any more."))
     elif alert.kind == "line" and alert.lines[0].end == "not_assessable":
@@ -138,22 +148,24 @@ def _ended(news: AlertChange, seen: Seen, t: Texts, wants: Wants) -> list[str]:
         if (other := BY_STATE.get(judged.state)) is not None and other.texts.end_note is not None:
             said.append(t.text(other.texts.end_note))
     elif alert.kind in ("isp", "area"):
-        said.append(t.text("{n} of {lines} are well.", n=t.number(len(alert.lines) - len(news.still), 0),
+        said.append(t.text("{n} of {lines} are well.", n=t.number(len(alert.lines) - len(change.remaining), 0),
                            lines=lines_phrase(len(alert.lines), t)))  # fmt: skip
-    still = [_short_name(one, seen) for one in news.still if (s := seen.get(one.id)) is None or wants(s.row)]
-    if still:
-        named = "; ".join(still[:MAX_NAMED]) + ("…" if len(still) > MAX_NAMED else "")
+    remaining = [
+        _short_name(one, statuses) for one in change.remaining if (s := statuses.get(one.id)) is None or wants(s.row)
+    ]
+    if remaining:
+        named = "; ".join(remaining[:MAX_NAMED]) + ("…" if len(remaining) > MAX_NAMED else "")
         said.append(t.text("Not yet well: {lines}.", lines=named))
     return said
 
 
-def _short_name(one: AlertedLine, seen: Seen) -> str:
-    status = seen.get(one.id)
+def _short_name(one: AlertedLine, statuses: Statuses) -> str:
+    status = statuses.get(one.id)
     return f"{one.agent} / {one.line}" if status is None else f"{place_name(status.row)} · {line_name(status.row)}"
 
 
-def _end_of(alert: Alert, t: Texts) -> tuple[str, str]:
-    """Mark and word of an end."""
+def _end_title(alert: Alert, t: Texts) -> tuple[str, str]:
+    """Mark and word of the message of an end."""
     if all(one.end is not None for one in alert.lines):
         return LOOKS["not_assessable"].mark, t.text("NO LONGER WATCHED")
     return LOOKS["meeting"].mark, t.text(BY_STATE[alert.trouble].texts.end_word)

@@ -56,17 +56,17 @@ class AcknowledgedList(View, frozen=True, kw_only=True):
 
 def alerts_view(
     alerts: Sequence[Alert],
-    taken: Mapping[LineId, Acknowledgement],
-    letters: Sequence[QueuedNotification],
+    acknowledgements: Mapping[LineId, Acknowledgement],
+    queue: Sequence[QueuedNotification],
     failed: Sequence[FailedNotification],
 ) -> AlertsView:
     return AlertsView(
-        alerts=[_alert(alert, taken) for alert in sorted(alerts, key=lambda one: one.id, reverse=True)],
-        waiting=len(letters),
+        alerts=[_alert(alert, acknowledgements) for alert in sorted(alerts, key=lambda one: one.id, reverse=True)],
+        waiting=len(queue),
         failed=list(failed),
     )
 
 
-def _alert(alert: Alert, taken: Mapping[LineId, Acknowledgement]) -> AlertView:
-    lines = [AlertedLineView.of(one, acknowledged=taken.get(one.id)) for one in alert.lines]
+def _alert(alert: Alert, acknowledgements: Mapping[LineId, Acknowledgement]) -> AlertView:
+    lines = [AlertedLineView.of(one, acknowledged=acknowledgements.get(one.id)) for one in alert.lines]
     return AlertView.of(alert, lines=lines)

@@ -1,4 +1,4 @@
-"""Alerts over REST: what is open; who has taken it on; when what happens to lines is meant."""
+"""Alerts over REST: what is open, who has acknowledged it, and maintenance windows."""
 
 import datetime as dt
 
@@ -20,7 +20,7 @@ from collector.web.operator import body_of, require_operator
 
 
 class AlertApi:
-    """Reading needs no token, changing does. The book is on a disk, which may be slow: never on the event loop."""
+    """Reading needs no token, changing does. They are stored on a disk, which may be slow: never on the event loop."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -35,15 +35,15 @@ class AlertApi:
         ]
 
     @property
-    def _desk(self) -> AlertService:
+    def _service(self) -> AlertService:
         if self._services.alerts is None:
             raise RequestError(503, "alerts are not decided here", "alerts", "a running collector", 5)
         return self._services.alerts
 
     def alerts(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())
-        kept = self._desk.kept
-        return json(alerts_view(kept.book().alerts, kept.acknowledged(), kept.letters(), kept.failed()))
+        store = self._service.store
+        return json(alerts_view(store.state().alerts, store.acknowledgements(), store.queue(), store.failures()))
 
     async def acknowledge(self, request: Request) -> Response:
         require_operator(request)
@@ -52,8 +52,8 @@ class AlertApi:
         line = LineId(request.path_params["agent"], request.path_params["line"])
         if self._services.registry().at(*line, now) is None:
             raise unknown_line(*line)
-        desk = self._desk
-        given = await run_in_threadpool(desk.acknowledge, line, asked.by, asked.note, asked.whole_alert, now)
+        service = self._service
+        given = await run_in_threadpool(service.acknowledge, line, asked.by, asked.note, asked.whole_alert, now)
         if not given:
             raise RequestError(
                 409, f"{line.agent} / {line.line} has no trouble to take on", "path", "a line in trouble"
@@ -62,7 +62,7 @@ class AlertApi:
 
     def maintenance(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())
-        return json(MaintenanceList(maintenance=self._desk.kept.windows(dt.datetime.now(dt.UTC))))
+        return json(MaintenanceList(maintenance=self._service.store.windows(dt.datetime.now(dt.UTC))))
 
     async def add(self, request: Request) -> Response:
         require_operator(request)
@@ -74,7 +74,7 @@ class AlertApi:
         if not any(asked.covers(row) for row in self._services.registry().current(now)):
             raise RequestError(404, "no line in the registry is meant by this", "body", "names as in /api/v1/lines")
         try:
-            window = await run_in_threadpool(self._desk.kept.add_window, asked, now)
+            window = await run_in_threadpool(self._service.store.add_window, asked, now)
         except TooManySilences as error:
             raise RequestError(409, str(error), "maintenance", "fewer, or wider ones") from error
         return json(window, 201, {"Location": f"/api/v1/maintenance/{window.id}"})
@@ -82,8 +82,8 @@ class AlertApi:
     async def end(self, request: Request) -> Response:
         require_operator(request)
         query.refuse_unknown(request.query_params, ())
-        now, kept = dt.datetime.now(dt.UTC), self._desk.kept
-        ended = await run_in_threadpool(kept.end_window, request.path_params["id"], now)
+        now, store = dt.datetime.now(dt.UTC), self._service.store
+        ended = await run_in_threadpool(store.end_window, request.path_params["id"], now)
         if ended is None:
             raise RequestError(
                 404, "no such maintenance, or it is over", "path", "an id that /api/v1/maintenance lists"

@@ -147,8 +147,8 @@ class Api:
 
     async def healthz(self, _: Request) -> Response:
         parts = {"store": await self._store_health(), "broker": self._broker_health(), "snapshot": self._age_health()}
-        if self._services.courier is not None:
-            parts["notify"] = await run_in_threadpool(_notify_health, self._services.courier)
+        if self._services.dispatcher is not None:
+            parts["notify"] = await run_in_threadpool(_notify_health, self._services.dispatcher)
         ok = all(part == "ok" for part in parts.values())
         check = views.HealthCheck(status="ok" if ok else "failing", version=__version__, **parts)
         return json(check, 200 if ok else 503, None if ok else {"Retry-After": "5"})
@@ -172,9 +172,9 @@ class Api:
         return "ok" if age <= limit else f"too old: {age:.0f} s, at most {limit:.0f} s"
 
 
-def _notify_health(courier: Dispatcher) -> str:
+def _notify_health(dispatcher: Dispatcher) -> str:
     try:
-        return courier.trouble(dt.datetime.now(dt.UTC)) or "ok"
+        return dispatcher.trouble(dt.datetime.now(dt.UTC)) or "ok"
     except sqlite3.Error as error:
         return f"the alert book can't be read: {error}"
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from collector.alerts.alert import AlertState
-from collector.alerts.digest import Day, digest, due
+from collector.alerts.digest import DigestDay, digest, is_due
 from collector.alerts.outbox import FailedNotification
 from collector.alerts.silences import Acknowledgement, MaintenanceWindow
 from collector.completeness.completeness import Found, LineCompleteness
@@ -37,9 +36,8 @@ LINES = (
     line("nd-5", "meeting", median_mbps=81.0),
     line("nd-6", "short", "Xóm Sửa"),
 )
-DAY = Day(
+DAY = DigestDay(
     Snapshot(NOW, LINES),
-    AlertState(),
     {LineId("nd-2", "4g"): Acknowledgement(agent="nd-2", line="4g", by="Lan", at=NOW - HOUR, note="đã đặt ăng-ten")},
     [MaintenanceWindow(id=1, agent="nd-6", from_=NOW - HOUR, until=NOW + HOUR, by="Lan", why="x")],
     Found(NOW, {LineId("nd-5", "4g"): LineCompleteness(Counts(10, 7, missing=3))}),
@@ -58,7 +56,7 @@ DAY = Day(
     ],
 )
 def test_it_is_due_once_a_day_by_the_provinces_clock(at: str, last: dt.date | None, told: bool) -> None:
-    assert due(NOW, at, last) == told
+    assert is_due(NOW, at, last) == told
 
 
 def test_it_says_what_is_wrong_and_names_who_has_taken_what_on() -> None:

@@ -288,7 +288,7 @@ def test_the_alerts_of_version_0_1_keep_their_settings() -> None:
     old = {"hold_s": 1, "suspect_s": 2, "together_s": 3, "together_short_s": 4, "calm_s": 5}
     new = ("group_wait_s", "max_group_wait_s", "group_window_s", "group_window_short_s", "keep_firing_for_s")
     found = convert(old, AlertSettings, "collector.yaml", Path("/"))
-    assert found == AlertSettings(**dict(zip(new, old.values(), strict=True)))  # type: ignore[arg-type]
+    assert found == AlertSettings(**dict(zip(new, old.values(), strict=True)))
 
 
 def test_every_renamed_key_leads_to_one_that_there_is() -> None:
