@@ -16,10 +16,10 @@ from xomnet.runtime.log import Log
 log = Log("collector.alerts")
 
 MAX_ALONE = 3
-"""A channel gets at most so many messages one by one; more of them at once are joined."""
+"""If more messages than this wait for a channel, they are joined."""
 MAX_JOINED = 20
 LATE = dt.timedelta(hours=1)
-"""A message that waits for so long is reported."""
+"""A message that waits for longer is reported."""
 
 Deliver = Callable[[Sequence[Delivery]], Iterator[DeliveryOutcome]]
 

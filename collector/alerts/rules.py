@@ -205,7 +205,7 @@ class Evaluation:
         return alerts, rest
 
     def _find_suspects(self, alerts: list[Alert], pending: list[PendingLine], condition: Condition) -> set[LineId]:
-        """Lines of places where most lean the same way: whether it is one cause will be known soon."""
+        """Lines of places most of whose lines lean to the condition: whether it is one cause will be known soon."""
         if not pending:
             return set()
         found = self._find_causes(*self._find_affected(alerts, pending, condition), condition)

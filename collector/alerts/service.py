@@ -26,7 +26,7 @@ from xomnet.runtime.log import Log
 log = Log("collector.alerts")
 
 MAX_LOOKED_AT = 20
-"""Of so many lines that open an alert in one minute, the results are looked at; the others get the usual checks."""
+"""How many lines that open an alert in one minute have their results looked at; the others get the usual checks."""
 
 
 class AlertService(threading.Thread):
