@@ -154,7 +154,7 @@ def shown(name: str, words: Words, cell: str | None = None) -> dict[str, Any]:
     """The override of a column: its heading, unit, colours; `cell` is how a table colours it."""
     column = COLUMNS.get(name, Column("string"))
     properties: list[dict[str, Any]] = [
-        {"id": "displayName", "value": words("columns", name)},
+        {"id": "displayName", "value": words.column(name)},
         {"id": "unit", "value": column.unit},
         {"id": "thresholds", "value": thresholds(code_steps(column.codes) if column.codes else column.steps)},
     ]

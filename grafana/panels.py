@@ -170,7 +170,7 @@ def table(
         options={
             "showHeader": True,
             "cellHeight": "sm",
-            "sortBy": [{"displayName": words("columns", name), "desc": desc} for name, desc in sort],
+            "sortBy": [{"displayName": words.column(name), "desc": desc} for name, desc in sort],
             "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
         },
         defaults={"custom": {"align": "auto", "filterable": True, "inspect": False}},

@@ -101,6 +101,23 @@ def test_no_text_is_left_over(language: Language) -> None:
     assert set(COLUMNS) <= shown
 
 
+@each
+def test_a_state_and_a_verdict_have_one_word(key: str, language: Language) -> None:
+    """They come from one place; a word that a version had before, or one typed in, is found here."""
+    said = "\n".join(texts(dashboard(key, language)))
+    assert not re.search(
+        r"\b(SHORT|NOT CERTAIN|UNMEASURED|THIẾU|MẤT TÍN HIỆU|CHƯA RÕ|CHẮC CHẮN|CHƯA ĐO(?! ĐƯỢC))\b", said
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_texts_do_not_type_the_word_of_a_state_or_verdict(language: Language) -> None:
+    table = dict(words(language).table)
+    typed = {look.vi if language == "vi" else look.en for look in LOOKS.values()} | set(table.pop("verdicts").values())
+    found = [text for text in texts(table) for word in typed if re.search(rf"(?<!\w){word}(?!\w)", text)]
+    assert not found
+
+
 def test_only_the_words_differ_between_the_languages() -> None:
     for key in DASHBOARDS:
         vi, en = ([panel["targets"] for panel in dashboard(key, language)["panels"]] for language in LANGUAGES)

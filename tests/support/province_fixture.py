@@ -213,9 +213,9 @@ def services(
                dead_letter("xomnet/v1/nd-yyen-0003/up", b"\xff\xfe", "malformed", "not JSON", now,
                       "nd-yyen-0003")])  # fmt: skip
     completeness = Completeness(store, lambda: registry, dead, metrics)
-    desk = AlertService(AlertStore(folder / "alerts.db"), store, AlertRules(), NotificationSettings(), rules.window,
+    alerts = AlertService(AlertStore(folder / "alerts.db"), store, AlertRules(), NotificationSettings(), rules.window,
                 lambda: completeness.latest, metrics)  # fmt: skip
-    lines = LineStates(store, lambda: registry, rules, interval_s, listeners=(desk,))
+    lines = LineStates(store, lambda: registry, rules, interval_s, listeners=(alerts,))
     return Services(
         store=store,
         registry=lambda: registry,
@@ -224,7 +224,7 @@ def services(
         metrics=metrics,
         agents=Heard(seen),
         completeness=completeness,
-        alerts=desk,
+        alerts=alerts,
     )
 
 
