@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from collector.alerts.alert import AlertRules, Kind, Trouble, areas_of
 from collector.judge.line_states import LineStatus
-from collector.store import LineId
+from collector.store.line_id import LineId
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
 

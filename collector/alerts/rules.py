@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from collector.alerts.alert import Alert, AlertChange, AlertedLine, AlertRules, AlertState, Kind, PendingLine, Trouble
 from collector.alerts.grouping import CommonCause, causes, leans
 from collector.judge.line_states import LineStatus
-from collector.store import LineId
+from collector.store.line_id import LineId
 
 DAY = dt.timedelta(days=1)
 FOLLOW = dt.timedelta(minutes=10)

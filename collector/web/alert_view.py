@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from collector.alerts.alert import Alert, Kind, Trouble
 from collector.alerts.outbox import FailedNotification, QueuedNotification
 from collector.alerts.silences import Acknowledgement, MaintenanceWindow
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.web.views import View
 from xomnet.contract.messages import Access
 

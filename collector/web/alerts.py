@@ -11,7 +11,7 @@ from collector.alerts.service import AlertService
 from collector.alerts.silences import AcknowledgementRequest, MaintenanceRequest
 from collector.alerts.store import TooManySilences
 from collector.services import Services
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.web import query
 from collector.web.alert_view import AcknowledgedList, MaintenanceList, alerts_view
 from collector.web.api import json

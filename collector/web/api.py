@@ -17,10 +17,11 @@ from collector.alerts.dispatcher import Dispatcher
 from collector.judge.line_states import Snapshot
 from collector.judge.line_tracker import LOOK_BACK
 from collector.services import Services
-from collector.store import LineId, StoreUnavailable
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.web import query, views
 from collector.web.completeness_view import completeness_view
-from collector.web.errors import RequestError, not_counted_yet, not_judged_yet, taken_out, unknown_line
+from collector.web.errors import RequestError, not_counted_yet, not_judged_yet, taken_out, unknown_line, unknown_unit
 from collector.web.openapi import document
 from collector.web.reads import StoreReads
 from xomnet import __version__
@@ -54,7 +55,9 @@ class Api:
             Route("/api/v1/lines/{agent}/{line}", self.line),
             Route("/api/v1/lines/{agent}/{line}/speed", self.speed),
             Route("/api/v1/lines/{agent}/{line}/latency", self.latency),
+            Route("/api/v1/lines/{agent}/{line}/outages", self.outages),
             Route("/api/v1/agents", self.agents),
+            Route("/api/v1/agents/{agent}/events", self.events),
             Route("/api/v1/completeness", self.completeness),
             Route("/api/v1/rejected", self.rejected),
             Route("/openapi.json", self.openapi),
@@ -97,33 +100,49 @@ class Api:
             raise unknown_line(*line)
         return line
 
-    def _asked(self, request: Request) -> tuple[LineId, dt.datetime, dt.datetime, bool]:
-        """Which line, from when to when, and whether as CSV."""
+    def _range(self, request: Request) -> tuple[dt.datetime, dt.datetime, bool]:
+        """From when to when, and whether as CSV."""
         query.refuse_unknown(request.query_params, RANGE)
-        line = self._known(request)
         since, until = query.time_range(request.query_params, dt.datetime.now(dt.UTC))
-        return line, since, until, query.choice(request.query_params, "format", ("json", "csv")) == "csv"
+        return since, until, query.choice(request.query_params, "format", ("json", "csv")) == "csv"
 
     async def speed(self, request: Request) -> Response:
-        line, since, until, as_csv = self._asked(request)
-        rows = await self._reads.read(lambda store: store.speed(line, since, until))
+        (since, until, as_csv), line = self._range(request), self._known(request)
+        rows = await self._reads.read(lambda store: store.speed(line, since, until, raw=True))
         results = [views.speed_view(row) for row in rows]
         if as_csv:
             return _csv(views.SpeedView, results, f"{line.agent}_{line.line}_speed.csv")
         return json(views.SpeedHistory(agent=line.agent, line=line.line, from_=since, to=until, results=results))
 
     async def latency(self, request: Request) -> Response:
-        line, since, until, as_csv = self._asked(request)
-        rows = await self._reads.read(lambda store: store.latency(line, since, until))
+        (since, until, as_csv), line = self._range(request), self._known(request)
+        rows = await self._reads.read(lambda store: store.latency(line, since, until, raw=True))
         results = [views.latency_view(row) for row in rows]
         if as_csv:
             return _csv(views.LatencyView, results, f"{line.agent}_{line.line}_latency.csv")
         return json(views.LatencyHistory(agent=line.agent, line=line.line, from_=since, to=until, results=results))
 
+    async def outages(self, request: Request) -> Response:
+        (since, until, as_csv), line = self._range(request), self._known(request)
+        rows = await self._reads.read(lambda store: store.outages(line, since, until))
+        results = [views.outage_view(row) for row in rows]
+        if as_csv:
+            return _csv(views.OutageView, results, f"{line.agent}_{line.line}_outages.csv")
+        return json(views.OutageHistory(agent=line.agent, line=line.line, from_=since, to=until, results=results))
+
+    async def events(self, request: Request) -> Response:
+        (since, until, as_csv), agent = self._range(request), request.path_params["agent"]
+        if not self._services.ever().knows(agent):
+            raise unknown_unit(agent)
+        results = views.event_views(await self._reads.read(lambda store: store.events(None, since, until, agent)))
+        if as_csv:
+            return _csv(views.EventView, results, f"{agent}_events.csv")
+        return json(views.EventHistory(agent=agent, from_=since, to=until, results=results))
+
     async def agents(self, request: Request) -> Response:
         query.refuse_unknown(request.query_params, ())
         now = dt.datetime.now(dt.UTC)
-        health = await self._reads.read(lambda store: store.health(now - LOOK_BACK))
+        health = await self._reads.read(lambda store: store.health(now - LOOK_BACK, raw=True))
         registered = self._services.registry().current(now)
         return json(views.Agents(agents=views.agent_views(self._services.agents.agents(), registered, health)))
 
@@ -185,7 +204,9 @@ def old_after_s(services: Services) -> float:
 
 
 def _csv(view: type[msgspec.Struct], results: Sequence[msgspec.Struct], name: str) -> Response:
-    """One row a result, absent as empty; words are parted by spaces. The byte-order mark is for Excel."""
+    """One row a result, absent as empty; the parts of a list have spaces between them. The byte-order mark is for
+    Excel.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(view.__struct_fields__)
@@ -202,7 +223,7 @@ def _cell(value: Any) -> Any:
         case bool():
             return str(value).lower()
         case tuple():
-            return _cell(" ".join(value))
+            return _cell(" ".join(map(str, value)))
         case str() if value[:1] in "=+-@\t\r":
             return "'" + value if value else value  # a spreadsheet must not take a server's word for a formula
         case _:

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.services import Services
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from collector.throttle import TokenThrottle
 from collector.web.alerts import AlertApi
 from collector.web.api import Api, problem

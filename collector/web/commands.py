@@ -12,7 +12,7 @@ from collector.services import Services
 from collector.web import query
 from collector.web.api import json
 from collector.web.command_view import CommandRequest, command_view
-from collector.web.errors import RequestError
+from collector.web.errors import RequestError, unknown_unit
 from collector.web.operator import body_of, require_operator
 from xomnet.contract import remote_settings
 from xomnet.contract.commands import OPERATOR, Change
@@ -52,7 +52,7 @@ class CommandApi:
         now = dt.datetime.now(dt.UTC)
         lines = [row.line for row in self._services.registry().lines_of(agent, now)]
         if not lines:
-            raise RequestError(404, f"no unit {agent} in the registry", "path", "a unit that /api/v1/agents lists")
+            raise unknown_unit(agent)
         if wanted.line is not None and wanted.line not in lines:
             raise RequestError(404, f"no line {wanted.line} at {agent}", "line", " or ".join(lines))
         if wanted.name != "settings" and (wanted.settings or wanted.unset or wanted.prove_s):

@@ -4,7 +4,7 @@ import datetime as dt
 
 from collector.completeness.completeness import DAYS, Found
 from collector.completeness.completeness import LineCompleteness as Known
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.web.views import View
 from xomnet.registry.registry import LineRow
 

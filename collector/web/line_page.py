@@ -11,7 +11,7 @@ from markupsafe import Markup
 from collector.completeness.completeness import DAYS
 from collector.judge.assess import MIN_TESTS, JudgingRules, counted_mbps, early_bias, judge
 from collector.judge.line_states import LineStatus
-from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
+from collector.store.row_types import LatencyRow, OutageRow, Sample, SpeedRow
 from collector.texts.texts import Texts, rounded
 from collector.texts.words import access_word, remarks
 from collector.web import chart_history as draw

@@ -17,8 +17,8 @@ from xomnet.states import STATES
 
 REF = "#/components/schemas/{name}"
 ANSWERS = (
-    *(views.Lines, views.Line, views.SpeedHistory, views.LatencyHistory),
-    *(views.Agents, CompletenessView, views.RejectedView, views.HealthCheck, views.Error),
+    *(views.Lines, views.Line, views.SpeedHistory, views.LatencyHistory, views.OutageHistory),
+    *(views.Agents, views.EventHistory, CompletenessView, views.RejectedView, views.HealthCheck, views.Error),
     *(CommandRequest, CommandView),
     *(AlertsView, MaintenanceList, MaintenanceWindow, MaintenanceRequest, AcknowledgementRequest, AcknowledgedList),
 )
@@ -64,7 +64,21 @@ def _paths() -> Json:
         "/api/v1/lines/{agent}/{line}/latency": _get(
             "Latency and loss, oldest first", views.LatencyHistory, [*line, *_range()], ("400", "404", "503"), csv=True
         ),
+        "/api/v1/lines/{agent}/{line}/outages": _get(
+            "Outages by their beginning, oldest first",
+            views.OutageHistory,
+            [*line, *_range()],
+            ("400", "404", "503"),
+            csv=True,
+        ),
         "/api/v1/agents": _get("Every unit, registered or heard", views.Agents, [], ("400", "503")),
+        "/api/v1/agents/{agent}/events": _get(
+            "Events of a unit and its lines, oldest first",
+            views.EventHistory,
+            [_path_name("agent"), *_range()],
+            ("400", "404", "503"),
+            csv=True,
+        ),
         "/api/v1/completeness": _get(
             "Whether what the units promised is stored, most missing first", CompletenessView, [], ("400", "503")
         ),
@@ -147,7 +161,7 @@ def _get(
     found = _json("Found", answer)
     if csv:
         found["content"]["text/csv"] = _text()
-    words = {"400": "A parameter that can't be used", "404": "No such line", "503": "Not now; see Retry-After"}
+    words = {"400": "A parameter that can't be used", "404": "No such line or unit", "503": "Not now; see Retry-After"}
     responses = {"200": found, **{status: _json(words[status], views.Error) for status in errors}}
     if "503" in responses:
         seconds = {"description": "Seconds", "schema": {"type": "integer"}}

@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute, Route
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
 from collector.services import Services
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.texts.texts import LANGUAGES, Language, Texts
 from collector.web import query
 from collector.web.api import old_after_s

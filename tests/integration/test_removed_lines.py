@@ -16,7 +16,8 @@ from collector.report.gather import gather
 from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
 from collector.services import Services
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.sqlite import SqliteStore
 from collector.web import create_app
 from tests.support.months import AFTER, NOVEMBER, OCTOBER, SINCE, TARGETS
