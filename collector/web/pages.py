@@ -1,9 +1,10 @@
 """The pages for people. They read the snapshot; only the page of a line reads the store."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
@@ -13,9 +14,11 @@ from starlette.routing import BaseRoute, Route
 
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
+from collector.judge.line_tracker import LOOK_BACK
 from collector.services import Services
 from collector.store import Store
 from collector.store.line_id import LineId
+from collector.store.row_types import EventRow
 from collector.texts.texts import LANGUAGES, Language, Texts
 from collector.web import query
 from collector.web.api import old_after_s
@@ -30,10 +33,15 @@ from xomnet import __version__
 from xomnet.states import LOOKS
 from xomnet.targets import PROVINCE_TIME
 
+R = TypeVar("R")
+
 TEMPLATES = Path(__file__).parent / "templates"
 COOKIE = "lang"
 COOKIE_S = 365 * 86_400
 MONTH = dt.timedelta(hours=HOURS[-1])
+TICK = dt.timedelta(microseconds=1)
+"""The precision of a stored time."""
+MAX_EVENTS = 20
 
 environment = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -77,6 +85,7 @@ class Pages:
     async def line(self, request: Request) -> Response:
         t, now = texts_of(request), dt.datetime.now(dt.UTC)
         asked = query.choice(request.query_params, "hours", [str(hours) for hours in HOURS])
+        chosen = query.instant(request.query_params, "test")
         if self._services.lines.latest is None:
             return _loading(request, t)
         line = LineId(request.path_params["agent"], request.path_params["line"])
@@ -97,12 +106,25 @@ class Pages:
             # An outage belongs to the axis by its end, and may have begun before it.
             outages = store.outages(line, axis.since - dt.timedelta(days=1), until)
             outages = [row for row in outages if row.at + dt.timedelta(seconds=row.duration_s) > axis.since]
-            return History(speed, store.latency(line, axis.since, until), outages), axis, hours
+            latency = store.latency(line, axis.since, until)
+            tested = chosen or (speed[-1].at if speed and speed[-1].at >= axis.since else None)
+            history = History(
+                speed,
+                latency,
+                outages,
+                test=_only(store.speed(line, tested, tested + TICK, raw=True)) if tested else None,
+                probe=_only(store.latency(line, latency[-1].at, latency[-1].at + TICK, raw=True)) if latency else None,
+                health=store.health(now - LOOK_BACK, line.agent, raw=True).get(line.agent),
+                events=_newest(store.events(None, axis.since, until, line.agent), line),
+            )
+            return history, axis, hours
 
         history, axis, hours = await self._reads.read(read)
+        if chosen is not None and history.test is None:
+            raise RequestError(404, "no test of this line began then", "query parameter test", "a time of its table")
         found = self._services.completeness.latest
         complete = None if found is None else found.line(line).tally.ratio
-        content = line_page(status, history, axis, hours, rules, t, now, complete)
+        content = line_page(status, history, axis, hours, rules, t, now, complete, chosen is not None)
         may_change = request.app.state.operator_token is not None
         if ended is not None:
             gone = replace(content, why=taken_out(t, ended))
@@ -152,6 +174,16 @@ class Pages:
         rules = "".join(f"--{state.replace('_', '-')}:{look.colour};" for state, look in LOOKS.items())
         classes = "".join(f".{state}{{--state:var(--{state.replace('_', '-')})}}" for state in LOOKS)
         return Response(f":root{{{rules}}}{classes}", headers={"Cache-Control": "no-cache"}, media_type="text/css")
+
+
+def _only(rows: Sequence[R]) -> R | None:
+    return rows[0] if rows else None
+
+
+def _newest(events: Mapping[LineId, Sequence[EventRow]], line: LineId) -> list[EventRow]:
+    """Events of a line and of its unit, without the daily receipts."""
+    found = [*events.get(LineId(line.agent, ""), ()), *events.get(line, ())]
+    return sorted((one for one in found if one.name != "manifest"), key=lambda one: one.at, reverse=True)[:MAX_EVENTS]
 
 
 def texts_of(request: Request) -> Texts:

@@ -56,8 +56,8 @@ def choice(query: QueryParams, name: str, allowed: Sequence[str]) -> str | None:
 
 def time_range(query: QueryParams, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
     """[from, to) in UTC; by default the last 24 hours before `to`, and `to` is now. Raises RequestError."""
-    until = _instant(query, "to") or now
-    since = _instant(query, "from") or until - DEFAULT_RANGE
+    until = instant(query, "to") or now
+    since = instant(query, "from") or until - DEFAULT_RANGE
     if since >= until:
         raise bad_parameter("from", since.isoformat(), f"a time before to={until.isoformat()}")
     if until - since > MAX_RANGE:
@@ -65,7 +65,8 @@ def time_range(query: QueryParams, now: dt.datetime) -> tuple[dt.datetime, dt.da
     return since, until
 
 
-def _instant(query: QueryParams, name: str) -> dt.datetime | None:
+def instant(query: QueryParams, name: str) -> dt.datetime | None:
+    """An instant in UTC, or None where it is not given. Raises RequestError."""
     text = one(query, name)
     if text is None:
         return None

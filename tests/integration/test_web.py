@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import pytest
 from jsonschema import Draft202012Validator
+from markupsafe import escape
 from msgspec import Struct
 from starlette.testclient import TestClient
 
@@ -24,6 +26,7 @@ from collector.store import Store
 from collector.store.errors import StoreUnavailable
 from collector.store.points import point_of
 from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, SpeedRow
+from collector.texts.texts import Texts
 from collector.web import create_app
 from collector.web.app import SECURITY_HEADERS
 from tests.support.filled import filled
@@ -228,6 +231,42 @@ def test_every_field_of_health_is_told_of_an_agent(whole: Services) -> None:
     (agent,) = TestClient(create_app(whole)).get("/api/v1/agents").json()["agents"]
     assert not {field.name for field, _ in declared_fields(HealthRow)} - agent["health"].keys()
     assert agent["health"]["interfaces"][0]["name"] == "name"
+
+
+@pytest.mark.parametrize("language", ["vi", "en"])
+def test_every_measured_field_is_on_the_page_of_a_line(whole: Services, language: Literal["vi", "en"]) -> None:
+    page = TestClient(create_app(whole)).get("/lines/nd-haihau-0012/ftth", params={"lang": language}).text
+    t = Texts(language)
+    for name, row in {"test": SpeedRow, "latency": LatencyRow, "outage": OutageRow, "unit": HealthRow}.items():
+        part = re.search(rf'<details class="all" id="{name}">.*?</details>', page, re.DOTALL)
+        assert part is not None, name
+        labels = [t.label(declared) for _, declared in declared_fields(row)]
+        assert not [label for label in labels if f"<dt>{escape(label)}</dt>" not in part[0]], name
+    assert page.count('class="series"') == 1
+    events = page[page.index('<details class="all" id="events">') :]
+    assert not [d for _, d in declared_fields(EventRow) if f"{escape(t.label(d))}: " not in events]
+
+
+def test_the_figures_of_a_chosen_test_stand_open(web: TestClient) -> None:
+    page = web.get("/lines/nd-haihau-0012/ftth", params={"lang": "en", "hours": "720"}).text
+    assert '<details class="all" id="test">' in page
+    links = re.findall(r'<td><a href="(\?hours=720&amp;test=[^"#]+)#test"><time datetime="([^"]+)">', page)
+    href, at = links[3]
+    chosen = web.get("/lines/nd-haihau-0012/ftth" + unescape(href)).text
+    (part,) = re.findall(r'<details class="all" id="test" open>.*?</details>', chosen, re.DOTALL)
+    moment = Texts("en").second(dt.datetime.fromisoformat(at))
+    assert f"<summary>All figures of the test of {moment}</summary>" in part
+    (test,) = web.get(f"{FTTH}/speed", params={"from": at, "to": just_after(at)}).json()["results"]
+    assert f"<dt>Duration</dt><dd>{test['duration_s']} s</dd>" in part
+
+
+def just_after(at: str) -> str:
+    return (dt.datetime.fromisoformat(at) + dt.timedelta(microseconds=1)).isoformat()
+
+
+def test_a_test_that_is_not_there_is_404_and_a_time_that_is_none_400(web: TestClient) -> None:
+    assert web.get("/lines/nd-haihau-0012/ftth?test=2026-01-01T00:00:00Z").status_code == 404
+    assert web.get("/lines/nd-haihau-0012/ftth?test=yesterday").status_code == 400
 
 
 def test_the_events_of_a_unit_that_is_not_registered_are_404(web: TestClient) -> None:
