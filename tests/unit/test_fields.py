@@ -1,9 +1,11 @@
 """A measured field is declared once: whoever lists fields has it, or is named here for forgetting it."""
 
+import ast
 import datetime as dt
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from xomnet.contract.fields import UNITS
 from xomnet.contract.flat_fields import FlatField, declared_fields, flat_fields, flat_values
 from xomnet.contract.messages import KIND_OF, Data, Interface, Speed
 
+ROOT = Path(__file__).parents[2]
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 DATA = tuple(KIND_OF)
 ROWS: tuple[type[StoredRow], ...] = (SpeedRow, LatencyRow, OutageRow, HealthRow, EventRow)
@@ -79,6 +82,19 @@ def test_every_number_has_its_unit_in_its_name(data: type[Data]) -> None:
 def test_the_kinds_that_hold_a_list_of_structures_are_looked_into() -> None:
     assert {one for data in DATA for one in structures(data)} == {*DATA, Interface}
     assert declared_fields(Speed)[-1][0].unit == UNITS["mbps"]
+
+
+def words_of_the_unit() -> set[str]:
+    """Names of arguments, and texts, in the unit's code."""
+    nodes = [node for file in (ROOT / "agent").rglob("*.py") for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    arguments = {node.arg for node in nodes if isinstance(node, ast.keyword) and node.arg is not None}
+    return arguments | {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@each_kind
+def test_the_unit_fills_every_field(data: type[Data]) -> None:
+    said = words_of_the_unit()
+    assert not [field.name for field in flat_fields(data) if field.path[-1] not in said]
 
 
 @each_kind
