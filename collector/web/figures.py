@@ -35,17 +35,17 @@ class ResultFigures:
 
 
 def figures_of_test(row: SpeedRow, chosen: bool, t: Texts) -> ResultFigures:
-    title = t.text("All figures of the test of {moment}", moment=t.second(row.at))
+    title = t.text("All figures of the test at {moment}", moment=t.second(row.at))
     return ResultFigures("test", title, figures(row, t), charts(row, t), chosen)
 
 
 def figures_of_latency(row: LatencyRow, t: Texts) -> ResultFigures:
-    title = t.text("All figures of the latency of {moment}", moment=t.second(row.at))
+    title = t.text("All figures of the latency measured at {moment}", moment=t.second(row.at))
     return ResultFigures("latency", title, figures(row, t), charts(row, t))
 
 
 def figures_of_outage(row: OutageRow, t: Texts) -> ResultFigures:
-    title = t.text("All figures of the outage of {moment}", moment=t.second(row.at))
+    title = t.text("All figures of the outage from {moment}", moment=t.second(row.at))
     return ResultFigures("outage", title, figures(row, t), charts(row, t))
 
 

@@ -255,7 +255,7 @@ def test_the_figures_of_a_chosen_test_stand_open(web: TestClient) -> None:
     chosen = web.get("/lines/nd-haihau-0012/ftth" + unescape(href)).text
     (part,) = re.findall(r'<details class="all" id="test" open>.*?</details>', chosen, re.DOTALL)
     moment = Texts("en").second(dt.datetime.fromisoformat(at))
-    assert f"<summary>All figures of the test of {moment}</summary>" in part
+    assert f"<summary>All figures of the test at {moment}</summary>" in part
     (test,) = web.get(f"{FTTH}/speed", params={"from": at, "to": just_after(at)}).json()["results"]
     assert f"<dt>Duration</dt><dd>{test['duration_s']} s</dd>" in part
 

@@ -67,9 +67,9 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     """Mean of 20 slices without the lowest 30 % and the highest 10 %."""
     bytes: Annotated[Count | None, Field("Data", "Dung lượng", "column")] = None
     duration_s: Annotated[Seconds | None, Field("Duration", "Thời gian truyền", "column")] = None
-    measured_s: Annotated[Seconds | None, Field("Measured part", "Thời gian của phần ổn định")] = None
+    measured_s: Annotated[Seconds | None, Field("Steady part", "Thời gian của phần ổn định")] = None
     streams: Annotated[Count | None, Field("Parallel streams", "Số luồng song song")] = None
-    stop_reason: Annotated[Word | None, Field("Reason of the end", "Lý do dừng")] = None
+    stop_reason: Annotated[Word | None, Field("Why the test ended", "Lý do dừng")] = None
     connect_ms: Annotated[Ms | None, Field("Connect time", "Thời gian kết nối")] = None
     rtt_idle_ms: Annotated[Ms | None, Field("Idle latency", "Độ trễ khi không tải", "column")] = None
     rtt_loaded_ms: Annotated[Ms | None, Field("Loaded latency", "Độ trễ khi có tải", "column")] = None
@@ -80,9 +80,9 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     error: Annotated[Word | None, Field("Error code", "Mã lỗi")] = None
     error_detail: Annotated[Text | None, Field("Error in words", "Mô tả lỗi")] = None
     cpu_s: Annotated[Seconds | None, Field("Processor time", "Thời gian dùng bộ xử lý")] = None
-    cpu_wait_s: Annotated[Seconds | None, Field("Wait for the processor", "Thời gian chờ bộ xử lý")] = None
+    cpu_wait_s: Annotated[Seconds | None, Field("Time waiting for the processor", "Thời gian chờ bộ xử lý")] = None
     """The receiver was ready to run and had no processor."""
-    other_bytes: Annotated[Count | None, Field("Data of others", "Dữ liệu của người khác")] = None
+    other_bytes: Annotated[Count | None, Field("Data received by others", "Dữ liệu của người khác")] = None
     """Bytes that the interface received beside the test's payload and its headers."""
     reordered_packets: Annotated[Count | None, Field("Reordered packets", "Số gói đến sai thứ tự")] = None
     link_mbps: Annotated[Mbps | None, Field("Speed of the unit's port", "Tốc độ cổng mạng của thiết bị đo")] = None
@@ -133,15 +133,15 @@ class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
     version: Annotated[Text, Field("Version", "Phiên bản")]
     cpu_percent: Annotated[Percent, Field("Processor load", "Mức dùng bộ xử lý")]
     load1: Annotated[float, Meta(ge=0, le=1e6), Field("Load average, 1 min", "Tải trung bình trong 1 phút")]
-    mem_used_percent: Annotated[Percent, Field("Memory used", "Bộ nhớ đã dùng")]
-    disk_free_bytes: Annotated[Count, Field("Disk space free", "Dung lượng đĩa còn trống")]
-    disk_used_percent: Annotated[Percent, Field("Disk space used", "Dung lượng đĩa đã dùng")]
+    mem_used_percent: Annotated[Percent, Field("Used memory", "Bộ nhớ đã dùng")]
+    disk_free_bytes: Annotated[Count, Field("Free disk space", "Dung lượng đĩa còn trống")]
+    disk_used_percent: Annotated[Percent, Field("Used disk space", "Dung lượng đĩa đã dùng")]
     uptime_s: Annotated[Seconds, Field("Time since boot", "Thời gian từ lúc khởi động")]
     rss_bytes: Annotated[Count, Field("Memory of the agent", "Bộ nhớ của phần mềm đo")]
-    spool_depth: Annotated[Count, Field("Results that wait", "Số kết quả chờ gửi")]
+    spool_depth: Annotated[Count, Field("Results waiting", "Số kết quả chờ gửi")]
     spool_bytes: Annotated[Count, Field("Size of the spool", "Dung lượng kết quả chờ gửi")]
     clock_synced: Annotated[bool, Field("Clock synchronised", "Đồng hồ đã đồng bộ")]
-    clock_error_ms: Annotated[Ms | None, Field("Clock error at most", "Sai số đồng hồ tối đa")] = None
+    clock_error_ms: Annotated[Ms | None, Field("Largest clock error", "Sai số đồng hồ tối đa")] = None
     """The kernel's bound on its own error (adjtimex maxerror)."""
     temp_c: Annotated[Celsius | None, Field("Temperature", "Nhiệt độ")] = None
     throttled: Annotated[Count | None, Field("Power and heat (get_throttled)", "Nguồn và nhiệt (get_throttled)")] = None
@@ -149,7 +149,7 @@ class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
     interfaces: Annotated[
         tuple[Interface, ...], Meta(max_length=16), Field("Network ports", "Các cổng mạng", "raw")
     ] = ()
-    overrides: Annotated[Count | None, Field("Settings from the server", "Số cài đặt đổi từ máy chủ")] = None
+    overrides: Annotated[Count | None, Field("Settings changed from the server", "Số cài đặt đổi từ máy chủ")] = None
     """How many settings were changed from afar, and are not agent.yaml's."""
 
 
