@@ -12,7 +12,8 @@ from collector.completeness.completeness import Completeness
 from collector.completeness.reconcile import Counts, SeqRange
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.metrics import Metrics
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import Point
 from collector.web import create_app
 from tests.support.province_fixture import Seed, fill, services

@@ -19,7 +19,8 @@ from collector.commands import commands as sent_commands
 from collector.commands.commands import Commands
 from collector.completeness.completeness import Completeness
 from collector.services import Services
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from collector.throttle import MAX_WRONG
 from collector.web import create_app, views
 from collector.web.context import Context
