@@ -195,7 +195,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         # A person takes it on, says that the line is worked on; both survive the restart.
         token = running.folder / "operator-token"
         code, output = run(running, "ack", "nd-a", "ftth", "--by", "Lan", "--note", "đã đặt ăng-ten", token=token)
-        assert (code, output) == (0, "nd-a / ftth: taken on by Lan\n")
+        assert (code, output) == (0, "nd-a / ftth: acknowledged by Lan\n")
         mend = ("--until", "2h", "--why", "thay bộ định tuyến", "--by", "Lan")
         assert run(running, "maintenance", "add", "--agent", "nd-b", *mend, token=token)[0] == 0
 

@@ -46,7 +46,7 @@ def test_a_certificate_is_signed_listed_and_revoked(ca: Path) -> None:
     assert (one["name"], one["kind"], one["state"]) == (UNIT, "unit", "good")
     revoked = json.loads(pki("revoke", UNIT, "--ca", str(ca), "--json").stdout)
     assert revoked == {"ok": True, "name": UNIT, "revoked": [one["serial"]]}
-    assert pki("revoke", UNIT, "--ca", str(ca)).stdout == f"{UNIT}: nothing left to revoke\n"
+    assert pki("revoke", UNIT, "--ca", str(ca)).stdout == f"{UNIT}: no valid certificate to revoke\n"
     assert "revoked" in pki("list", UNIT, "--ca", str(ca)).stdout
 
 
