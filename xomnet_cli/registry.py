@@ -30,7 +30,7 @@ def check(
     try:
         rows = read_rows(file.read_bytes(), str(file))
     except OSError as error:
-        problems = [BadCell(str(file), 0, "file", error.strerror or str(error), "the path of a readable CSV file")]
+        problems = [BadCell(str(file), 0, "file", error.strerror or str(error), "name a readable CSV file")]
     except RegistryError as error:
         problems = error.problems
     lines, units = {(row.agent, row.line) for row in rows}, {row.agent for row in rows}
