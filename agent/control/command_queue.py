@@ -42,16 +42,14 @@ class _Named(msgspec.Struct):
 def refused(command: Command, now: ClockReading, taken: Taken) -> RequestRefused | None:
     """Why a command that was not heard before is not taken on. `now` is the best time known."""
     if not now.synced:
-        return RequestRefused(
-            "clock_unknown", "the unit's clock is not set, so it cannot tell whether the command has expired"
-        )
+        return RequestRefused("clock_unknown", "the unit does not know the time, so not whether this is too late")
     if command.expires <= now.wall:
         late_s = (now.wall - command.expires).total_seconds()
-        return RequestRefused("expired", f"the command came {late_s:.0f} s after it expired, by the unit's clock")
+        return RequestRefused("expired", f"it came {late_s:.0f} s after its time, by the unit's clock")
     if command.expires > now.wall + LONGEST:
-        return RequestRefused("too_long", f"the command is valid for longer than {LONGEST.total_seconds() / 3600:g} h")
+        return RequestRefused("too_long", f"it is good for longer than {LONGEST.total_seconds() / 3600:g} h")
     if len(taken) >= MAX_REMEMBERED:
-        return RequestRefused("too_many", f"{MAX_REMEMBERED} commands came within an hour; send fewer")
+        return RequestRefused("too_many", f"{MAX_REMEMBERED} commands within an hour")
     return None
 
 
@@ -106,12 +104,12 @@ class CommandQueue:
         if (refusal := refused(command, now, self._taken)) is not None:
             raise refusal
         if len(self._waiting) >= WAITING:
-            raise RequestRefused("too_many", f"{WAITING} commands are waiting already")
+            raise RequestRefused("too_many", f"{WAITING} commands wait already")
         taken = {**self._taken, command.id: command.expires}
         try:
             self._spool.keep(KEY, msgspec.json.encode(taken).decode())
         except SpoolError as error:
-            raise RequestRefused("spool", f"the command cannot be recorded: {error}") from error
+            raise RequestRefused("spool", f"it can't be remembered: {error}") from error
         self._taken = taken
         self._waiting.append(command)
         self._arrived.set()
@@ -119,14 +117,14 @@ class CommandQueue:
     def ask(self, command: Command, limit_s: float) -> Reply:
         """The answer to a command given on this machine. Raises RequestRefused where none comes in time."""
         if len(self._waiting) >= WAITING:
-            raise RequestRefused("too_many", f"{WAITING} commands are waiting already")
+            raise RequestRefused("too_many", f"{WAITING} commands wait already")
         answer = self._here[command.id] = queue.SimpleQueue()
         self._waiting.append(command)
         self._arrived.set()
         try:
             return answer.get(timeout=limit_s)
         except queue.Empty:
-            raise RequestRefused("busy", f"the unit was busy for {limit_s:g} s") from None
+            raise RequestRefused("busy", f"the unit was at something else for {limit_s:g} s") from None
 
     def note_answer(self, at_ns: int) -> None:
         """The collector has said something, or answered what was said then."""
@@ -161,7 +159,7 @@ class CommandQueue:
             command = self._waiting.popleft()
             if not self.is_late(command):
                 return command
-            self.refuse(command, RequestRefused("expired", "the unit was busy until the command expired"))
+            self.refuse(command, RequestRefused("expired", "the unit was busy until it was too late"))
         return None
 
     def is_late(self, command: Command) -> bool:

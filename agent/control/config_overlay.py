@@ -10,7 +10,7 @@ from agent.settings import AgentSettings, check
 from xomnet.contract.remote_settings import CHANGEABLE, Setting, allowed, form
 from xomnet.settings import SettingsError, convert, document, parse, text_of
 
-AFAR = "remote settings"
+AFAR = "settings from afar"
 """Stands in errors where the file's name would."""
 
 Overlay = Mapping[str, Setting]
@@ -42,7 +42,7 @@ def merged(document: Any, overlay: Overlay) -> Any:
     result = _copied(document)
     for key, value in overlay.items():
         if form(key) is None:
-            raise SettingsError(AFAR, None, key, "a key that cannot be changed remotely", allowed(key))
+            raise SettingsError(AFAR, None, key, "a key that is not changed from afar", allowed(key))
         *groups, last = key.split(".")
         group = _group(result, groups, key)
         if value is None:

@@ -73,7 +73,7 @@ def _done(command: Command, worker: CommandTarget, inbox: CommandQueue) -> Reply
             detail, tests = _measure(command, worker, inbox)
             return replace(done, detail=detail, tested=tests)
         case "report":
-            return replace(done, detail=f"health sent; {worker.report()} results waiting")
+            return replace(done, detail=f"health sent; {worker.report()} results wait")
         case "identify":
             return replace(done, detail=identify())
         case "settings":
@@ -82,7 +82,7 @@ def _done(command: Command, worker: CommandTarget, inbox: CommandQueue) -> Reply
 
 def _settings(command: Command, remote: RemoteConfig | None, done: Reply) -> Reply:
     if remote is None:
-        raise RequestRefused("forbidden", "this unit has no settings file")
+        raise RequestRefused("forbidden", "this unit's settings come from no file")
     detail = None
     if command.settings or command.unset:
         detail = remote.change(command.settings or {}, command.unset, command.prove_s)
@@ -96,18 +96,16 @@ def _settings(command: Command, remote: RemoteConfig | None, done: Reply) -> Rep
 def _measure(command: Command, worker: CommandTarget, inbox: CommandQueue) -> tuple[str | None, tuple[Tested, ...]]:
     lines = [line for line in worker.lines if command.line in (None, line.line)]
     if not lines:
-        raise RequestRefused(
-            "unknown_line", f"found {command.line}; this unit's lines: {', '.join(line.line for line in worker.lines)}"
-        )
+        raise RequestRefused("unknown_line", f"this unit's lines are {', '.join(line.line for line in worker.lines)}")
     if command.server not in (None, "other"):
-        raise RequestRefused("not_understood", f"server: found {command.server}; allowed: other")
+        raise RequestRefused("not_understood", f"server: {command.server}")
     asked = TestRequest(command.asked or OPERATOR, command.server == "other")
     tests: list[Tested] = []
     refusals: list[RequestRefused] = []
     for line in lines:
         try:
             if inbox.is_late(command):
-                raise RequestRefused("expired", "the command expired during the tests before this one")
+                raise RequestRefused("expired", "the tests before it took until it was too late")
             tests.append(worker.test_asked(line, asked))
         except RequestRefused as refusal:
             refusals.append(refusal)
@@ -115,4 +113,4 @@ def _measure(command: Command, worker: CommandTarget, inbox: CommandQueue) -> tu
     if len(refusals) == len(lines):
         raise refusals[0]
     alone = asked.other_server and any(len(worker.servers(line)) < 2 for line in lines)
-    return "only one measurement server is set, so there is no other" if alone else None, tuple(tests)
+    return "only one measurement server is set: there is no other" if alone else None, tuple(tests)

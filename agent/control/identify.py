@@ -19,7 +19,7 @@ def identify(leds: Path = LEDS, for_s: float = BLINKS_S) -> str:
     if led is None:
         raise RequestRefused("no_led", f"this machine has no LED that can blink: {leds / NAMES[0]} is missing")
     if not _blinking.acquire(blocking=False):
-        return f"the LED {led.name} is blinking already"
+        return f"the LED {led.name} blinks already"
     trigger = led / "trigger"
     try:
         before = chosen(trigger.read_text())

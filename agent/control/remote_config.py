@@ -86,9 +86,7 @@ class RemoteConfig:
         with self._lock:
             overlay = self._changed(settings, unset)
             if overlay == self._state.overlay and self._ignored is None:
-                return "nothing to change: these settings apply already" + (
-                    "" if self._state.trial is None else ", on trial"
-                )
+                return "nothing to change: it is so already" + ("" if self._state.trial is None else ", on trial")
             try:
                 found = read(self._config, overlay)
             except SettingsError as error:
@@ -99,20 +97,22 @@ class RemoteConfig:
                 self._write(state)
             except OSError as error:
                 raise RequestRefused(
-                    "disk", f"{self._file}: {error.strerror}; free space, or replace the card"
+                    "disk", f"{self._file}: {error.strerror}; free some space or mend the card"
                 ) from error
-            log.info("remote settings changed", change=config_trial.difference(self._state.overlay, overlay))
+            log.info("settings changed from afar", change=config_trial.difference(self._state.overlay, overlay))
             self._state, self._ignored = state, None
             self._put_in_force(found)
-            return f"applied; rolls back unless the collector confirms within {limit_s:g} s"
+            return f"in force; the former ones come back unless the collector answers within {limit_s:g} s"
 
     def _changed(self, settings: Overlay, unset: tuple[str, ...]) -> dict[str, Setting]:
         for key in (*settings, *unset):
             if form(key) is None and key not in self._state.overlay:
-                raise RequestRefused("forbidden", f"{AFAR}: {key}: found a key that can be changed only in agent.yaml; "
+                raise RequestRefused("forbidden", f"{AFAR}: {key}: found a key that stays in agent.yaml; "
                                            f"allowed: {allowed(key)}")  # fmt: skip
         if both := sorted({*settings} & {*unset}):
-            raise RequestRefused("invalid", f"{AFAR}: {both[0]}: found both a value and unset; allowed: one of them")
+            raise RequestRefused(
+                "invalid", f"{AFAR}: {both[0]}: found both a value and that it be unset; allowed: one of them"
+            )
         return changed(self._state.overlay, settings, unset)
 
     def look(self, answered_ns: int, held_s: float) -> bool:
@@ -135,9 +135,9 @@ class RemoteConfig:
                 return speak
             self._save()
             if self._state.overlay == before.overlay:
-                log.info("remote settings kept: the collector has answered")
+                log.info("settings from afar kept: the collector has answered")
                 return False
-            log.error("remote settings rolled back", reason=self._state.notes[-1].detail)
+            log.error("settings from afar rolled back", reason=self._state.notes[-1].detail)
             try:
                 self._put_in_force(self._fitting())
             except SettingsError as error:
@@ -184,7 +184,7 @@ class RemoteConfig:
             if self._state.trial is not None:
                 self._state = config_trial.rolled_back(self._state, str(error))
                 return self._fitting()
-            log.error("remote settings ignored, agent.yaml alone is in force", reason=str(error))
+            log.error("settings from afar ignored, agent.yaml alone is in force", reason=str(error))
             self._ignored = str(error)
             self._state = noted(self._state, "settings_refused", f"agent.yaml alone is in force: {error}")
             return plain
@@ -208,7 +208,7 @@ class RemoteConfig:
                 reason += f"; set aside as {set_aside(self._file).name}"
             except OSError as refusal:
                 reason += f"; it can't be set aside: {refusal.strerror}"
-            log.error("remote settings damaged, agent.yaml alone is in force", reason=reason)
+            log.error("settings from afar damaged, agent.yaml alone is in force", reason=reason)
             self._state = noted(RemoteConfigFile(), "settings_reset", reason)
 
     def _write(self, state: RemoteConfigFile) -> None:
@@ -221,4 +221,4 @@ class RemoteConfig:
         try:
             self._write(self._state)
         except OSError as error:
-            log.error("remote settings not saved", reason=f"{self._file}: {error.strerror}")
+            log.error("settings from afar not written down", reason=f"{self._file}: {error.strerror}")

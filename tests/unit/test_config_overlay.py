@@ -92,7 +92,7 @@ def test_any_value_loads_or_is_refused_by_key(
     else:
         assert found.agent == "nd-a"
         return
-    assert refused.file == "remote settings"
+    assert refused.file == "settings from afar"
     assert any(refused.key.startswith(key) for key in overlay)
 
 
@@ -106,7 +106,7 @@ def test_any_value_loads_or_is_refused_by_key(
 )
 def test_what_leads_a_unit_elsewhere_stays_where_it_is(key: str) -> None:
     assert form(key) is None
-    with pytest.raises(SettingsError, match="cannot be changed remotely"):
+    with pytest.raises(SettingsError, match="not changed from afar"):
         merged(DOCUMENT, {key: "elsewhere"})
 
 
@@ -131,7 +131,7 @@ def test_an_error_names_the_key_what_was_found_and_what_is_allowed(
     with pytest.raises(SettingsError) as caught:
         read(config, {key: value})
     assert said in str(caught.value)
-    assert caught.value.file == "remote settings"
+    assert caught.value.file == "settings from afar"
 
 
 def test_groups_that_agent_yaml_writes_once_are_changed_apart(tmp_path: Path) -> None:
