@@ -91,6 +91,7 @@ def run(settings: CollectorSettings) -> int:
         field_sources=(alerts.desk, state_points),
         point_sources=(state_points,),
         listeners=(alerts.desk,),
+        registered_since=registry.registered_since,
     )
     intake = Intake(
         settings.broker,

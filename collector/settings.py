@@ -80,6 +80,7 @@ class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hold_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
     suspect_s: Annotated[float, Meta(ge=0, le=86_400)] = 3600.0
     silent_after_s: Positive = 1800.0
+    no_data_after_s: Positive = 86_400.0
     group_lines: Annotated[int, Meta(ge=2)] = 5
     group_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     together_s: Positive = 3600.0

@@ -6,6 +6,8 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from xomnet import access as access_types
+from xomnet.contract.messages import Access
 from xomnet.states import LOOKS, State
 
 Language = Literal["vi", "en"]
@@ -28,6 +30,9 @@ class Words:
             except (KeyError, TypeError) as error:
                 raise KeyError(f"{self.language}.yaml: {'.'.join(path)}") from error
         return str(found).strip()
+
+    def access(self, access: Access) -> str:
+        return access_types.word(access, self.language)
 
     def state(self, state: State) -> str:
         """Mark and word, as everywhere in xomnet."""

@@ -12,6 +12,7 @@ import yaml
 from msgspec import inspect as mi
 
 from xomnet.contract import topics
+from xomnet.plan import PROVINCE_TIME
 
 T = TypeVar("T")
 
@@ -223,7 +224,7 @@ def _describe(type_: mi.Type | None) -> str:  # one sentence for each type
         case mi.StructType(fields=fields):
             return "a group with the keys " + ", ".join(f.encode_name for f in fields)
         case mi.CustomType(cls=cls):
-            return "a time zone such as Asia/Ho_Chi_Minh" if cls is ZoneInfo else "a path"
+            return f"a time zone such as {PROVINCE_TIME}" if cls is ZoneInfo else "a path"
         case _:
             return "another kind of value"
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from xomnet.targets import PROVINCE_TIME
+from xomnet.plan import PROVINCE_TIME
 from xomnet_cli import completion
 from xomnet_cli.options import AsJson
 from xomnet_cli.rest_client import DEFAULT_TOKEN_FILE, DEFAULT_URL, RestClient, RestError, TokenFile, Url

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from xomnet.area import areas_of
 from xomnet.contract import remote_settings
 from xomnet.contract.commands import CommandName
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import LineRow, RegistryError, read_rows
-from xomnet.targets import PROVINCE_TIME
 
 REGISTRIES = tuple(
     Path(path)
@@ -70,9 +71,7 @@ def lines(ctx: typer.Context) -> Candidates:
 
 def areas(ctx: typer.Context, incomplete: str) -> Candidates:
     """Areas at every level."""
-    parts = (path.split("/") for path in {row.area for row in _rows(ctx)})
-    levels = sorted({"/".join(one[:depth]) for one in parts for depth in range(1, len(one) + 1)})
-    return _as_words(levels, incomplete)
+    return _as_words(sorted({area for row in _rows(ctx) for area in areas_of(row.area)}), incomplete)
 
 
 def providers(ctx: typer.Context, incomplete: str) -> Candidates:

@@ -8,15 +8,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
 
-from xomnet.contract.messages import Speed
+from agent.engines import DEFAULT_ENGINE, ENGINES
+from xomnet.contract.messages import Access, Speed
 from xomnet.defaults import config_file
-from xomnet.targets import PROVINCE_TIME, load_targets
+from xomnet.plan import PROVINCE_TIME
+from xomnet.targets import load_targets
 from xomnet_cli import completion
 from xomnet_cli.options import AsJson
 
@@ -24,21 +26,17 @@ if TYPE_CHECKING:
     from agent.measure.engines import Progress
 
 
-class AccessType(StrEnum):
-    fixed = "fixed"
-    mobile = "mobile"
-
-
-class EngineChoice(StrEnum):
-    http = "http"
-    ookla = "ookla"
-    speedtest_cli = "speedtest-cli"
+AccessType = StrEnum("AccessType", [(access, access) for access in get_args(Access)])  # type: ignore[misc]
+EngineChoice = StrEnum("EngineChoice", [(name, name) for name in ENGINES])  # type: ignore[misc]
+ENGINE_HELP = "; ".join(f"{name}: {spec.help}" for name, spec in ENGINES.items()) + "."
 
 
 def measure(
     url: Annotated[str, typer.Argument(metavar="URL", help="Measurement server, such as http://do1.example.vn:8080/")],
-    access: Annotated[AccessType, typer.Option(help="Access type of the line; it sets the target.")] = AccessType.fixed,
-    engine: Annotated[EngineChoice, typer.Option(help="How to measure.")] = EngineChoice.http,
+    access: Annotated[AccessType, typer.Option(help="Access type of the line; it sets the target.")] = AccessType[
+        "fixed"
+    ],
+    engine: Annotated[EngineChoice, typer.Option(help=f"How to measure. {ENGINE_HELP}")] = EngineChoice[DEFAULT_ENGINE],
     interface: Annotated[
         str | None,
         typer.Option(
@@ -59,14 +57,17 @@ def measure(
 
     Example: xomnet measure http://do1.example.vn:8080/ --access mobile
     """
-    target = load_targets(config_file("targets.yaml")).down_mbps(
-        access.value, dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
-    )
+    if interface is not None and not ENGINES[engine].keeps_interface:
+        raise typer.BadParameter(f"{engine} does not keep to an interface", param_hint="--interface")
+    access_type = cast(Access, access.value)
+    today = dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
+    target = load_targets(config_file("targets.yaml")).down_mbps(access_type, today)
     cancelled = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: cancelled.set())
     signal.signal(signal.SIGTERM, lambda *_: cancelled.set())
-    with _live(show=not as_json and sys.stdout.isatty(), target=target) as progress:
-        result = _measure(url, access, engine, interface, full, target, cancelled, progress)
+    first = "connecting …" if ENGINES[engine].reports_progress else "measuring …"
+    with _live(show=not as_json and sys.stdout.isatty(), target=target, first=first) as progress:
+        result = _measure(url, access_type, engine, interface, full, target, cancelled, progress)
     document = as_document(result, target)
     if as_json:
         print(json.dumps(document, ensure_ascii=False))
@@ -78,7 +79,7 @@ def measure(
 
 def _measure(
     url: str,
-    access: AccessType,
+    access: Access,
     engine: EngineChoice,
     interface: str | None,
     full: bool,
@@ -90,7 +91,7 @@ def _measure(
     from agent.measure.precheck import precheck  # noqa: PLC0415
     from agent.settings import LineSettings, PrecheckSettings  # noqa: PLC0415
 
-    line = LineSettings(line="once", access=access.value, interface=interface, engine=engine.value)
+    line = LineSettings(line="once", access=access, interface=interface, engine=engine.value)
     check = precheck(interface, target, PrecheckSettings().cpu_busy_percent, 0.02 * target)
     if check.broken is not None:
         error, detail = check.broken
@@ -126,8 +127,8 @@ def verdict(result: Speed, target_mbps: float) -> str:
 
 
 @contextmanager
-def _live(show: bool, target: float) -> "Iterator[Callable[[Progress], None]]":
-    """A line that moves while the test runs; nothing if nobody watches."""
+def _live(show: bool, target: float, first: str) -> "Iterator[Callable[[Progress], None]]":
+    """A line that moves while the test runs, `first` until its first step; nothing if nobody watches."""
     if not show:
         yield lambda _: None
         return
@@ -135,7 +136,7 @@ def _live(show: bool, target: float) -> "Iterator[Callable[[Progress], None]]":
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    with Live(Text("connecting …"), console=Console(), transient=True, refresh_per_second=10) as live:
+    with Live(Text(first), console=Console(), transient=True, refresh_per_second=10) as live:
 
         def progress(now: "Progress") -> None:
             width = 40

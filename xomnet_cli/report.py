@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from xomnet.access import ACCESSES
 from xomnet_cli import completion
 from xomnet_cli.options import AsJson, Language
 
@@ -64,9 +65,7 @@ def report(
 
 
 def _format_summary(out: Path, month: str, as_of: str | None, summary: dict[str, Any]) -> str:
-    met = ", ".join(
-        f"{access} {summary[access]['met']} of {summary[access]['lines']} met" for access in ("mobile", "fixed")
-    )
+    met = ", ".join(f"{access} {summary[access]['met']} of {summary[access]['lines']} met" for access in ACCESSES)
     when = "" if as_of is None else f" as of {as_of}"
     return f"{out}: {month}{when}; {summary['lines']} lines in {summary['hamlets']} hamlets, {met}"
 

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from xomnet.area import last_level
 from xomnet.states import LOOKS, State
 
 ALERTS_SHOWN = 8
@@ -30,8 +31,8 @@ class AlertFeed:
             key, state = (line["agent"], line["line"]), line["state"]
             before = self._states.get(key)
             self._states[key] = state
-            if before == state or (before is None and "last_result_at" not in line):
-                continue  # a line that has not begun yet has not gone silent
+            if before == state:
+                continue
             since, self._since[key] = self._since.get(key, clock), clock
             if state in {"short", "silent"}:
                 self._said.add(key)
@@ -43,13 +44,13 @@ class AlertFeed:
 
 
 def place(line: dict[str, Any]) -> str:
-    return f"{line['hamlet']}, {line['area'].rpartition('/')[2]} / {line['line']}"
+    return f"{line['hamlet']}, {last_level(line['area'])} / {line['line']}"
 
 
 def sentence(line: dict[str, Any]) -> str:
     """One line of the page in words."""
     if line["state"] == "silent":
-        return f"{place(line)}: silent for {line['age_s']:.0f} s" if "age_s" in line else f"{place(line)}: never heard"
+        return f"{place(line)}: silent for {line['age_s']:.0f} s"
     if "median_mbps" not in line:
         return f"{place(line)}: {LOOKS[line['state']].en.lower()}"
     return f"{place(line)}: {line['median_mbps']:.1f} of {line['target_mbps']:g} Mb/s, {line['samples']} tests"

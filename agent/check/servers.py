@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from agent.engines import ENGINES
 from agent.errors import MeasurementError
 from agent.measure.engines.http_stream import HEAD_LIMIT, Source, parse_head
 from agent.net.dns import resolve
@@ -37,8 +38,11 @@ def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
 def server(line: LineSettings, servers: Sequence[str]) -> Finding:
     """The first that answers and is not busy measures."""
     title = f"server {line.line}"
-    if line.engine != "http":
-        return skip(title, say("{engine} chooses a server of speedtest.net at each test", engine=line.engine))
+    server_list = ENGINES[line.engine].server_list
+    if server_list is not None:
+        return skip(
+            title, say("{engine} chooses a server of {list} at each test", engine=line.engine, list=server_list)
+        )
     if not servers:
         return fail(title, say("no server is set"), say("set servers: in agent.yaml"))
     away: list[Said] = []

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agent.clock.clock import ClockReading, ReadClock, boot_id, read_clock
+from agent.engines import ENGINES
 from agent.net.counters import Counters, of_line, read_counters
 from agent.schedule import slots
 from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, BudgetError, DataBudget, allow
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION
 from xomnet.contract.messages import Speed
+from xomnet.plan import day_plan
 from xomnet.runtime.log import Log
 
 log = Log("agent.schedule.metering")
@@ -57,12 +59,10 @@ def background(settings: AgentSettings) -> Background:
     return Background(rounds * anchors * settings.latency.echoes * ECHO_BYTES, results * RESULT_BYTES + IDLE_DAY_BYTES)
 
 
-def wire_bytes(result: Speed) -> int | None:
+def wire_bytes(result: Speed) -> int:
     """About what a test moved: its payload, and what was under way when it ended (the rate times the round trip under
-    load). None where a program failed that does not say what it has moved.
+    load).
     """
-    if result.error is not None and result.engine == "speedtest-cli":
-        return None
     under_way = (result.down_mbps or 0.0) * 125.0 * (result.rtt_loaded_ms or 0.0)
     return int(((result.bytes or 0) + under_way) * WIRE_FACTOR)
 
@@ -123,7 +123,8 @@ class Meter:
         by_slots = planned is not None or (asked is not None and line.every_s is None)
         kept = slots.peak_tests_left(now, line.is_metered, self.settings.timezone) if by_slots else 0
         if asked == CONFIRMATION:
-            kept = math.ceil(kept / slots.PEAK_SHARE * CONFIRMATIONS_LEAVE)
+            plan = day_plan(line.is_metered)
+            kept = math.ceil(kept * plan.tests / plan.peak_tests * CONFIRMATIONS_LEAVE)
         day = background(self.settings)
         held_back = int((day.echoes + day.messages) * slots.days_left(now, self.settings.timezone))
         peak = planned is not None and planned.slot.peak
@@ -141,8 +142,8 @@ class Meter:
         if counted is None:
             uncounted = None
         elif result is not None and (counted < received or not of_line(self._read_counters(), line.interface)):
-            estimate = wire_bytes(result)
-            uncounted = None if estimate is None else max(0, estimate - counted)
+            counts_bytes = result.error is None or ENGINES[line.engine].uncapped_bytes is None
+            uncounted = max(0, wire_bytes(result) - counted) if counts_bytes else None
         try:
             self._ledger.settle(line.line, uncounted)
         except BudgetError as error:

@@ -1,14 +1,13 @@
 """What an alert is, and what there is to tell of it: values that `book` keeps and `texts` puts into words."""
 
 import datetime as dt
-import unicodedata
-from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from collector.store import LineId
+from xomnet.area import areas_of
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
 
@@ -26,6 +25,8 @@ class AlertRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     suspect: dt.timedelta = dt.timedelta(hours=1)
     """So long it waits at most where most of its neighbours lean the same way."""
     silent_after: dt.timedelta = dt.timedelta(minutes=30)
+    no_data_after: dt.timedelta = dt.timedelta(days=1)
+    """So long a line may be without data after it was registered."""
     lines: int = 5
     share: float = 0.5
     """Of a provider's or an area's lines, how many and which share make a common cause."""
@@ -129,14 +130,3 @@ class AlertChange(Struct, frozen=True):
     at: dt.datetime
     still: tuple[AlertedLine, ...] = ()
     """Of an end: the few lines that are not well yet. They are alerts of their own from now on."""
-
-
-def areas_of(path: str) -> Iterator[str]:
-    """`A/B/C` -> A, A/B, A/B/C."""
-    levels = path.split("/")
-    return ("/".join(levels[:depth]) for depth in range(1, len(levels) + 1))
-
-
-def same_name(given: str, name: str) -> bool:
-    """True where people mean a provider or an area of the registry: a Mac writes Vietnamese in other bytes."""
-    return unicodedata.normalize("NFC", given).strip("/ ") == unicodedata.normalize("NFC", name)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from collector.alerts.alert import areas_of, same_name
 from collector.texts.texts import Language, Texts
+from xomnet.area import areas_of, same_name
 from xomnet.mqtt.broker import check_private
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.log import Log

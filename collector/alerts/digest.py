@@ -44,7 +44,7 @@ def digest(day: Day, t: Texts, wants: Wants, public_url: str | None) -> Notifica
     worked_on = in_maintenance(day.windows, now)
     maintained = {s.id for s in seen if worked_on(s.row)}
     open_ = [s for s in seen if s.id not in maintained and s.id not in day.acknowledged]
-    lines = [_of_access(seen, t), *_short(open_, t), *_silent(open_, now, t)]
+    lines = [_of_access(seen, t), *_short(open_, t), *_silent(open_, now, t), *_no_data(open_, t)]
     lines += _acknowledged(day.acknowledged, seen, t)
     if maintained:
         lines.append(t.text("In maintenance: {lines}.", lines=t.plural("{n} line", "{n} lines", len(maintained))))
@@ -84,11 +84,9 @@ def _short(open_: Sequence[LineStatus], t: Texts) -> list[str]:
 
 
 def _silent(open_: Sequence[LineStatus], now: dt.datetime, t: Texts) -> list[str]:
-    silent = [s for s in open_ if s.judgement.state == "silent"]
-    never = sum(s.judgement.last_result_at is None for s in silent)
     by_unit: dict[str, list[LineStatus]] = {}
-    for s in silent:
-        if s.judgement.last_result_at is not None:
+    for s in open_:
+        if s.judgement.state == "silent":
             by_unit.setdefault(s.row.agent, []).append(s)
     said = []
     for agent, of in sorted(by_unit.items()):
@@ -97,10 +95,14 @@ def _silent(open_: Sequence[LineStatus], now: dt.datetime, t: Texts) -> list[str
         names = ", ".join(line_name(s.row) for s in of)
         heard = t.text("last heard {ago}", ago=ago)
         said.append(f"{LOOKS['silent'].mark} {place_name(of[0].row)} · {agent} ({names}): {heard}")
-    said = _shortened(said, t)
-    if never:
-        said.append(t.text("Never heard: {lines}.", lines=t.plural("{n} line", "{n} lines", never)))
-    return said
+    return _shortened(said, t)
+
+
+def _no_data(open_: Sequence[LineStatus], t: Texts) -> list[str]:
+    """How many lines were never heard, without their names: most of them are of units that are not mounted yet."""
+    number = sum(s.judgement.state == "no_data" for s in open_)
+    lines = t.plural("{n} line", "{n} lines", number)
+    return [f"{LOOKS['no_data'].mark} {t.text('No data yet: {lines}.', lines=lines)}"] if number else []
 
 
 def _acknowledged(given: Mapping[LineId, Acknowledgement], seen: Sequence[LineStatus], t: Texts) -> list[str]:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from collector.judge.assess import counted_mbps
 from collector.store import LatencyRow, LineId, Sample, SpeedRow, Store
-from xomnet.targets import PROVINCE_TIME
+from xomnet.plan import PROVINCE_TIME
 
 BEFORE = dt.timedelta(days=30)
 LATENCY_BEFORE = dt.timedelta(days=3)

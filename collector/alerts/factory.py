@@ -22,6 +22,7 @@ def rules_of(alerts: AlertSettings) -> AlertRules:
         hold=dt.timedelta(seconds=alerts.hold_s),
         suspect=dt.timedelta(seconds=alerts.suspect_s),
         silent_after=dt.timedelta(seconds=alerts.silent_after_s),
+        no_data_after=dt.timedelta(seconds=alerts.no_data_after_s),
         lines=alerts.group_lines,
         share=alerts.group_share,
         together=dt.timedelta(seconds=alerts.together_s),

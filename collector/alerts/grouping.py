@@ -4,9 +4,10 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from collector.alerts.alert import AlertRules, Kind, Trouble, areas_of
+from collector.alerts.alert import AlertRules, Kind, Trouble
 from collector.judge.line_states import LineStatus
 from collector.store import LineId
+from xomnet.area import areas_of
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
 

@@ -144,7 +144,7 @@ class AlertService(threading.Thread):
         if not taken:
             return
         troubled = {one.id for alert in alerts for one in alert.lines}
-        troubled |= {s.id for s in snapshot.lines if s.judgement.state in ("short", "silent")}
+        troubled |= {s.id for s in snapshot.lines if s.judgement.state in ("short", "silent", "no_data")}
         if gone := taken.keys() - troubled:
             self.kept.forget(gone)
 
@@ -182,7 +182,7 @@ class AlertService(threading.Thread):
         snapshot = self._snapshot
         status = None if snapshot is None else snapshot.line(*line)
         of = [alert for alert in self.kept.book().alerts if any(one.id == line for one in alert.lines)]
-        troubled = status is not None and status.judgement.state in ("short", "silent")
+        troubled = status is not None and status.judgement.state in ("short", "silent", "no_data")
         if not of and not troubled:
             return []
         lines = {line} | ({one.id for alert in of for one in alert.lines} if whole_alert else set())

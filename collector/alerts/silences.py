@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from collector.alerts.alert import areas_of, same_name
 from collector.store import LineId
+from xomnet.area import areas_of, same_name
 from xomnet.contract.values import Instant, Name
 from xomnet.registry.registry import LineRow
 

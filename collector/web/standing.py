@@ -43,5 +43,5 @@ def _standing(desk: AlertService, status: LineStatus, may_change: bool, t: Texts
     for window in desk.maintenance_of(status, now):
         until = t.text("In maintenance until {moment} ({who})", moment=t.minute(window.until), who=window.by)
         said.append(f"{until}: {window.why}")
-    trouble = bool(alerts) or status.judgement.state in ("short", "silent")
+    trouble = bool(alerts) or status.judgement.state in ("short", "silent", "no_data")
     return LineActions(*line, said, may_change and trouble and taken is None)

@@ -16,7 +16,7 @@ from grafana.dashboards import GRID_WIDTH
 from grafana.files import DASHBOARDS, FOLDER, dashboard, files
 from grafana.panels import RESULTS_SOURCE, ROLLUPS_SOURCE
 from grafana.words import LANGUAGES, Language, words
-from xomnet.states import LOOKS, STATES
+from xomnet.states import CODES, LOOKS, STATES
 
 BOTH = [(key, language) for key in DASHBOARDS for language in LANGUAGES]
 KINDS = {"stat", "table", "timeseries", "geomap", "barchart", "histogram", "state-timeline", "text"}
@@ -211,10 +211,29 @@ def test_a_state_has_its_word_its_mark_and_its_colour(key: str, language: Langua
         for mapping in one["value"]
     ]
     expected = {
-        str(i): {"text": words(language).state(state), "color": LOOKS[state].colour, "index": i}
+        str(CODES[state]): {"text": words(language).state(state), "color": LOOKS[state].colour, "index": i}
         for i, state in enumerate(STATES)
     }
     assert all(one == expected for one in found)
+    assert found or key in ("fleet", "report")
+
+
+@each
+def test_no_state_is_without_its_word_and_none_but_meeting_is_green(key: str, language: Language) -> None:
+    """Also of panels that colour by codes, and a state that this version does not know yet."""
+    green, meeting = LOOKS["meeting"].colour, CODES["meeting"]
+    found = 0
+    for panel in dashboard(key, language)["panels"]:
+        config = panel["fieldConfig"]
+        properties = [{one["id"]: one["value"] for one in override["properties"]} for override in config["overrides"]]
+        for looks in (config["defaults"], *properties):
+            for mapping in looks.get("mappings", ()):
+                if mapping["options"].get(str(meeting), {}).get("color") != green:
+                    continue
+                found += 1
+                assert {code for code, of in mapping["options"].items() if of["color"] == green} == {str(meeting)}
+                assert mapping["options"].keys() == {str(code) for code in CODES.values()}
+                assert looks["thresholds"]["steps"][-1]["color"] != green
     assert found or key in ("fleet", "report")
 
 

@@ -16,7 +16,7 @@ from grafana.rules import RULES, WATCHDOG
 from tests.grafana.evaluate import DuplicateSeries, Evaluation, evaluate, said
 from tests.grafana.seeded import Fields, Seeded, store
 from tests.support.services import Influx
-from xomnet.states import STATES
+from xomnet.states import CODES
 
 ALL = {
     rule["uid"].removeprefix("xomnet-"): rule
@@ -96,7 +96,7 @@ def test_a_short_line_says_measured_against_target(seed: Seeded, influx: Influx,
 
 def _one_line(seed: Seeded, *then: dict[str, Value]) -> list[Point]:
     """A line that was short, with what changed in the following minutes."""
-    was: dict[str, Value] = {"state_code": STATES.index("short"), "maintenance": 0, "acknowledged": 0}
+    was: dict[str, Value] = {"state_code": CODES["short"], "maintenance": 0, "acknowledged": 0}
     start = seed.now - dt.timedelta(minutes=len(then))
     row = seed.rows[0]
     return [
@@ -109,8 +109,9 @@ def _one_line(seed: Seeded, *then: dict[str, Value]) -> list[Point]:
     ("then", "fires"),
     [
         ({}, True),
-        ({"state_code": STATES.index("meeting")}, False),
-        ({"state_code": STATES.index("uncertain")}, False),
+        ({"state_code": CODES["meeting"]}, False),
+        ({"state_code": CODES["uncertain"]}, False),
+        ({"state_code": CODES["no_data"]}, False),
         ({"maintenance": 1}, False),
         ({"acknowledged": 1}, False),
     ],

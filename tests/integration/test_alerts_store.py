@@ -233,6 +233,20 @@ def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seede
     assert web.post(meeting, json={"by": "Lan"}, headers=AUTHORISED).status_code == 409
 
 
+def test_a_line_without_data_may_be_taken_on_until_it_is_heard(web: TestClient, seeded: Services) -> None:
+    assert 'data-opens="acknowledge"' in web.get("/lines/nd-haihau-0031/4g").text
+    address = "/api/v1/lines/nd-haihau-0031/4g/acknowledge"
+    assert web.post(address, json={"by": "Lan"}, headers=AUTHORISED).status_code == 200
+    assert seeded.alerts is not None
+    snapshot = seeded.lines.latest
+    assert snapshot is not None
+    seeded.alerts.evaluate(replace(snapshot, at=dt.datetime.now(dt.UTC)))
+    assert seeded.alerts.kept.acknowledged().keys() == {("nd-haihau-0031", "4g")}
+    heard = tuple(s for s in snapshot.lines if s.judgement.state != "no_data")
+    seeded.alerts.evaluate(replace(snapshot, at=dt.datetime.now(dt.UTC), lines=heard))
+    assert seeded.alerts.kept.acknowledged() == {}
+
+
 def test_maintenance_is_added_listed_and_ended(web: TestClient, seeded: Services) -> None:
     until = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)).isoformat()
     body = {"area": "Nam Định/Hải Hậu", "until": until, "by": "Lan", "why": "thay bộ định tuyến"}

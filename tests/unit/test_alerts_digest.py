@@ -33,7 +33,7 @@ LINES = (
     line("nd-1", "short", since=NOW - 5 * HOUR),
     line("nd-2", "short", "Xóm Nhận"),
     line("nd-3", "silent", last_result_at=NOW - 9 * HOUR),
-    line("nd-4", "silent", last_result_at=None, median_mbps=None),
+    line("nd-4", "no_data", last_result_at=None, median_mbps=None),
     line("nd-5", "meeting", median_mbps=81.0),
     line("nd-6", "short", "Xóm Sửa"),
 )
@@ -63,12 +63,12 @@ def test_it_is_due_once_a_day_by_the_provinces_clock(at: str, last: dt.date | No
 
 def test_it_says_what_is_wrong_and_names_who_has_taken_what_on() -> None:
     message = digest(DAY, EN, lambda _: True, "https://x.vn")
-    assert message.title == "23 Nov: 1 of 6 lines meet the target, 3 short, 2 silent"
+    assert message.title == "23 Nov: 1 of 6 lines meet the target, 3 short, 1 silent"
     assert message.text.splitlines() == [
         "Mobile: 1/6",
-        "▼ Xóm 2, Hải Hậu (Nam Định) · 4G Viettel: 42.0 of 70 Mb/s (60 %), since 23 Nov 02:01",
+        "▼ Xóm 2, Hải Hậu (Nam Định) · 4G Viettel: 42.0 of 70 Mb/s (60%), since 23 Nov 02:01",
         "○ Xóm 2, Hải Hậu (Nam Định) · nd-3 (4G Viettel): last heard 9 h ago",
-        "Never heard: 1 line.",
+        "· No data yet: 1 line.",
         "✓ Xóm Nhận, Hải Hậu (Nam Định) · 4G Viettel: taken on by Lan, 23 Nov 06:01 – đã đặt ăng-ten",
         "In maintenance: 1 line.",
         "Results missing for good: nd-5 (3).",

@@ -36,7 +36,7 @@ class Province:
     def __init__(self, rows: Sequence[LineRow], rules: AlertRules = RULES) -> None:
         self.rows = {f"{r.agent}/{r.line}": r for r in rows}
         self.states: dict[str, State] = dict.fromkeys(self.rows, "meeting")
-        self.silent_since: dict[str, dt.datetime | None] = {}
+        self.silent_since: dict[str, dt.datetime] = {}
         self.leaning: set[str] = set()
         self.maintained: set[str] = set()
         self.rules, self.now, self.book = rules, START, AlertState()
@@ -53,7 +53,7 @@ class Province:
 
     def _status(self, name: str) -> LineStatus:
         state = self.states[name]
-        last = self.silent_since.get(name, self.now) if state == "silent" else self.now
+        last = self.silent_since.get(name, self.now) if state == "silent" else None if state == "no_data" else self.now
         judged = Judgement(state, 9, 150.0, 42.0, last_result_at=last, leaning=name in self.leaning)
         return LineStatus(self.rows[name], judged, (Sample(self.now, 42.0),))
 
@@ -152,9 +152,14 @@ def test_a_unit_that_speaks_again_is_told_with_what_is_still_silent(few: Provinc
 
 
 def test_a_line_that_was_never_heard_is_not_told(few: Province) -> None:
-    few.set("silent", ["c/ftth"])
-    few.silent_since["c/ftth"] = None
+    few.set("no_data", ["c/ftth"])
     assert few.go(600) == []
+
+
+def test_a_line_that_was_never_heard_does_not_keep_its_unit_from_being_one_message(few: Province) -> None:
+    few.set("no_data", ["a/4g"])
+    few.set("silent", ["a/ftth"])
+    assert said(few.go(60)) == [("opened", "unit", "a", 1)]
 
 
 def test_what_comes_and_goes_is_told_less_and_less(few: Province) -> None:
