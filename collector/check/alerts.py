@@ -1,4 +1,4 @@
-"""Who is told of alerts: whether each address is one. No message is sent."""
+"""The channels of alerts: whether each address is valid. No message is sent."""
 
 import datetime as dt
 import logging

@@ -199,7 +199,7 @@ def _decided(status: LineStatus, t: Texts) -> str:
         if judged.samples < MIN_TESTS:
             return t.text("; too few tests to decide.")
         said = t.text("; the tests do not decide.")
-        return said + " " + t.text("They lean to short.") if judged.leaning else said
+        return said + " " + t.text("Likely below target.") if judged.leaning else said
     short = judged.state == "short"
     said = t.text("; the tests are below the target.") if short else t.text("; the tests reach the target.")
     if judged.since is not None:
