@@ -162,7 +162,7 @@ def test_a_port_that_is_taken_and_says_nothing_at_this_address(place: Place) -> 
     elsewhere = away(WebSettings(host="192.0.2.1"), "192.0.2.1:8420")
     assert (elsewhere.mark, elsewhere.remedy) == (
         "fail",
-        say("an address of this machine as web.host in collector.yaml"),
+        say("set web.host in collector.yaml to an address of this machine"),
     )
 
 
