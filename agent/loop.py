@@ -7,14 +7,13 @@ import datetime as dt
 import random
 import threading
 import time
-from typing import Any
 
 from agent.clock.clock import ClockReading, ReadClock, read_clock, rebase
 from agent.clock.timestamps import best_estimate
 from agent.control.command_queue import CommandQueue
 from agent.control.handlers import run_pending, tested
 from agent.control.remote_config import RemoteConfig
-from agent.delivery.receipt import day_of
+from agent.delivery.receipt import receipt_day
 from agent.delivery.spool import Spool, SpoolError
 from agent.errors import RequestRefused, ServersBusy
 from agent.measure.health import health
@@ -121,7 +120,7 @@ class AgentLoop:
         return max(LONGEST_TEST_S, longest_s(max(2, len(self._tester.anchors)), self._settings.latency))
 
     def _report(self) -> None:
-        for event in self._spool.take_news():
+        for event in self._spool.take_events():
             self._commit(event, None)
 
     def _look_at_remote(self) -> None:
@@ -132,15 +131,25 @@ class AgentLoop:
             self._health_at = time.monotonic()
         self.remote.tell(lambda event: self._commit(event, None) is not None)
 
-    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None, **more: Any) -> int | None:
-        """Into the spool, as which number; where the disk refuses, the unit says so and goes on measuring."""
+    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None) -> int | None:
+        """Commits a result and returns its number; None if the disk refuses, and the unit goes on measuring."""
         taken = taken or self._clock()
-        if taken.synced != self._clock_synced and not more:
+        if taken.synced != self._clock_synced:
             self._clock_synced = taken.synced
             say = log.info if taken.synced else log.warning
             say("clock", synced=taken.synced, results="go out" if taken.synced else "wait until it is set")
+        return self._to_spool(data, line, taken)
+
+    def _to_spool(
+        self,
+        data: Data,
+        line: str | None,
+        reading: ClockReading,
+        error_s: float | None = None,
+        clear_key: str | None = None,
+    ) -> int | None:
         try:
-            return self._spool.commit(data, line, taken, **more)
+            return self._spool.commit(data, line, reading, error_s, clear_key)
         except SpoolError as error:
             log.error("result not kept", kind=type(data).__name__, line=line, reason=str(error))
             return None
@@ -167,8 +176,8 @@ class AgentLoop:
             self._manifest_at = now + MANIFEST_LOOK_S
             told = self._best()
             try:
-                self._spool.tell_manifest(
-                    self._clock(), day_of(self._settings.agent, told.wall) if told.synced else None
+                self._spool.commit_receipts(
+                    self._clock(), receipt_day(self._settings.agent, told.wall) if told.synced else None
                 )
             except SpoolError as error:
                 log.error("no manifest written", reason=str(error))
@@ -185,8 +194,8 @@ class AgentLoop:
             self._commit(found, line.settings.line, taken)
             ended = self._watches.after_probe(line.settings.line, found.received > 0, taken, found.anchors)
             if ended is not None:
-                over = key_of(line.settings.line)
-                self._commit(ended.outage, line.settings.line, ended.began, error_s=ended.error_s, over=over)
+                name = line.settings.line
+                self._to_spool(ended.outage, name, ended.began, ended.error_s, key_of(name))
             every = self._settings.latency.every_s
             suspicious = self._watches.of(line.settings.line).suspicious
             line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if suspicious else every)

@@ -12,9 +12,9 @@ from agent.clock.clock import boot_id
 from agent.control.command_queue import CommandQueue
 from agent.control.remote_config import FILE, RemoteConfig
 from agent.control.updater_events import UpdaterEvents
-from agent.delivery.instance_lock import AlreadyRunning, only_one
+from agent.delivery.instance_lock import AlreadyRunning, lock_state_dir
 from agent.delivery.spool import Spool, SpoolError
-from agent.delivery.spool_file import machine
+from agent.delivery.spool_file import machine_id
 from agent.delivery.uplink import Uplink
 from agent.loop import AgentLoop
 from agent.schedule.budget import BudgetError, DataBudget
@@ -41,10 +41,10 @@ def run(config: Path, settings: AgentSettings) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     stop = threading.Event()
     os.umask(0o077)
-    with only_one(settings.state_dir):
+    with lock_state_dir(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
         max_bytes = int(settings.spool.max_mb * 1e6)
-        spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine())
+        spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine_id())
         ledger = DataBudget(settings.state_dir / "ledger.json")
         remote = RemoteConfig(config, settings.state_dir / FILE, boot_id())
         settings = remote.begin()

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from agent.clock.clock import boot_id
-from agent.delivery.instance_lock import only_one
+from agent.delivery.instance_lock import lock_state_dir
 from agent.delivery.spool import Spool
-from agent.delivery.spool_file import machine
+from agent.delivery.spool_file import machine_id
 from agent.delivery.uplink import Uplink
 from agent.loop import AgentLoop
 from agent.measure.runner import TestRequest
@@ -68,15 +68,15 @@ def service(settings: AgentSettings, targets: Targets) -> Iterator[Service]:
 @contextmanager
 def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
     """Holds the state folder's lock, and reports to the collector as the service would."""
-    with only_one(settings.state_dir):
+    with lock_state_dir(settings.state_dir):
         spool = Spool(
-            settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine()
+            settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine_id()
         )
         ledger = DataBudget(settings.state_dir / "ledger.json")
         uplink = Uplink(settings.broker, settings.agent, spool, settings.clock.hold_s, settings.clock.assume_synced)
         stop = threading.Event()
         unit = AgentLoop(settings, spool, ledger, targets, stop)
-        for event in spool.take_news():  # whoever opens the file hears what befell it
+        for event in spool.take_events():  # whoever opens the file hears what befell it
             unit.note(event)
         if ledger.reset_detail is not None:
             unit.note(Event(name="ledger_reset", detail=ledger.reset_detail[:512]))

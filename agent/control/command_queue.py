@@ -107,7 +107,7 @@ class CommandQueue:
             raise RequestRefused("too_many", f"{WAITING} commands wait already")
         taken = {**self._taken, command.id: command.expires}
         try:
-            self._spool.keep(KEY, msgspec.json.encode(taken).decode())
+            self._spool.set_value(KEY, msgspec.json.encode(taken).decode())
         except SpoolError as error:
             raise RequestRefused("spool", f"it can't be remembered: {error}") from error
         self._taken = taken
@@ -182,7 +182,7 @@ class CommandQueue:
 
 def _read(spool: Spool) -> Taken:
     try:
-        return msgspec.json.decode(spool.kept(KEY) or "{}", type=dict[UUID, dt.datetime])
+        return msgspec.json.decode(spool.get_value(KEY) or "{}", type=dict[UUID, dt.datetime])
     except (SpoolError, msgspec.DecodeError, UnicodeError) as error:
         log.error("commands not remembered", reason=str(error))
         return {}

@@ -97,7 +97,7 @@ class RemoteConfig:
                 self._write(state)
             except OSError as error:
                 raise RequestRefused(
-                    "disk", f"{self._file}: {error.strerror}; free some space or mend the card"
+                    "disk", f"{self._file}: {error.strerror}; free some space or replace the card"
                 ) from error
             log.info("settings changed from afar", change=config_trial.difference(self._state.overlay, overlay))
             self._state, self._ignored = state, None

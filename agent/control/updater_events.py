@@ -47,11 +47,11 @@ class UpdaterEvents:
             if changed == self._seen:
                 return
             notes = msgspec.json.decode(path.read_bytes(), type=_NotesFile).notes
-            last = int(self._spool.kept(TOLD) or 0)
+            last = int(self._spool.get_value(TOLD) or 0)
             for note in notes:
                 if note.number > last:
                     self._note(Event(name=note.name, detail=note.detail))
-                    self._spool.keep(TOLD, str(note.number))
+                    self._spool.set_value(TOLD, str(note.number))
             self._seen = changed
         except FileNotFoundError:
             return  # no updater here

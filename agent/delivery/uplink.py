@@ -159,7 +159,7 @@ class Uplink(Handler):
         try:
             self._take_time(ack)
             for spool, seqs in answered:
-                self._spool.forget(seqs, spool, later=True)
+                self._spool.remove_acked(seqs, spool, later=True)
                 self._let_go_at = time.monotonic() + LET_GO_S
         except SpoolError as error:
             log.error("acknowledged results stay", reason=str(error))
@@ -186,7 +186,7 @@ class Uplink(Handler):
         if sent and self._commands is not None:
             self._commands.note_answer(max(sent))
         if sent and not now.synced:
-            self._spool.learn(of_answer(ack.time, max(sent), now.boot_ns))
+            self._spool.learn_time(of_answer(ack.time, max(sent), now.boot_ns))
 
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
         """The broker's answer decides nothing but when to try again: a refused message need not wait its full time."""
@@ -237,7 +237,7 @@ class Uplink(Handler):
             return
         self._let_go_at = None
         try:
-            self._spool.let_go()
+            self._spool.flush_acked()
         except SpoolError as error:
             log.error("acknowledged results stay", reason=str(error))
             self._let_go_at = now + LET_GO_S

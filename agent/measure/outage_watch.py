@@ -27,7 +27,7 @@ class OutageWatches:
         """As it was left, by whichever process."""
         if line not in self._of_lines:
             try:
-                self._of_lines[line] = watch_of(self._spool.kept(key_of(line)), self._boot)
+                self._of_lines[line] = watch_of(self._spool.get_value(key_of(line)), self._boot)
             except SpoolError as error:
                 log.error("outage not remembered", line=line, reason=str(error))
                 self._of_lines[line] = Watch()
@@ -59,7 +59,7 @@ class OutageWatches:
 
     def _keep(self, line: str, text: str | None) -> bool:
         try:
-            self._spool.keep(key_of(line), text)
+            self._spool.set_value(key_of(line), text)
         except SpoolError as error:
             log.error("outage not written down", line=line, reason=str(error))
             return False

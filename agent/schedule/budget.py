@@ -169,7 +169,7 @@ class DataBudget:
         try:
             write_atomically(self._path, msgspec.json.encode(ledger))
         except OSError as error:
-            raise BudgetError(f"{self._path}: {error.strerror}; free some space or mend the card") from error
+            raise BudgetError(f"{self._path}: {error.strerror}; free some space or replace the card") from error
 
 
 def charged(file: _BudgetFile, line: str, bytes_: int) -> _BudgetFile:

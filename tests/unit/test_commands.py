@@ -88,7 +88,7 @@ def test_what_was_taken_on_is_not_taken_on_by_the_next_process(spool: Spool) -> 
 
 
 def test_a_damaged_memory_is_no_reason_not_to_start(spool: Spool) -> None:
-    spool.keep(KEY, '{"x":')
+    spool.set_value(KEY, '{"x":')
     inbox = CommandQueue("nd-a", spool, assume_synced=True)
     inbox.receive(encode(command()))
     assert inbox.take() is not None

@@ -31,7 +31,7 @@ def tomorrow(seconds: float, synced: bool = True) -> ClockReading:
 
 
 def committed(spool: Spool, ended: Ended) -> None:
-    spool.commit(ended.outage, "ftth", ended.began, error_s=ended.error_s, over=key_of("ftth"))
+    spool.commit(ended.outage, "ftth", ended.began, error_s=ended.error_s, clear_key=key_of("ftth"))
 
 
 def test_an_outage_goes_on_after_a_restart_of_the_agent(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_an_outage_is_written_down_once_however_long_it_is(tmp_path: Path) -> No
 def test_one_that_spans_a_power_cut_is_estimated_by_the_times_of_both_boots(tmp_path: Path, synced_then: bool) -> None:
     spool = opened(tmp_path)
     if not synced_then:
-        spool.learn(of_answer(at(50).wall, at(49).boot_ns, at(51).boot_ns))
+        spool.learn_time(of_answer(at(50).wall, at(49).boot_ns, at(51).boot_ns))
     silence(OutageWatches(spool), 100, 115, synced=synced_then)
     spool.close()
     spool = opened(tmp_path, next_boot=True)

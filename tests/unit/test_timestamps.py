@@ -168,7 +168,7 @@ def test_the_servers_time_dates_what_was_taken_before_and_after_it_in_this_boot(
     off = -86_400.0 * 300
     spool.commit(speed(1), "ftth", at(10, synced=False, wall_off_s=off))
     assert everything(spool, at(100, synced=False, wall_off_s=off)) == []
-    spool.learn(of_answer(at(99).wall, at(98).boot_ns, at(100).boot_ns))
+    spool.learn_time(of_answer(at(99).wall, at(98).boot_ns, at(100).boot_ns))
     spool.commit(speed(2), "ftth", at(200, synced=False, wall_off_s=off))
     for message, taken in zip(
         messages(everything(spool, at(300, synced=False, wall_off_s=off))), (at(10), at(200)), strict=True
@@ -182,7 +182,7 @@ def test_it_is_kept_over_a_restart_and_dates_an_earlier_boot(tmp_path: Path) -> 
     path = tmp_path / "spool.db"
     spool = Spool(path, "nd-a-1", BOOT)
     spool.commit(speed(1), "ftth", at(10, synced=False, wall_off_s=-500))
-    spool.learn(of_answer(at(99).wall, at(98).boot_ns, at(100).boot_ns))
+    spool.learn_time(of_answer(at(99).wall, at(98).boot_ns, at(100).boot_ns))
     spool.close()
     spool = Spool(path, "nd-a-1", NEXT_BOOT)
     (message,) = messages(everything(spool, at(1, synced=False)))
