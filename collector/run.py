@@ -34,10 +34,10 @@ from collector.web import create_app
 from collector.web.operator import read_token
 from xomnet import __version__
 from xomnet.defaults import config_file
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError
 from xomnet.runtime import systemd
 from xomnet.runtime.log import Log, setup
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
 from xomnet.states import STATES, State
 from xomnet.targets import load_targets

@@ -9,8 +9,8 @@ from collector.alerts.channels import unmatched_names
 from collector.alerts.factory import notification_settings
 from collector.settings import CollectorSettings
 from xomnet.check.finding import Finding, fail, ok, say, skip, warn
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError, load_registry
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError
 from xomnet.targets import Targets
 

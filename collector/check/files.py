@@ -13,8 +13,8 @@ from collector.ingest.dead_letters import DeadLetters
 from collector.web.operator import SETTING, read_token
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError, load_registry
+from xomnet.runtime.secrets import SecretError
 from xomnet.targets import PROVINCE_TIME, Targets
 
 LEAST_FREE_MB = 500.0

@@ -333,7 +333,9 @@ def test_a_disk_that_is_full_at_the_start_is_said_in_a_sentence(path: Path) -> N
 
 def test_a_folder_that_can_not_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "spool.db").mkdir()
-    with pytest.raises(SpoolError, match=r"spool\.db: unable to open database file; .*check that the folder is writable"):
+    with pytest.raises(
+        SpoolError, match=r"spool\.db: unable to open database file; .*check that the folder is writable"
+    ):
         Spool(tmp_path / "spool.db", "nd-a-1", BOOT)
 
 

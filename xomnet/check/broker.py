@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
-from xomnet.mqtt.broker import Broker, SecretError, Tls, check_private
+from xomnet.mqtt.broker import Broker, Tls
+from xomnet.runtime.secrets import SecretError, check_private
 
 CONNECT_S = 8.0
 REFUSAL_S = 1.0

@@ -12,7 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from xomnet.mqtt.broker import Broker, check_private, read_secret
+from xomnet.mqtt.broker import Broker
+from xomnet.runtime.secrets import check_private, read_secret
 
 CONNECT_TIMEOUT_S = 10.0
 SESSION_EXPIRY_S = 7 * 86_400

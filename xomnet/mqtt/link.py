@@ -21,11 +21,12 @@ from msgspec import Struct
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from xomnet.mqtt.broker import Broker, SecretError
+from xomnet.mqtt.broker import Broker
 from xomnet.mqtt.client import CONNECT_TIMEOUT_S, Client, Will, connect, leave, new_client
 from xomnet.mqtt.takeover import TAKEN_OVER, TakeoverDetector, lives
 from xomnet.runtime import failpoints
 from xomnet.runtime.log import Log
+from xomnet.runtime.secrets import SecretError
 
 log = Log("xomnet.mqtt.link")
 
