@@ -20,6 +20,7 @@ from xomnet.contract.topics import topic
 from xomnet.mqtt.broker import Broker
 from xomnet.mqtt.link import Connection, Handler, Link, Message, Will
 from xomnet.runtime import failpoints
+from xomnet.runtime.backoff import back_off_s
 from xomnet.runtime.log import Log
 
 log = Log("agent.delivery.uplink")
@@ -250,8 +251,7 @@ class Uplink(Handler):
 
     def _next(self, seq: int, now: float) -> _Sent:
         attempts = self._sent[seq].attempts + 1 if seq in self._sent else 0
-        wait_s = min(LAST_RESEND_S, FIRST_RESEND_S * 2**attempts)
-        return _Sent(attempts, now + random.uniform(ANSWER_S, wait_s))  # noqa: S311
+        return _Sent(attempts, now + back_off_s(attempts, FIRST_RESEND_S, LAST_RESEND_S, ANSWER_S))
 
     def on_lost(self) -> None:
         self._sent.clear()

@@ -8,7 +8,6 @@ client: no state of the old one can leak into it.
 
 import contextlib
 import queue
-import random
 import select
 import socket
 import ssl
@@ -25,6 +24,7 @@ from xomnet.mqtt.broker import Broker
 from xomnet.mqtt.client import CONNECT_TIMEOUT_S, Client, Will, connect, leave, new_client
 from xomnet.mqtt.takeover import TAKEN_OVER, TakeoverDetector, lives
 from xomnet.runtime import failpoints
+from xomnet.runtime.backoff import back_off_s
 from xomnet.runtime.log import Log
 from xomnet.runtime.secrets import SecretError
 
@@ -35,6 +35,7 @@ __all__ = ["Connection", "Handler", "Link", "Message", "Will"]
 LEAVE_S = 0.5
 PACKETS_A_TURN = 100
 PAUSE_STEP_S = 5.0
+RECONNECT_BASE_S, RECONNECT_MAX_S = 0.5, 60.0
 
 
 class ConnectionLost(Exception):
@@ -167,7 +168,7 @@ class Link(threading.Thread):
                 self._handler.on_taken_over()
                 self._pause(rivalry.pause_s())
             else:
-                self._pause(random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10))))  # noqa: S311
+                self._pause(back_off_s(attempt, RECONNECT_BASE_S, RECONNECT_MAX_S))
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
