@@ -27,6 +27,7 @@ from xomnet.contract.messages import Event
 from xomnet.defaults import config_file
 from xomnet.runtime import systemd
 from xomnet.runtime.log import Log, set_level, setup
+from xomnet.runtime.watchdog import Watchdog
 from xomnet.settings import SettingsError
 from xomnet.targets import load_targets
 
@@ -34,6 +35,8 @@ log = Log("agent")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Waited for, not handled: a handler that sets the event on which it interrupts the wait may never come back."""
+MAX_FEED_S = 5.0
+"""The longest time between two feeds of the watchdog, and so between two looks at signals and parts."""
 
 
 def run(config: Path, settings: AgentSettings) -> int:
@@ -77,13 +80,15 @@ def run(config: Path, settings: AgentSettings) -> int:
 def _watch(
     config: Path, unit: AgentLoop, remote: RemoteConfig, uplink: Uplink, spool: Spool, worker: threading.Thread
 ) -> int:
-    """Until the end: reloads when asked, tells systemd that loop, spool and uplink are alive (offline is alive)."""
-    every_s = min(systemd.watchdog_interval_s() or 5.0, 5.0)
-    said: dict[str, bool] = {}
+    """Waits for signals until the end, reloads at SIGHUP, feeds the watchdog while loop, spool and uplink are alive.
+
+    Being offline is not being dead. Returns the exit status.
+    """
+    watchdog = Watchdog(MAX_FEED_S)
     tool = UpdaterEvents(spool, unit.note)
     while True:
         tool.look()
-        taken = signal.sigtimedwait(SIGNALS, every_s)
+        taken = signal.sigtimedwait(SIGNALS, watchdog.interval_s)
         if taken is not None and taken.si_signo != signal.SIGHUP:
             return 0
         if taken is not None:
@@ -94,12 +99,7 @@ def _watch(
             log.error("the unit's loop ended; leaving so that it is started again")
             return 1
         still_s = time.monotonic() - unit.alive_at
-        alive = {"loop": still_s < unit.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()}
-        if all(alive.values()):
-            systemd.notify("WATCHDOG=1")
-        elif alive != said:
-            log.error("hangs; systemd may end it", parts=" ".join(part for part, lives in alive.items() if not lives))
-        said = alive
+        watchdog.feed({"loop": still_s < unit.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()})
 
 
 def _reload(config: Path, unit: AgentLoop, remote: RemoteConfig) -> None:
