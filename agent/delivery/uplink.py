@@ -112,7 +112,7 @@ class Uplink(Handler):
     @property
     def away(self) -> str | None:
         """Why there is no connection to the broker; None while there is one, or before the first try has ended."""
-        return self._link.away
+        return self._link.disconnect_reason
 
     def start(self) -> None:
         self._link.start()
