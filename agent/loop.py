@@ -127,7 +127,7 @@ class AgentLoop:
         if self.remote is None:
             return
         held_s = 0.0 if self._best().synced else self._settings.clock.hold_s
-        if self.remote.look(self._inbox.answered_ns, held_s):
+        if self.remote.look(self._inbox.last_contact_ns, held_s):
             self._health_at = time.monotonic()
         self.remote.tell(lambda event: self._commit(event, None) is not None)
 

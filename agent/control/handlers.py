@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from agent.control.command_queue import CommandQueue, one_line
+from agent.control.command_queue import CommandQueue, to_contract_text
 from agent.control.identify import identify
 from agent.control.remote_config import RemoteConfig
 from agent.delivery.spool import SpoolError
@@ -48,7 +48,7 @@ def run_pending(worker: CommandTarget, inbox: CommandQueue) -> None:
             word = error.error if isinstance(error, RequestRefused) else "spool"
             inbox.refuse(command, RequestRefused(word, str(error)))
         else:
-            inbox.answer(reply)
+            inbox.reply(reply)
 
 
 def tested(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
@@ -87,7 +87,7 @@ def _settings(command: Command, remote: RemoteConfig | None, done: Reply) -> Rep
     if command.settings or command.unset:
         detail = remote.change(command.settings or {}, command.unset, command.prove_s)
     now = remote.standing()
-    ignored = None if now.ignored is None else one_line(now.ignored)
+    ignored = None if now.ignored is None else to_contract_text(now.ignored)
     return replace(
         done, detail=detail, settings=now.settings, changed=now.changed, trial_s=now.trial_s, ignored=ignored
     )
@@ -104,12 +104,12 @@ def _measure(command: Command, worker: CommandTarget, inbox: CommandQueue) -> tu
     refusals: list[RequestRefused] = []
     for line in lines:
         try:
-            if inbox.is_late(command):
+            if inbox.is_expired(command):
                 raise RequestRefused("expired", "the tests before it took until it was too late")
             tests.append(worker.test_asked(line, asked))
         except RequestRefused as refusal:
             refusals.append(refusal)
-            tests.append(Tested(line=line.line, error=refusal.error, error_detail=one_line(refusal.detail)))
+            tests.append(Tested(line=line.line, error=refusal.error, error_detail=to_contract_text(refusal.detail)))
     if len(refusals) == len(lines):
         raise refusals[0]
     alone = asked.other_server and any(len(worker.servers(line)) < 2 for line in lines)

@@ -1,4 +1,4 @@
-"""What the running unit knows of itself, as one document: `/status.json`, `xomnet agent status`."""
+"""The status of the running unit as one document: `/status.json`, `xomnet agent status`."""
 
 import datetime as dt
 import time
@@ -69,37 +69,37 @@ class AgentStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.stored + self.rejected
 
 
-def status_source(unit: AgentLoop, uplink: Uplink, spool: Spool) -> Callable[[], AgentStatus]:
-    """Gives the status at any time, from any thread, of a process that begins now."""
+def status_source(loop: AgentLoop, uplink: Uplink, spool: Spool) -> Callable[[], AgentStatus]:
+    """A function that gives the status of this process, which starts now; any thread may call it at any time."""
     began = time.monotonic()
 
-    def tell() -> AgentStatus:
-        settings, lines, meter = unit.told
-        now, heard, at = read_clock(settings.clock.assume_synced), uplink.heard, time.monotonic()
+    def status() -> AgentStatus:
+        settings, lines, meter = loop.told
+        now, acks, at = read_clock(settings.clock.assume_synced), uplink.ack_stats, time.monotonic()
         now = best_estimate(now, str(spool.boot), spool.times)
-        ack_age_s = None if heard.at_s is None else at - heard.at_s
+        ack_age_s = None if acks.last_ack_s is None else at - acks.last_ack_s
         return AgentStatus(
             agent=settings.agent,
             version=__version__,
-            since=_whole(now.wall, at - began),
+            since=_seconds_before(now.wall, at - began),
             up_s=round(at - began, 1),
             clock_known=now.synced,
             connected=uplink.connected,
-            away=uplink.away,
-            refusal=uplink.refusal,
+            away=uplink.disconnect_reason,
+            refusal=uplink.broker_refusal,
             waiting=_depth(spool),
             spool_bytes=spool.size_bytes(),
             last_ack_at=None if ack_age_s is None else now.wall - dt.timedelta(seconds=ack_age_s),
             last_ack_age_s=None if ack_age_s is None else round(ack_age_s, 1),
-            stored=heard.stored,
-            rejected=heard.rejected,
-            rejection=heard.rejection,
-            rejected_seq=heard.rejected_seq,
-            newest_seq=heard.newest_seq,
+            stored=acks.stored_count,
+            rejected=acks.rejected_count,
+            rejection=acks.last_rejection,
+            rejected_seq=acks.last_rejected_seq,
+            newest_seq=acks.highest_seq,
             lines=tuple(_line(line, settings, meter.used(line.settings), now, at) for line in lines),
         )
 
-    return tell
+    return status
 
 
 def _line(line: LineState, settings: AgentSettings, used: int, now: ClockReading, at: float) -> LineReport:
@@ -114,14 +114,14 @@ def _line(line: LineState, settings: AgentSettings, used: int, now: ClockReading
         last_test_at=None if last is None else last[0],
         last_mbps=None if last is None else last[1].down_mbps,
         last_error=None if last is None else last[1].error,
-        next_test_at=_whole(now.wall, -wait_s) if wait_s is not None and servers else None,
+        next_test_at=_seconds_before(now.wall, -wait_s) if wait_s is not None and servers else None,
         used_bytes=used,
         budget_bytes=one.budget_bytes,
     )
 
 
-def _whole(wall: dt.datetime, ago_s: float) -> dt.datetime:
-    """So long before, to the second."""
+def _seconds_before(wall: dt.datetime, ago_s: float) -> dt.datetime:
+    """The time `ago_s` before `wall`, to the second."""
     return (wall - dt.timedelta(seconds=ago_s)).replace(microsecond=0)
 
 

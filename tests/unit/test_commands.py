@@ -13,7 +13,7 @@ import pytest
 
 from agent.clock.clock import ClockReading
 from agent.control import command_queue as commands_module
-from agent.control.command_queue import KEY, MAX_REMEMBERED, WAITING, CommandQueue, refused, unexpired
+from agent.control.command_queue import KEY, MAX_ACCEPTED, MAX_WAITING, CommandQueue, drop_expired, find_refusal
 from agent.control.handlers import run_pending
 from agent.control.identify import chosen, identify
 from agent.delivery.spool import Spool
@@ -53,19 +53,19 @@ def command(valid: dt.timedelta = MINUTE, now: dt.datetime | None = None, **more
 def test_a_command_is_taken_on_in_its_time_by_a_unit_that_knows_the_time(
     valid: dt.timedelta, synced: bool, error: str | None
 ) -> None:
-    refusal = refused(command(valid, NOW), ClockReading(NOW, 0, synced), {})
+    refusal = find_refusal(command(valid, NOW), ClockReading(NOW, 0, synced), {})
     assert (refusal and refusal.error) == error
 
 
 def test_ids_are_remembered_while_they_could_come_again_and_no_more_than_so_many() -> None:
-    taken = {uuid.uuid4(): NOW + n * MINUTE for n in range(MAX_REMEMBERED)}
+    taken = {uuid.uuid4(): NOW + n * MINUTE for n in range(MAX_ACCEPTED)}
     reading = ClockReading(NOW, 0, True)
-    assert (refusal := refused(command(now=NOW), reading, taken)) is not None
+    assert (refusal := find_refusal(command(now=NOW), reading, taken)) is not None
     assert refusal.error == "too_many"
-    left = unexpired(taken, reading)
-    assert len(left) == MAX_REMEMBERED - 1
-    assert refused(command(now=NOW), reading, left) is None
-    assert unexpired(taken, ClockReading(NOW + 100 * MINUTE, 0, False)) == taken, "who knows what time it is"
+    left = drop_expired(taken, reading)
+    assert len(left) == MAX_ACCEPTED - 1
+    assert find_refusal(command(now=NOW), reading, left) is None
+    assert drop_expired(taken, ClockReading(NOW + 100 * MINUTE, 0, False)) == taken, "who knows what time it is"
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_damaged_memory_is_no_reason_not_to_start(spool: Spool) -> None:
 
 def test_no_more_wait_than_can_be_done_soon(spool: Spool) -> None:
     inbox = CommandQueue("nd-a", spool, assume_synced=True)
-    for _ in range(WAITING + 1):
+    for _ in range(MAX_WAITING + 1):
         inbox.receive(encode(command()))
     assert [reply.error for reply in inbox.replies()] == ["too_many"]
 
@@ -112,7 +112,7 @@ def test_what_waited_for_too_long_is_not_begun(spool: Spool, monkeypatch: pytest
 
 def test_a_reply_that_could_not_be_sent_is_not_gone(spool: Spool) -> None:
     inbox = CommandQueue("nd-a", spool, assume_synced=True)
-    inbox.answer(Reply(id=uuid.uuid4(), agent="nd-a", ok=True))
+    inbox.reply(Reply(id=uuid.uuid4(), agent="nd-a", ok=True))
     next(inbox.replies())  # the connection broke
     assert len(list(inbox.replies())) == 1
     assert not list(inbox.replies())

@@ -302,14 +302,14 @@ def test_an_answer_goes_to_who_asked_here_and_not_to_the_collector(inbox: Comman
         inbox.wait(20)
         taken = inbox.take()
         assert taken is not None
-        inbox.answer(Reply(id=taken.id, agent="nd-a-1", ok=True, detail="done"))
+        inbox.reply(Reply(id=taken.id, agent="nd-a-1", ok=True, detail="done"))
 
     loop = threading.Thread(target=obey)
     loop.start()
     assert inbox.ask(asked, 20).detail == "done"
     loop.join()
     assert list(inbox.replies()) == []
-    inbox.answer(Reply(id=uuid4(), agent="nd-a-1", ok=True))
+    inbox.reply(Reply(id=uuid4(), agent="nd-a-1", ok=True))
     assert len(list(inbox.replies())) == 1
 
 
