@@ -11,7 +11,7 @@ import time
 from agent.clock.clock import ClockReading, ReadClock, read_clock, rebase
 from agent.clock.timestamps import best_estimate
 from agent.control.command_queue import CommandQueue
-from agent.control.handlers import run_pending, tested
+from agent.control.handlers import run_pending, test_summary
 from agent.control.remote_config import RemoteConfig
 from agent.delivery.receipt import receipt_day
 from agent.delivery.spool import Spool, SpoolError
@@ -36,7 +36,7 @@ SUSPICIOUS_EVERY_S = 15.0
 BUSY_TRIES = 3
 IDLE_S = 30.0
 """The longest sleep: the wall clock may step, and slots are in wall time."""
-MANIFEST_LOOK_S = 60.0
+RECEIPTS_CHECK_S = 60.0
 LONGEST_TEST_S = 200.0
 
 
@@ -47,23 +47,23 @@ class AgentLoop:
         self,
         settings: AgentSettings,
         spool: Spool,
-        ledger: DataBudget,
+        budget: DataBudget,
         targets: Targets,
         stop: threading.Event,
-        inbox: CommandQueue | None = None,
+        commands: CommandQueue | None = None,
         remote: RemoteConfig | None = None,
         read_clock: ReadClock = read_clock,
     ) -> None:
         self._read_clock = read_clock
-        self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
-        self._inbox = inbox or CommandQueue(settings.agent, spool, settings.clock.assume_synced)
-        self._meter = Meter(settings, ledger, clock=lambda _: self._best())
+        self._settings, self._spool, self._budget, self._targets, self._stop = settings, spool, budget, targets, stop
+        self._commands = commands or CommandQueue(settings.agent, spool, settings.clock.assume_synced)
+        self._meter = Meter(settings, budget, clock=lambda _: self._best_time())
         self._watches = OutageWatches(spool)
-        self._tester = self._made_tester()
+        self._runner = self._new_runner()
         self._up_since = self._clock()
         self._clock_synced = True
         now = time.monotonic()
-        self._health_at = self._manifest_at = now
+        self._health_at = self._receipts_at = now
         self._lines = lines_of(settings, now)
         self.alive_at = now
         self.remote = remote
@@ -74,11 +74,11 @@ class AgentLoop:
         """New settings, from the next thing that is due on; a line keeps what is remembered of it."""
         now = time.monotonic()
         self._settings = self._meter.settings = settings
-        self._tester = self._made_tester()
+        self._runner = self._new_runner()
         self._lines = lines_of(settings, now, self._lines)
         self._health_at = min(self._health_at, now + settings.health.every_s)
 
-    def _made_tester(self) -> TestRunner:
+    def _new_runner(self) -> TestRunner:
         anchors = tuple(parse_anchor(text) for text in self._settings.anchors)
         return TestRunner(self._settings, anchors, self._meter, self._targets, self._stop)
 
@@ -87,49 +87,53 @@ class AgentLoop:
         for line in self._lines:
             if line.settings.interface is None:
                 log.warning("no interface named: port, Wi-Fi and other traffic go unchecked", line=line.settings.line)
-        self._report()
-        if self._ledger.reset_detail is not None:
-            self._commit(Event(name="ledger_reset", detail=self._ledger.reset_detail[:512]), None)
+        self._commit_spool_events()
+        if self._budget.reset_detail is not None:
+            self._commit(Event(name="ledger_reset", detail=self._budget.reset_detail[:512]), None)
         self._commit(Event(name="started"), None)
         while not self._stop.is_set():
             self.alive_at = time.monotonic()
             self._meter.look()
-            self._report()
-            self._look_at_remote()
-            run_pending(self, self._inbox)
-            waits = [self._do_health(), self._do_manifest(), IDLE_S if self.remote is None else self.remote.due_s()]
+            self._commit_spool_events()
+            self._check_trial()
+            run_pending(self, self._commands)
+            waits = [
+                self._do_health(),
+                self._do_receipts(),
+                IDLE_S if self.remote is None else self.remote.next_check_s(),
+            ]
             for line in self._lines:
                 for do in (self._do_latency, self._do_speed):
                     waits.append(do(line))
                     self.alive_at = time.monotonic()
                 line.test_at = self.alive_at + waits[-1]
-            self._inbox.wait(max(0.0, min(IDLE_S, *waits)))
+            self._commands.wait(max(0.0, min(IDLE_S, *waits)))
         self._meter.look()
         self._meter.save()
 
     def _clock(self) -> ClockReading:
         return self._read_clock(self._settings.clock.assume_synced)
 
-    def _best(self) -> ClockReading:
+    def _best_time(self) -> ClockReading:
         """By the server's time where the kernel's clock is not synchronised."""
         return best_estimate(self._clock(), str(self._spool.boot), self._spool.times)
 
     @property
     def longest_job_s(self) -> float:
         """Nothing that the loop does between two moves of `alive_at` takes longer."""
-        return max(LONGEST_TEST_S, longest_s(max(2, len(self._tester.anchors)), self._settings.latency))
+        return max(LONGEST_TEST_S, longest_s(max(2, len(self._runner.anchors)), self._settings.latency))
 
-    def _report(self) -> None:
+    def _commit_spool_events(self) -> None:
         for event in self._spool.take_events():
             self._commit(event, None)
 
-    def _look_at_remote(self) -> None:
+    def _check_trial(self) -> None:
         if self.remote is None:
             return
-        held_s = 0.0 if self._best().synced else self._settings.clock.hold_s
-        if self.remote.look(self._inbox.last_contact_ns, held_s):
+        hold_s = 0.0 if self._best_time().synced else self._settings.clock.hold_s
+        if self.remote.check_trial(self._commands.last_contact_ns, hold_s):
             self._health_at = time.monotonic()
-        self.remote.tell(lambda event: self._commit(event, None) is not None)
+        self.remote.commit_events(lambda event: self._commit(event, None) is not None)
 
     def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None) -> int | None:
         """Commits a result and returns its number; None if the disk refuses, and the unit goes on measuring."""
@@ -154,7 +158,7 @@ class AgentLoop:
             log.error("result not kept", kind=type(data).__name__, line=line, reason=str(error))
             return None
 
-    def note(self, event: Event) -> None:
+    def commit_event(self, event: Event) -> None:
         """Something an operator would want to know, as a result."""
         self._commit(event, None)
 
@@ -164,28 +168,28 @@ class AgentLoop:
         now = time.monotonic()
         if now >= self._health_at:
             reading = self._clock()
-            overrides = None if self.remote is None else self.remote.count()
+            overrides = None if self.remote is None else self.remote.override_count()
             found = health(self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes(), overrides)
             self._commit(found, None, reading)
             self._health_at = now + self._settings.health.every_s
         return self._health_at - now
 
-    def _do_manifest(self) -> float:
+    def _do_receipts(self) -> float:
         now = time.monotonic()
-        if now >= self._manifest_at:
-            self._manifest_at = now + MANIFEST_LOOK_S
-            told = self._best()
+        if now >= self._receipts_at:
+            self._receipts_at = now + RECEIPTS_CHECK_S
+            now_best = self._best_time()
             try:
                 self._spool.commit_receipts(
-                    self._clock(), receipt_day(self._settings.agent, told.wall) if told.synced else None
+                    self._clock(), receipt_day(self._settings.agent, now_best.wall) if now_best.synced else None
                 )
             except SpoolError as error:
                 log.error("no manifest written", reason=str(error))
-        return self._manifest_at - now
+        return self._receipts_at - now
 
     def _do_latency(self, line: LineState) -> float:
         now = time.monotonic()
-        anchors = self._tester.anchors or server_anchors(line.settings.servers or self._settings.servers)
+        anchors = self._runner.anchors or server_anchors(line.settings.servers or self._settings.servers)
         if not anchors or self._stop.is_set():
             return IDLE_S
         if now >= line.latency_at and self._has_bytes_for_echoes(line):
@@ -213,21 +217,21 @@ class AgentLoop:
         now = time.monotonic()
         if now < line.speed_at or self._stop.is_set():
             return line.speed_at - now
-        planned = None if line.settings.every_s is not None else self._planned(line)
+        planned = None if line.settings.every_s is not None else self._next_test(line)
         if planned is not None:
-            wait_s = (planned.at - self._best().wall).total_seconds()
+            wait_s = (planned.at - self._best_time().wall).total_seconds()
             if wait_s > 0:
                 return wait_s
-        defer_s = self._test(line, planned)
+        defer_s = self._run_test(line, planned)
         if defer_s is not None:
             line.speed_at = time.monotonic() + defer_s
         elif line.settings.every_s is not None:
             line.speed_at = now + line.settings.every_s * random.uniform(0.9, 1.1)  # noqa: S311
         return line.speed_at - time.monotonic()
 
-    def _planned(self, line: LineState) -> slots.Planned:
-        done = self._ledger.done_until(line.settings.line)
-        now = self._best()
+    def _next_test(self, line: LineState) -> slots.Planned:
+        done = self._budget.done_until(line.settings.line)
+        now = self._best_time()
         return slots.next_test(
             now.wall,
             rebase(self._up_since.boot_ns, now),  # after a power cut the clock is set long after the unit came up
@@ -237,10 +241,10 @@ class AgentLoop:
             self._settings.timezone,
         )
 
-    def _test(self, line: LineState, planned: slots.Planned | None) -> float | None:
+    def _run_test(self, line: LineState, planned: slots.Planned | None) -> float | None:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
-        check = self._tester.check(settings)
+        check = self._runner.check(settings)
         if check.busy is not None and line.deferred < checks.defer_times:
             line.deferred += 1
             log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferred)
@@ -249,7 +253,7 @@ class AgentLoop:
         try:
             with line.test():
                 last_try = line.busy_tries >= BUSY_TRIES
-                result = self._tester.measure(settings, check, taken.synced, planned, last_try)
+                result = self._runner.measure(settings, check, taken.synced, planned, last_try)
         except ServersBusy as busy:
             line.busy_tries += 1
             log.info("test deferred", line=settings.line, reason=str(busy), times=line.busy_tries)
@@ -266,13 +270,13 @@ class AgentLoop:
 
     def _finish_slot(self, line: LineState, planned: slots.Planned) -> None:
         try:
-            self._ledger.done(line.settings.line, planned.slot.start.isoformat())
+            self._budget.done(line.settings.line, planned.slot.start.isoformat())
         except BudgetError as error:
             log.error("slot not noted", line=line.settings.line, reason=str(error))
             line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
 
     @property
-    def told(self) -> tuple[AgentSettings, tuple[LineState, ...], Meter]:
+    def status_view(self) -> tuple[AgentSettings, tuple[LineState, ...], Meter]:
         """Settings, lines and bytes, for the unit's status (agent.status.status); other threads read them."""
         return self._settings, tuple(self._lines), self._meter
 
@@ -283,27 +287,27 @@ class AgentLoop:
         return [line.settings for line in self._lines]
 
     def servers(self, line: LineSettings) -> tuple[str, ...]:
-        return self._tester.servers(line)
+        return self._runner.servers(line)
 
-    def test_asked(self, line: LineSettings, asked: TestRequest) -> Tested:
+    def run_requested_test(self, line: LineSettings, request: TestRequest) -> Tested:
         """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises RequestRefused."""
         self.alive_at = time.monotonic()
-        check = self._tester.check(line)
-        if check.busy is not None and asked.by == CONFIRMATION:
+        check = self._runner.check(line)
+        if check.busy is not None and request.by == CONFIRMATION:
             raise RequestRefused("busy", check.busy)
-        remembered = next(one for one in self._lines if one.settings.line == line.line)
+        state = next(one for one in self._lines if one.settings.line == line.line)
         taken = self._clock()
         try:
-            with remembered.test():
-                result = self._tester.measure(line, check, taken.synced, last_try=False, asked=asked)
+            with state.test():
+                result = self._runner.measure(line, check, taken.synced, last_try=False, asked=request)
         except ServersBusy as busy:
             raise RequestRefused("server_busy", f"every measurement server is {busy}") from busy
         if self._stop.is_set() and result.error == "cancelled":
             raise RequestRefused("stopping", "the agent is being stopped")
         seq = self._commit(result, line.line, taken)
-        remembered.last = taken.wall, result
-        log.info("tested", line=line.line, asked=asked.by, down_mbps=result.down_mbps, error=result.error)
-        return tested(line.line, result, self._spool.id, seq)
+        state.last = taken.wall, result
+        log.info("tested", line=line.line, asked=request.by, down_mbps=result.down_mbps, error=result.error)
+        return test_summary(line.line, result, self._spool.id, seq)
 
     def report(self) -> int:
         self._health_at = time.monotonic()

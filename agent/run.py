@@ -48,25 +48,25 @@ def run(config: Path, settings: AgentSettings) -> int:
         targets = load_targets(config_file("targets.yaml"))
         max_bytes = int(settings.spool.max_mb * 1e6)
         spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine_id())
-        ledger = DataBudget(settings.state_dir / "ledger.json")
+        budget = DataBudget(settings.state_dir / "ledger.json")
         remote = RemoteConfig(config, settings.state_dir / FILE, boot_id())
-        settings = remote.begin()
+        settings = remote.load()
         set_level(settings.log_level)
         clock = settings.clock
-        inbox = CommandQueue(settings.agent, spool, clock.assume_synced)
-        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, inbox)
-        unit = AgentLoop(settings, spool, ledger, targets, stop, inbox, remote)
-        worker = threading.Thread(target=unit.run, name="unit", daemon=True)
-        page = StatusPage(status_source(unit, uplink, spool), lambda: unit.told[0], targets, inbox)
+        commands = CommandQueue(settings.agent, spool, clock.assume_synced)
+        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, commands)
+        loop = AgentLoop(settings, spool, budget, targets, stop, commands, remote)
+        worker = threading.Thread(target=loop.run, name="unit", daemon=True)
+        page = StatusPage(status_source(loop, uplink, spool), lambda: loop.status_view[0], targets, commands)
         status_server = StatusServer(settings.state_dir, settings.status_page, page.answer)
         uplink.start()
         worker.start()
         status_server.start()
         systemd.notify("READY=1")
         log.info("agent runs", version=__version__, agent=settings.agent, lines=len(settings.lines))
-        status = _watch(config, unit, remote, uplink, spool, worker)
+        status = _supervise(config, loop, remote, uplink, spool, worker)
         stop.set()
-        inbox.wake()
+        commands.wake()
         systemd.notify("STOPPING=1")
         status_server.close()
         worker.join(3)
@@ -77,38 +77,38 @@ def run(config: Path, settings: AgentSettings) -> int:
     return status
 
 
-def _watch(
-    config: Path, unit: AgentLoop, remote: RemoteConfig, uplink: Uplink, spool: Spool, worker: threading.Thread
+def _supervise(
+    config: Path, loop: AgentLoop, remote: RemoteConfig, uplink: Uplink, spool: Spool, worker: threading.Thread
 ) -> int:
     """Waits for signals until the end, reloads at SIGHUP, feeds the watchdog while loop, spool and uplink are alive.
 
     Being offline is not being dead. Returns the exit status.
     """
     watchdog = Watchdog(MAX_FEED_S)
-    tool = UpdaterEvents(spool, unit.note)
+    updater_events = UpdaterEvents(spool, loop.commit_event)
     while True:
-        tool.look()
-        taken = signal.sigtimedwait(SIGNALS, watchdog.interval_s)
-        if taken is not None and taken.si_signo != signal.SIGHUP:
+        updater_events.commit_new()
+        received = signal.sigtimedwait(SIGNALS, watchdog.interval_s)
+        if received is not None and received.si_signo != signal.SIGHUP:
             return 0
-        if taken is not None:
+        if received is not None:
             systemd.notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.monotonic_ns() // 1000))
-            _reload(config, unit, remote)
+            _reload(config, loop, remote)
             systemd.notify("READY=1")
         if not worker.is_alive():
             log.error("the unit's loop ended; leaving so that it is started again")
             return 1
-        still_s = time.monotonic() - unit.alive_at
-        watchdog.feed({"loop": still_s < unit.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()})
+        still_s = time.monotonic() - loop.alive_at
+        watchdog.feed({"loop": still_s < loop.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()})
 
 
-def _reload(config: Path, unit: AgentLoop, remote: RemoteConfig) -> None:
+def _reload(config: Path, loop: AgentLoop, remote: RemoteConfig) -> None:
     """New settings where they are good; broker, name and folders take effect at the next start."""
     try:
         remote.reload()
     except SettingsError as error:
         log.error("settings refused, the old ones stay", reason=str(error))
-        unit.note(Event(name="settings_refused", detail=str(error)[:512]))
+        loop.commit_event(Event(name="settings_refused", detail=str(error)[:512]))
     else:
         log.info("settings read", file=str(config))
 

@@ -39,14 +39,14 @@ class Service(Protocol):
 class StandIn:
     """The parts of the service without its loop and its schedule."""
 
-    def __init__(self, unit: AgentLoop, uplink: Uplink, spool: Spool) -> None:
-        self._unit, self.status = unit, status_source(unit, uplink, spool)
+    def __init__(self, loop: AgentLoop, uplink: Uplink, spool: Spool) -> None:
+        self._loop, self.status = loop, status_source(loop, uplink, spool)
 
     def report(self) -> None:
-        self._unit.report()
+        self._loop.report()
 
     def measure(self, line: LineSettings) -> Tested:
-        return self._unit.test_asked(line, TestRequest(OPERATOR))
+        return self._loop.run_requested_test(line, TestRequest(OPERATOR))
 
 
 @contextmanager
@@ -72,17 +72,17 @@ def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
         spool = Spool(
             settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine_id()
         )
-        ledger = DataBudget(settings.state_dir / "ledger.json")
+        budget = DataBudget(settings.state_dir / "ledger.json")
         uplink = Uplink(settings.broker, settings.agent, spool, settings.clock.hold_s, settings.clock.assume_synced)
         stop = threading.Event()
-        unit = AgentLoop(settings, spool, ledger, targets, stop)
+        loop = AgentLoop(settings, spool, budget, targets, stop)
         for event in spool.take_events():  # whoever opens the file hears what befell it
-            unit.note(event)
-        if ledger.reset_detail is not None:
-            unit.note(Event(name="ledger_reset", detail=ledger.reset_detail[:512]))
+            loop.commit_event(event)
+        if budget.reset_detail is not None:
+            loop.commit_event(Event(name="ledger_reset", detail=budget.reset_detail[:512]))
         uplink.start()
         try:
-            yield StandIn(unit, uplink, spool)
+            yield StandIn(loop, uplink, spool)
         finally:
             stop.set()
             uplink.stop()

@@ -74,7 +74,7 @@ def status_source(loop: AgentLoop, uplink: Uplink, spool: Spool) -> Callable[[],
     began = time.monotonic()
 
     def status() -> AgentStatus:
-        settings, lines, meter = loop.told
+        settings, lines, meter = loop.status_view
         now, acks, at = read_clock(settings.clock.assume_synced), uplink.ack_stats, time.monotonic()
         now = best_estimate(now, str(spool.boot), spool.times)
         ack_age_s = None if acks.last_ack_s is None else at - acks.last_ack_s

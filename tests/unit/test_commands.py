@@ -15,7 +15,7 @@ from agent.clock.clock import ClockReading
 from agent.control import command_queue as commands_module
 from agent.control.command_queue import KEY, MAX_ACCEPTED, MAX_WAITING, CommandQueue, drop_expired, find_refusal
 from agent.control.handlers import run_pending
-from agent.control.identify import chosen, identify
+from agent.control.identify import active_trigger, identify
 from agent.delivery.spool import Spool
 from agent.errors import RequestRefused, ServersBusy
 from agent.loop import AgentLoop
@@ -235,7 +235,7 @@ def test_the_led_blinks_for_a_while_and_shows_again_what_it_showed(
     while not later:
         time.sleep(0.01)
     later.pop()()
-    assert (trigger.read_text(), chosen("none")) == ("mmc0", "none")
+    assert (trigger.read_text(), active_trigger("none")) == ("mmc0", "none")
     with pytest.raises(RequestRefused, match="no LED"):
         identify(tmp_path / "nowhere")
 

@@ -137,7 +137,7 @@ def test_where_no_clock_is_set_months_and_slots_go_by_the_servers_time(
     found = unit._meter._now()
     assert found is not None
     assert abs((found - told).total_seconds()) < 60
-    assert unit._planned(unit._lines[0]).at.year == 2031
+    assert unit._next_test(unit._lines[0]).at.year == 2031
     spool.close()
 
 

@@ -210,14 +210,14 @@ def test_checks_run_when_somebody_looks_and_one_round_at_a_time() -> None:
         return [ok("power")]
 
     findings = Findings(look)  # type: ignore[arg-type]
-    found, _, running = findings.now(again=False, may_begin=False)
+    found, _, running = findings.current(again=False, may_begin=False)
     assert (found, running) == (None, False)
     assert rounds == []
-    assert findings.now(again=False, may_begin=True)[2]
-    assert findings.now(again=True, may_begin=True)[0] is None
+    assert findings.current(again=False, may_begin=True)[2]
+    assert findings.current(again=True, may_begin=True)[0] is None
     go_on.set()
-    until(lambda: not findings.now(again=False, may_begin=True)[2])
-    assert findings.now(again=False, may_begin=True)[0] == [ok("power")]
+    until(lambda: not findings.current(again=False, may_begin=True)[2])
+    assert findings.current(again=False, may_begin=True)[0] == [ok("power")]
     assert len(rounds) == 1
 
 
@@ -230,8 +230,8 @@ def test_a_round_that_fails_may_be_repeated() -> None:
 
     findings = Findings(look)  # type: ignore[arg-type]
     for _ in range(2):
-        findings.now(again=False, may_begin=True)
-        until(lambda: not findings.now(again=False, may_begin=False)[2])
+        findings.current(again=False, may_begin=True)
+        until(lambda: not findings.current(again=False, may_begin=False)[2])
     assert len(rounds) == 2
 
 
