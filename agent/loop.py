@@ -20,10 +20,10 @@ from agent.measure.health import health
 from agent.measure.latency import longest_s, parse_anchor, probe, server_anchors
 from agent.measure.outage_watch import OutageWatches, key_of
 from agent.measure.runner import TestRequest, TestRunner
+from agent.quota.budget import BudgetError, DataBudget
+from agent.quota.metering import Meter
 from agent.schedule import slots
-from agent.schedule.budget import BudgetError, DataBudget
-from agent.schedule.line_state import LineState, lines_of
-from agent.schedule.metering import Meter
+from agent.schedule.line_state import LineState, line_states
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION, Tested
 from xomnet.contract.messages import Data, Event
@@ -64,7 +64,7 @@ class AgentLoop:
         self._clock_synced = True
         now = time.monotonic()
         self._health_at = self._receipts_at = now
-        self._lines = lines_of(settings, now)
+        self._lines = line_states(settings, now)
         self.alive_at = now
         self.remote = remote
         if remote is not None:
@@ -75,7 +75,7 @@ class AgentLoop:
         now = time.monotonic()
         self._settings = self._meter.settings = settings
         self._runner = self._new_runner()
-        self._lines = lines_of(settings, now, self._lines)
+        self._lines = line_states(settings, now, self._lines)
         self._health_at = min(self._health_at, now + settings.health.every_s)
 
     def _new_runner(self) -> TestRunner:
@@ -93,7 +93,7 @@ class AgentLoop:
         self._commit(Event(name="started"), None)
         while not self._stop.is_set():
             self.alive_at = time.monotonic()
-            self._meter.look()
+            self._meter.charge()
             self._commit_spool_events()
             self._check_trial()
             run_pending(self, self._commands)
@@ -108,7 +108,7 @@ class AgentLoop:
                     self.alive_at = time.monotonic()
                 line.test_at = self.alive_at + waits[-1]
             self._commands.wait(max(0.0, min(IDLE_S, *waits)))
-        self._meter.look()
+        self._meter.charge()
         self._meter.save()
 
     def _clock(self) -> ClockReading:
@@ -192,7 +192,7 @@ class AgentLoop:
         anchors = self._runner.anchors or server_anchors(line.settings.servers or self._settings.servers)
         if not anchors or self._stop.is_set():
             return IDLE_S
-        if now >= line.latency_at and self._has_bytes_for_echoes(line):
+        if now >= line.latency_at and self._budget_allows_echoes(line):
             taken = self._clock()
             found = probe(anchors, line.settings.interface, self._settings.latency)
             self._commit(found, line.settings.line, taken)
@@ -203,15 +203,15 @@ class AgentLoop:
             every = self._settings.latency.every_s
             suspicious = self._watches.of(line.settings.line).suspicious
             line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if suspicious else every)
-        return max(line.latency_at - time.monotonic(), IDLE_S if line.spent else 0.0)
+        return max(line.latency_at - time.monotonic(), IDLE_S if line.budget_spent else 0.0)
 
-    def _has_bytes_for_echoes(self, line: LineState) -> bool:
-        reason = self._meter.spent(line.settings)
-        if reason is not None and not line.spent:
+    def _budget_allows_echoes(self, line: LineState) -> bool:
+        reason = self._meter.echo_stop_reason(line.settings)
+        if reason is not None and not line.budget_spent:
             log.warning("budget spent", line=line.settings.line, reason=reason)
             self._commit(Event(name="budget_spent", detail=reason), line.settings.line)
-        line.spent = reason is not None
-        return not line.spent
+        line.budget_spent = reason is not None
+        return not line.budget_spent
 
     def _do_speed(self, line: LineState) -> float:
         now = time.monotonic()
@@ -230,7 +230,7 @@ class AgentLoop:
         return line.speed_at - time.monotonic()
 
     def _next_test(self, line: LineState) -> slots.Planned:
-        done = self._budget.done_until(line.settings.line)
+        done = self._budget.last_done_slot(line.settings.line)
         now = self._best_time()
         return slots.next_test(
             now.wall,
@@ -245,13 +245,13 @@ class AgentLoop:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
         check = self._runner.check(settings)
-        if check.busy is not None and line.deferred < checks.defer_times:
-            line.deferred += 1
-            log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferred)
+        if check.busy is not None and line.deferrals < checks.defer_times:
+            line.deferrals += 1
+            log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferrals)
             return checks.defer_s
         taken = self._clock()
         try:
-            with line.test():
+            with line.mark_testing():
                 last_try = line.busy_tries >= BUSY_TRIES
                 result = self._runner.measure(settings, check, taken.synced, planned, last_try)
         except ServersBusy as busy:
@@ -261,8 +261,8 @@ class AgentLoop:
         if self._stop.is_set() and result.error == "cancelled":
             return None  # a test cut off by our own stop is none; its slot stays open
         self._commit(result, settings.line, taken)
-        line.last = taken.wall, result
-        line.deferred = line.busy_tries = 0
+        line.last_test = taken.wall, result
+        line.deferrals = line.busy_tries = 0
         if planned is not None:
             self._finish_slot(line, planned)
         log.info("tested", line=settings.line, down_mbps=result.down_mbps, error=result.error, bytes=result.bytes)
@@ -270,7 +270,7 @@ class AgentLoop:
 
     def _finish_slot(self, line: LineState, planned: slots.Planned) -> None:
         try:
-            self._budget.done(line.settings.line, planned.slot.start.isoformat())
+            self._budget.mark_done(line.settings.line, planned.slot.start.isoformat())
         except BudgetError as error:
             log.error("slot not noted", line=line.settings.line, reason=str(error))
             line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
@@ -298,14 +298,14 @@ class AgentLoop:
         state = next(one for one in self._lines if one.settings.line == line.line)
         taken = self._clock()
         try:
-            with state.test():
+            with state.mark_testing():
                 result = self._runner.measure(line, check, taken.synced, last_try=False, asked=request)
         except ServersBusy as busy:
             raise RequestRefused("server_busy", f"every measurement server is {busy}") from busy
         if self._stop.is_set() and result.error == "cancelled":
             raise RequestRefused("stopping", "the agent is being stopped")
         seq = self._commit(result, line.line, taken)
-        state.last = taken.wall, result
+        state.last_test = taken.wall, result
         log.info("tested", line=line.line, asked=request.by, down_mbps=result.down_mbps, error=result.error)
         return test_summary(line.line, result, self._spool.id, seq)
 

@@ -10,9 +10,9 @@ from agent.errors import RequestRefused
 from agent.measure.download import download, wanted_bytes
 from agent.measure.latency import Anchor
 from agent.measure.precheck import Precheck, precheck
+from agent.quota.budget import BudgetError
+from agent.quota.metering import DRAIN_S, Meter
 from agent.schedule import slots
-from agent.schedule.budget import BudgetError
-from agent.schedule.metering import DRAIN_S, Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.messages import Flag, Speed
 from xomnet.targets import Targets
@@ -70,7 +70,7 @@ class TestRunner:
             flags=tuple(dict.fromkeys([*result.flags, *flags])),
             link_mbps=result.link_mbps or check.link_mbps,
             budget_bytes=budget,
-            budget_used_bytes=None if budget is None else self.meter.used(line),
+            budget_used_bytes=None if budget is None else self.meter.used_bytes(line),
             asked=None if asked is None else asked.by,
         )
 

@@ -96,14 +96,14 @@ def status_source(loop: AgentLoop, uplink: Uplink, spool: Spool) -> Callable[[],
             rejection=acks.last_rejection,
             rejected_seq=acks.last_rejected_seq,
             newest_seq=acks.highest_seq,
-            lines=tuple(_line(line, settings, meter.used(line.settings), now, at) for line in lines),
+            lines=tuple(_line(line, settings, meter.used_bytes(line.settings), now, at) for line in lines),
         )
 
     return status
 
 
 def _line(line: LineState, settings: AgentSettings, used: int, now: ClockReading, at: float) -> LineReport:
-    one, last = line.settings, line.last
+    one, last = line.settings, line.last_test
     wait_s = None if line.test_at is None else max(0.0, line.test_at - at)
     servers = one.servers or settings.servers or one.engine != "http"
     return LineReport(

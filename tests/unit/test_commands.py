@@ -21,7 +21,7 @@ from agent.errors import RequestRefused, ServersBusy
 from agent.loop import AgentLoop
 from agent.measure import runner as tester_module
 from agent.measure.precheck import Precheck
-from agent.schedule.budget import DataBudget
+from agent.quota.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LineSettings
 from collector.commands.commands import Commands, TooManyCommands
 from xomnet.contract.commands import CONFIRMATION, OPERATOR, Command, Reply
@@ -172,7 +172,7 @@ def test_a_test_that_was_asked_for_is_a_result_with_the_asker_and_no_slot(bench:
     assert (found.data.asked, found.data.server) == (CONFIRMATION, "http://two/")
     assert [(test.seq, test.spool, test.down_mbps) for test in reply.tested] == [(found.seq, found.spool, 50.0)]
     assert bench.tried == [("http://two/", "http://one/")]
-    assert bench.ledger.done_until("one") is None
+    assert bench.ledger.last_done_slot("one") is None
 
 
 def test_where_there_is_one_server_it_measures_and_the_answer_says_so(
@@ -205,8 +205,8 @@ def test_busy_servers_are_a_refusal_and_no_result(bench: Bench) -> None:
 def test_the_schedule_keeps_its_bytes(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, asked: str, kept: int
 ) -> None:
-    monkeypatch.setattr("agent.schedule.metering.slots.peak_tests_left", lambda *_: 60)
-    monkeypatch.setattr("agent.schedule.metering.slots.days_left", lambda *_: 0.0)
+    monkeypatch.setattr("agent.quota.metering.slots.peak_tests_left", lambda *_: 60)
+    monkeypatch.setattr("agent.quota.metering.slots.days_left", lambda *_: 0.0)
     enough, too_little = (kept + 1) * 44_000_000, kept * 44_000_000
     refusal = Bench(tmp_path, spool, monkeypatch, "mobile", budget_gb=too_little / 1e9).ask(asked=asked)
     assert (refusal.ok, refusal.error) == (False, "budget")
