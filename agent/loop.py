@@ -11,14 +11,14 @@ import time
 from agent.clock.clock import ClockReading, ReadClock, read_clock, rebase
 from agent.clock.timestamps import best_estimate
 from agent.control.command_queue import CommandQueue
-from agent.control.handlers import run_pending, test_summary
+from agent.control.handlers import run_pending, summarize
 from agent.control.remote_config import RemoteConfig
 from agent.delivery.receipt import receipt_day
 from agent.delivery.spool import Spool, SpoolError
 from agent.errors import RequestRefused, ServersBusy
-from agent.measure.health import health
-from agent.measure.latency import longest_s, parse_anchor, probe, server_anchors
-from agent.measure.outage_watch import OutageWatches, key_of
+from agent.measure.health import read_health
+from agent.measure.latency import max_probe_s, parse_anchor, probe, server_anchors
+from agent.measure.outage_watch import OutageWatches, spool_key
 from agent.measure.runner import TestRequest, TestRunner
 from agent.quota.budget import BudgetError, DataBudget
 from agent.quota.metering import Meter
@@ -121,7 +121,7 @@ class AgentLoop:
     @property
     def longest_job_s(self) -> float:
         """Nothing that the loop does between two moves of `alive_at` takes longer."""
-        return max(LONGEST_TEST_S, longest_s(max(2, len(self._runner.anchors)), self._settings.latency))
+        return max(LONGEST_TEST_S, max_probe_s(max(2, len(self._runner.anchors)), self._settings.latency))
 
     def _commit_spool_events(self) -> None:
         for event in self._spool.take_events():
@@ -135,14 +135,14 @@ class AgentLoop:
             self._health_at = time.monotonic()
         self.remote.commit_events(lambda event: self._commit(event, None) is not None)
 
-    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None) -> int | None:
+    def _commit(self, data: Data, line: str | None, reading: ClockReading | None = None) -> int | None:
         """Commits a result and returns its number; None if the disk refuses, and the unit goes on measuring."""
-        taken = taken or self._clock()
-        if taken.synced != self._clock_synced:
-            self._clock_synced = taken.synced
-            say = log.info if taken.synced else log.warning
-            say("clock", synced=taken.synced, results="go out" if taken.synced else "wait until it is set")
-        return self._to_spool(data, line, taken)
+        reading = reading or self._clock()
+        if reading.synced != self._clock_synced:
+            self._clock_synced = reading.synced
+            level = log.info if reading.synced else log.warning
+            level("clock", synced=reading.synced, results="go out" if reading.synced else "wait until it is set")
+        return self._to_spool(data, line, reading)
 
     def _to_spool(
         self,
@@ -169,7 +169,9 @@ class AgentLoop:
         if now >= self._health_at:
             reading = self._clock()
             overrides = None if self.remote is None else self.remote.override_count()
-            found = health(self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes(), overrides)
+            found = read_health(
+                self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes(), overrides
+            )
             self._commit(found, None, reading)
             self._health_at = now + self._settings.health.every_s
         return self._health_at - now
@@ -193,15 +195,15 @@ class AgentLoop:
         if not anchors or self._stop.is_set():
             return IDLE_S
         if now >= line.latency_at and self._budget_allows_echoes(line):
-            taken = self._clock()
+            reading = self._clock()
             found = probe(anchors, line.settings.interface, self._settings.latency)
-            self._commit(found, line.settings.line, taken)
-            ended = self._watches.after_probe(line.settings.line, found.received > 0, taken, found.anchors)
+            self._commit(found, line.settings.line, reading)
+            ended = self._watches.after_probe(line.settings.line, found.received > 0, reading, found.anchors)
             if ended is not None:
                 name = line.settings.line
-                self._to_spool(ended.outage, name, ended.began, ended.error_s, key_of(name))
+                self._to_spool(ended.outage, name, ended.began, ended.error_s, spool_key(name))
             every = self._settings.latency.every_s
-            suspicious = self._watches.of(line.settings.line).suspicious
+            suspicious = self._watches.watch_of(line.settings.line).suspicious
             line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if suspicious else every)
         return max(line.latency_at - time.monotonic(), IDLE_S if line.budget_spent else 0.0)
 
@@ -229,7 +231,7 @@ class AgentLoop:
             line.speed_at = now + line.settings.every_s * random.uniform(0.9, 1.1)  # noqa: S311
         return line.speed_at - time.monotonic()
 
-    def _next_test(self, line: LineState) -> slots.Planned:
+    def _next_test(self, line: LineState) -> slots.PlannedTest:
         done = self._budget.last_done_slot(line.settings.line)
         now = self._best_time()
         return slots.next_test(
@@ -241,7 +243,7 @@ class AgentLoop:
             self._settings.timezone,
         )
 
-    def _run_test(self, line: LineState, planned: slots.Planned | None) -> float | None:
+    def _run_test(self, line: LineState, planned: slots.PlannedTest | None) -> float | None:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
         check = self._runner.check(settings)
@@ -249,26 +251,26 @@ class AgentLoop:
             line.deferrals += 1
             log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferrals)
             return checks.defer_s
-        taken = self._clock()
+        reading = self._clock()
         try:
             with line.mark_testing():
                 last_try = line.busy_tries >= BUSY_TRIES
-                result = self._runner.measure(settings, check, taken.synced, planned, last_try)
+                result = self._runner.measure(settings, check, reading.synced, planned, last_try)
         except ServersBusy as busy:
             line.busy_tries += 1
             log.info("test deferred", line=settings.line, reason=str(busy), times=line.busy_tries)
             return busy.retry_after_s * random.uniform(1.0, 1.3)  # noqa: S311
         if self._stop.is_set() and result.error == "cancelled":
             return None  # a test cut off by our own stop is none; its slot stays open
-        self._commit(result, settings.line, taken)
-        line.last_test = taken.wall, result
+        self._commit(result, settings.line, reading)
+        line.last_test = reading.wall, result
         line.deferrals = line.busy_tries = 0
         if planned is not None:
             self._finish_slot(line, planned)
         log.info("tested", line=settings.line, down_mbps=result.down_mbps, error=result.error, bytes=result.bytes)
         return None
 
-    def _finish_slot(self, line: LineState, planned: slots.Planned) -> None:
+    def _finish_slot(self, line: LineState, planned: slots.PlannedTest) -> None:
         try:
             self._budget.mark_done(line.settings.line, planned.slot.start.isoformat())
         except BudgetError as error:
@@ -296,18 +298,18 @@ class AgentLoop:
         if check.busy is not None and request.by == CONFIRMATION:
             raise RequestRefused("busy", check.busy)
         state = next(one for one in self._lines if one.settings.line == line.line)
-        taken = self._clock()
+        reading = self._clock()
         try:
             with state.mark_testing():
-                result = self._runner.measure(line, check, taken.synced, last_try=False, asked=request)
+                result = self._runner.measure(line, check, reading.synced, last_try=False, request=request)
         except ServersBusy as busy:
             raise RequestRefused("server_busy", f"every measurement server is {busy}") from busy
         if self._stop.is_set() and result.error == "cancelled":
             raise RequestRefused("stopping", "the agent is being stopped")
-        seq = self._commit(result, line.line, taken)
-        state.last_test = taken.wall, result
+        seq = self._commit(result, line.line, reading)
+        state.last_test = reading.wall, result
         log.info("tested", line=line.line, asked=request.by, down_mbps=result.down_mbps, error=result.error)
-        return test_summary(line.line, result, self._spool.id, seq)
+        return summarize(line.line, result, self._spool.id, seq)
 
     def report(self) -> int:
         self._health_at = time.monotonic()

@@ -8,7 +8,7 @@ from agent.check.service import Service
 from agent.clock.clock import read_clock
 from agent.delivery.instance_lock import AlreadyRunning
 from agent.delivery.spool import SpoolError
-from agent.measure.health import THERMAL, THROTTLED, temperature, throttled
+from agent.measure.health import THERMAL, THROTTLED, read_temperature, read_throttled
 from agent.quota.budget import BudgetError
 from agent.settings import AgentSettings, LineSettings
 from agent.status.client import ServiceSilent
@@ -64,7 +64,9 @@ class Plan:
     def here(self) -> Iterator[Finding]:
         """The unit, its ports and modems, the broker."""
         settings = self._settings
-        yield from limited("power", lambda: machine.power(throttled(THROTTLED), temperature(THERMAL)), QUICK_S)
+        yield from limited(
+            "power", lambda: machine.power(read_throttled(THROTTLED), read_temperature(THERMAL)), QUICK_S
+        )
         now = read_clock(settings.clock.assume_synced)
         yield from limited("clock", lambda: machine.clock(now, settings.clock.hold_s), QUICK_S)
         yield from limited("disk", lambda: machine.disk(settings), QUICK_S)

@@ -51,7 +51,7 @@ def run_pending(target: CommandTarget, commands: CommandQueue) -> None:
             commands.reply(reply)
 
 
-def test_summary(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
+def summarize(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
     """A result in short; `seq` is None if the disk refused it."""
     return Tested(
         line=line,

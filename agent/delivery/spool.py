@@ -42,7 +42,7 @@ from uuid import UUID
 import msgspec
 
 from agent.clock.clock import ClockReading
-from agent.clock.timestamps import Reference, Times, date, micros, of_kernel, read_times
+from agent.clock.timestamps import Reference, Times, date_result, kernel_reference, parse_times, to_micros
 from agent.delivery.receipt import MAX_ROWS, spool_receipts
 from agent.delivery.spool_file import (
     SpoolError,
@@ -109,7 +109,7 @@ class Spool:
 
     def _load(self) -> None:
         self.id = spool_id(self._db)
-        self.times: Times = read_times(get_meta(self._db, "times"))
+        self.times: Times = parse_times(get_meta(self._db, "times"))
         size = "SELECT coalesce(sum(length(data) + ?), 0) FROM results"
         self._bytes: int = self._db.execute(size, (ROW_OVERHEAD_BYTES,)).fetchone()[0]
 
@@ -176,7 +176,7 @@ class Spool:
             raise SpoolError(f"a {KIND_OF[type(data)]} result of {len(body)} bytes is over the contract's bound")
         with self._lock:
             if reading.synced and error_s is None:
-                self.learn_time(of_kernel(reading))
+                self.learn_time(kernel_reference(reading))
             with self._transaction():  # an eviction, its event and the new result: together or not at all
                 freed = delete(self._db, self._acked, ROW_OVERHEAD_BYTES)
                 freed += self._make_room(len(body) + ROW_OVERHEAD_BYTES - freed, reading)
@@ -197,7 +197,7 @@ class Spool:
         clock = "estimated" if error_s is not None else "synced" if reading.synced else None
         if clock is None and (latest_us := self.times.latest_us(but=boot)) is not None:
             not_before_us = latest_us + reading.boot_ns // 1000
-        now = (boot, reading.boot_ns, micros(reading.wall), clock, error_s)
+        now = (boot, reading.boot_ns, to_micros(reading.wall), clock, error_s)
         return insert(self._db, SpoolRow(KIND_OF[type(data)], line, *now, body, str(self.id), not_before_us))
 
     def _make_room(self, needed: int, reading: ClockReading) -> int:
@@ -248,7 +248,7 @@ class Spool:
         """The message of a row: the same bytes each time. None while its time is open."""
         dated = (row["wall_us"], row["clock"], row["at_error_s"])
         if row["clock"] is None:
-            found = date(undated(row), str(self.boot), now, self.times, hold_s)
+            found = date_result(undated(row), str(self.boot), now, self.times, hold_s)
             if found is None:
                 return None
             try:
@@ -296,7 +296,7 @@ class Spool:
             set_meta(self._db, "day", None if day is None else str(day))
             self._load()
         if reading.synced:
-            self.learn_time(of_kernel(reading))
+            self.learn_time(kernel_reference(reading))
         self._on_commit()
         return True
 
@@ -304,11 +304,11 @@ class Spool:
         """Keeps a time reference of this boot, of the kernel or the server, if it is better than the one before."""
         boot = str(self.boot)
         with self._lock:
-            if not self.times.improved_by(boot, reference):
+            if not self.times.is_improved_by(boot, reference):
                 return
-            times = self.times.knowing(boot, reference)
+            times = self.times.with_reference(boot, reference)
             with self._transaction():
-                set_meta(self._db, "times", times.text())
+                set_meta(self._db, "times", times.to_text())
             self.times = times
         log.debug("time known", error_s=reference.error_s)
         self._on_commit()

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from agent.clock.clock import ClockReading, read_clock
-from agent.clock.timestamps import of_answer
+from agent.clock.timestamps import server_reference
 from agent.delivery.ack_stats import AckStats
 from agent.delivery.spool import Spool, SpoolError
 from xomnet import __version__
@@ -192,7 +192,7 @@ class Uplink(Handler):
         if sent and self._commands is not None:
             self._commands.note_contact(max(sent))
         if sent and not now.synced:
-            self._spool.learn_time(of_answer(ack.time, max(sent), now.boot_ns))
+            self._spool.learn_time(server_reference(ack.time, max(sent), now.boot_ns))
 
     def on_published(self, connection: Connection, mid: int, reason: str | None) -> None:
         """A PUBACK decides only when to resend: a message that the broker refused need not wait its full time."""

@@ -39,7 +39,7 @@ def read_interface(name: str, sys: Path = SYS) -> InterfaceState | None:
     )
 
 
-class Received:
+class ReceiveCounter:
     """What an interface has received; kept open, since a test reads it at every tick: that must cost microseconds."""
 
     def __init__(self, name: str, sys: Path = SYS) -> None:

@@ -114,7 +114,7 @@ class Meter:
         return min(self._budget.used_bytes(line.line), 2**53)
 
     def allowance(
-        self, line: LineSettings, wanted_bytes: int, planned: slots.Planned | None, requested_by: str | None = None
+        self, line: LineSettings, wanted_bytes: int, planned: slots.PlannedTest | None, requested_by: str | None = None
     ) -> Allowance:
         """What a test of `wanted_bytes` of payload may receive now.
 

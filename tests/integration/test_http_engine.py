@@ -58,7 +58,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "FIRST_BYTE_S", 1.0)
     monkeypatch.setattr(loaded_latency, "IDLE_TIMEOUT_S", 0.5)
     monkeypatch.setattr(download_module, "UNMETERED_MEASURED_S", 0.8)
-    monkeypatch.setattr(download_module, "LOOK", LatencySettings(echoes=2, interval_ms=10, timeout_ms=100))
+    monkeypatch.setattr(download_module, "ANCHOR_PROBE", LatencySettings(echoes=2, interval_ms=10, timeout_ms=100))
 
 
 def run(

@@ -21,7 +21,7 @@ from agent.measure.download import wanted_bytes
 from agent.net.counters import Counters
 from agent.quota.budget import RESERVE_FACTOR, SAVE_BYTES, DataBudget
 from agent.quota.metering import Meter, background_traffic
-from agent.schedule.slots import Planned, next_test
+from agent.schedule.slots import PlannedTest, next_test
 from agent.settings import AgentSettings, LatencySettings, LineSettings
 from xomnet.contract.messages import Speed
 from xomnet.mqtt.broker import Broker
@@ -128,7 +128,7 @@ class Life:
             if self.dice.random() < self.trouble / 6:
                 self.something_happens()
 
-    def test(self, planned: Planned) -> None:
+    def test(self, planned: PlannedTest) -> None:
         allowed = self.meter.allowance(self.line, wanted_bytes(self.line), planned)
         peak = planned.slot.peak
         if allowed.reason is not None:

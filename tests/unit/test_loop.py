@@ -9,7 +9,7 @@ import pytest
 
 from agent.clock import clock as clock_module
 from agent.clock.clock import boot_id, boot_ns
-from agent.clock.timestamps import of_answer
+from agent.clock.timestamps import server_reference
 from agent.delivery import spool as spool_module
 from agent.delivery.spool import Spool
 from agent.loop import AgentLoop
@@ -133,7 +133,7 @@ def test_where_no_clock_is_set_months_and_slots_go_by_the_servers_time(
     )
     assert unit._meter._now() is None
     told, now = dt.datetime(2031, 5, 1, tzinfo=dt.UTC), boot_ns()
-    spool.learn_time(of_answer(told, now - 10**9, now))
+    spool.learn_time(server_reference(told, now - 10**9, now))
     found = unit._meter._now()
     assert found is not None
     assert abs((found - told).total_seconds()) < 60
