@@ -3,10 +3,12 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from collector.texts.texts import LOCAL
 
-HOURS = (1, 24, 168, 720)
+Hours = Literal[1, 24, 168, 720]
+HOURS: tuple[Hours, ...] = get_args(Hours)
 """The ranges that a reader may choose."""
 
 PEAK = (19, 23)

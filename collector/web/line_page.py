@@ -16,7 +16,7 @@ from collector.texts.texts import Texts, rounded
 from collector.texts.words import access_word, remarks
 from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
-from collector.web.query import Filter, levels
+from collector.web.line_filter import Filter, levels
 from collector.web.views import sample_of
 from xomnet.states import LOOKS, State
 

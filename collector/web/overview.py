@@ -13,7 +13,7 @@ from collector.judge.line_states import LineStatus, Snapshot
 from collector.texts.texts import Texts
 from collector.texts.words import access_word
 from collector.web import chart_map, charts
-from collector.web.query import Filter, levels
+from collector.web.line_filter import Filter, levels
 from xomnet.contract.messages import Access
 from xomnet.states import LOOKS, STATES, State
 

@@ -183,7 +183,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         said = hook.posted[0]["message"].splitlines()
         assert hook.posted[0]["type"] == "failure"
         assert said[0].startswith("Download 4")
-        assert "target 150 Mb/s (28 %)" in said[0] or "target 150 Mb/s (27 %)" in said[0]
+        assert "target 150 Mb/s (28%)" in said[0] or "target 150 Mb/s (27%)" in said[0]
         assert "tests in 3 days" in said[0]
         assert said[1].startswith("Since ")
         assert said[2].startswith("Check first: ")

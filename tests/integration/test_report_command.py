@@ -63,7 +63,7 @@ def test_a_month_that_is_not_over_says_so_on_its_front(config: Path, tmp_path: P
     assert said["summary"]["mobile"]["unmeasured"] == 1
     front = out.read_text(encoding="utf-8").partition("</h2>")[0]
     assert "tháng chưa kết thúc" in front
-    assert "Khu vực: Nam Định/Hải Hậu" in front
+    assert "Địa bàn: Nam Định/Hải Hậu" in front
     assert "SỞ KHOA HỌC VÀ CÔNG NGHỆ" in front
     assert stat.S_IMODE(out.stat().st_mode) == stat.S_IMODE((tmp_path / "lines.csv").stat().st_mode)
 

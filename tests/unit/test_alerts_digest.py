@@ -66,7 +66,7 @@ def test_it_says_what_is_wrong_and_names_who_has_taken_what_on() -> None:
     assert message.title == "23 Nov: 1 of 6 lines meet the target, 3 short, 2 silent"
     assert message.text.splitlines() == [
         "Mobile: 1/6",
-        "▼ Xóm 2, Hải Hậu (Nam Định) · 4G Viettel: 42.0 of 70 Mb/s (60 %), since 23 Nov 02:01",
+        "▼ Xóm 2, Hải Hậu (Nam Định) · 4G Viettel: 42.0 of 70 Mb/s (60%), since 23 Nov 02:01",
         "○ Xóm 2, Hải Hậu (Nam Định) · nd-3 (4G Viettel): last heard 9 h ago",
         "Never heard: 1 line.",
         "✓ Xóm Nhận, Hải Hậu (Nam Định) · 4G Viettel: taken on by Lan, 23 Nov 06:01 – đã đặt ăng-ten",

@@ -51,7 +51,7 @@ def test_a_short_line_in_vietnamese_as_the_specification_has_it() -> None:
     message = said(AlertChange("opened", alert([one]), NOW), [one], VI, found)
     assert message.title == "▼ DƯỚI CHỈ TIÊU · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · 4G Viettel"
     assert message.text.splitlines() == [
-        "Tải xuống 42,0 Mb/s, chỉ tiêu 70 Mb/s (60 %). 9 phép đo trong 24 giờ, 2 phép đo xác nhận, "
+        "Tải xuống 42,0 Mb/s, chỉ tiêu 70 Mb/s (60%). 9 phép đo trong 24 giờ, 2 phép đo xác nhận, "
         "lần cuối lúc 19:40 22/11.",
         "Từ 18:40 22/11, đã 2 giờ. Trước đó đạt 81,0 Mb/s suốt 13 ngày.",
         "Kiểm tra trước: tín hiệu RSRP −112 dBm (bình thường −95) → ăng-ten, vị trí.",
@@ -67,7 +67,7 @@ def test_html_says_the_same_and_a_hostile_name_stays_a_name() -> None:
     assert "<script>" not in message.html
     assert "&lt;script&gt;" in message.html
     assert '<a href="https://xomnet.example.vn/lines/nd-1/4g">' in message.html
-    assert "Download 42.0 Mb/s, target 70 Mb/s (60 %). 9 tests in 24 h" in message.html
+    assert "Download 42.0 Mb/s, target 70 Mb/s (60%). 9 tests in 24 h" in message.html
 
 
 def test_a_figure_before_that_was_no_better_is_not_called_meeting() -> None:

@@ -94,7 +94,7 @@ def test_what_is_read_is_on_the_same_side_of_the_target_as_what_was_measured(val
 
 
 @pytest.mark.parametrize(
-    ("ratio", "text"), [(0.6, "60 %"), (0.998, "99,8 %"), (1.0, "100 %"), (1.129, "113 %"), (0.0, "0 %")]
+    ("ratio", "text"), [(0.6, "60%"), (0.998, "99,8%"), (1.0, "100%"), (1.129, "113%"), (0.0, "0%")]
 )
 def test_a_share_is_never_rounded_across_one_hundred(ratio: float, text: str) -> None:
     assert VI.percent(ratio) == text

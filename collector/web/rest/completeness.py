@@ -1,10 +1,13 @@
-"""What the REST interface says of completeness, as types."""
+"""Completeness over REST: whether what the units promised is stored."""
 
 import datetime as dt
 
-from collector.completeness.completeness import DAYS, Found
-from collector.completeness.completeness import LineCompleteness as Known
+from collector.completeness.completeness import DAYS, Found, LineCompleteness
 from collector.store import LineId
+from collector.web.context import Context
+from collector.web.errors import not_counted_yet
+from collector.web.parameters import NoParameters
+from collector.web.responses import Answer
 from collector.web.views import View
 from xomnet.registry.registry import LineRow
 
@@ -50,10 +53,17 @@ class CompletenessView(View, frozen=True, kw_only=True, omit_defaults=True):
     """Every registered line, and what else had a manifest; most missing first."""
 
 
+def get_completeness(context: Context, _: NoParameters) -> Answer:
+    found = context.services.completeness.latest
+    if found is None:
+        raise not_counted_yet()
+    return Answer(completeness_view(found, context.services.registry().current(dt.datetime.now(dt.UTC))))
+
+
 def completeness_view(found: Found, registered: list[LineRow]) -> CompletenessView:
     """What was found of every line, also of those without a manifest."""
     lines = {*found.lines, *(LineId.of(row) for row in registered)}
-    views = [_completeness(line, found.line(line)) for line in sorted(lines)]
+    views = [_line_view(line, found.line(line)) for line in sorted(lines)]
     total = found.total()
     return CompletenessView(
         computed_at=found.at,
@@ -64,7 +74,7 @@ def completeness_view(found: Found, registered: list[LineRow]) -> CompletenessVi
     )
 
 
-def _completeness(line: LineId, one: Known) -> LineCompletenessView:
+def _line_view(line: LineId, one: LineCompleteness) -> LineCompletenessView:
     gaps = sorted(one.gaps, key=lambda gap: gap.manifest.at, reverse=True)[:20]
     return LineCompletenessView.of(
         one.tally,
