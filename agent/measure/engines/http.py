@@ -12,10 +12,12 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from agent.errors import MeasurementError
-from agent.measure import estimate
+from agent.measure import goodput
+from agent.measure.early_stop import is_steady, may_stop
 from agent.measure.engines import Progress, TestSpec
 from agent.measure.engines.http_stream import CHUNK_MIB, Source, Stream
 from agent.measure.engines.loaded_latency import LoadedLatency, idle_ms
+from agent.measure.warm_up import BIN_S, WARM_UP_MIN_S, steady_bin
 from agent.net.dns import resolve
 from agent.net.sockets import failure
 from xomnet.contract.messages import Flag, Speed
@@ -47,7 +49,7 @@ def download(test: TestSpec, engine: str, path: str) -> Speed:
     transfer = _Transfer(test, source, idle)
     try:
         transfer.run()
-        found = estimate.figures(transfer.counts, transfer.measured_from)
+        found = goodput.figures(transfer.counts, transfer.measured_from)
         if found.down_mbps == 0:
             raise MeasurementError("stalled", f"{transfer.bytes()} bytes, then none for {found.measured_s:.0f} s")
         reordered = [count for s in transfer.streams if (count := s.reordered_packets()) is not None]
@@ -185,9 +187,9 @@ class _Transfer:
         t = time.monotonic() - self._start
         self.counts.append((t, self.bytes() + self._overtook.bytes_of(waiting)))
         self.loaded.tick(t)
-        mbps = estimate.rate_mbps(self.counts, max(0.0, t - LAST_S), t)
+        mbps = goodput.rate_mbps(self.counts, max(0.0, t - LAST_S), t)
         self._follow(t, mbps)
-        self._test.progress(Progress(t, mbps, self.counts[-1][1], t >= estimate.WARM_UP_MIN_S))
+        self._test.progress(Progress(t, mbps, self.counts[-1][1], t >= WARM_UP_MIN_S))
 
     def _drain(self, stream: Stream) -> int:
         """Reads all that is in order; returns the memory held by what is not."""
@@ -210,12 +212,12 @@ class _Transfer:
             raise MeasurementError("cancelled", "the unit is stopping", ("unit_fault",))
         if total < MIN_BYTES and t > FIRST_BYTE_S:
             raise MeasurementError("stalled", f"{total} bytes in {t:.0f} s")
-        if estimate.more_bins(self._bins, self.counts) and estimate.may_stop(self._bins, self._idle, self.loaded.ms):
+        if goodput.add_bins(self._bins, self.counts) and may_stop(self._bins, self._idle, self.loaded.ms):
             if not self._test.full:
                 self.stop_reason = "stable"
                 return
             if self.early_mbps is None:
-                self.early_mbps = estimate.rate_mbps(self.counts, self.measured_from, t)
+                self.early_mbps = goodput.rate_mbps(self.counts, self.measured_from, t)
         if total + self._under_way(mbps) >= self._test.max_bytes:
             self.stop_reason = "byte_cap"
         elif t - self.measured_from >= self._test.max_measured_s:
@@ -233,14 +235,14 @@ class _Transfer:
         """Where the steady part begins, in seconds, by what is known so far."""
         if not self._bins:
             return self.counts[-1][0] / 2
-        return estimate.steady_bin(self._bins) * estimate.BIN_S
+        return steady_bin(self._bins) * BIN_S
 
     def flags(self) -> tuple[Flag, ...]:
         """What the figure is worth, once the transfer has ended."""
         found: list[Flag] = []
         if self.stop_reason == "byte_cap":
             found.append("capped_bytes")
-        if not estimate.agrees(self._bins[estimate.steady_bin(self._bins) :]):
+        if not is_steady(self._bins[steady_bin(self._bins) :]):
             found.append("no_steady_state")
         return (*found, "audit") if self._test.full else tuple(found)
 
