@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import MeasurementError as Failed
-from agent.measure.engines.http_stream import check_payload, parse_head
+from agent.measure.captive_portal import check_payload
+from agent.measure.engines.http_stream import parse_head
 from agent.measure.engines.ookla import parse_server
 from agent.measure.engines.speedtest_cli import BUSY_S, explain, over_https, parse_report
 from tests.unit.test_latency import NOON, UUID_

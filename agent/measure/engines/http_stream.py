@@ -11,11 +11,11 @@ import socket
 import struct
 import sys
 import termios
-import zlib
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
 from agent.errors import MeasurementError
+from agent.measure.captive_portal import check_content_type, check_payload, check_redirect, portal_error
 from agent.net.sockets import Address, failure, open_socket
 from xomnet import __version__
 
@@ -160,7 +160,7 @@ class Stream:
         end = self._head.find(b"\r\n\r\n")
         if end < 0:
             if len(self._head) > HEAD_LIMIT:
-                raise MeasurementError("portal", "the answer's head is over 32 KiB", ("portal",))
+                raise portal_error("the answer's head is over 32 KiB")
             return
         body = bytes(self._head[end + 4 :])
         length, self._keep_alive = parse_head(bytes(self._head[: end + 4]))
@@ -235,20 +235,18 @@ def parse_head(head: bytes) -> tuple[int | None, bool]:
     first, _, rest = head.partition(b"\r\n")
     found = _STATUS.match(first)
     if found is None:
-        raise MeasurementError("portal", f"not an HTTP answer: {first[:60]!r}", ("portal",))
+        raise portal_error(f"not an HTTP answer: {first[:60]!r}")
     version, status = found[1], int(found[2])
     try:
         headers = http.client.parse_headers(io.BytesIO(rest))
     except http.client.HTTPException as error:
-        raise MeasurementError("portal", f"not the head of an HTTP answer: {error}", ("portal",)) from error
+        raise portal_error(f"not the head of an HTTP answer: {error}") from error
     if status in {429, 503}:
         raise MeasurementError("server_busy", f"HTTP {status}", ("server_busy",), retry_after_s=_retry_after(headers))
-    if 300 <= status < 400:
-        raise MeasurementError("portal", f"HTTP {status} to {headers.get('Location', '?')[:100]}", ("portal",))
+    check_redirect(status, headers)
     if status != 200:
         raise MeasurementError(f"http_{status}", f"the server answered {status}; is its URL right?")
-    if headers.get_content_maintype() == "text" and headers.get("Content-Type"):
-        raise MeasurementError("portal", f"{headers.get_content_type()} instead of test data", ("portal",))
+    check_content_type(headers)
     length = headers.get("Content-Length", "").strip()
     if not _WHOLE_NUMBER.fullmatch(length) or "Transfer-Encoding" in headers:
         return None, False
@@ -261,14 +259,3 @@ def parse_head(head: bytes) -> tuple[int | None, bool]:
 def _retry_after(headers: http.client.HTTPMessage) -> float | None:
     text = headers.get("Retry-After", "").strip()
     return min(float(text), 3600.0) if _WHOLE_NUMBER.fullmatch(text) else None
-
-
-def check_payload(block: bytes) -> None:
-    """Raises MeasurementError where the bytes are not random: a portal's page, or what a middlebox could compress."""
-    start = block[:256].lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise MeasurementError("portal", "a web page instead of test data", ("portal",))
-    if len(block) >= 1024 and len(zlib.compress(block, 1)) < 0.95 * len(block):
-        raise MeasurementError(
-            "payload_mismatch", "the bytes can be compressed: not the test data", ("payload_mismatch",)
-        )
