@@ -130,7 +130,7 @@ def signal(line: LineSettings) -> Finding:
     """What ModemManager says of the line's modem."""
     name = f"signal {line.line}"
     try:
-        found = modem.ask(line.interface, line.modem)
+        found = modem.read_modem(line.interface, line.modem)
     except ModemSilent as error:
         install = say("apt install modemmanager; systemctl status ModemManager")
         return warn(name, say("the modem can't be asked: {reason}", reason=str(error)), install)
@@ -155,7 +155,7 @@ def of_modem(name: str, found: Modem) -> Finding:
         aerial = say("aerial, place, SIM paid for? mmcli -m {n}", n=number)
         return fail(name, say("no mobile network ({state})", state=found.state), aerial)
     words = radio_words(found.radio)
-    if modem.weak(found.radio):
+    if modem.is_weak(found.radio):
         return warn(name, (say("weak signal"), *words), say("another place or an aerial outside, away from metal"))
     return ok(name, *words) if words else skip(name, say("connected, without figures of the signal"))
 

@@ -160,9 +160,9 @@ def disturbance_flags(before: Reading, after: Reading) -> tuple[Flag, ...]:
     if abs(clock_step_s(before.clock, after.clock)) > STEP_S:
         flags.append("clock_unsynced")
     radios = [radio for radio in (before.radio, after.radio) if radio is not None]
-    if any(modem.weak(radio) for radio in radios):
+    if any(modem.is_weak(radio) for radio in radios):
         flags.append("weak_radio")
-    if len(radios) == 2 and modem.changed(*radios):
+    if len(radios) == 2 and modem.has_changed_generation(*radios):
         flags.append("rat_changed")
     return tuple(flags)
 
@@ -195,7 +195,7 @@ def _radio(line: LineSettings) -> Radio | None:
     if line.modem is None and line.access != "mobile":
         return None
     try:
-        found = modem.ask(line.interface, line.modem)
+        found = modem.read_modem(line.interface, line.modem)
     except ModemSilent as silent:
         log.debug("modem silent", line=line.line, reason=str(silent))
         return None

@@ -18,7 +18,7 @@ from xomnet.contract.messages import Access
 
 
 class LineReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A line; of its last test since the start of the service either a figure or an error."""
+    """A line; its last test since the start of the service has either a figure or an error."""
 
     line: str
     access: Access
@@ -29,12 +29,12 @@ class LineReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_error: str | None = None
     next_test_at: dt.datetime | None = None
     used_bytes: int
-    """In this month, by the ledger."""
+    """Bytes of this month, by the data budget."""
     budget_bytes: int | None = None
 
 
 class AgentStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Absent is what is not known, or never was. Times are of the unit's clock, which `clock_known` says is right."""
+    """A field that is not known is absent. Times are by the unit's clock; `clock_known` says whether it is right."""
 
     agent: str
     version: str
@@ -45,27 +45,28 @@ class AgentStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     connected: bool
     """To the broker."""
     away: str | None = None
-    """Why not."""
+    """Why it is not connected."""
     refusal: str | None = None
     """Why the broker did not deliver the last result."""
     waiting: int | None = None
-    """Results without an answer; absent where the spool can't be read."""
+    """Results without an acknowledgement; absent if the spool can't be read."""
     spool_bytes: int
     last_ack_at: dt.datetime | None = None
-    """The collector's last answer to this process."""
+    """The last acknowledgement that this process received."""
     last_ack_age_s: float | None = None
     stored: int
     """Results that the collector has stored since `since`."""
     rejected: int
     rejection: str | None = None
-    """Why the last one was."""
+    """The reason of the last rejection."""
     rejected_seq: int = 0
     newest_seq: int = 0
-    """The highest number of the spool that was answered."""
+    """The highest sequence number that was acknowledged."""
     lines: tuple[LineReport, ...] = ()
 
     @property
     def answered(self) -> int:
+        """Results that were acknowledged, stored or rejected."""
         return self.stored + self.rejected
 
 
