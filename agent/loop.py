@@ -20,10 +20,10 @@ from agent.measure.health import read_health
 from agent.measure.latency import max_probe_s, parse_anchor, probe, server_anchors
 from agent.measure.outage_watch import OutageWatches, spool_key
 from agent.measure.runner import TestRequest, TestRunner
-from agent.quota.budget import BudgetError, DataBudget
-from agent.quota.metering import Meter
 from agent.schedule import slots
 from agent.schedule.line_state import LineState, line_states
+from agent.schedule.quota.budget import BudgetError, DataBudget
+from agent.schedule.quota.metering import Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION, Tested
 from xomnet.contract.messages import Data, Event

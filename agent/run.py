@@ -17,7 +17,7 @@ from agent.delivery.spool import Spool, SpoolError
 from agent.delivery.spool_file import machine_id
 from agent.delivery.uplink import Uplink
 from agent.loop import AgentLoop
-from agent.quota.budget import BudgetError, DataBudget
+from agent.schedule.quota.budget import BudgetError, DataBudget
 from agent.settings import AgentSettings, read
 from agent.status.server import StatusServer
 from agent.status.status import status_source

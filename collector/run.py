@@ -15,7 +15,7 @@ import uvicorn
 from collector.alerts.channels import warn_of_unmatched
 from collector.alerts.factory import AlertParts
 from collector.commands.commands import Commands
-from collector.commands.confirmation import ConfirmationWorker, worked_on
+from collector.commands.confirmation import ConfirmationWorker, maintenance_at
 from collector.completeness.completeness import Completeness
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
@@ -76,7 +76,7 @@ def run(settings: CollectorSettings) -> int:
     rollups = Rollups(store, registry.ever, keep_days=settings.store.keep_days)
     commands = Commands()
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
-    registry.follow(partial(warn_of_unmatched, alerts.desk.telling.channels))
+    registry.follow(partial(warn_of_unmatched, alerts.service.settings.channels))
     presence = PresenceBoard()
     state_points = StatePoints(
         store, registry.current, presence.agents, lambda: completeness.latest, _limits(settings.assess)
@@ -87,9 +87,10 @@ def run(settings: CollectorSettings) -> int:
         rules,
         settings.assess.every_s,
         settings.state_dir / "courses.json",
-        field_sources=(alerts.desk, state_points),
+        field_sources=(alerts.service, state_points),
         point_sources=(state_points,),
-        listeners=(alerts.desk,),
+        listeners=(alerts.service,),
+        registered_since=registry.registered_since,
     )
     intake = Intake(
         settings.broker,
@@ -104,15 +105,15 @@ def run(settings: CollectorSettings) -> int:
     )
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
-        alerts=alerts.desk,
-        courier=alerts.courier,
+        alerts=alerts.service,
+        dispatcher=alerts.dispatcher,
         with_gone=registry.ever,
     )
     confirming = ConfirmationWorker(
         lambda: lines.latest,
         commands,
         lambda: {one.agent for one in presence.agents() if one.online},
-        worked_on(alerts.desk.kept.windows),
+        maintenance_at(alerts.service.store.windows),
         settings.state_dir / "confirm.json",
     )
     ended = threading.Event()

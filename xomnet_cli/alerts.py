@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from xomnet.targets import PROVINCE_TIME
+from xomnet.plan import PROVINCE_TIME
 from xomnet_cli.rest import DEFAULT_TOKEN_FILE, DEFAULT_URL, Rest, RestError, TokenFile, Url
 
 LOCAL = ZoneInfo(PROVINCE_TIME)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from xomnet.access import ACCESSES
+
 
 class Language(enum.StrEnum):
     VI = "vi"
@@ -54,9 +56,7 @@ def report(
 
 
 def _said(out: Path, month: str, as_of: str | None, summary: dict[str, Any]) -> str:
-    met = ", ".join(
-        f"{access} {summary[access]['met']} of {summary[access]['lines']} met" for access in ("mobile", "fixed")
-    )
+    met = ", ".join(f"{access} {summary[access]['met']} of {summary[access]['lines']} met" for access in ACCESSES)
     when = "" if as_of is None else f" as of {as_of}"
     return f"{out}: {month}{when}; {summary['lines']} lines in {summary['hamlets']} hamlets, {met}"
 

@@ -9,7 +9,7 @@ from agent.clock.clock import read_clock
 from agent.delivery.instance_lock import AlreadyRunning
 from agent.delivery.spool import SpoolError
 from agent.measure.health import THERMAL, THROTTLED, read_temperature, read_throttled
-from agent.quota.budget import BudgetError
+from agent.schedule.quota.budget import BudgetError
 from agent.settings import AgentSettings, LineSettings
 from agent.status.client import ServiceSilent
 from agent.status.status import AgentStatus

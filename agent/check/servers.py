@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from agent.engines import ENGINES
 from agent.errors import MeasurementError
 from agent.measure.engines.http_stream import HEAD_LIMIT, Source, parse_head
 from agent.net.dns import resolve
@@ -37,8 +38,9 @@ def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
 def server(line: LineSettings, servers: Sequence[str]) -> Finding:
     """The first that answers and is not busy measures."""
     title = f"server {line.line}"
-    if line.engine != "http":
-        return skip(title, say("{engine} chooses one of speedtest.net when it tests", engine=line.engine))
+    server_list = ENGINES[line.engine].server_list
+    if server_list is not None:
+        return skip(title, say("{engine} chooses one of {list} when it tests", engine=line.engine, list=server_list))
     if not servers:
         return fail(title, say("no server is set"), say("write servers: in agent.yaml"))
     away: list[Said] = []

@@ -15,7 +15,7 @@ from agent.delivery.spool_file import machine_id
 from agent.delivery.uplink import Uplink
 from agent.loop import AgentLoop
 from agent.measure.runner import TestRequest
-from agent.quota.budget import DataBudget
+from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, LineSettings
 from agent.status.client import RunningService, ServiceSilent
 from agent.status.status import AgentStatus, status_source

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from agent.engines import ENGINES
 from agent.errors import MeasurementError, ServersBusy
 from agent.measure.conditions import TestConditions
 from agent.measure.engines import Engine, Progress, TestSpec, engine
@@ -16,8 +17,6 @@ from xomnet.contract.messages import Flag, Speed
 
 METERED_MEASURED_S, UNMETERED_MEASURED_S = 6.0, 10.0
 METERED_BYTES, UNMETERED_BYTES = 40_000_000, 200_000_000
-SPEEDTEST_CLI_BYTES = 450_000_000
-"""Four of each of its ten files."""
 LINE_ERRORS = frozenset(
     {"dns_failure", "connect_timeout", "unreachable", "interface_down", "stalled", "reset", "network_error", "timeout"}
 )
@@ -27,9 +26,10 @@ NO_PROGRESS: Callable[[Progress], None] = lambda _: None  # noqa: E731
 
 
 def wanted_bytes(line: LineSettings) -> int:
-    """The byte cap of a test of this line; for speedtest-cli, which knows no cap, all that it may come to."""
-    if line.engine == "speedtest-cli":
-        return SPEEDTEST_CLI_BYTES
+    """The byte cap of a test of this line; all that a test may come to where its engine keeps no cap."""
+    uncapped = ENGINES[line.engine].uncapped_bytes
+    if uncapped is not None:
+        return uncapped
     return METERED_BYTES if line.is_metered else UNMETERED_BYTES
 
 

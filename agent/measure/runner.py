@@ -10,9 +10,9 @@ from agent.errors import RequestRefused
 from agent.measure.download import download, wanted_bytes
 from agent.measure.latency import Anchor
 from agent.measure.precheck import Precheck, precheck
-from agent.quota.budget import BudgetError
-from agent.quota.metering import DRAIN_S, Meter
 from agent.schedule import slots
+from agent.schedule.quota.budget import BudgetError
+from agent.schedule.quota.metering import DRAIN_S, Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.messages import Flag, Speed
 from xomnet.targets import Targets

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-PEAK_HOURS = (19, 23)
-METERED_HOURS = ((6, 12), (12, 18), (19, 21), (21, 23))
-UNMETERED_HOURS = ((0, 6), (6, 11), (11, 15), (15, 19), (19, 20), (20, 21), (21, 22), (22, 23))
-PEAK_SHARE = 0.5
-"""Of the slots of either kind."""
+from xomnet.plan import day_plan, is_peak
+
 AUDIT_ONE_IN = 10
 LONGEST_MONTH_DAYS = 31
 LATEST = dt.timedelta(minutes=1)
@@ -33,8 +30,7 @@ def slots_of_day(day: dt.date, metered: bool, zone: ZoneInfo) -> tuple[Slot, ...
     def at(hour: int) -> dt.datetime:
         return dt.datetime.combine(day, dt.time(hour), zone).astimezone(dt.UTC)
 
-    hours = METERED_HOURS if metered else UNMETERED_HOURS
-    return tuple(Slot(at(start), at(end), PEAK_HOURS[0] <= start < PEAK_HOURS[1]) for start, end in hours)
+    return tuple(Slot(at(start), at(end), is_peak(start)) for start, end in day_plan(metered).slots)
 
 
 def scheduled_time(slot: Slot, seed: str, not_before: dt.datetime | None = None) -> dt.datetime:

@@ -10,6 +10,7 @@ from agent.clock.clock import ClockReading, read_clock
 from agent.clock.timestamps import best_estimate
 from agent.delivery.spool import Spool, SpoolError
 from agent.delivery.uplink import Uplink
+from agent.engines import ENGINES
 from agent.loop import AgentLoop
 from agent.schedule.line_state import LineState
 from agent.settings import AgentSettings
@@ -106,7 +107,7 @@ def status_source(loop: AgentLoop, uplink: Uplink, spool: Spool) -> Callable[[],
 def _line(line: LineState, settings: AgentSettings, used: int, now: ClockReading, at: float) -> LineReport:
     one, last = line.settings, line.last_test
     wait_s = None if line.test_at is None else max(0.0, line.test_at - at)
-    servers = one.servers or settings.servers or one.engine != "http"
+    servers = one.servers or settings.servers or ENGINES[one.engine].server_list
     return LineReport(
         line=one.line,
         access=one.access,

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from agent.status.status import AgentStatus, LineReport
 from agent.status.wording import bytes_used
+from xomnet import access
 from xomnet.check.finding import MARKS, Finding, Mark
 from xomnet.check.outcome import verdict
 from xomnet.check.texts import LANGUAGES, CheckTexts, Language
@@ -106,9 +107,9 @@ def _line(line: LineReport, status: AgentStatus, t: CheckTexts, zone: ZoneInfo) 
     if line.next_test_at is not None and status.clock_known:
         facts.append((t.text("Next test"), t.moment(line.next_test_at, zone)))
     facts.append((t.text("Bytes this month"), bytes_used(line, t)))
-    access = t.text("fixed line") if line.access == "fixed" else t.text("mobile line")
+    kind = t.text("{access} line", access=access.word(line.access, t.language))
     where = "" if line.interface is None else f", {line.interface}"
-    return f'<h2>{escape(line.line)} <span class="quiet">{escape(access + where)}</span></h2>{_definition_list(facts)}'
+    return f'<h2>{escape(line.line)} <span class="quiet">{escape(kind + where)}</span></h2>{_definition_list(facts)}'
 
 
 def _last_test(line: LineReport, t: CheckTexts, zone: ZoneInfo) -> str:

@@ -1,4 +1,4 @@
-"""What the stored results say of a line in trouble, beside its speed: what to check first. Pure, but for `gather`."""
+"""What the stored results say of an alerted line, beside its speed: what to check first. Pure, but for `gather`."""
 
 import datetime as dt
 from collections import Counter
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from collector.judge.assess import counted_mbps
 from collector.store import LatencyRow, LineId, Sample, SpeedRow, Store
-from xomnet.targets import PROVINCE_TIME
+from xomnet.plan import PROVINCE_TIME
 
 BEFORE = dt.timedelta(days=30)
 LATENCY_BEFORE = dt.timedelta(days=3)
@@ -21,7 +21,7 @@ LOSS_FACTOR, LOSS_LEAST = 3.0, 2.0
 
 @dataclass(frozen=True, slots=True)
 class FigureChange:
-    """A figure since the trouble began, and what it was before: medians."""
+    """A figure since the alert's beginning, and what it was before: medians."""
 
     now: float
     before: float
@@ -29,7 +29,7 @@ class FigureChange:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """None where nothing is known, or where nothing is unusual."""
+    """A field is None if nothing is known, or nothing is unusual."""
 
     flags: frozenset[str] = frozenset()
     """What most tests since then were flagged with."""

@@ -21,20 +21,20 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     try:
-        telling = notification_settings(load(arguments.config, CollectorSettings))
+        settings = notification_settings(load(arguments.config, CollectorSettings))
     except (SettingsError, SecretError) as error:
         return _refused(str(error), arguments.json)
-    if not telling.channels:
+    if not settings.channels:
         return _refused("nobody is told: notify.urls_file is not set, or names no address", arguments.json)
-    parcels = []
-    for channel in telling.channels:
-        t = telling.texts_for(channel)
+    deliveries = []
+    for channel in settings.channels:
+        t = settings.texts_for(channel)
         said = [t.text("This is a test. Alerts of the hamlets' lines will come this way.")]
-        parcels.append(
-            Delivery(channel.url, notification(t.text("xomnet: test message"), said, telling.public_url, "info"))
+        deliveries.append(
+            Delivery(channel.url, notification(t.text("xomnet: test message"), said, settings.public_url, "info"))
         )
-    outcomes = {outcome.number: outcome.reason for outcome in deliver(parcels)}
-    found = [(channel.label, outcomes[number]) for number, channel in enumerate(telling.channels)]
+    outcomes = {outcome.number: outcome.reason for outcome in deliver(deliveries)}
+    found = [(channel.label, outcomes[number]) for number, channel in enumerate(settings.channels)]
     if arguments.json:
         rows = [{"channel": label, "sent": reason is None, "reason": reason} for label, reason in found]
         print(msgspec.json.encode({"channels": rows}).decode())

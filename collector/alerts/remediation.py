@@ -1,8 +1,6 @@
-"""What to check first, from what the results say of a line; where they say nothing, a sensible order."""
+"""What to check first, from what the results say of a line."""
 
-from collector.alerts.alert import Alert
 from collector.alerts.evidence import Evidence
-from collector.judge.line_states import LineStatus
 from collector.texts.texts import Texts
 
 MAX_CHECKS = 3
@@ -23,28 +21,8 @@ OF_FLAGS = {
 """Flags that say where to look, the unit's own faults first."""
 
 
-def first_checks(alert: Alert, status: LineStatus | None, evidence: Evidence, t: Texts) -> list[str]:
-    """At most three things, the likeliest first. `status` is None for an area or a provider."""
-    if status is None:
-        return _of_many(alert, t)
-    mobile = status.row.access == "mobile"
-    if alert.trouble == "silent" and alert.kind == "unit":
-        return [t.text("the unit's power, then its SIM and cable") if mobile or len(alert.lines) > 1
-                else t.text("the unit's power, then cable and router")]  # fmt: skip
-    if alert.trouble == "silent":
-        return [t.text("modem, SIM (plan, data), signal") if mobile else t.text("cable and router or ONT of this line")]
-    return _of_evidence(evidence, t)[:MAX_CHECKS] or _in_order(mobile, t)
-
-
-def _of_many(alert: Alert, t: Texts) -> list[str]:
-    if alert.kind == "isp":
-        return [t.text("ask the provider; the units and their power are not the cause")]
-    if alert.trouble == "silent":
-        return [t.text("power cut in the area, then the broker's way there")]
-    return [t.text("ask the providers of the area; is one measurement server slow?")]
-
-
-def _of_evidence(found: Evidence, t: Texts) -> list[str]:
+def checks_of(found: Evidence, t: Texts) -> list[str]:
+    """At most three things, the likeliest first; none if nothing is unusual."""
     said = []
     if found.link_mbps is not None:
         values = {"now": t.target(found.link_mbps.now), "before": t.target(found.link_mbps.before)}
@@ -63,13 +41,7 @@ def _of_evidence(found: Evidence, t: Texts) -> list[str]:
     if found.rtt_ms is not None:
         values = {"now": t.number(found.rtt_ms.now, 0), "before": t.number(found.rtt_ms.before, 0)}
         said.append(t.text("latency {now} ms (normally {before}) → a full line or another way: the provider", **values))
-    return said
-
-
-def _in_order(mobile: bool, t: Texts) -> list[str]:
-    if mobile:
-        return [t.text("aerial and position, the plan's data, then the provider")]
-    return [t.text("router and cable, who else is on the line, then the provider")]
+    return said[:MAX_CHECKS]
 
 
 def _dbm(value: float, t: Texts) -> str:

@@ -13,9 +13,10 @@ from collector.ingest.dead_letters import DeadLetters
 from collector.web.operator import SETTING, read_token
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import RegistryError, load_registry
 from xomnet.runtime.secrets import SecretError
-from xomnet.targets import PROVINCE_TIME, Targets
+from xomnet.targets import Targets
 
 LEAST_FREE_MB = 500.0
 """The dead letters alone may take 100."""

@@ -1,7 +1,8 @@
 """The registry while the collector runs: read anew when the file changes, the last good one kept where it is refused.
 
-It is refused where it is broken, and where it would give stored results other names. What was last in force is
-remembered in the collector's own folder, so that a restart neither forgets nor stumbles over a file that was refused.
+It is refused where it is broken, and where it would give stored results other names. What was last in force, and since
+when each row has been there, is remembered in the collector's own folder, so that a restart neither forgets nor
+stumbles over a file that was refused.
 """
 
 import datetime as dt
@@ -31,11 +32,18 @@ class _Remembered(msgspec.Struct):
     """Of lines that were there once."""
     gone_at: dict[str, Instant] = {}
     """When it was seen that they had gone, by `agent/line`."""
+    seen_at: dict[str, Instant] = {}
+    """When each of the rows was first seen, by `agent/line/from`. Absent in files of earlier versions."""
 
     def after(self, rows: list[LineRow], now: dt.datetime) -> "_Remembered":
         """What is to be remembered once a registry of these rows is read."""
         gone = vanished([*self.rows, *self.gone], rows)
-        return _Remembered(rows, gone, {_key(row): self.gone_at.get(_key(row), now) for row in gone})
+        return _Remembered(
+            rows,
+            gone,
+            gone_at={_key(row): self.gone_at.get(_key(row), now) for row in gone},
+            seen_at={_row_key(row): self.seen_at.get(_row_key(row), now) for row in rows},
+        )
 
     def ever(self, targets: Targets) -> Registry:
         """A registry that also has the lines that went, each until then."""
@@ -60,6 +68,10 @@ def load_ever(path: Path, targets: Targets, memory: Path, now: dt.datetime) -> R
 
 def _key(row: LineRow) -> str:
     return f"{row.agent}/{row.line}"
+
+
+def _row_key(row: LineRow) -> str:
+    return f"{_key(row)}/{row.from_}"
 
 
 def _read(memory: Path) -> _Remembered:
@@ -96,6 +108,13 @@ class RegistryFile:
     def ever(self) -> Registry:
         """With the lines that were taken out of the file, each until then: what is stored of them stays theirs."""
         return self._ever
+
+    def registered_since(self, row: LineRow) -> dt.datetime | None:
+        """From when on a result of a row's line was to be expected: its `from`, or when this collector first saw the
+        row, if that was later. None where that is not known: no registry with the row has been read yet.
+        """
+        seen_at = self._memory.seen_at.get(_row_key(row))
+        return None if seen_at is None else max(seen_at, begins(self._registry, row.from_))
 
     def follow(self, call: Callable[[Registry], None]) -> None:
         """Calls with the registry in force, and with each one that comes into force later."""

@@ -8,7 +8,7 @@ from collector.report.annex import annex_table
 from collector.report.blocks import Annex, Bars, Block, Document, Paragraph, Points, Section
 from collector.report.front import closing, front, opening
 from collector.report.method import method
-from collector.report.model import ACCESSES, LineMonth, MonthlyReport
+from collector.report.model import LineMonth, MonthlyReport
 from collector.report.summary import (
     area_under,
     coverage,
@@ -24,6 +24,7 @@ from collector.report.texts import CHANGES, LOOKS, ReportTexts
 from collector.settings import ReportSettings
 from collector.texts.texts import Language
 from xomnet import __version__
+from xomnet.access import ACCESSES
 from xomnet.contract.messages import Access
 
 MAX_BARS = 14

@@ -1,10 +1,11 @@
 """Head, opening and closing of an administrative document, after Nghị định 30/2020/NĐ-CP. Pure."""
 
 from collector.report.blocks import Closing, Front
-from collector.report.model import ACCESSES, MonthlyReport
+from collector.report.model import MonthlyReport
 from collector.report.texts import ReportTexts
 from collector.settings import ReportSettings
 from collector.texts.texts import LOCAL
+from xomnet.access import ACCESSES
 
 DOTS = "…" * 8
 FEW = "…" * 3

@@ -1,8 +1,9 @@
 """Method and caveats in plain words, with the limits in force. Pure."""
 
-from collector.judge.verdict import CONSISTENT_MBPS, MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID, PEAK_HOURS
+from collector.judge.verdict import CONSISTENT_MBPS, MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID
 from collector.report.blocks import Points, Section
 from collector.report.texts import ReportTexts
+from xomnet.plan import PEAK_HOURS
 
 
 def method(t: ReportTexts) -> Section:

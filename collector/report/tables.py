@@ -8,6 +8,7 @@ from collector.report.blocks import Bar, Bars, Cell, Table, TableColumn
 from collector.report.model import LineMonth
 from collector.report.summary import VerdictCounts, area_under, grouped, tally
 from collector.report.texts import LOOKS, ReportTexts
+from xomnet.area import below, levels
 
 LinesTable = Callable[[ReportTexts, Sequence[LineMonth], str], Table]
 """Of some lines; the area that all lines of the report share is not said in each row."""
@@ -105,8 +106,7 @@ def where(t: ReportTexts, under: str, width: float = 3) -> Figure:
     """Hamlet and area, the nearest first; what all lines share, `under`, is left out."""
 
     def cell(line: LineMonth) -> Cell:
-        area = line.row.area.removeprefix(under).strip("/")
-        return Cell(", ".join([line.row.hamlet, *reversed(area.split("/"))]) if area else line.row.hamlet)
+        return Cell(", ".join([line.row.hamlet, *reversed(levels(below(line.row.area, under)))]))
 
     return TableColumn(t.text("Hamlet, area"), width), cell
 

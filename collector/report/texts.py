@@ -9,6 +9,7 @@ from typing import ClassVar
 from collector.judge.verdict import MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID, Month, Reason, VerdictName
 from collector.report.model import Change
 from collector.texts.texts import Texts
+from collector.texts.words import access_word
 from xomnet.contract.messages import Access
 from xomnet.states import Look
 
@@ -21,8 +22,6 @@ LOOKS: Mapping[VerdictName, Look] = {
     "unmeasured": Look("–", "NOT MEASURED", "CHƯA ĐO ĐƯỢC", "#6b7280"),
 }
 """In the order of every table: the good first, as an office counts."""
-
-ACCESS: Mapping[Access, str] = {"mobile": "Mobile", "fixed": "Fixed"}
 
 REASONS: Mapping[Reason, str] = {
     "few_tests": "fewer than {tests} tests that count",
@@ -53,7 +52,7 @@ class ReportTexts(Texts):
         return LOOKS[verdict].vi if self.language == "vi" else LOOKS[verdict].en
 
     def access(self, access: Access) -> str:
-        return self.text(ACCESS[access])
+        return access_word(self, access)
 
     def reason(self, reason: Reason) -> str:
         """Why a verdict is undecided, with the limit in force."""

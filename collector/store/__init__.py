@@ -242,7 +242,7 @@ class Store(Protocol):
     def samples(self, since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
         """Download tests, each line's in the order of time."""
 
-    def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
+    def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
         """When each line was last measured, by download or latency."""
 
     def health(self, since: dt.datetime) -> dict[str, HealthRow]:

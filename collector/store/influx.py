@@ -86,8 +86,7 @@ class InfluxStore:
             return {}
         # the engine is asked for because every test has one: a row without any value is left out by the database
         columns = [*columns_of(Sample), "engine"]
-        one_of = " OR ".join(f"(agent = {quoted(agent)} AND line = {quoted(line)})" for agent, line in lines or ())
-        where = between(since, until) + (f" AND ({one_of})" if one_of else "")
+        where = between(since, until) + _one_of(lines)
         query = f"SELECT {listed(columns)} FROM speed WHERE {where} GROUP BY agent, line"  # noqa: S608
         found: dict[LineId, list[Sample]] = {}
         for series in self._query(query):
@@ -95,8 +94,11 @@ class InfluxStore:
             found[line_of(series)] = [row for row in rows if row is not None]
         return found
 
-    def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
-        query = f"SELECT last(seq) FROM speed, latency WHERE {after(since)} GROUP BY agent, line"  # noqa: S608
+    def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
+        if lines is not None and not lines:
+            return {}
+        where = after(since) + _one_of(lines)
+        query = f"SELECT last(seq) FROM speed, latency WHERE {where} GROUP BY agent, line"  # noqa: S608
         last: dict[LineId, int] = {}
         for series in self._query(query):
             line = line_of(series)
@@ -216,3 +218,9 @@ class InfluxStore:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise StoreUnavailable(f"{self._url}: {error}") from error
         return answer.status, answer.headers, answer.data.decode(errors="replace")
+
+
+def _one_of(lines: Lines) -> str:
+    """The condition that a point is of one of some lines; empty where they are all."""
+    each = " OR ".join(f"(agent = {quoted(agent)} AND line = {quoted(line)})" for agent, line in lines or ())
+    return f" AND ({each})" if each else ""

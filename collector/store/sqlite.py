@@ -118,11 +118,15 @@ class SqliteStore:
                 samples.setdefault(LineId(agent, line), []).append(sample)
         return samples
 
-    def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
+    def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
         last: dict[LineId, int] = {}
         for measurement in ("speed", "latency"):
-            for agent, line, at, _ in self._last(measurement, since):
-                last[LineId(agent, line)] = max(at, last.get(LineId(agent, line), 0))
+            if lines is None:
+                found = [(LineId(agent, line), at) for agent, line, at, _ in self._last(measurement, since)]
+            else:
+                found = [(line, at) for line in lines for at in self._last_of(measurement, line, since)]
+            for line, at in found:
+                last[line] = max(at, last.get(line, 0))
         return {line: when(at) for line, at in last.items()}
 
     def health(self, since: dt.datetime) -> dict[str, HealthRow]:
@@ -211,6 +215,15 @@ class SqliteStore:
             WHERE last.time_ns >= ?
         """  # noqa: S608  # a name of the contract
         return self._read(statement, (time_ns(since),))
+
+    def _last_of(self, measurement: str, line: LineId, since: dt.datetime) -> list[int]:
+        """The time of a line's last row; nothing where there is none."""
+        found = self._read(
+            f"SELECT time_ns FROM {measurement} WHERE agent = ? AND line = ? AND time_ns >= ?"  # noqa: S608
+            " ORDER BY time_ns DESC LIMIT 1",
+            (*line, time_ns(since)),
+        )
+        return [at for (at,) in found]
 
     def _read(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with self._translated():

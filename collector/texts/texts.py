@@ -17,8 +17,8 @@ from babel import Locale
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
 
+from xomnet.plan import PROVINCE_TIME
 from xomnet.states import LOOKS, State
-from xomnet.targets import PROVINCE_TIME
 from xomnet.translations import translations
 
 Language = Literal["vi", "en"]

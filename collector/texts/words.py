@@ -1,9 +1,8 @@
-"""Flags, errors and access types in plain words: English message ids. A newer agent's word is shown as it is."""
+"""Flags and errors in plain words: English message ids. A newer agent's word is shown as it is."""
 
 from collector.texts.texts import Texts
+from xomnet import access as access_types
 from xomnet.contract.messages import Access
-
-ACCESS: dict[Access, str] = {"fixed": "Fixed", "mobile": "Mobile"}
 
 FLAGS: dict[str, str] = {
     "cross_traffic": "others used the line during the test",
@@ -52,7 +51,7 @@ ERRORS: dict[str, str] = {
 
 
 def access_word(t: Texts, access: Access) -> str:
-    return t.text(ACCESS[access])
+    return access_types.word(access, t.language).capitalize()
 
 
 def _http_status(t: Texts, error: str) -> str:

@@ -18,6 +18,7 @@ from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
 from collector.web.line_filter import Filter, levels
 from collector.web.views import sample_of
+from xomnet.plan import PEAK_HOURS
 from xomnet.states import LOOKS, State
 
 MAX_TESTS = 40
@@ -79,6 +80,7 @@ class LinePage:
     tests: list[TestRow]
     csv_speed: str
     csv_latency: str
+    peak_hours: tuple[int, int] = PEAK_HOURS
 
 
 def line_page(
@@ -156,9 +158,9 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
     """One sentence that says why the line is in its state."""
     judged = status.judgement
     target = t.target(judged.target_mbps)
+    if judged.last_result_at is None:
+        return t.text("No result of this line has ever arrived.")
     if judged.state == "silent":
-        if judged.last_result_at is None:
-            return t.text("No result of this line has ever arrived.")
         age = t.ago(max(0.0, (now - judged.last_result_at).total_seconds()))
         return t.text("Nothing has arrived since {moment} ({age}).", moment=t.moment(judged.last_result_at), age=age)
     if judged.state == "not_assessable":

@@ -14,13 +14,12 @@ from collector.texts.texts import Texts
 from collector.texts.words import access_word
 from collector.web import chart_map, charts
 from collector.web.line_filter import Filter, levels
-from xomnet.contract.messages import Access
+from xomnet.access import ACCESSES
 from xomnet.states import LOOKS, STATES, State
 
 MAX_ROWS = 500
 """More rows wait behind a link: a page of thousands helps nobody who has to act."""
 
-ACCESSES: tuple[Access, ...] = ("mobile", "fixed")
 
 SHORTEST_SPARK = dt.timedelta(minutes=2)
 
@@ -116,7 +115,7 @@ def overview(snapshot: Snapshot, asked: Filter, t: Texts, now: dt.datetime, show
         total=len(snapshot.lines),
         filtered=asked != Filter(),
         narrowed=replace(asked, state=()) != Filter(),
-        never_heard=bool(snapshot.lines) and all(s.judgement.last_result_at is None for s in snapshot.lines),
+        never_heard=bool(snapshot.lines) and all(s.judgement.state == "no_data" for s in snapshot.lines),
         spark_span=t.span((snapshot.at - since).total_seconds()),
         map=_map(shown, t),
     )
@@ -130,6 +129,7 @@ def _sentence(scope: Sequence[LineStatus], t: Texts) -> str:
     rest: dict[State, str] = {
         "short": "{n} short",
         "silent": "{n} silent",
+        "no_data": "{n} without data yet",
         "uncertain": "{n} uncertain",
         "not_assessable": "{n} not assessable",
     }

@@ -25,8 +25,8 @@ from collector.web.parameters import AnyParameters, LineParameters
 from collector.web.refusals import refusals
 from collector.web.standing import line_actions
 from xomnet import __version__
+from xomnet.plan import PROVINCE_TIME
 from xomnet.states import LOOKS
-from xomnet.targets import PROVINCE_TIME
 
 TEMPLATES = Path(__file__).parent / "templates"
 MONTH = dt.timedelta(hours=HOURS[-1])

@@ -52,7 +52,8 @@ class Line(View, frozen=True, kw_only=True, omit_defaults=True):
     now_mbps: float | None = None
     plan_mbps: float | None = None
     since: dt.datetime | None = None
-    """When it came into this state; absent where nothing else is known of it."""
+    """When it came into this state; absent where nothing else is known of it. In the state `no_data`: from when on a
+    result was to be expected, the later of `from` in the registry and the collector's first sight of that row."""
     last_result_at: dt.datetime | None = None
     age_s: float | None = None
     completeness: float | None = None

@@ -122,7 +122,7 @@ def collector(folder: Path, mosquitto: Mosquitto, mailbox: Mailbox, hook: Hook) 
         ROWS,
         web=web,
         notify={"urls_file": str(channels(folder, mailbox, hook)), "digest_at": "never"},
-        alerts={"hold_s": 1, "calm_s": 1},
+        alerts={"group_wait_s": 1, "keep_firing_for_s": 1},
         assess={"every_s": 1, "silent_after_s": 900},
     )
 

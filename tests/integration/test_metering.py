@@ -18,10 +18,10 @@ AGREES = 0.02
 CLIENT = """
 import json, sys
 from pathlib import Path
-from agent.quota.budget import DataBudget
+from agent.schedule.quota.budget import DataBudget
 from agent.measure.download import METERED_BYTES, download, wanted_bytes
 from agent.net.counters import read_counters
-from agent.quota.metering import DRAIN_S, Meter, wire_bytes
+from agent.schedule.quota.metering import DRAIN_S, Meter, wire_bytes
 from agent.settings import AgentSettings, LineSettings
 from xomnet.mqtt.broker import Broker
 import threading, time

@@ -2,9 +2,11 @@
 
 import datetime as dt
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from collector.registry.changes import retags
@@ -12,8 +14,9 @@ from collector.registry.registry_file import RegistryFile
 from collector.store import LineId, Store, StoreUnavailable
 from collector.store.sqlite import SqliteStore
 from tests.support.stored import health, latency
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import LineRow, Registry, RegistryError
-from xomnet.targets import PROVINCE_TIME, Target, Targets
+from xomnet.targets import Target, Targets
 
 HEADER = "agent,line,access,hamlet,area,isp,from\n"
 ROW = "nd-a-1,ftth,fixed,Xóm 5,Nam Định,VNPT,2026-01-01\n"
@@ -173,3 +176,81 @@ def test_thousands_of_lines_are_compared_without_asking_the_store_for_each() -> 
 
     found = retags(Registry(rows("VNPT"), TARGETS), Registry(rows("Viettel"), TARGETS))
     assert [one.line for one in found] == [LineId("nd-7", "4g"), LineId("nd-7", "ftth")]
+
+
+# --- since when a row has been known
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "store.db")
+    yield store
+    store.close()
+
+
+def since(file: RegistryFile, line: LineId = LINE, when: dt.datetime | None = None) -> dt.datetime | None:
+    row = file.current().at(*line, when or dt.datetime.now(dt.UTC))
+    assert row is not None
+    return file.registered_since(row)
+
+
+def test_a_row_counts_from_its_first_sight_also_after_a_restart_and_an_edit(empty: SqliteStore, path: Path) -> None:
+    begun = dt.datetime.now(dt.UTC)
+    first = since(opened(path, empty, ROW))
+    assert first is not None
+    assert begun <= first <= dt.datetime.now(dt.UTC)
+    again = opened(path, empty, ROW.replace("VNPT", "FPT"), OTHER)
+    assert since(again) == first
+    other = since(again, LineId("nd-b-2", "ftth"))
+    assert other is not None
+    assert other > first
+    path.write_text("broken")
+    refused = opened(path, empty)
+    assert refused.problems
+    assert since(refused) == first
+
+
+def test_a_row_with_a_later_date_counts_from_its_midnight_in_the_provinces_time(empty: SqliteStore, path: Path) -> None:
+    later = ROW.replace("2026-01-01", str(TOMORROW)).replace("Xóm 5", "Xóm 6")
+    file = opened(path, empty, ROW, later)
+    midnight = dt.datetime.combine(TOMORROW, dt.time(), ZoneInfo(PROVINCE_TIME))
+    assert since(file, when=midnight) == midnight
+    today = since(file)
+    assert today is not None
+    assert today < midnight
+
+
+def test_a_new_row_of_a_line_counts_from_its_own_first_sight(empty: SqliteStore, path: Path) -> None:
+    file = opened(path, empty, ROW)
+    first = since(file)
+    assert edited(file, path, ROW, ROW.replace("2026-01-01", "2026-02-01").replace("Xóm 5", "Xóm 6")) == []
+    second = since(file)
+    assert first is not None
+    assert second is not None
+    assert second > first
+
+
+def test_a_row_that_went_and_comes_back_is_seen_for_the_first_time(empty: SqliteStore, path: Path) -> None:
+    file = opened(path, empty, ROW, OTHER)
+    first, row = since(file), file.current().at(*LINE, dt.datetime.now(dt.UTC))
+    assert edited(file, path, OTHER) == []
+    assert first is not None
+    assert row is not None
+    assert file.registered_since(row) is None
+    assert edited(file, path, ROW, OTHER) == []
+    again = since(file)
+    assert again is not None
+    assert again > first
+
+
+def test_rows_that_an_earlier_version_remembered_count_from_the_upgrade(empty: SqliteStore, path: Path) -> None:
+    memory = path.with_name("registry.json")
+    opened(path, empty, ROW, OTHER)
+    written = msgspec.json.decode(memory.read_bytes())
+    assert set(written) == {"rows", "gone", "gone_at", "seen_at"}
+    memory.write_bytes(msgspec.json.encode({name: written[name] for name in written if name != "seen_at"}))
+    begun = dt.datetime.now(dt.UTC)
+    upgraded = since(opened(path, empty))
+    assert upgraded is not None
+    assert upgraded >= begun
+    assert since(opened(path, empty)) == upgraded

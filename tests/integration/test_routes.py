@@ -116,7 +116,7 @@ def with_too_many_commands(services: Services) -> Services:
 def with_window(services: Services) -> Values:
     assert services.alerts is not None
     wanted = convert(window(), MaintenanceRequest)
-    return {"id": services.alerts.kept.add_window(wanted, dt.datetime.now(dt.UTC)).id}
+    return {"id": services.alerts.store.add_window(wanted, dt.datetime.now(dt.UTC)).id}
 
 
 def window(agent: str = "nd-haihau-0012") -> Values:

@@ -217,6 +217,12 @@ def test_the_last_result_of_a_line_is_its_newest_of_either_kind(store: Store) ->
     store.write([speed(NOW + 2 * minute, 4, quiet, down_mbps=None, error="dns")])
     store.write([speed(NOW - dt.timedelta(days=2), 5, old), health(NOW, 6), outage(NOW + 9 * minute, 7)])
     assert store.last_results(EARLIER) == {LINE: NOW + minute, quiet: NOW + 2 * minute}
+    never = LineId("nd-c-3", "4g")
+    assert store.last_results(EARLIER, [LINE, old, never]) == {LINE: NOW + minute}
+    assert store.last_results(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), [old, quiet, never]) == {
+        **{old: NOW - dt.timedelta(days=2), quiet: NOW + 2 * minute}
+    }
+    assert store.last_results(EARLIER, []) == {}
 
 
 def test_health_is_the_newest_of_each_unit(store: Store) -> None:
@@ -302,7 +308,7 @@ def test_a_snapshot_judges_lines_from_what_is_stored_and_is_stored_itself(store:
     store.write([latency(now - dt.timedelta(minutes=1), 200, line) for line in (LINE, LineId(AGENT, "4g"))])
     snapshot = take_snapshot(store, registry(), JudgingRules(), now)
     states = {(s.row.agent, s.row.line): s.judgement.state for s in snapshot.lines}
-    assert states == {(AGENT, "ftth"): "meeting", (AGENT, "4g"): "short", ("nd-b-2", "ftth"): "silent"}
+    assert states == {(AGENT, "ftth"): "meeting", (AGENT, "4g"): "short", ("nd-b-2", "ftth"): "no_data"}
     points = line_state_points(snapshot)
     assert store.write(points) == []
     assert store.write(points) == []

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from collector.ingest.presence import Presence
 from collector.judge.assess import median_interval
+from collector.judge.line_states import line_state_points
 from collector.services import Services
 from collector.store import Store, StoreUnavailable
 from collector.web import create_app
@@ -98,7 +99,9 @@ def test_the_median_is_that_of_the_tests_that_count(web: TestClient) -> None:
         ("area=Nam Đi%CC%A3nh/Hải Hậu/Hải Minh", {"nd-haihau-0012"}),
         ("isp=FPT&isp=MobiFone&access=fixed", {"nd-yyen-0003", "nd-vuban-0004"}),
         ("state=not_assessable", {"nd-xuantruong-0001"}),
-        ("state=silent", {"nd-haihau-0031", "nd-nghiahung-0007"}),
+        ("state=silent", {"nd-nghiahung-0007"}),
+        ("state=no_data", {"nd-haihau-0031"}),
+        ("state=silent&state=no_data", {"nd-haihau-0031", "nd-nghiahung-0007"}),
         ("isp=nobody", set()),
     ],
 )
@@ -212,6 +215,24 @@ def test_metrics_are_prometheus_text(web: TestClient) -> None:
     answer = web.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "xomnet_results_received_total" in answer.text
+
+
+def test_a_line_that_was_never_heard_is_without_data_everywhere(web: TestClient, seeded: Services) -> None:
+    line = web.get("/api/v1/lines/nd-haihau-0031/4g").json()
+    assert line["state"] == "no_data"
+    assert "NO DATA YET" in web.get("/lines/nd-haihau-0031/4g?lang=en").text
+    page = web.get("/lines/nd-haihau-0031/4g?lang=vi").text
+    assert "CHƯA CÓ SỐ LIỆU" in page
+    assert "MẤT LIÊN LẠC" not in page
+    assert 'class="chip no_data" href="/?state=no_data"' in web.get("/?lang=vi").text
+    assert "--no-data:" in web.get("/states.css").text
+    document = web.get("/openapi.json").json()
+    (asked,) = (p for p in document["paths"]["/api/v1/lines"]["get"]["parameters"] if p["name"] == "state")
+    assert set(asked["schema"]["items"]["enum"]) == set(STATES)
+    assert set(document["components"]["schemas"]["Line"]["properties"]["state"]["enum"]) == set(STATES)
+    assert seeded.lines.latest is not None
+    point = next(p for p in line_state_points(seeded.lines.latest) if p.tags["agent"] == "nd-haihau-0031")
+    assert (point.fields["state"], point.fields["state_code"]) == ("no_data", 5)
 
 
 def test_health_is_ok_and_names_each_part_that_is_not(web: TestClient, seeded: Services, tmp_path: Path) -> None:

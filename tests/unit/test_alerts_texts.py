@@ -130,7 +130,7 @@ def test_a_silent_unit_and_a_silent_line_are_looked_for_in_different_places() ->
 
 def test_a_provider_is_one_message_with_its_areas_and_each_reader_gets_his_own() -> None:
     lines = [line(n, f"Nam Định/{'Hải Hậu' if n < 4 else 'Ý Yên'}/Xã {n}") for n in range(6)]
-    opened = AlertChange("opened", alert(lines, "isp", "Viettel", access="mobile", told=1), NOW)
+    opened = AlertChange("opened", alert(lines, "isp", "Viettel", access="mobile", alerted_before=1), NOW)
     message = said(opened, [*lines, line(9)], EN)
     assert message.title == "▼ BELOW TARGET · Viettel mobile · 6 lines"
     assert message.text.splitlines()[:2] == [

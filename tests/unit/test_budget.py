@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.net.counters import Counters
-from agent.quota.budget import MONTHS_KEPT, RESERVE_FACTOR, SAVE_BYTES, BudgetError, DataBudget, allowance
+from agent.schedule.quota.budget import MONTHS_KEPT, RESERVE_FACTOR, SAVE_BYTES, BudgetError, DataBudget, allowance
 
 MB = 1_000_000
 NOV, DEC, JAN = "2026-11", "2026-12", "2027-01"

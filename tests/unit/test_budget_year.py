@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from agent.clock.clock import ClockReading
 from agent.measure.download import wanted_bytes
 from agent.net.counters import Counters
-from agent.quota.budget import RESERVE_FACTOR, SAVE_BYTES, DataBudget
-from agent.quota.metering import Meter, background_traffic
+from agent.schedule.quota.budget import RESERVE_FACTOR, SAVE_BYTES, DataBudget
+from agent.schedule.quota.metering import Meter, background_traffic
 from agent.schedule.slots import PlannedTest, next_test
 from agent.settings import AgentSettings, LatencySettings, LineSettings
 from xomnet.contract.messages import Speed

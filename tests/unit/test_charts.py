@@ -69,6 +69,11 @@ def test_every_state_has_a_shape_of_its_own() -> None:
     assert len(shapes) == len(STATES) == len({look.mark for look in LOOKS.values()})
 
 
+def test_a_line_without_data_is_a_dot_with_the_reach_of_every_other_mark() -> None:
+    reach, dot = tree(charts.mark("no_data", 10, 10, 7)).iter("circle")
+    assert (reach.get("class"), reach.get("r"), dot.get("r")) == ("reach", "7", "3.5")
+
+
 def test_a_sparkline_leaves_out_what_does_not_count_and_crosses_what_failed() -> None:
     samples = [
         Sample(NOW - 3 * HOUR, 50.0),

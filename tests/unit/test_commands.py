@@ -21,7 +21,7 @@ from agent.errors import RequestRefused, ServersBusy
 from agent.loop import AgentLoop
 from agent.measure import runner as tester_module
 from agent.measure.precheck import Precheck
-from agent.quota.budget import DataBudget
+from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LineSettings
 from collector.commands.commands import Commands, TooManyCommands
 from xomnet.contract.commands import CONFIRMATION, OPERATOR, Command, Reply
@@ -205,8 +205,8 @@ def test_busy_servers_are_a_refusal_and_no_result(bench: Bench) -> None:
 def test_the_schedule_keeps_its_bytes(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, asked: str, kept: int
 ) -> None:
-    monkeypatch.setattr("agent.quota.metering.slots.peak_tests_left", lambda *_: 60)
-    monkeypatch.setattr("agent.quota.metering.slots.days_left", lambda *_: 0.0)
+    monkeypatch.setattr("agent.schedule.quota.metering.slots.peak_tests_left", lambda *_: 60)
+    monkeypatch.setattr("agent.schedule.quota.metering.slots.days_left", lambda *_: 0.0)
     enough, too_little = (kept + 1) * 44_000_000, kept * 44_000_000
     refusal = Bench(tmp_path, spool, monkeypatch, "mobile", budget_gb=too_little / 1e9).ask(asked=asked)
     assert (refusal.ok, refusal.error) == (False, "budget")

@@ -16,8 +16,8 @@ from agent.loop import AgentLoop
 from agent.measure import runner as tester_module
 from agent.measure.latency import Anchor, server_anchors
 from agent.measure.precheck import Precheck
-from agent.quota.budget import DataBudget
 from agent.schedule.line_state import line_states
+from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LatencySettings, LineSettings
 from collector.judge.assess import counted_mbps
 from collector.store import Sample

@@ -11,7 +11,7 @@ from agent import loop as unit_module
 from agent.clock.clock import ClockReading, boot_ns
 from agent.delivery.spool import Spool
 from agent.loop import AgentLoop
-from agent.quota.budget import DataBudget
+from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LineSettings
 from xomnet.contract.messages import EventResult, Latency, decode_result
 from xomnet.defaults import config_file

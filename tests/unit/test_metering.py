@@ -7,10 +7,11 @@ from uuid import UUID
 import pytest
 
 from agent.clock.clock import ClockReading
-from agent.measure.download import METERED_BYTES, SPEEDTEST_CLI_BYTES, wanted_bytes
+from agent.engines import ENGINES
+from agent.measure.download import METERED_BYTES, wanted_bytes
 from agent.net.counters import Counters
-from agent.quota.budget import RESERVE_FACTOR, DataBudget
-from agent.quota.metering import WIRE_FACTOR, Meter, background_traffic, wire_bytes
+from agent.schedule.quota.budget import RESERVE_FACTOR, DataBudget
+from agent.schedule.quota.metering import WIRE_FACTOR, Meter, background_traffic, wire_bytes
 from agent.settings import AgentSettings, LatencySettings, LineSettings
 from tests.unit.test_budget import full_disk
 from xomnet.contract.messages import Speed
@@ -18,6 +19,7 @@ from xomnet.mqtt.broker import Broker
 
 MB = 1_000_000
 RESERVED = int(METERED_BYTES * RESERVE_FACTOR)
+UNCAPPED_BYTES = ENGINES["speedtest-cli"].uncapped_bytes or 0
 
 
 class World:
@@ -81,7 +83,7 @@ def test_an_estimate_has_what_was_under_way_when_the_test_ended() -> None:
     assert wire_bytes(ended) == pytest.approx(1.1083 * 6_906_216, rel=0.015)  # as the laboratory's port counted
 
 
-@pytest.mark.parametrize(("seen", "charged"), [(True, 200 * MB), (False, int(SPEEDTEST_CLI_BYTES * RESERVE_FACTOR))])
+@pytest.mark.parametrize(("seen", "charged"), [(True, 200 * MB), (False, int(UNCAPPED_BYTES * RESERVE_FACTOR))])
 def test_a_speedtest_cli_that_fails_is_charged_what_moved_or_all_that_it_may_have(
     tmp_path: Path, seen: bool, charged: int
 ) -> None:
@@ -90,9 +92,9 @@ def test_a_speedtest_cli_that_fails_is_charged_what_moved_or_all_that_it_may_hav
         world.port = ""
         world.meter.charge()
     allowed = world.meter.allowance(world.line, wanted_bytes(world.line), None)
-    assert allowed.max_bytes == SPEEDTEST_CLI_BYTES
+    assert allowed.max_bytes == UNCAPPED_BYTES
     world.meter.reserve(world.line, allowed.max_bytes)
-    assert world.ledger.used_bytes("4g") == int(SPEEDTEST_CLI_BYTES * RESERVE_FACTOR)
+    assert world.ledger.used_bytes("4g") == int(UNCAPPED_BYTES * RESERVE_FACTOR)
     world.moved += 200 * MB
     failed = Speed(engine="speedtest-cli", server="", bytes=0, error="timeout")
     world.meter.settle(world.line, failed)

@@ -9,16 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.schedule.slots import (
-    LATEST,
-    PEAK_SHARE,
-    Slot,
-    days_left,
-    next_test,
-    peak_tests_left,
-    scheduled_time,
-    slots_of_day,
-)
+from agent.schedule.slots import LATEST, Slot, days_left, next_test, peak_tests_left, scheduled_time, slots_of_day
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 DAY = dt.date(2026, 11, 20)
@@ -171,12 +162,6 @@ def test_slots_keep_to_the_wall_where_clocks_change() -> None:
 )
 def test_the_peak_tests_left_are_those_of_the_calendar_month_there(now: dt.datetime, metered: bool, left: int) -> None:
     assert peak_tests_left(now.astimezone(dt.UTC), metered, HANOI) == left
-
-
-@pytest.mark.parametrize("metered", [True, False])
-def test_the_share_of_the_peak_hours_is_that_of_the_slots(metered: bool) -> None:
-    of_day = slots_of_day(DAY, metered, HANOI)
-    assert sum(slot.peak for slot in of_day) == PEAK_SHARE * len(of_day)
 
 
 def test_a_clock_not_to_be_trusted_leaves_the_peak_tests_of_a_whole_month() -> None:

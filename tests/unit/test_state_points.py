@@ -27,13 +27,13 @@ NOW = dt.datetime(2026, 11, 20, 16, 59, tzinfo=dt.UTC)
 def test_a_place_now_counts_its_lines_by_state() -> None:
     states: list[tuple[State, float | None]] = [
         *(("meeting", 1.2), ("meeting", 1.1), ("short", 0.5), ("silent", 2.0), ("uncertain", 1.0)),
-        ("not_assessable", None),
+        *(("not_assessable", None), ("no_data", None)),
     ]
     judgements = [
         Judgement(state, 9, 100.0, median_mbps=None if ratio is None else ratio * 100) for state, ratio in states
     ]
     fields = place_state_fields(judgements)
-    counts = {"lines": 6, "meeting": 2, "short": 1, "silent": 1, "uncertain": 1, "not_assessable": 1}
+    counts = {"lines": 7, "meeting": 2, "short": 1, "silent": 1, "uncertain": 1, "not_assessable": 1, "no_data": 1}
     assert fields == {**counts, "share": 2 / 3, "ratio": pytest.approx(1.1)}
     assert set(fields) == set(SCHEMAS["place_state"])
     assert "share" not in place_state_fields(judgements[3:])

@@ -11,8 +11,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from xomnet.contract.messages import Access
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.cells import PARSERS, BadValue
-from xomnet.targets import PROVINCE_TIME, Targets
+from xomnet.targets import Targets
 
 COLUMNS = (
     *("agent", "line", "access", "interface", "hamlet_code", "hamlet", "area"),

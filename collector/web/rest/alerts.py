@@ -10,7 +10,8 @@ from typing import Annotated
 from msgspec import Meta
 from starlette.concurrency import run_in_threadpool
 
-from collector.alerts.alert import Alert, Kind, Trouble
+from collector.alerts.alert import Alert, Kind
+from collector.alerts.conditions import CONDITIONS
 from collector.alerts.outbox import FailedNotification, QueuedNotification
 from collector.alerts.service import AlertService
 from collector.alerts.silences import Acknowledgement, AcknowledgementRequest, MaintenanceRequest, MaintenanceWindow
@@ -36,7 +37,7 @@ class AlertedLineView(View, frozen=True, kw_only=True, omit_defaults=True):
 
 class AlertView(View, frozen=True, kw_only=True, omit_defaults=True):
     id: int
-    trouble: Trouble
+    trouble: Annotated[str, Meta(extra_json_schema={"enum": [one.state for one in CONDITIONS]})]
     kind: Kind
     place: str
     """The unit, the area's path or the provider; of a line `agent/line`."""
@@ -77,8 +78,8 @@ class EndMaintenanceParameters(Parameters, frozen=True, kw_only=True):
 
 
 def list_alerts(context: Context, _: NoParameters) -> Answer:
-    kept = _alert_service(context).kept
-    return Answer(alerts_view(kept.book().alerts, kept.acknowledged(), kept.letters(), kept.failed()))
+    store = _alert_service(context).store
+    return Answer(alerts_view(store.state().alerts, store.acknowledgements(), store.queue(), store.failures()))
 
 
 async def acknowledge(context: Context, given: AcknowledgeParameters) -> Answer:
@@ -93,7 +94,7 @@ async def acknowledge(context: Context, given: AcknowledgeParameters) -> Answer:
 
 
 def list_maintenance(context: Context, _: NoParameters) -> Answer:
-    return Answer(MaintenanceList(maintenance=_alert_service(context).kept.windows(dt.datetime.now(dt.UTC))))
+    return Answer(MaintenanceList(maintenance=_alert_service(context).store.windows(dt.datetime.now(dt.UTC))))
 
 
 async def add_maintenance(context: Context, given: AddMaintenanceParameters) -> Answer:
@@ -104,15 +105,15 @@ async def add_maintenance(context: Context, given: AddMaintenanceParameters) -> 
     if not any(wanted.covers(row) for row in context.services.registry().current(now)):
         raise RequestError(404, "no line in the registry is meant by this", "body", "names as in /api/v1/lines")
     try:
-        window = await run_in_threadpool(_alert_service(context).kept.add_window, wanted, now)
+        window = await run_in_threadpool(_alert_service(context).store.add_window, wanted, now)
     except TooManySilences as error:
         raise RequestError(409, str(error), "maintenance", "fewer, or wider ones") from error
     return Answer(window, 201, {"Location": f"/api/v1/maintenance/{window.id}"})
 
 
 async def end_maintenance(context: Context, given: EndMaintenanceParameters) -> Answer:
-    now, kept = dt.datetime.now(dt.UTC), _alert_service(context).kept
-    ended = await run_in_threadpool(kept.end_window, given.id, now)
+    now, store = dt.datetime.now(dt.UTC), _alert_service(context).store
+    ended = await run_in_threadpool(store.end_window, given.id, now)
     if ended is None:
         raise RequestError(404, "no such maintenance, or it is over", "path", "an id that /api/v1/maintenance lists")
     return Answer(ended)
@@ -120,19 +121,19 @@ async def end_maintenance(context: Context, given: EndMaintenanceParameters) -> 
 
 def alerts_view(
     alerts: Sequence[Alert],
-    acknowledged: Mapping[LineId, Acknowledgement],
-    letters: Sequence[QueuedNotification],
+    acknowledgements: Mapping[LineId, Acknowledgement],
+    queue: Sequence[QueuedNotification],
     failed: Sequence[FailedNotification],
 ) -> AlertsView:
     return AlertsView(
-        alerts=[_alert_view(alert, acknowledged) for alert in sorted(alerts, key=lambda one: one.id, reverse=True)],
-        waiting=len(letters),
+        alerts=[_alert_view(alert, acknowledgements) for alert in sorted(alerts, key=lambda one: one.id, reverse=True)],
+        waiting=len(queue),
         failed=list(failed),
     )
 
 
-def _alert_view(alert: Alert, acknowledged: Mapping[LineId, Acknowledgement]) -> AlertView:
-    lines = [AlertedLineView.of(one, acknowledged=acknowledged.get(one.id)) for one in alert.lines]
+def _alert_view(alert: Alert, acknowledgements: Mapping[LineId, Acknowledgement]) -> AlertView:
+    lines = [AlertedLineView.of(one, acknowledged=acknowledgements.get(one.id)) for one in alert.lines]
     return AlertView.of(alert, lines=lines)
 
 

@@ -22,8 +22,8 @@ async def check_health(context: Context, _: AnyParameters) -> Answer:
         "broker": services.agents.trouble() or "ok",
         "snapshot": _snapshot_health(context, dt.datetime.now(dt.UTC)),
     }
-    if services.courier is not None:
-        parts["notify"] = await run_in_threadpool(_notify_health, services.courier)
+    if services.dispatcher is not None:
+        parts["notify"] = await run_in_threadpool(_notify_health, services.dispatcher)
     ok = all(part == "ok" for part in parts.values())
     check = views.HealthCheck(status="ok" if ok else "failing", version=__version__, **parts)
     return Answer(check) if ok else Answer(check, 503, {"Retry-After": "5"})
@@ -53,8 +53,8 @@ def _snapshot_health(context: Context, now: dt.datetime) -> str:
     return "ok" if age <= limit else f"too old: {age:.0f} s, at most {limit:.0f} s"
 
 
-def _notify_health(courier: Dispatcher) -> str:
+def _notify_health(dispatcher: Dispatcher) -> str:
     try:
-        return courier.trouble(dt.datetime.now(dt.UTC)) or "ok"
+        return dispatcher.trouble(dt.datetime.now(dt.UTC)) or "ok"
     except sqlite3.Error as error:
         return f"the alert book can't be read: {error}"

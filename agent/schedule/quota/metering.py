@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agent.clock.clock import ClockReading, ReadClock, boot_id, read_clock
+from agent.engines import ENGINES
 from agent.net.counters import Counters, line_counters, read_counters
-from agent.quota.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, BudgetError, DataBudget, allowance
 from agent.schedule import slots
+from agent.schedule.quota.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, BudgetError, DataBudget, allowance
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION
 from xomnet.contract.messages import Speed
+from xomnet.plan import day_plan
 from xomnet.runtime.log import Log
 
-log = Log("agent.quota.metering")
+log = Log("agent.schedule.quota.metering")
 
 WIRE_FACTOR = 1.065
 """Bytes both ways for each byte of TCP payload: 1500 of IP, 1514 of Ethernet, for 1448 of payload; 52 or 66 of an
@@ -59,12 +61,10 @@ def background_traffic(settings: AgentSettings) -> BackgroundTraffic:
     )
 
 
-def wire_bytes(result: Speed) -> int | None:
+def wire_bytes(result: Speed) -> int:
     """An estimate of the bytes that a test moved: its payload, and the bytes under way when it ended (the rate times
-    the loaded round trip). None if a program failed that does not say what it has moved.
+    the loaded round trip).
     """
-    if result.error is not None and result.engine == "speedtest-cli":
-        return None
     under_way = (result.down_mbps or 0.0) * 125.0 * (result.rtt_loaded_ms or 0.0)
     return int(((result.bytes or 0) + under_way) * WIRE_FACTOR)
 
@@ -126,7 +126,8 @@ class Meter:
         by_slots = planned is not None or (requested_by is not None and line.every_s is None)
         reserved_tests = slots.peak_tests_left(now, line.is_metered, self.settings.timezone) if by_slots else 0
         if requested_by == CONFIRMATION:
-            reserved_tests = math.ceil(reserved_tests / slots.PEAK_SHARE * CONFIRMATION_RESERVE)
+            plan = day_plan(line.is_metered)
+            reserved_tests = math.ceil(reserved_tests * plan.tests / plan.peak_tests * CONFIRMATION_RESERVE)
         daily = background_traffic(self.settings)
         background_bytes = int((daily.echoes + daily.messages) * slots.days_left(now, self.settings.timezone))
         peak = planned is not None and planned.slot.peak
@@ -146,8 +147,8 @@ class Meter:
         if counted is None:
             uncounted = None
         elif result is not None and (counted < received or not line_counters(self._read_counters(), line.interface)):
-            estimate = wire_bytes(result)
-            uncounted = None if estimate is None else max(0, estimate - counted)
+            counts_bytes = result.error is None or ENGINES[line.engine].uncapped_bytes is None
+            uncounted = max(0, wire_bytes(result) - counted) if counts_bytes else None
         try:
             self._budget.settle(line.line, uncounted)
         except BudgetError as error:

@@ -11,7 +11,7 @@ from agent.net.counters import Counters, bytes_between, line_counters
 from xomnet.runtime.atomic_file import set_aside, write_atomically
 from xomnet.runtime.log import Log
 
-log = Log("agent.quota.budget")
+log = Log("agent.schedule.quota.budget")
 
 RESERVE_FACTOR = 1.10
 """Bytes that a line moves at most for each byte of payload: frames, acknowledgements, retransmissions."""
