@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from agent.clock.clock import ClockReading, ReadClock, read_clock, rebase
+from agent.clock.clock import ClockReading, ReadClock, rebase
 from agent.clock.timestamps import best_estimate
 from agent.control.command_queue import CommandQueue
 from agent.control.handlers import run_pending, tested
@@ -51,13 +51,13 @@ class AgentLoop:
         ledger: DataBudget,
         targets: Targets,
         stop: threading.Event,
+        read_clock: ReadClock,
         inbox: CommandQueue | None = None,
         remote: RemoteConfig | None = None,
-        read_clock: ReadClock = read_clock,
     ) -> None:
         self._read_clock = read_clock
         self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
-        self._inbox = inbox or CommandQueue(settings.agent, spool, settings.clock.assume_synced)
+        self._inbox = inbox or CommandQueue(settings.agent, spool, settings.clock.assume_synced, read_clock)
         self._meter = Meter(settings, ledger, clock=lambda _: self._best())
         self._watches = OutageWatches(spool)
         self._tester = self._made_tester()
@@ -231,7 +231,7 @@ class AgentLoop:
     def _test(self, line: LineState, planned: slots.Planned | None) -> float | None:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
-        check = self._tester.check(settings)
+        check = self._tester.check(settings, self._best().wall)
         if check.busy is not None and line.deferred < checks.defer_times:
             line.deferred += 1
             log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferred)
@@ -279,7 +279,7 @@ class AgentLoop:
     def test_asked(self, line: LineSettings, asked: TestRequest) -> Tested:
         """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises RequestRefused."""
         self.alive_at = time.monotonic()
-        check = self._tester.check(line)
+        check = self._tester.check(line, self._best().wall)
         if check.busy is not None and asked.by == CONFIRMATION:
             raise RequestRefused("busy", check.busy)
         remembered = next(one for one in self._lines if one.settings.line == line.line)

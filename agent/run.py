@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from agent.clock.clock import boot_id
+from agent.clock.clock import boot_id, read_clock
 from agent.control.command_queue import CommandQueue
 from agent.control.remote_config import FILE, RemoteConfig
 from agent.control.updater_events import UpdaterEvents
@@ -50,11 +50,11 @@ def run(config: Path, settings: AgentSettings) -> int:
         settings = remote.begin()
         set_level(settings.log_level)
         clock = settings.clock
-        inbox = CommandQueue(settings.agent, spool, clock.assume_synced)
-        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, inbox)
-        unit = AgentLoop(settings, spool, ledger, targets, stop, inbox, remote)
+        inbox = CommandQueue(settings.agent, spool, clock.assume_synced, read_clock)
+        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock, inbox)
+        unit = AgentLoop(settings, spool, ledger, targets, stop, read_clock, inbox, remote)
         worker = threading.Thread(target=unit.run, name="unit", daemon=True)
-        page = StatusPage(status_source(unit, uplink, spool), lambda: unit.told[0], targets, inbox)
+        page = StatusPage(status_source(unit, uplink, spool, read_clock), lambda: unit.told[0], targets, inbox)
         status_server = StatusServer(settings.state_dir, settings.status_page, page.answer)
         uplink.start()
         worker.start()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from agent.clock.clock import boot_id
+from agent.clock.clock import boot_id, read_clock
 from agent.delivery.instance_lock import only_one
 from agent.delivery.spool import Spool
 from agent.delivery.spool_file import machine
@@ -40,7 +40,7 @@ class StandIn:
     """The parts of the service without its loop and its schedule."""
 
     def __init__(self, unit: AgentLoop, uplink: Uplink, spool: Spool) -> None:
-        self._unit, self.status = unit, status_source(unit, uplink, spool)
+        self._unit, self.status = unit, status_source(unit, uplink, spool, read_clock)
 
     def report(self) -> None:
         self._unit.report()
@@ -73,9 +73,10 @@ def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
             settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine()
         )
         ledger = DataBudget(settings.state_dir / "ledger.json")
-        uplink = Uplink(settings.broker, settings.agent, spool, settings.clock.hold_s, settings.clock.assume_synced)
+        clock = settings.clock
+        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock)
         stop = threading.Event()
-        unit = AgentLoop(settings, spool, ledger, targets, stop)
+        unit = AgentLoop(settings, spool, ledger, targets, stop, read_clock)
         for event in spool.take_news():  # whoever opens the file hears what befell it
             unit.note(event)
         if ledger.reset_detail is not None:

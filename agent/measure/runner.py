@@ -36,9 +36,9 @@ class TestRunner:
     targets: Targets
     stop: threading.Event
 
-    def check(self, line: LineSettings) -> Precheck:
+    def check(self, line: LineSettings, now: dt.datetime) -> Precheck:
         """What speaks against a test of this line now."""
-        today = dt.datetime.now(self.settings.timezone).date()
+        today = now.astimezone(self.settings.timezone).date()
         target = line.target_mbps or self.targets.down_mbps(line.access, today)
         checks = self.settings.precheck
         return precheck(line.interface, target, checks.cpu_busy_percent, checks.cross_traffic_mbps or 0.02 * target)

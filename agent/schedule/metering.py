@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from agent.clock.clock import ClockReading, ReadClock, boot_id, read_clock
+from agent.clock.clock import ClockReading, ReadClock, boot_id
 from agent.net.counters import Counters, of_line, read_counters
 from agent.schedule import slots
 from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, BudgetError, DataBudget, allow
@@ -74,8 +74,8 @@ class Meter:
         self,
         settings: AgentSettings,
         ledger: DataBudget,
+        clock: ReadClock,
         boot: UUID | None = None,
-        clock: ReadClock = read_clock,
         counters: Callable[[], Counters] = read_counters,
     ) -> None:
         self.settings = settings

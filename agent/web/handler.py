@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from agent.clock.clock import read_clock
 from agent.control.command_queue import CommandQueue
 from agent.errors import RequestRefused
 from agent.settings import AgentSettings
@@ -102,7 +103,7 @@ class StatusPage:
     def _look(self) -> "Sequence[Finding]":
         from agent.check import plan  # noqa: PLC0415
 
-        return plan.without_tests(plan.Plan(self._settings(), self._targets), self._tell())
+        return plan.without_tests(plan.Plan(self._settings(), self._targets, read_clock), self._tell())
 
     def _ask(self, body: bytes) -> Response:
         """A command of root or of the service's own user, and its answer."""
