@@ -8,7 +8,7 @@ import random
 import threading
 import time
 
-from agent.clock.clock import ClockReading, ReadClock, read_clock, rebase
+from agent.clock.clock import ClockReading, ReadClock, rebase
 from agent.clock.timestamps import best_estimate
 from agent.control.command_queue import CommandQueue
 from agent.control.handlers import run_pending, summarize
@@ -50,13 +50,13 @@ class AgentLoop:
         budget: DataBudget,
         targets: Targets,
         stop: threading.Event,
+        read_clock: ReadClock,
         commands: CommandQueue | None = None,
         remote: RemoteConfig | None = None,
-        read_clock: ReadClock = read_clock,
     ) -> None:
         self._read_clock = read_clock
         self._settings, self._spool, self._budget, self._targets, self._stop = settings, spool, budget, targets, stop
-        self._commands = commands or CommandQueue(settings.agent, spool, settings.clock.assume_synced)
+        self._commands = commands or CommandQueue(settings.agent, spool, settings.clock.assume_synced, read_clock)
         self._meter = Meter(settings, budget, clock=lambda _: self._best_time())
         self._watches = OutageWatches(spool)
         self._runner = self._new_runner()
@@ -246,7 +246,7 @@ class AgentLoop:
     def _run_test(self, line: LineState, planned: slots.PlannedTest | None) -> float | None:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
-        check = self._runner.check(settings)
+        check = self._runner.check(settings, self._best_time().wall)
         if check.busy is not None and line.deferrals < checks.defer_times:
             line.deferrals += 1
             log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferrals)
@@ -294,7 +294,7 @@ class AgentLoop:
     def run_requested_test(self, line: LineSettings, request: TestRequest) -> Tested:
         """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises RequestRefused."""
         self.alive_at = time.monotonic()
-        check = self._runner.check(line)
+        check = self._runner.check(line, self._best_time().wall)
         if check.busy is not None and request.by == CONFIRMATION:
             raise RequestRefused("busy", check.busy)
         state = next(one for one in self._lines if one.settings.line == line.line)

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from agent.clock.clock import boot_id
+from agent.clock.clock import boot_id, read_clock
 from agent.control.command_queue import CommandQueue
 from agent.control.remote_config import FILE, RemoteConfig
 from agent.control.updater_events import UpdaterEvents
@@ -53,11 +53,13 @@ def run(config: Path, settings: AgentSettings) -> int:
         settings = remote.load()
         set_level(settings.log_level)
         clock = settings.clock
-        commands = CommandQueue(settings.agent, spool, clock.assume_synced)
-        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, commands)
-        loop = AgentLoop(settings, spool, budget, targets, stop, commands, remote)
+        commands = CommandQueue(settings.agent, spool, clock.assume_synced, read_clock)
+        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock, commands)
+        loop = AgentLoop(settings, spool, budget, targets, stop, read_clock, commands, remote)
         worker = threading.Thread(target=loop.run, name="unit", daemon=True)
-        page = StatusPage(status_source(loop, uplink, spool), lambda: loop.status_view[0], targets, commands)
+        page = StatusPage(
+            status_source(loop, uplink, spool, read_clock), lambda: loop.status_view[0], targets, commands
+        )
         status_server = StatusServer(settings.state_dir, settings.status_page, page.answer)
         uplink.start()
         worker.start()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from agent.clock.clock import boot_id
+from agent.clock.clock import boot_id, read_clock
 from agent.delivery.instance_lock import lock_state_dir
 from agent.delivery.spool import Spool
 from agent.delivery.spool_file import machine_id
@@ -40,7 +40,7 @@ class StandIn:
     """The parts of the service without its loop and its schedule."""
 
     def __init__(self, loop: AgentLoop, uplink: Uplink, spool: Spool) -> None:
-        self._loop, self.status = loop, status_source(loop, uplink, spool)
+        self._loop, self.status = loop, status_source(loop, uplink, spool, read_clock)
 
     def report(self) -> None:
         self._loop.report()
@@ -73,10 +73,11 @@ def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
             settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine_id()
         )
         budget = DataBudget(settings.state_dir / "ledger.json")
-        uplink = Uplink(settings.broker, settings.agent, spool, settings.clock.hold_s, settings.clock.assume_synced)
+        clock = settings.clock
+        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock)
         stop = threading.Event()
-        loop = AgentLoop(settings, spool, budget, targets, stop)
-        for event in spool.take_events():  # whoever opens the file hears what befell it
+        loop = AgentLoop(settings, spool, budget, targets, stop, read_clock)
+        for event in spool.take_events():  # whoever opens the file hears what happened to it
             loop.commit_event(event)
         if budget.reset_detail is not None:
             loop.commit_event(Event(name="ledger_reset", detail=budget.reset_detail[:512]))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from agent.clock.clock import ClockReading, boot_ns, read_clock
+from agent.clock.clock import ClockReading, ReadClock, boot_ns
 from agent.clock.timestamps import best_estimate
 from agent.delivery.spool import Spool, SpoolError
 from agent.errors import RequestRefused
@@ -61,8 +61,8 @@ def drop_expired(accepted: AcceptedCommands, now: ClockReading) -> AcceptedComma
 class CommandQueue:
     """Between the network's thread (`receive`, `replies`) and the loop (`wait`, `take`, `reply`, `refuse`)."""
 
-    def __init__(self, agent: str, spool: Spool, assume_synced: bool) -> None:
-        self.agent, self._spool, self._assume_synced = agent, spool, assume_synced
+    def __init__(self, agent: str, spool: Spool, assume_synced: bool, read_clock: ReadClock) -> None:
+        self.agent, self._spool, self._assume_synced, self._read_clock = agent, spool, assume_synced, read_clock
         self._waiting: deque[Command] = deque()
         self._replies: deque[Reply] = deque(maxlen=2 * MAX_WAITING)
         self._arrived = threading.Event()
@@ -137,7 +137,7 @@ class CommandQueue:
             self._replies.popleft()
 
     def _now(self) -> ClockReading:
-        return best_estimate(read_clock(self._assume_synced), str(self._spool.boot), self._spool.times)
+        return best_estimate(self._read_clock(self._assume_synced), str(self._spool.boot), self._spool.times)
 
     def _reply_refused(self, id_: UUID, refusal: RequestRefused) -> None:
         self.reply(

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from agent.clock.clock import ClockReading, read_clock
+from agent.clock.clock import ClockReading, ReadClock
 from agent.clock.timestamps import server_reference
 from agent.delivery.ack_stats import AckStats
 from agent.delivery.spool import Spool, SpoolError
@@ -76,9 +76,10 @@ class Uplink(Handler):
         spool: Spool,
         hold_s: float,
         assume_synced: bool,
+        read_clock: ReadClock,
         commands: CommandReceiver | None = None,
     ) -> None:
-        self._commands = commands
+        self._commands, self._read_clock = commands, read_clock
         self._agent, self._spool, self._hold_s, self._assume_synced = agent, spool, hold_s, assume_synced
         self._sent: dict[int, _SendState] = {}
         self._mids: dict[int, int] = {}
@@ -140,7 +141,7 @@ class Uplink(Handler):
         self._link.wake()
 
     def on_connected(self, connection: Connection) -> None:
-        now = read_clock(self._assume_synced)
+        now = self._read_clock(self._assume_synced)
         state = AgentState(agent=self._agent, online=True, version=__version__, at=now.wall if now.synced else None)
         connection.publish(topic(self._agent, "state"), encode(state), retain=True)
         self._poll_at = time.monotonic() + random.uniform(0, 1)  # noqa: S311  # many units reconnect together
@@ -186,7 +187,7 @@ class Uplink(Handler):
 
         Only acks of results count that this process was the first to send: the collector wrote its time after that.
         """
-        now = read_clock(self._assume_synced)
+        now = self._read_clock(self._assume_synced)
         mine = [stored.seqs for stored in ack.stored if stored.spool == self._spool.id]
         sent = [self._first_sent[seq] for seqs in mine for seq in seqs if seq in self._first_sent]
         if sent and self._commands is not None:
@@ -224,7 +225,7 @@ class Uplink(Handler):
         room = WINDOW - len(waiting)
         if room <= 0:
             return
-        reading = read_clock(self._assume_synced)
+        reading = self._read_clock(self._assume_synced)
         try:
             due = self._spool.pending(room, reading, self._hold_s, waiting)
         except SpoolError as error:
@@ -271,7 +272,7 @@ class Uplink(Handler):
         log.error("session taken over", times=self._takeovers, reason=detail)
         try:
             event = Event(name="session_taken_over", detail=detail, count=self._takeovers)
-            self._spool.commit(event, None, read_clock(self._assume_synced))
+            self._spool.commit(event, None, self._read_clock(self._assume_synced))
         except SpoolError as error:
             log.error("result not kept", kind="Event", reason=str(error))
             return

@@ -36,9 +36,9 @@ class TestRunner:
     targets: Targets
     stop: threading.Event
 
-    def check(self, line: LineSettings) -> Precheck:
-        """Checks whether the unit is fit to measure this line now."""
-        today = dt.datetime.now(self.settings.timezone).date()
+    def check(self, line: LineSettings, now: dt.datetime) -> Precheck:
+        """Checks whether the loop is fit to measure this line now."""
+        today = now.astimezone(self.settings.timezone).date()
         target = line.target_mbps or self.targets.down_mbps(line.access, today)
         checks = self.settings.precheck
         return precheck(line.interface, target, checks.cpu_busy_percent, checks.cross_traffic_mbps or 0.02 * target)

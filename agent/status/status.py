@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from agent.clock.clock import ClockReading, read_clock
+from agent.clock.clock import ClockReading, ReadClock
 from agent.clock.timestamps import best_estimate
 from agent.delivery.spool import Spool, SpoolError
 from agent.delivery.uplink import Uplink
@@ -71,7 +71,7 @@ class AgentStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.stored + self.rejected
 
 
-def status_source(loop: AgentLoop, uplink: Uplink, spool: Spool) -> Callable[[], AgentStatus]:
+def status_source(loop: AgentLoop, uplink: Uplink, spool: Spool, read_clock: ReadClock) -> Callable[[], AgentStatus]:
     """A function that gives the status of this process, which starts now; any thread may call it at any time."""
     began = time.monotonic()
 

@@ -15,7 +15,7 @@ from xomnet.settings import SettingsError
 from xomnet.targets import Targets
 
 
-def alerts(settings: CollectorSettings, targets: Targets) -> Finding:
+def alerts(settings: CollectorSettings, targets: Targets, now: dt.datetime) -> Finding:
     """Of `notify.urls_file`; an address is a secret, so a channel is called by its label."""
     if settings.notify is None:
         return skip("alerts", say("nobody is told: notify is not set"))
@@ -32,7 +32,7 @@ def alerts(settings: CollectorSettings, targets: Targets) -> Finding:
         return warn("alerts", say("nobody is told"), say("add a url to {path}", path=str(settings.notify.urls_file)))
     counted = say("channels: {n}", n=len(channels))
     try:
-        silent = unmatched_names(channels, load_registry(settings.registry, targets), dt.datetime.now(dt.UTC))
+        silent = unmatched_names(channels, load_registry(settings.registry, targets), now)
     except RegistryError:  # has a row of its own
         silent = []
     if silent:

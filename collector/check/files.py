@@ -23,14 +23,14 @@ LEAST_FREE_MB = 500.0
 DEAD_LETTERS = "dead-letters.jsonl"
 
 
-def targets_today(targets: Targets) -> Finding:
+def targets_today(targets: Targets, now: dt.datetime) -> Finding:
     """As they are in force."""
-    today = dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
+    today = now.astimezone(ZoneInfo(PROVINCE_TIME)).date()
     fixed, mobile = targets.down_mbps("fixed", today), targets.down_mbps("mobile", today)
     return ok("targets", say("fixed {fixed} Mb/s, mobile {mobile} Mb/s", fixed=fixed, mobile=mobile))
 
 
-def registry(path: Path, targets: Targets) -> Finding:
+def registry(path: Path, targets: Targets, now: dt.datetime) -> Finding:
     """What the file says, or its bad cells counted and the first one named."""
     try:
         found = load_registry(path, targets)
@@ -40,7 +40,6 @@ def registry(path: Path, targets: Targets) -> Finding:
         if number > 1:
             bad = say("{n} bad cells, the first: {cell}", n=number, cell=first)
         return fail("registry", bad, say("xomnet registry check {path} names them all", path=str(path)))
-    now = dt.datetime.now(dt.UTC)
     here = found.current(now)
     counted = say(
         "rows: {rows}; today lines: {lines}, units: {units}",

@@ -20,6 +20,7 @@ import json, sys
 from pathlib import Path
 from agent.schedule.quota.budget import DataBudget
 from agent.measure.download import METERED_BYTES, download, wanted_bytes
+from agent.clock.clock import read_clock
 from agent.net.counters import read_counters
 from agent.schedule.quota.metering import DRAIN_S, Meter, wire_bytes
 from agent.settings import AgentSettings, LineSettings
@@ -32,7 +33,7 @@ def counter():
 url, folder, interface = sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None
 line = LineSettings(line="4g", access="mobile", interface=interface)
 ledger = DataBudget(folder / "ledger.json")
-meter = Meter(AgentSettings(agent="nd-a", state_dir=folder, broker=Broker(), lines=(line,)), ledger)
+meter = Meter(AgentSettings(agent="nd-a", state_dir=folder, broker=Broker(), lines=(line,)), ledger, read_clock)
 before = counter()
 allowed = meter.allowance(line, wanted_bytes(line), None)
 meter.reserve(line, allowed.max_bytes)

@@ -101,7 +101,7 @@ class Life:
     def start(self) -> None:
         self.ledger = DataBudget(self.folder / "ledger.json")
         world = self.world
-        self.meter = Meter(self.settings, self.ledger, UUID(int=world.boot), world.clock, world.counters)
+        self.meter = Meter(self.settings, self.ledger, world.clock, UUID(int=world.boot), world.counters)
         self.meter.charge()
 
     def live(self) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from agent.clock import clock as clock_module
-from agent.clock.clock import boot_id, boot_ns
+from agent.clock.clock import boot_id, boot_ns, read_clock
 from agent.clock.timestamps import server_reference
 from agent.delivery import spool as spool_module
 from agent.delivery.spool import Spool
@@ -43,7 +43,7 @@ def first_test(
     )
     spool = Spool(folder / "spool.db", "nd-a", UUID(int=1))
     ledger = DataBudget(folder / "ledger.json")
-    unit = AgentLoop(settings, spool, ledger, load_targets(config_file("targets.yaml")), stop)
+    unit = AgentLoop(settings, spool, ledger, load_targets(config_file("targets.yaml")), stop, read_clock)
     loop = threading.Thread(target=unit.run)
     loop.start()
     try:
@@ -112,7 +112,7 @@ def test_the_watchdog_waits_for_the_longest_probe_that_the_settings_allow(
     )
     spool = Spool(tmp_path / "spool.db", "nd-a", UUID(int=1))
     targets = load_targets(config_file("targets.yaml"))
-    unit = AgentLoop(settings, spool, DataBudget(tmp_path / "ledger.json"), targets, threading.Event())
+    unit = AgentLoop(settings, spool, DataBudget(tmp_path / "ledger.json"), targets, threading.Event(), read_clock)
     assert unit.longest_job_s == longest_s
     spool.close()
 
@@ -130,6 +130,7 @@ def test_where_no_clock_is_set_months_and_slots_go_by_the_servers_time(
         DataBudget(tmp_path / "ledger.json"),
         load_targets(config_file("targets.yaml")),
         threading.Event(),
+        read_clock,
     )
     assert unit._meter._now() is None
     told, now = dt.datetime(2031, 5, 1, tzinfo=dt.UTC), boot_ns()

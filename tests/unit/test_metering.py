@@ -30,7 +30,7 @@ class World:
         self.wall, self.synced = dt.datetime(2026, 11, 28, tzinfo=dt.UTC), True
         self.settings = AgentSettings(agent="nd-a", state_dir=folder, broker=Broker(), lines=(line,))
         self.ledger = DataBudget(folder / "ledger.json")
-        self.meter = Meter(self.settings, self.ledger, UUID(int=1), lambda _: self.clock(), self.counters)
+        self.meter = Meter(self.settings, self.ledger, lambda _: self.clock(), UUID(int=1), self.counters)
         self.meter.charge()
 
     def clock(self) -> ClockReading:

@@ -133,7 +133,7 @@ from agent.clock.clock import ClockReading
 from agent.delivery.spool import Spool
 from xomnet.contract.messages import Event
 spool = Spool(Path({str(path)!r}), "nd-a-1", UUID(int=1))
-now = ClockReading(dt.datetime.now(dt.UTC), 1, True)
+now = ClockReading(dt.datetime(2026, 11, 20, 5, tzinfo=dt.UTC), 1, True)
 for number in range(20):
     spool.commit(Event(name="started", detail=str(number)), None, now)
 os.kill(os.getpid(), signal.SIGKILL)

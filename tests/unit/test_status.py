@@ -32,6 +32,7 @@ from agent.status.server import (
 from agent.status.status import AgentStatus, LineReport
 from agent.web import page
 from agent.web.handler import Findings
+from tests.support.clocks import clock_from
 from tests.support.services import free_port
 from tests.unit.test_check import NOW, status
 from xomnet.check.finding import fail, ok, say, warn
@@ -285,13 +286,13 @@ def test_the_head_has_the_tone_of_the_worst_row(mark: str, tone: str) -> None:
 
 
 def command(name: CommandName, seconds: float = 30) -> Command:
-    return Command(id=uuid4(), name=name, expires=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds))
+    return Command(id=uuid4(), name=name, expires=NOW + dt.timedelta(seconds=seconds))
 
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Iterator[CommandQueue]:
     spool = Spool(tmp_path / "spool.db", "nd-a-1", uuid4())
-    yield CommandQueue("nd-a-1", spool, assume_synced=True)
+    yield CommandQueue("nd-a-1", spool, assume_synced=True, read_clock=clock_from(NOW))
     spool.close()
 
 

@@ -6,7 +6,6 @@ throw out the service's own.
 
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,7 +58,7 @@ class _Found(Exception):
         self.finding = finding
 
 
-def broker(settings: Broker, name: str, side: Side) -> Finding:
+def broker(settings: Broker, name: str, side: Side, now: datetime) -> Finding:
     """Everything up to MQTT itself; `name` is what our certificate must say."""
     try:
         if settings.tls is None:
@@ -68,14 +67,14 @@ def broker(settings: Broker, name: str, side: Side) -> Finding:
             return warn(
                 "broker", open_to_all, say("results go in the open: write broker.tls in {file}", file=side.file)
             )
-        own = _own(settings.tls, name, side)
+        own = _own(settings.tls, name, side, now)
         theirs = _handshake(settings, settings.tls, name, side)
     except _Found as found:
         return found.finding
     said = (say("TLS"),) if own is None else (say("TLS, certificate valid until {day}", day=_day(own.ends)),)
-    if own is not None and own.ends_soon:
+    if own is not None and own.ends_soon(now):
         return warn("broker", (*said, say("the certificate of {name} ends soon", name=name)), side.renew)
-    if theirs.ends_soon:
+    if theirs.ends_soon(now):
         return warn("broker", (*said, say("the broker's ends on {day}", day=_day(theirs.ends))), side.theirs)
     return ok("broker", *said)
 
@@ -87,9 +86,8 @@ class Validity:
     begins: float
     ends: float
 
-    @property
-    def ends_soon(self) -> bool:
-        return self.ends - time.time() < SOON * (self.ends - self.begins)
+    def ends_soon(self, now: datetime) -> bool:
+        return self.ends - now.timestamp() < SOON * (self.ends - self.begins)
 
 
 def validity(certificate: Mapping[str, Any]) -> Validity:
@@ -97,7 +95,7 @@ def validity(certificate: Mapping[str, Any]) -> Validity:
     return Validity(*(float(ssl.cert_time_to_seconds(certificate[key])) for key in ("notBefore", "notAfter")))
 
 
-def _own(tls: Tls, name: str, side: Side) -> Validity | None:
+def _own(tls: Tls, name: str, side: Side, now: datetime) -> Validity | None:
     """Of our own certificate; None where there is none. Raises _Found."""
     if tls.cert is None:
         return None
@@ -112,10 +110,10 @@ def _own(tls: Tls, name: str, side: Side) -> Validity | None:
             fail("broker", say("the certificate is of {other}, not of {name}", other=other, name=name), side.name)
         )
     valid = validity(found)
-    if time.time() < valid.begins:
+    if now.timestamp() < valid.begins:
         early = say("the certificate of {name} begins on {day}", name=name, day=_day(valid.begins))
         raise _Found(fail("broker", early, CLOCK))
-    if time.time() > valid.ends:
+    if now.timestamp() > valid.ends:
         late = say("the certificate of {name} ended on {day}", name=name, day=_day(valid.ends))
         raise _Found(fail("broker", late, side.renew))
     return valid

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from agent.clock.clock import ClockReading, ReadClock, boot_id, read_clock
+from agent.clock.clock import ClockReading, ReadClock, boot_id
 from agent.engines import ENGINES
 from agent.net.counters import Counters, line_counters, read_counters
 from agent.schedule import slots
@@ -76,8 +76,8 @@ class Meter:
         self,
         settings: AgentSettings,
         budget: DataBudget,
+        clock: ReadClock,
         boot: UUID | None = None,
-        clock: ReadClock = read_clock,
         counters: Callable[[], Counters] = read_counters,
     ) -> None:
         self.settings = settings
