@@ -78,7 +78,7 @@ def _acknowledgement_rows(
     for s in statuses:
         one = given.get(s.id)
         if one is not None:
-            who = t.text("taken on by {who}, {moment}", who=one.by, moment=t.minute(one.at))
+            who = t.text("acknowledged by {who}, {moment}", who=one.by, moment=t.minute(one.at))
             note = f" – {one.note}" if one.note else ""
             said.append(f"✓ {place_name(s.row)} · {line_name(s.row)}: {who}{note}")
     return shorten(said, t)
@@ -94,7 +94,7 @@ def _missing_results(found: Found | None, agents: Collection[str], t: Texts) -> 
     if not missing:
         return []
     units = ", ".join(f"{agent} ({t.number(n, 0)})" for agent, n in sorted(missing.items())[:MAX_LISTED])
-    return [t.text("Results missing for good: {units}.", units=units)]
+    return [t.text("Results lost: {units}.", units=units)]
 
 
 def _failed_messages(failed: Sequence[FailedNotification], now: dt.datetime, t: Texts) -> list[str]:

@@ -29,7 +29,7 @@ def main() -> int:
     deliveries = []
     for channel in settings.channels:
         t = settings.texts_for(channel)
-        said = [t.text("This is a test. Alerts of the hamlets' lines will come this way.")]
+        said = [t.text("This is a test message. Alerts will be sent through this channel.")]
         deliveries.append(
             Delivery(channel.url, notification(t.text("xomnet: test message"), said, settings.public_url, "info"))
         )

@@ -39,7 +39,7 @@ def speed_sentence(status: LineStatus, window_s: float, t: Texts) -> str | None:
     if judged.median_mbps is None or judged.ratio is None:
         return None
     return t.text(
-        "Download {median} Mb/s, target {target} Mb/s ({ratio}). {tests} in {window}",
+        "Download {median} Mb/s, {ratio} of the target ({target} Mb/s). {tests} in {window}",
         median=t.mbps(judged.median_mbps, judged.target_mbps),
         target=t.target(judged.target_mbps),
         ratio=t.percent(judged.ratio),

@@ -106,7 +106,7 @@ def _cause_sentences(change: AlertChange, statuses: Statuses, t: Texts, wants: W
     of_all = sum(alert.covers(status.row) for status in statuses.values())
     number, every = t.number(len(alert.lines), 0), lines_phrase(of_all, t)
     said = t.text(texts.together, n=number, lines=every, moment=t.minute(alert.since))
-    before = t.plural("{n} of them was told before.", "{n} of them were told before.", alert.alerted_before)
+    before = t.plural("{n} of them had an alert before.", "{n} of them had alerts before.", alert.alerted_before)
     check = t.text("Check first: {what}.", what=t.text(texts.isp_check if alert.kind == "isp" else texts.area_check))
     return [
         said + (f" {before}" if alert.alerted_before else ""),
@@ -138,24 +138,24 @@ def _end_sentences(change: AlertChange, statuses: Statuses, t: Texts, wants: Wan
     said = [t.text(lasted, span=span, from_=t.minute(alert.since), to=t.minute(until))]
     status = statuses.get(alert.lines[0].id)
     if alert.kind == "line" and alert.lines[0].end == "unregistered":
-        said.append(t.text("The line is not in the registry any more."))
+        said.append(t.text("The line is no longer in the registry."))
     elif alert.kind == "line" and alert.lines[0].end == "not_assessable":
-        said.append(t.text("It can't be judged any more: its plan or the unit's port is below the target."))
+        said.append(t.text("No longer assessable: the plan or the unit's port is below the target."))
     elif alert.kind == "line" and status is not None and status.judgement.median_mbps is not None:
         judged = status.judgement
         values = {"median": t.mbps(judged.median_mbps or 0, judged.target_mbps), "target": t.target(judged.target_mbps)}
-        said.append(t.text("Now {median} of {target} Mb/s.", **values))
+        said.append(t.text("Now {median} Mb/s, target {target} Mb/s.", **values))
         if (other := BY_STATE.get(judged.state)) is not None and other.texts.end_note is not None:
             said.append(t.text(other.texts.end_note))
     elif alert.kind in ("isp", "area"):
-        said.append(t.text("{n} of {lines} are well.", n=t.number(len(alert.lines) - len(change.remaining), 0),
+        said.append(t.text("{n} of {lines} have recovered.", n=t.number(len(alert.lines) - len(change.remaining), 0),
                            lines=lines_phrase(len(alert.lines), t)))  # fmt: skip
     remaining = [
         _short_name(one, statuses) for one in change.remaining if (s := statuses.get(one.id)) is None or wants(s.row)
     ]
     if remaining:
         named = "; ".join(remaining[:MAX_NAMED]) + ("…" if len(remaining) > MAX_NAMED else "")
-        said.append(t.text("Not yet well: {lines}.", lines=named))
+        said.append(t.text("Not yet recovered: {lines}.", lines=named))
     return said
 
 
@@ -167,5 +167,5 @@ def _short_name(one: AlertedLine, statuses: Statuses) -> str:
 def _end_title(alert: Alert, t: Texts) -> tuple[str, str]:
     """Mark and word of the message of an end."""
     if all(one.end is not None for one in alert.lines):
-        return LOOKS["not_assessable"].mark, t.text("NO LONGER WATCHED")
+        return LOOKS["not_assessable"].mark, t.text("NO LONGER MONITORED")
     return LOOKS["meeting"].mark, t.text(BY_STATE[alert.trouble].texts.end_word)

@@ -102,7 +102,7 @@ def line_page(
     loaded = [(axis.share(r.at), r.rtt_loaded_ms) for r in shown if r.rtt_loaded_ms is not None]
     span = t.span(axis.span_s)
     watched = bool(history.outages or history.latency)
-    outage_sentence = _outages(history.outages, span, t) if watched else t.text("not measured in this time")
+    outage_sentence = _outages(history.outages, span, t) if watched else t.text("not measured in this time range")
     base = f"/api/v1/lines/{row.agent}/{row.line}"
     csv = urlencode({"from": _rfc3339(axis.since), "to": _rfc3339(axis.until), "format": "csv"})
     return LinePage(
@@ -128,7 +128,7 @@ def line_page(
         tested=len(shown),
         echoes=t.plural("{n} measurement", "{n} measurements", len(history.latency))
         if history.latency
-        else t.text("not measured in this time"),
+        else t.text("not measured in this time range"),
         empty=not shown and not history.latency,
         outage_sentence=outage_sentence,
         median_sentence=_median_sentence(status, rules, t),
@@ -159,19 +159,19 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
     judged = status.judgement
     target = t.target(judged.target_mbps)
     if judged.last_result_at is None:
-        return t.text("No result of this line has ever arrived.")
+        return t.text("No result of this line has arrived yet.")
     if judged.state == "silent":
         age = t.ago(max(0.0, (now - judged.last_result_at).total_seconds()))
-        return t.text("Nothing has arrived since {moment} ({age}).", moment=t.moment(judged.last_result_at), age=age)
+        return t.text("Nothing received since {moment} ({age}).", moment=t.moment(judged.last_result_at), age=age)
     if judged.state == "not_assessable":
         plan = status.row.plan_mbps
         if plan is not None and plan < judged.target_mbps:
             return t.text("The plan of {plan} Mb/s is below the target of {target} Mb/s.",
                           plan=t.target(plan), target=target)  # fmt: skip
-        return t.text("The unit's own port is slower than the target of {target} Mb/s.", target=target)
+        return t.text("The unit's port is slower than the target of {target} Mb/s.", target=target)
     if judged.median_mbps is None or judged.ratio is None:
         if not status.samples:
-            return t.text("Not tested yet; latency has arrived.")
+            return t.text("No download test yet; latency results have arrived.")
         return t.text("No test counts yet: all failed or were flagged.")
     values = {
         "median": t.mbps(judged.median_mbps, judged.target_mbps),
@@ -180,14 +180,14 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
         "tests": t.plural("{n} test", "{n} tests", judged.samples),
         "window": t.span(rules.window.total_seconds()),
     }
-    head = t.text("Median {median} of {target} Mb/s ({ratio}) over {tests} in {window}", **values)
+    head = t.text("Median {median} Mb/s, {ratio} of the target ({target} Mb/s), from {tests} in {window}", **values)
     return head + _decided(status, t)
 
 
 def taken_out(t: Texts, at: dt.datetime) -> str:
     """The same of a line that is no longer in the registry."""
     return t.text(
-        "Taken out of the registry, seen {moment}: no longer judged. Below stands what is stored of the time before.",
+        "Removed from the registry (seen {moment}): no longer judged. The results below were stored before.",
         moment=t.moment(at),
     )
 
@@ -199,11 +199,11 @@ def _decided(status: LineStatus, t: Texts) -> str:
         if judged.samples < MIN_TESTS:
             return t.text("; too few tests to decide.")
         said = t.text("; the tests do not decide.")
-        return said + " " + t.text("They lean to short.") if judged.leaning else said
+        return said + " " + t.text("Likely below target.") if judged.leaning else said
     short = judged.state == "short"
     said = t.text("; the tests are below the target.") if short else t.text("; the tests reach the target.")
     if judged.since is not None:
-        said += " " + t.text("So since {moment}.", moment=t.moment(judged.since))
+        said += " " + t.text("Since {moment}.", moment=t.moment(judged.since))
     if judged.before_mbps is not None:
         said += " " + t.text("Before: {before} Mb/s.", before=t.mbps(judged.before_mbps, judged.target_mbps))
     return said
@@ -215,7 +215,7 @@ def _median_sentence(status: LineStatus, rules: JudgingRules, t: Texts) -> str |
     if judged.state not in ("silent", "not_assessable") or judged.median_mbps is None or judged.ratio is None:
         return None
     return t.text(
-        "Median {median} of {target} Mb/s ({ratio}) over {tests} in {window}",
+        "Median {median} Mb/s, {ratio} of the target ({target} Mb/s), from {tests} in {window}",
         median=t.mbps(judged.median_mbps, judged.target_mbps),
         target=t.target(judged.target_mbps),
         ratio=t.percent(judged.ratio),
@@ -230,7 +230,7 @@ def _facts(
     row, judged = status.row, status.judgement
     last, audits = judged.last_result_at, early_bias(speed)
     facts = [
-        (t.text("Access"), f"{access_word(t, row.access)} · {row.isp}"),
+        (t.text("Access type"), f"{access_word(t, row.access)} · {row.isp}"),
         (t.text("Plan"), t.text("{n} Mb/s", n=t.target(row.plan_mbps)) if row.plan_mbps is not None else None),
         (t.text("Target"), t.text("{n} Mb/s", n=t.target(judged.target_mbps))),
         (t.text("Last test"), t.text("{n} Mb/s", n=t.mbps(judged.now_mbps)) if judged.now_mbps is not None else None),
@@ -240,7 +240,7 @@ def _facts(
         (t.text("Unit"), row.agent),
         (t.text("Line"), row.line + (f" ({row.interface})" if row.interface else "")),
         (t.text("Hamlet code"), row.hamlet_code),
-        (t.text("Registered from"), row.from_.strftime("%d/%m/%Y" if t.language == "vi" else "%Y-%m-%d")),
+        (t.text("In the registry from"), row.from_.strftime("%d/%m/%Y" if t.language == "vi" else "%Y-%m-%d")),
     ]
     return [(name, value) for name, value in facts if value is not None]
 
@@ -248,7 +248,7 @@ def _facts(
 def _early_stop(number: int, off: float, t: Texts) -> str:
     sign = "+" if rounded(100 * off, 1) > 0 else ""
     audits = t.plural("{n} full-length test", "{n} full-length tests", number)
-    return t.text("{off} % off in {audits}", off=sign + t.number(100 * off), audits=audits)
+    return t.text("{off}% in {audits}", off=sign + t.number(100 * off), audits=audits)
 
 
 def validity_of(row: SpeedRow) -> draw.Validity:
@@ -284,7 +284,7 @@ def _outages(rows: Sequence[OutageRow], span: str, t: Texts) -> str:
     if not rows:
         return t.text("No outage in {span}", span=span)
     total = t.span(sum(row.duration_s for row in rows))
-    return t.plural("{n} outage in {span}, {total} in all", "{n} outages in {span}, {total} in all", len(rows),
+    return t.plural("{n} outage in {span}, {total} in total", "{n} outages in {span}, {total} in total", len(rows),
                     span=span, total=total)  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def _sentence(scope: Sequence[LineStatus], t: Texts) -> str:
     parts = [t.plural("{n} of {total} line meets the target", "{n} of {total} lines meet the target",
                       counts["meeting"], total=total)]  # fmt: skip
     rest: dict[State, str] = {
-        "short": "{n} short",
+        "short": "{n} below",
         "silent": "{n} silent",
         "no_data": "{n} without data yet",
         "uncertain": "{n} uncertain",
@@ -211,7 +211,7 @@ def bar_label(judged: Judgement, t: Texts) -> str:
     if judged.median_mbps is None or judged.ratio is None:
         return t.text("no median; target {target} Mb/s", target=t.target(judged.target_mbps))
     return t.text(
-        "median {median} of {target} Mb/s ({ratio})",
+        "median {median} Mb/s, {ratio} of the target ({target} Mb/s)",
         median=t.mbps(judged.median_mbps, judged.target_mbps),
         target=t.target(judged.target_mbps),
         ratio=t.percent(judged.ratio),

@@ -126,16 +126,16 @@ def show_error(request: PageRequest, error: RequestError) -> Response:
     """An error for a person: what, where, what is allowed; never a trace."""
     t = request.texts
     headings = {
-        400: t.text("This address asks for something that does not exist"),
+        400: t.text("This address has an invalid parameter"),
         404: t.text("There is no such page"),
-        503: t.text("The figures can't be read just now"),
+        503: t.text("The figures can't be read right now"),
     }
     return _render(
         request,
         "problem.html",
         error.status,
         refresh_s=5 if error.status == 503 else 0,
-        heading=headings.get(error.status, t.text("Something went wrong in the program")),
+        heading=headings.get(error.status, t.text("An error occurred in the program")),
         error=error,
     )
 

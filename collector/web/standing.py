@@ -29,7 +29,7 @@ def line_actions(
     try:
         return _standing(service, status, may_change, t, now)
     except sqlite3.Error as error:
-        unread = t.text("What is told of this line can't be read just now: {reason}", reason=error)
+        unread = t.text("The alerts of this line can't be read right now: {reason}", reason=error)
         return LineActions(*status.id, [unread], may_acknowledge=False)
 
 
@@ -39,7 +39,7 @@ def _standing(service: AlertService, status: LineStatus, may_change: bool, t: Te
     said += [t.text("Alert since {moment}.", moment=t.minute(alert.opened_at)) for alert in alerts]
     acknowledged = service.store.acknowledgements().get(line)
     if acknowledged is not None:
-        who = t.text("Taken on by {who}, {moment}", who=acknowledged.by, moment=t.minute(acknowledged.at))
+        who = t.text("Acknowledged by {who}, {moment}", who=acknowledged.by, moment=t.minute(acknowledged.at))
         said.append(who + (f": {acknowledged.note}" if acknowledged.note else "."))
     for window in service.maintenance_of(status, now):
         until = t.text("In maintenance until {moment} ({who})", moment=t.minute(window.until), who=window.by)

@@ -183,7 +183,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         said = hook.posted[0]["message"].splitlines()
         assert hook.posted[0]["type"] == "failure"
         assert said[0].startswith("Download 4")
-        assert "target 150 Mb/s (28%)" in said[0] or "target 150 Mb/s (27%)" in said[0]
+        assert "28% of the target (150 Mb/s)" in said[0] or "27% of the target (150 Mb/s)" in said[0]
         assert "tests in 3 days" in said[0]
         assert said[1].startswith("Since ")
         assert said[2].startswith("Check first: ")
@@ -195,7 +195,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         # A person takes it on, says that the line is worked on; both survive the restart.
         token = running.folder / "operator-token"
         code, output = run(running, "ack", "nd-a", "ftth", "--by", "Lan", "--note", "đã đặt ăng-ten", token=token)
-        assert (code, output) == (0, "nd-a / ftth: taken on by Lan\n")
+        assert (code, output) == (0, "nd-a / ftth: acknowledged by Lan\n")
         mend = ("--until", "2h", "--why", "thay bộ định tuyến", "--by", "Lan")
         assert run(running, "maintenance", "add", "--agent", "nd-b", *mend, token=token)[0] == 0
 
@@ -220,7 +220,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         until(lambda: running.output().count(unheard) == 3, "said at each start, and when the registry is read anew")
         until(lambda: len(hook.posted) == 2, "the end is told")
         until(lambda: len(mailbox.mails) == 2, "by mail, too")
-        assert hook.posted[1]["title"].startswith("● WELL AGAIN · Xóm 5, Hải Minh")
+        assert hook.posted[1]["title"].startswith("● MEETING AGAIN · Xóm 5, Hải Minh")
         assert hook.posted[1]["type"] == "success"
         assert "of 30 Mb/s" in hook.posted[1]["message"]
         assert mailbox.mails[1][0].startswith("● ĐẠT TRỞ LẠI · Xóm 5")

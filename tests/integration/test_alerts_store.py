@@ -268,7 +268,7 @@ def test_without_the_setting_nothing_may_be_changed(seeded: Services) -> None:
 def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seeded: Services) -> None:
     assert web.post(f"{SHORT}/acknowledge", json={"by": "Lan", "note": "<b>"}, headers=AUTHORISED).status_code == 200
     page = web.get("/lines/nd-giaothuy-0002/4g?lang=en").text
-    assert "Taken on by Lan" in page
+    assert "Acknowledged by Lan" in page
     assert "&lt;b&gt;" in page
     assert seeded.alerts is not None
     snapshot = seeded.lines.latest

@@ -94,11 +94,11 @@ def test_its_page_shows_what_is_stored_and_says_since_when(without: Services) ->
     ended = without.ever().ended("nd-giaothuy-0002", "4g")
     assert ended is not None
     local = ended.astimezone(dt.timezone(dt.timedelta(hours=7)))
-    assert f"Taken out of the registry, seen {local:%-d %b %Y %H:%M:%S}: no longer judged." in page.text
+    assert f"Removed from the registry (seen {local:%-d %b %Y %H:%M:%S}: no longer judged." in page.text
     assert page.text.count('<tr class="test ') == 40
     assert "6 outages in 30 days" in page.text
     assert "data-opens" not in page.text  # nothing can be asked of it
-    assert "Đã bị xóa khỏi danh bạ" in web.get("/lines/nd-giaothuy-0002/4g?lang=vi").text
+    assert "Đã bị xóa khỏi danh mục" in web.get("/lines/nd-giaothuy-0002/4g?lang=vi").text
 
 
 def test_rest_gives_its_history_and_says_why_there_is_no_state(without: Services) -> None:

@@ -206,9 +206,9 @@ def test_a_method_that_is_not_allowed_is_405_as_json(web: TestClient) -> None:
 
 def test_the_page_of_a_line_says_what_stopping_early_costs(web: TestClient) -> None:
     page = web.get("/lines/nd-haihau-0012/ftth", params={"lang": "en", "hours": "720"}).text
-    assert re.search(r"<dt>Early stop</dt><dd>-0\.2 % off in [0-9]+ full-length tests</dd>", page)
+    assert re.search(r"<dt>Early stop</dt><dd>-0\.2% in [0-9]+ full-length tests</dd>", page)
     page = web.get("/lines/nd-haihau-0012/ftth", params={"lang": "vi", "hours": "720"}).text
-    assert re.search(r"<dt>Dừng sớm</dt><dd>lệch -0,2 % qua [0-9]+ phép đo đủ thời lượng</dd>", page)
+    assert re.search(r"<dt>Dừng sớm</dt><dd>lệch -0,2% qua [0-9]+ phép đo đủ thời lượng</dd>", page)
 
 
 def test_metrics_are_prometheus_text(web: TestClient) -> None:
@@ -309,7 +309,7 @@ def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> N
         assert heading in text
         notice = text[text.index("<ol>") : text.index("</ol>")]
         assert notice.count("<li>") == 3
-    assert "2 messages were refused" in en
+    assert "2 messages were rejected" in en
     assert "xomnet agent run" in vi
 
 
@@ -326,7 +326,7 @@ def test_old_figures_are_marked_on_the_page(seeded: Services, tmp_path: Path) ->
     assert snapshot is not None
     assert "Số liệu đã cũ" not in TestClient(create_app(old)).get("/").text
     old.lines.latest = type(snapshot)(snapshot.at - dt.timedelta(minutes=12), snapshot.lines)
-    assert "Số liệu đã cũ: hệ thống đánh giá lần cuối 12 phút trước" in TestClient(create_app(old)).get("/").text
+    assert "Số liệu đã cũ: lần đánh giá gần nhất 12 phút trước" in TestClient(create_app(old)).get("/").text
 
 
 def test_vietnamese_is_the_default_and_english_is_kept_in_a_cookie(seeded: Services) -> None:

@@ -61,15 +61,15 @@ def test_it_is_due_once_a_day_by_the_provinces_clock(at: str, last: dt.date | No
 
 def test_it_says_what_is_wrong_and_names_who_has_taken_what_on() -> None:
     message = digest(DAY, EN, lambda _: True, "https://x.vn")
-    assert message.title == "23 Nov: 1 of 6 lines meet the target, 3 short, 1 silent, 1 without data yet"
+    assert message.title == "23 Nov: 1 of 6 lines meet the target, 3 below, 1 silent, 1 without data yet"
     assert message.text.splitlines() == [
         "Mobile: 1/6",
-        "▼ Xóm 2, Hải Hậu (Nam Định) · 4G Viettel: 42.0 of 70 Mb/s (60%), since 23 Nov 02:01",
-        "○ Xóm 2, Hải Hậu (Nam Định) · nd-3 (4G Viettel): last heard 9 h ago",
+        "▼ Xóm 2, Hải Hậu (Nam Định) · 4G Viettel: 42.0 Mb/s, 60% of the target (70 Mb/s), since 23 Nov 02:01",
+        "○ Xóm 2, Hải Hậu (Nam Định) · nd-3 (4G Viettel): last result 9 h ago",
         "· No data yet: 1 line.",
-        "✓ Xóm Nhận, Hải Hậu (Nam Định) · 4G Viettel: taken on by Lan, 23 Nov 06:01 – đã đặt ăng-ten",
+        "✓ Xóm Nhận, Hải Hậu (Nam Định) · 4G Viettel: acknowledged by Lan, 23 Nov 06:01 – đã đặt ăng-ten",
         "In maintenance: 1 line.",
-        "Results missing for good: nd-5 (3).",
+        "Results lost: nd-5 (3).",
         "Not sent in a day: 1 message; the last: refused",
         "https://x.vn",
     ]
@@ -77,7 +77,7 @@ def test_it_says_what_is_wrong_and_names_who_has_taken_what_on() -> None:
 
 def test_in_vietnamese_and_for_one_area_only() -> None:
     message = digest(DAY, VI, lambda row: row.agent == "nd-5", None)
-    assert message.title == "23/11: 1 trên 1 đường truyền đạt chỉ tiêu, 0 thiếu, 0 mất tín hiệu, 0 chưa có số liệu"
+    assert message.title == "23/11: 1/1 đường truyền đạt chỉ tiêu, 0 dưới chỉ tiêu, 0 mất liên lạc, 0 chưa có số liệu"
     assert "Xóm 2" not in message.text
 
 

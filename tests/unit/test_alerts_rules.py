@@ -38,6 +38,7 @@ class Province:
         self.rows = {f"{r.agent}/{r.line}": r for r in rows}
         self.states: dict[str, State] = dict.fromkeys(self.rows, "meeting")
         self.silent_since: dict[str, dt.datetime] = {}
+        self.registered_since: dict[str, dt.datetime] = {}
         self.leaning: set[str] = set()
         self.maintained: set[str] = set()
         self.rules, self.now, self.state = rules, START, AlertState()
@@ -55,7 +56,8 @@ class Province:
     def _status(self, name: str) -> LineStatus:
         state = self.states[name]
         last = self.silent_since.get(name, self.now) if state == "silent" else None if state == "no_data" else self.now
-        judged = Judgement(state, 9, 150.0, 42.0, last_result_at=last, leaning=name in self.leaning)
+        since = self.registered_since.get(name) if state == "no_data" else None
+        judged = Judgement(state, 9, 150.0, 42.0, last_result_at=last, since=since, leaning=name in self.leaning)
         return LineStatus(self.rows[name], judged, (Sample(self.now, 42.0),))
 
     def go(self, minutes: float = 0) -> list[AlertChange]:
@@ -99,6 +101,23 @@ def test_an_end_is_told_once_when_it_has_lasted(few: Province) -> None:
     assert ended[0].alert.lines[0].good_since == START + 61 * MINUTE
     assert few.go(300) == []
     assert few.state.alerts == ()
+
+
+def test_a_line_without_data_has_an_alert_a_day_after_it_was_registered(few: Province) -> None:
+    few.registered_since["b/ftth"] = START - dt.timedelta(hours=23)
+    few.set("no_data", ["b/ftth", "c/ftth"])  # of c nobody knows since when it is registered
+    assert few.go(58) == []
+    assert said(few.go(4)) == [("opened", "unit", "b", 1)]
+    few.set("meeting", ["b/ftth"])
+    assert said(few.go(20)) == [("ended", "unit", "b", 1)]
+    assert few.go(3000) == []
+
+
+def test_a_unit_of_which_nothing_was_ever_heard_has_one_alert(few: Province) -> None:
+    names = ["a/ftth", "a/4g"]
+    few.registered_since = dict.fromkeys(names, START - dt.timedelta(days=2))
+    few.set("no_data", names)
+    assert said(few.go(90)) == [("opened", "unit", "a", 2)]
 
 
 @pytest.mark.parametrize("between", ["uncertain", "silent"])

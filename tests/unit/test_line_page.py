@@ -37,7 +37,7 @@ def page(*lines: LineStatus, asked: Filter = ALL, t: Texts = EN) -> Overview:
     ("t", "sentence"),
     [
         (EN, "2 of 5 lines meet the target; 1 silent, 2 without data yet"),
-        (VI, "2 trong 5 đường truyền đạt chỉ tiêu; 1 mất tín hiệu, 2 chưa có số liệu"),
+        (VI, "2/5 đường truyền đạt chỉ tiêu; 1 mất liên lạc, 2 chưa có số liệu"),
     ],
 )
 def test_the_overview_counts_lines_without_data_beside_the_silent_ones(t: Texts, sentence: str) -> None:
@@ -61,5 +61,5 @@ def test_only_where_no_line_was_ever_heard_nobody_has_reported_yet() -> None:
 
 
 def test_the_page_of_a_line_says_why_it_is_without_data_or_silent() -> None:
-    assert why(NEVER, JudgingRules(), EN, NOW) == "No result of this line has ever arrived."
-    assert why(SILENT, JudgingRules(), EN, NOW).startswith("Nothing has arrived since 14 Aug 2026")
+    assert why(NEVER, JudgingRules(), EN, NOW) == "No result of this line has arrived yet."
+    assert why(SILENT, JudgingRules(), EN, NOW).startswith("Nothing received since 14 Aug 2026")

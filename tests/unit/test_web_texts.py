@@ -55,7 +55,7 @@ def ids_of_code() -> set[str]:
         parts = (condition.texts, condition.grafana)
         values = (getattr(part, field.name) for part in parts for field in dataclasses.fields(part))
         found |= {value for value in values if isinstance(value, str) and value != condition.grafana.wait}
-    return found | {"{n} short", "{n} silent", "{n} without data yet", "{n} uncertain", "{n} not assessable"}
+    return found | {"{n} below", "{n} silent", "{n} without data yet", "{n} uncertain", "{n} not assessable"}
 
 
 def test_every_sentence_has_a_vietnamese_translation_and_none_is_left_over() -> None:

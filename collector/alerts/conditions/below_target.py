@@ -59,7 +59,7 @@ def _first_checks(facts: AlertFacts, t: Texts) -> list[str]:
     if found := checks_of(facts.evidence, t):
         return found
     if facts.status.row.access == "mobile":
-        return [t.text("aerial and position, the plan's data, then the provider")]
+        return [t.text("antenna and position, the plan's data, then the provider")]
     return [t.text("router and cable, who else is on the line, then the provider")]
 
 
@@ -69,8 +69,12 @@ def _digest(lines: Sequence[LineStatus], now: dt.datetime, t: Texts) -> list[str
         judged = s.judgement
         if judged.median_mbps is None or judged.ratio is None:
             continue
-        figures = t.text("{median} of {target} Mb/s ({ratio})", median=t.mbps(judged.median_mbps, judged.target_mbps),
-                         target=t.target(judged.target_mbps), ratio=t.percent(judged.ratio))  # fmt: skip
+        figures = t.text(
+            "{median} Mb/s, {ratio} of the target ({target} Mb/s)",
+            median=t.mbps(judged.median_mbps, judged.target_mbps),
+            target=t.target(judged.target_mbps),
+            ratio=t.percent(judged.ratio),
+        )
         since = "" if judged.since is None else ", " + t.text("since {moment}", moment=t.minute(judged.since))
         said.append(f"{LOOKS[STATE].mark} {place_name(s.row)} · {line_name(s.row)}: {figures}{since}")
     return shorten(said, t)
@@ -91,11 +95,11 @@ CONDITION = Condition(
         first_checks=_first_checks,
         area_check="ask the providers of the area; is one measurement server slow?",
         isp_check="ask the provider; the units and their power are not the cause",
-        together="{n} of {lines} fell short together, from {moment} on.",
-        lasted="Short for {span}: {from_} to {to}.",
-        end_word="WELL AGAIN",
-        end_note="It is short of its target.",
-        count="{n} short",
+        together="{n} of {lines} fell below target together, from {moment}.",
+        lasted="Below target for {span}: {from_} to {to}.",
+        end_word="MEETING AGAIN",
+        end_note="The line is below its target.",
+        count="{n} below",
         digest=_digest,
     ),
     grafana=GrafanaRule(

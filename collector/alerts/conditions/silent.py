@@ -32,10 +32,10 @@ def _opening(facts: AlertFacts, t: Texts) -> list[str]:
     values = {"moment": t.minute(last), "ago": t.ago(max(0.0, (facts.now - last).total_seconds()))}
     if alert.kind == "unit" and len(alert.lines) > 1:
         lines = lines_phrase(len(alert.lines), t)
-        return [t.text("Last heard at {moment} ({ago}). All {lines} of the unit are silent.", lines=lines, **values)]
+        return [t.text("Last result at {moment} ({ago}). All {lines} of the unit are silent.", lines=lines, **values)]
     if alert.kind == "unit":
-        return [t.text("Last heard at {moment} ({ago}). It is the unit's only line.", **values)]
-    return [t.text("Last heard at {moment} ({ago}). Another line of the unit still reports.", **values)]
+        return [t.text("Last result at {moment} ({ago}). It is the unit's only line.", **values)]
+    return [t.text("Last result at {moment} ({ago}). Another line of the unit still reports.", **values)]
 
 
 def _first_checks(facts: AlertFacts, t: Texts) -> list[str]:
@@ -55,7 +55,7 @@ def _digest(lines: Sequence[LineStatus], now: dt.datetime, t: Texts) -> list[str
     said = []
     for agent, of in sorted(by_unit.items()):
         last = max(s.judgement.last_result_at for s in of if s.judgement.last_result_at is not None)
-        heard = t.text("last heard {ago}", ago=t.ago((now - last).total_seconds()))
+        heard = t.text("last result {ago}", ago=t.ago((now - last).total_seconds()))
         names = ", ".join(line_name(s.row) for s in of)
         said.append(f"{LOOKS[STATE].mark} {place_name(of[0].row)} · {agent} ({names}): {heard}")
     return shorten(said, t)
@@ -74,11 +74,11 @@ CONDITION = Condition(
     texts=ConditionTexts(
         opening=_opening,
         first_checks=_first_checks,
-        area_check="power cut in the area, then the broker's way there",
+        area_check="power cut in the area, then the network between the area and the server",
         isp_check="ask the provider; the units and their power are not the cause",
-        together="{n} of {lines} fell silent together, from {moment} on.",
+        together="{n} of {lines} fell silent together, from {moment}.",
         lasted="Silent for {span}: {from_} to {to}.",
-        end_word="HEARD AGAIN",
+        end_word="REPORTING AGAIN",
         count="{n} silent",
         digest=_digest,
     ),
