@@ -117,8 +117,10 @@ def _reload(config: Path, loop: AgentLoop, remote: RemoteConfig) -> None:
 
 def main() -> int:
     """`python -m agent --config agent.yaml`; a settings error is one sentence and exit status 2."""
-    parser = argparse.ArgumentParser(prog="xomnet agent run", description="Measures this unit's lines and reports.")
-    parser.add_argument("--config", type=Path, required=True)
+    parser = argparse.ArgumentParser(
+        prog="xomnet agent run", description="Measure this unit's lines and deliver the results."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
     config: Path = parser.parse_args().config
     try:
         settings = read(config)
@@ -131,5 +133,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"state_dir: {error.filename}: {error.strerror}; name a folder that can be made", file=sys.stderr)
+        print(
+            f"state_dir: {error.filename}: {error.strerror}; name a folder that this user can create", file=sys.stderr
+        )
         return 1

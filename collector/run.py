@@ -54,7 +54,9 @@ def run(settings: CollectorSettings) -> int:
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Unusable(f"state_dir: {settings.state_dir}: {error.strerror}; name a folder that can be made") from error
+        raise Unusable(
+            f"state_dir: {settings.state_dir}: {error.strerror}; name a folder that this user can create"
+        ) from error
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
@@ -183,8 +185,8 @@ def _keep(registry: RegistryFile, intake: Intake, ended: threading.Event) -> Non
 
 def main() -> int:
     """`python -m collector --config collector.yaml`; a settings error is one sentence and exit status 2."""
-    parser = argparse.ArgumentParser(prog="xomnet collector run", description="Stores, judges and shows results.")
-    parser.add_argument("--config", type=Path, required=True)
+    parser = argparse.ArgumentParser(prog="xomnet collector run", description="Store, judge and show results.")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
     arguments = parser.parse_args()
     try:
         settings = load(arguments.config, CollectorSettings)

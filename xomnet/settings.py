@@ -31,7 +31,7 @@ Step = str | int
 
 
 class SettingsError(Exception):
-    """A settings file that can't be used; its text is meant for the person who wrote the file."""
+    """A settings file that can't be used; its text is for the person who wrote the file."""
 
     def __init__(self, file: str, line: int | None, key: str, found: str, allowed: str) -> None:
         self.file, self.line, self.key, self.found, self.allowed = file, line, key, found, allowed
@@ -88,7 +88,7 @@ def _document(text: str, file: str) -> tuple[yaml.Node | None, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(file, None, "YAML", str(error).splitlines()[0], "valid YAML") from error
     except RecursionError as error:
-        raise SettingsError(file, None, "YAML", "groups in groups without end", "a few levels") from error
+        raise SettingsError(file, None, "YAML", "groups nested without end", "a few levels") from error
 
 
 def _converted(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node | None) -> T:
@@ -213,7 +213,7 @@ def _explain(message: str, kind: type, root: yaml.Node | None, data: Any, file: 
         except (KeyError, IndexError, TypeError):
             break
     allowed = _describe(type_) if type_ is not None else what
-    return SettingsError(file, _line(root, steps), _dotted(steps) or "the whole file", _shown(value), allowed)
+    return SettingsError(file, _line(root, steps), _dotted(steps) or "the file", _shown(value), allowed)
 
 
 def _steps(path: str) -> Iterator[Step]:

@@ -19,6 +19,8 @@ from xomnet.contract.messages import Access, Speed
 from xomnet.defaults import config_file
 from xomnet.plan import PROVINCE_TIME
 from xomnet.targets import load_targets
+from xomnet_cli import completion
+from xomnet_cli.options import AsJson
 
 if TYPE_CHECKING:
     from agent.measure.engines import Progress
@@ -30,18 +32,30 @@ ENGINE_HELP = "; ".join(f"{name}: {spec.help}" for name, spec in ENGINES.items()
 
 
 def measure(
-    url: Annotated[str, typer.Argument(help="A measurement server, such as http://do.example.vn:8080/")],
-    access: Annotated[AccessType, typer.Option(help="Whose target to compare with.")] = AccessType["fixed"],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Measurement server, such as http://do1.example.vn:8080/")],
+    access: Annotated[AccessType, typer.Option(help="Access type of the line; it sets the target.")] = AccessType[
+        "fixed"
+    ],
     engine: Annotated[EngineChoice, typer.Option(help=f"How to measure. {ENGINE_HELP}")] = EngineChoice[DEFAULT_ENGINE],
-    interface: Annotated[str | None, typer.Option(help="Leave by this interface, such as wwan0.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Full length: no early stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document and nothing else.")] = False,
+    interface: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Network interface to use, such as wwan0.",
+            show_default="that of the default route",
+            autocompletion=completion.interfaces,
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", metavar="", help="Test the full length, without early stop.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Measures the download of this machine's line and compares it with the target.
+    """Measure the download speed of this machine's line, and compare it with the target.
 
-    On a unit its bytes count in the line's monthly budget: the agent reads the counters of the port.
+    On a unit the bytes count towards the line's data budget.
 
-    Example: xomnet measure http://do.example.vn:8080/ --access mobile --interface wwan0
+    Exit status: 0 measured, 1 no figure, 130 interrupted.
+
+    Example: xomnet measure http://do1.example.vn:8080/ --access mobile
     """
     if interface is not None and not ENGINES[engine].keeps_interface:
         raise typer.BadParameter(f"{engine} does not keep to an interface", param_hint="--interface")
@@ -101,7 +115,7 @@ def verdict(result: Speed, target_mbps: float) -> str:
     if result.down_mbps is None:
         return f"✖ no figure: {result.error}: {result.error_detail}{flags}"
     meets = result.down_mbps >= target_mbps
-    words = "meets the target" if meets else "falls short of the target"
+    words = "meets the target" if meets else "below the target"
     details = [f"{result.streams} streams"] if result.streams else []
     details += [f"{result.duration_s:.1f} s"] if result.duration_s is not None else []
     details += [f"{result.bytes / 1e6:.0f} MB"] if result.bytes is not None else []
@@ -114,7 +128,7 @@ def verdict(result: Speed, target_mbps: float) -> str:
 
 @contextmanager
 def _live(show: bool, target: float, first: str) -> "Iterator[Callable[[Progress], None]]":
-    """A line that moves while the test runs, `first` until its first step; nothing where nobody watches."""
+    """A line that moves while the test runs, `first` until its first step; nothing if nobody watches."""
     if not show:
         yield lambda _: None
         return

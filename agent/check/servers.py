@@ -30,7 +30,7 @@ def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
         try:
             resolve(host, 80, line.interface, NAME_S)
         except MeasurementError as error:
-            remedy = say("the line's name servers: nmcli device show (IP4.DNS); is the line online?")
+            remedy = say("check that the line is online, and its name servers: nmcli device show (IP4.DNS)")
             return fail(title, say("{reason}", reason=str(error)), remedy)
     return ok(title, say("found in {n} ms", n=round((time.monotonic() - start) * 1000))) if hosts else None
 
@@ -40,9 +40,11 @@ def server(line: LineSettings, servers: Sequence[str]) -> Finding:
     title = f"server {line.line}"
     server_list = ENGINES[line.engine].server_list
     if server_list is not None:
-        return skip(title, say("{engine} chooses one of {list} when it tests", engine=line.engine, list=server_list))
+        return skip(
+            title, say("{engine} chooses a server of {list} at each test", engine=line.engine, list=server_list)
+        )
     if not servers:
-        return fail(title, say("no server is set"), say("write servers: in agent.yaml"))
+        return fail(title, say("no server is set"), say("set servers: in agent.yaml"))
     away: list[Said] = []
     busy = False
     for one in servers:
@@ -56,10 +58,16 @@ def server(line: LineSettings, servers: Sequence[str]) -> Finding:
         good = say("{server} answers in {n} ms, not busy", server=where, n=ms)
         if not away:
             return ok(title, good)
-        return warn(title, (*away, good), say("the next one is used instead; tell the operator"))
+        return warn(title, (*away, good), say("the next server is used instead; tell the operator"))
     if busy:
-        return warn(title, tuple(away), say("now and then is normal, it tries again; always: tell the operator"))
-    return fail(title, tuple(away), say("is the line online? server's address in agent.yaml; else the operator"))
+        return warn(
+            title, tuple(away), say("normal now and then, the unit tries again; if it goes on, tell the operator")
+        )
+    return fail(
+        title,
+        tuple(away),
+        say("check that the line is online, and servers: in agent.yaml; if both are right, tell the operator"),
+    )
 
 
 def look(server: str, interface: str | None) -> float:

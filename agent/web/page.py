@@ -91,14 +91,14 @@ def _row(one: Finding, t: CheckTexts) -> str:
 def _facts(status: AgentStatus, t: CheckTexts, zone: ZoneInfo) -> str:
     last = t.text("none yet") if status.last_ack_age_s is None else _ago(status.last_ack_age_s, t)
     facts = [
-        (t.text("Service runs since"), f"{t.moment(status.since, zone)} ({t.span(status.up_s)})"),
+        (t.text("Service running since"), f"{t.moment(status.since, zone)} ({t.span(status.up_s)})"),
         (t.text("Broker"), t.text("connected") if status.connected else t.text("not connected")),
         (t.text("Last answer of the collector"), last),
-        (t.text("Results that wait"), "?" if status.waiting is None else t.number(status.waiting)),
+        (t.text("Results waiting"), "?" if status.waiting is None else t.number(status.waiting)),
         (t.text("Stored since the start"), t.number(status.stored)),
     ]
     if status.rejected:
-        facts.append((t.text("Refused since the start"), f"{t.number(status.rejected)}: {status.rejection}"))
+        facts.append((t.text("Rejected since the start"), f"{t.number(status.rejected)}: {status.rejection}"))
     return _definition_list(facts)
 
 
@@ -114,7 +114,7 @@ def _line(line: LineReport, status: AgentStatus, t: CheckTexts, zone: ZoneInfo) 
 
 def _last_test(line: LineReport, t: CheckTexts, zone: ZoneInfo) -> str:
     if line.testing:
-        return t.text("runs now")
+        return t.text("running now")
     if line.last_test_at is None:
         return t.text("none since the start")
     what = line.last_error if line.last_mbps is None else t.text("{n} Mb/s", n=line.last_mbps)

@@ -1,4 +1,4 @@
-"""`python -m collector.alerts.notify_test`: a test message to every channel, now; says which failed."""
+"""`xomnet collector test-notification`: a test message to every channel, now; says which failed."""
 
 import argparse
 import sys
@@ -16,16 +16,21 @@ from xomnet.settings import SettingsError, load
 
 def main() -> int:
     """Exit status: 0 all took it, 1 some did not, 2 the settings can't be used, or name nobody."""
-    parser = argparse.ArgumentParser(prog="xomnet collector notify-test")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="xomnet collector test-notification", description="Send a test message to every alert channel."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     arguments = parser.parse_args()
     try:
         settings = notification_settings(load(arguments.config, CollectorSettings))
     except (SettingsError, SecretError) as error:
         return _refused(str(error), arguments.json)
     if not settings.channels:
-        return _refused("nobody is told: notify.urls_file is not set, or names no address", arguments.json)
+        return _refused(
+            "there is no channel: set notify.urls_file in the settings, and write an address in that file",
+            arguments.json,
+        )
     deliveries = []
     for channel in settings.channels:
         t = settings.texts_for(channel)

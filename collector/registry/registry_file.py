@@ -61,7 +61,7 @@ def load_ever(path: Path, targets: Targets, memory: Path, now: dt.datetime) -> R
         remembered = _read(memory)
     except (OSError, msgspec.DecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        instead = "the same command as the collector's user; where the file is damaged, move it away"
+        instead = "run this as the collector's user; if the file is damaged, move it away"
         raise RegistryError([BadCell(str(memory), 0, "file", reason, instead)]) from error
     return remembered.after(registry.rows(), now).ever(targets)
 
@@ -170,8 +170,8 @@ class RegistryFile:
         now = ", ".join(repr(now) for _, _, now in one.changes)
         before = ", ".join(repr(before) for _, before, _ in one.changes)
         what = "results" if one.line.line else "the unit's own results"
-        found = f"{now} for what was {before} from {one.since} on, and {what} of {one.line.agent} are stored so"
-        instead = f"{before} again, and the change as a new row of this line with from {tomorrow} or later"
+        found = f"{now}, but {what} of {one.line.agent} from {one.since} on are stored with {before}"
+        instead = f"{before} again, and the change in a new row of this line with from {tomorrow} or later"
         return BadCell(str(self._path), one.row.number, ", ".join(tag for tag, _, _ in one.changes), found, instead)
 
     def _remembered(self) -> _Remembered:

@@ -55,8 +55,8 @@ def test_a_name_under_which_results_are_stored_is_not_changed_and_the_remedy_wor
     store.write([latency(NOON, 1)])
     (problem,) = edited(file, path, OTHER, ROW.replace("Xóm 5", "Xóm Năm"))
     assert problem == (
-        f"{path}, line 3, column hamlet: found 'Xóm Năm' for what was 'Xóm 5' from 2026-01-01 on, and results of nd-a-1"
-        f" are stored so; write 'Xóm 5' again, and the change as a new row of this line with from {TOMORROW} or later"
+        f"{path}, line 3, column hamlet: found 'Xóm Năm', but results of nd-a-1 from 2026-01-01 on are stored with"
+        f" 'Xóm 5'; write 'Xóm 5' again, and the change in a new row of this line with from {TOMORROW} or later"
     )
     assert hamlet(file) == "Xóm 5"
     remedy = ROW.replace("Xóm 5", "Xóm Năm").replace("2026-01-01", str(TOMORROW))

@@ -76,7 +76,7 @@ def _number(low: float, high: float, example: str) -> Callable[[str], float]:
 
 def _agent(text: str) -> str:
     if text == BROKER_NAME_OF_COLLECTOR:
-        raise BadValue("another name: the collector goes by this one at the broker, and would lend the unit its rights")
+        raise BadValue("another name: this is the collector's own name at the broker")
     return _name(text)
 
 
