@@ -34,10 +34,11 @@ from collector.web import create_app
 from collector.web.operator import read_token
 from xomnet import __version__
 from xomnet.defaults import config_file
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError
 from xomnet.runtime import systemd
 from xomnet.runtime.log import Log, setup
+from xomnet.runtime.secrets import SecretError
+from xomnet.runtime.watchdog import Watchdog
 from xomnet.settings import SettingsError, load
 from xomnet.states import STATES, State
 from xomnet.targets import load_targets
@@ -176,12 +177,10 @@ def _count(lines: LineStates, state: State) -> float:
 
 def _keep(registry: RegistryFile, intake: Intake, ended: threading.Event) -> None:
     """Every few seconds: a changed registry is read, and systemd hears that the threads are alive."""
-    while not ended.wait(REGISTRY_EVERY_S):
+    watchdog = Watchdog(REGISTRY_EVERY_S)
+    while not ended.wait(watchdog.interval_s):
         registry.reload(only_if_changed=True)
-        if intake.alive:
-            systemd.notify("WATCHDOG=1")
-        else:
-            log.error("intake stands still")
+        watchdog.feed({"intake": intake.alive})
 
 
 def main() -> int:

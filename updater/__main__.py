@@ -1,9 +1,11 @@
 """`xomnet-updater`: what the timers run, and what the plays run over SSH."""
 
 import argparse
+import datetime as dt
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,8 @@ Command = Callable[[settings.UpdaterSettings, argparse.Namespace], str]
 
 
 def _upgrade(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
-    return upgrade.pull(known) if asked.source is None else upgrade.push(known, asked.source, asked.again)
+    now = dt.datetime.now(dt.UTC)
+    return upgrade.pull(known, now) if asked.source is None else upgrade.push(known, asked.source, asked.again)
 
 
 def _missing(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
@@ -25,7 +28,7 @@ def _missing(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
 
 
 def _renew(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
-    return identity.renew(known, asked.force)
+    return identity.renew(known, time.time(), asked.force)
 
 
 def _request(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
@@ -35,7 +38,7 @@ def _request(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
 
 def _first_boot(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     try:
-        done = first_boot.first_boot(known)
+        done = first_boot.first_boot(known, dt.datetime.now(dt.UTC))
     except UpdateError as error:
         first_boot.report(f"not yet: {error}")
         raise

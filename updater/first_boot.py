@@ -3,6 +3,7 @@
 Each step is done or not done; where one fails, the service is started again a minute later and goes on there.
 """
 
+import datetime as dt
 import os
 import subprocess
 from pathlib import Path
@@ -20,12 +21,12 @@ REPORT = "xomnet-first-boot.txt"
 BOOT_PARTITIONS = (Path("/boot/firmware"), Path("/boot"))
 
 
-def first_boot(settings: UpdaterSettings) -> str:
+def first_boot(settings: UpdaterSettings, now: dt.datetime) -> str:
     """Returns what was reached, in a sentence. Raises UpdateError."""
     install_packages(settings.packages)
     enrol(settings)
     if current(settings.home) is None:
-        pull(settings, first=True)
+        pull(settings, now, first=True)
     version = current(settings.home)
     if version is None:
         raise UpdateError("the server has no release for this unit; publish a release, see docs/deploy.en.md")

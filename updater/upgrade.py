@@ -32,7 +32,7 @@ def open_server(settings: UpdaterSettings) -> Server:
     return Server(settings.server, pki / "ca.crt", pki / "unit.crt", pki / "unit.key")
 
 
-def pull(settings: UpdaterSettings, first: bool = False) -> str:
+def pull(settings: UpdaterSettings, now: dt.datetime, first: bool = False) -> str:
     """One run of the timer: looks, and where there is a new release for this unit, takes it. `first`: there is none
     yet, and it need not be this unit's turn. Returns what happened, in a sentence. Raises UpdateError.
     """
@@ -43,12 +43,7 @@ def pull(settings: UpdaterSettings, first: bool = False) -> str:
     if (have := releases.current(settings.home)) and server.get(MANIFEST_URL) == releases.manifest(settings.home, have):
         return f"same: {have} is in use"  # most looks end here, and cost one connection
     data, manifest = believed(settings, server)
-    what, why = decide(
-        manifest,
-        have,
-        remembered,
-        first or turn(manifest, settings.agent, settings.area, dt.datetime.now(dt.UTC)),
-    )
+    what, why = decide(manifest, have, remembered, first or turn(manifest, settings.agent, settings.area, now))
     if what == "refused":
         note(settings.state, "upgrade_refused", why)
     if what != "take":

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xomnet.mqtt.broker import SecretError, read_secret
+from xomnet.runtime.secrets import SecretError, read_secret
 
 PANEL = "Collector"
 Url = Annotated[

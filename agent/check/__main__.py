@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.check.plan import CANT_WORK, Plan
 from agent.check.service import service
+from agent.clock.clock import read_clock
 from agent.control.remote_config import settings_in_force
 from agent.settings import AgentSettings
 from xomnet import __version__
@@ -53,7 +54,7 @@ def check() -> int:
 
 def findings(settings: AgentSettings, targets: Targets, test: bool) -> Iterator[Finding]:
     """All rows, in the order in which a person would look."""
-    plan = Plan(settings, targets)
+    plan = Plan(settings, targets, read_clock)
     here = list[Finding]()
     for one in plan.here():
         here.append(one)

@@ -1,15 +1,14 @@
 """Which checks there are, in which order, and how long each may take."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from agent.check import delivery, download, machine, port, servers
 from agent.check.service import Service
-from agent.clock.clock import read_clock
+from agent.clock.clock import ReadClock
 from agent.delivery.instance_lock import AlreadyRunning
 from agent.delivery.spool import SpoolError
-from agent.measure.health import THERMAL, THROTTLED, temperature, throttled
-from agent.schedule.budget import BudgetError
+from agent.measure.health import THERMAL, THROTTLED, read_temperature, read_throttled
+from agent.schedule.quota.budget import BudgetError
 from agent.settings import AgentSettings, LineSettings
 from agent.status.client import ServiceSilent
 from agent.status.status import AgentStatus
@@ -55,8 +54,8 @@ def limited(name: str, check: Check, limit_s: float) -> list[Finding]:
 class Plan:
     """All checks of a unit with these settings; rows come one by one."""
 
-    def __init__(self, settings: AgentSettings, targets: Targets) -> None:
-        self._settings, self._targets = settings, targets
+    def __init__(self, settings: AgentSettings, targets: Targets, read_clock: ReadClock) -> None:
+        self._settings, self._targets, self._read_clock = settings, targets, read_clock
         self._down: set[str] = set()
         """Lines that can't be used."""
         self._connect_s = delivery.CONNECT_S
@@ -64,8 +63,10 @@ class Plan:
     def here(self) -> Iterator[Finding]:
         """The unit, its ports and modems, the broker."""
         settings = self._settings
-        yield from limited("power", lambda: machine.power(throttled(THROTTLED), temperature(THERMAL)), QUICK_S)
-        now = read_clock(settings.clock.assume_synced)
+        yield from limited(
+            "power", lambda: machine.power(read_throttled(THROTTLED), read_temperature(THERMAL)), QUICK_S
+        )
+        now = self._read_clock(settings.clock.assume_synced)
         yield from limited("clock", lambda: machine.clock(now, settings.clock.hold_s), QUICK_S)
         yield from limited("disk", lambda: machine.disk(settings), QUICK_S)
         for line in settings.lines:
@@ -73,7 +74,7 @@ class Plan:
             if any(one.mark == "fail" for one in found):
                 self._down.add(line.line)
             yield from found
-        found = limited("broker", lambda: broker(settings.broker, settings.agent, UNIT), BROKER_S)
+        found = limited("broker", lambda: broker(settings.broker, settings.agent, UNIT, now.wall), BROKER_S)
         if any(one.mark == "fail" for one in found):
             self._connect_s = HOPELESS_S
         yield from found
@@ -119,7 +120,7 @@ class Plan:
 
     def target_mbps(self, line: LineSettings) -> float:
         """As the line's settings or the province say today."""
-        today = datetime.now(self._settings.timezone).date()
+        today = self._read_clock(True).wall.astimezone(self._settings.timezone).date()
         return line.target_mbps or self._targets.down_mbps(line.access, today)
 
 

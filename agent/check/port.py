@@ -132,7 +132,7 @@ def signal(line: LineSettings) -> Finding:
     """What ModemManager says of the line's modem."""
     name = f"signal {line.line}"
     try:
-        found = modem.ask(line.interface, line.modem)
+        found = modem.read_modem(line.interface, line.modem)
     except ModemSilent as error:
         install = say("apt install modemmanager; systemctl status ModemManager")
         return warn(name, say("the modem cannot be read: {reason}", reason=str(error)), install)
@@ -161,7 +161,7 @@ def of_modem(name: str, found: Modem) -> Finding:
         aerial = say("check the antenna, the place, and that the SIM is paid for: mmcli -m {n}", n=number)
         return fail(name, say("no mobile network ({state})", state=found.state), aerial)
     words = radio_words(found.radio)
-    if modem.weak(found.radio):
+    if modem.is_weak(found.radio):
         return warn(
             name, (say("weak signal"), *words), say("move the unit, or use an outdoor antenna, away from metal")
         )

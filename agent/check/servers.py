@@ -11,7 +11,7 @@ from agent.engines import ENGINES
 from agent.errors import MeasurementError
 from agent.measure.engines.http_stream import HEAD_LIMIT, Source, parse_head
 from agent.net.dns import resolve
-from agent.net.sockets import failure, open_socket
+from agent.net.sockets import open_socket, to_measurement_error
 from agent.settings import LineSettings
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 
@@ -96,7 +96,7 @@ def look(server: str, interface: str | None) -> float:
                 if not data or len(head) > HEAD_LIMIT:
                     raise MeasurementError("portal" if head else "reset", "no whole HTTP answer")
         except OSError as error:
-            raise failure(error, url.netloc) from error
+            raise to_measurement_error(error, url.netloc) from error
     parse_head(head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
     return ms
 

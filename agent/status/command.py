@@ -30,7 +30,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = settings_in_force(arguments.config)
-        status = asked(settings)
+        status = fetch_status(settings)
     except (SettingsError, ServiceSilent) as error:
         document = json.dumps({"error": str(error)}, ensure_ascii=False)
         print(document if arguments.json else error, file=sys.stdout if arguments.json else sys.stderr)
@@ -38,11 +38,11 @@ def main() -> int:
     if arguments.json:
         print(msgspec.json.encode(status).decode())
     else:
-        print("\n".join(lines(status, settings, CheckTexts(arguments.lang))))
+        print("\n".join(status_lines(status, settings, CheckTexts(arguments.lang))))
     return 0
 
 
-def asked(settings: AgentSettings) -> AgentStatus:
+def fetch_status(settings: AgentSettings) -> AgentStatus:
     """Through the socket in the state folder; else, for who may not open that, the page. Raises ServiceSilent."""
     try:
         return RunningService(settings.state_dir).status()
@@ -50,12 +50,12 @@ def asked(settings: AgentSettings) -> AgentStatus:
         if not settings.status_page.port:
             raise
         try:
-            return of_page(settings.status_page)
+            return fetch_from_page(settings.status_page)
         except (OSError, HTTPException, msgspec.DecodeError):
             raise ServiceSilent(f"{error}; check that the service runs: systemctl status xomnet-agent") from error
 
 
-def of_page(page: StatusPageSettings) -> AgentStatus:
+def fetch_from_page(page: StatusPageSettings) -> AgentStatus:
     """Raises OSError, HTTPException, msgspec.DecodeError."""
     host = asked_at(page.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{page.port}/status.json"
@@ -63,7 +63,7 @@ def of_page(page: StatusPageSettings) -> AgentStatus:
         return msgspec.json.decode(answer.read(MAX_BYTES), type=AgentStatus)
 
 
-def lines(status: AgentStatus, settings: AgentSettings, t: CheckTexts) -> list[str]:
+def status_lines(status: AgentStatus, settings: AgentSettings, t: CheckTexts) -> list[str]:
     """A few, for a person."""
     connected = t.text("connected") if status.connected else t.text("not connected")
     away = f" ({status.away})" if status.away else ""

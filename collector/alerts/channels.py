@@ -11,9 +11,9 @@ from msgspec import Meta, Struct
 
 from collector.texts.texts import Language, Texts
 from xomnet.area import areas_of, same_name
-from xomnet.mqtt.broker import check_private
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.log import Log
+from xomnet.runtime.secrets import check_private
 from xomnet.settings import SettingsError, load
 
 log = Log("collector.alerts")

@@ -10,7 +10,7 @@ from collector.alerts.delivery import Delivery, deliver
 from collector.alerts.factory import notification_settings
 from collector.alerts.texts import notification
 from collector.settings import CollectorSettings
-from xomnet.mqtt.broker import SecretError
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
 
 

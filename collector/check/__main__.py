@@ -15,6 +15,7 @@ from xomnet.check.outcome import refuse, tell
 from xomnet.check.privileges import become_the_service
 from xomnet.check.texts import LANGUAGES, CheckTexts, language_of
 from xomnet.defaults import config_file
+from xomnet.runtime.clock import utc_now
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets
 
@@ -45,7 +46,7 @@ def check() -> int:
     head = say(
         "xomnet {version}, collector with {file} ({machine})", version=__version__, file=file, machine=about_machine()
     )
-    found = findings(settings, targets, arguments.config)
+    found = findings(settings, targets, arguments.config, utc_now())
     return tell(found, head, {"settings": file}, CheckTexts(arguments.lang), arguments.json)
 
 

@@ -9,13 +9,13 @@ from collector.alerts.channels import unmatched_names
 from collector.alerts.factory import notification_settings
 from collector.settings import CollectorSettings
 from xomnet.check.finding import Finding, fail, ok, say, skip, warn
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError, load_registry
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError
 from xomnet.targets import Targets
 
 
-def alerts(settings: CollectorSettings, targets: Targets) -> Finding:
+def alerts(settings: CollectorSettings, targets: Targets, now: dt.datetime) -> Finding:
     """Of `notify.urls_file`; an address is a secret, so a channel is called by its label."""
     if settings.notify is None:
         return skip("alerts", say("no alert is sent: notify is not set"))
@@ -36,7 +36,7 @@ def alerts(settings: CollectorSettings, targets: Targets) -> Finding:
         )
     counted = say("channels: {n}", n=len(channels))
     try:
-        silent = unmatched_names(channels, load_registry(settings.registry, targets), dt.datetime.now(dt.UTC))
+        silent = unmatched_names(channels, load_registry(settings.registry, targets), now)
     except RegistryError:  # has a row of its own
         silent = []
     if silent:

@@ -13,9 +13,9 @@ from collector.ingest.dead_letters import DeadLetters
 from collector.web.operator import SETTING, read_token
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
-from xomnet.mqtt.broker import SecretError
 from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import RegistryError, load_registry
+from xomnet.runtime.secrets import SecretError
 from xomnet.targets import Targets
 
 LEAST_FREE_MB = 500.0
@@ -23,14 +23,14 @@ LEAST_FREE_MB = 500.0
 DEAD_LETTERS = "dead-letters.jsonl"
 
 
-def targets_today(targets: Targets) -> Finding:
+def targets_today(targets: Targets, now: dt.datetime) -> Finding:
     """As they are in force."""
-    today = dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
+    today = now.astimezone(ZoneInfo(PROVINCE_TIME)).date()
     fixed, mobile = targets.down_mbps("fixed", today), targets.down_mbps("mobile", today)
     return ok("targets", say("fixed {fixed} Mb/s, mobile {mobile} Mb/s", fixed=fixed, mobile=mobile))
 
 
-def registry(path: Path, targets: Targets) -> Finding:
+def registry(path: Path, targets: Targets, now: dt.datetime) -> Finding:
     """What the file says, or its bad cells counted and the first one named."""
     try:
         found = load_registry(path, targets)
@@ -40,7 +40,6 @@ def registry(path: Path, targets: Targets) -> Finding:
         if number > 1:
             bad = say("{n} errors, the first: {cell}", n=number, cell=first)
         return fail("registry", bad, say("xomnet registry check {path} lists every error", path=str(path)))
-    now = dt.datetime.now(dt.UTC)
     here = found.current(now)
     counted = say(
         "rows: {rows}; today lines: {lines}, units: {units}",

@@ -15,7 +15,7 @@ from collector.store.factory import open_store
 from xomnet import __version__
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
 from xomnet.check.host import asked_at
-from xomnet.mqtt.broker import SecretError
+from xomnet.runtime.secrets import SecretError
 
 ANSWER_S = 10.0
 MAX_BYTES = 65_536

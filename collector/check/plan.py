@@ -1,5 +1,6 @@
 """Which checks there are of the server, in which order, and how long each may take."""
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,14 +29,14 @@ SERVER = Side(
 )
 
 
-def findings(settings: CollectorSettings, targets: Targets, file: Path) -> Iterator[Finding]:
+def findings(settings: CollectorSettings, targets: Targets, file: Path, now: dt.datetime) -> Iterator[Finding]:
     """All rows. Nothing is stored, nothing sent, and a collector that runs goes on as it did."""
     yield ok("settings", say("{path}", path=str(file)))
-    yield from limited("targets", lambda: files.targets_today(targets), QUICK_S)
-    yield from limited("registry", lambda: files.registry(settings.registry, targets), STORE_S)
+    yield from limited("targets", lambda: files.targets_today(targets, now), QUICK_S)
+    yield from limited("registry", lambda: files.registry(settings.registry, targets, now), STORE_S)
     yield from limited("state", lambda: files.state(settings.state_dir), STORE_S)
     yield from limited("store", lambda: parts.store(settings), STORE_S)
-    yield from limited("broker", lambda: broker(settings.broker, NAME, SERVER), BROKER_S)
+    yield from limited("broker", lambda: broker(settings.broker, NAME, SERVER, now), BROKER_S)
     yield from limited("collector", lambda: parts.running(settings.web), STORE_S)
-    yield from limited("alerts", lambda: alerts(settings, targets), ALERTS_S)
+    yield from limited("alerts", lambda: alerts(settings, targets, now), ALERTS_S)
     yield from limited("operator", lambda: files.operator(settings.web.operator_token_file), QUICK_S)

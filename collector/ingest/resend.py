@@ -24,9 +24,9 @@ from collector.store import Store
 from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from xomnet.defaults import config_file
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import Registry, RegistryError
 from xomnet.runtime.log import setup
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets
 

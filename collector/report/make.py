@@ -19,8 +19,8 @@ from collector.store.factory import open_store
 from collector.texts.texts import Language
 from xomnet.access import ACCESSES
 from xomnet.defaults import config_file
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets
 

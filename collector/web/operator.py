@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from collector.throttle import TokenThrottle
 from collector.web.errors import RequestError
-from xomnet.mqtt.broker import SecretError, read_secret
+from xomnet.runtime.secrets import SecretError, read_secret
 
 SETTING = "web.operator_token_file"
 SHORTEST_TOKEN = 16

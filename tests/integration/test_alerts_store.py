@@ -30,8 +30,8 @@ from collector.store.errors import StoreUnavailable
 from collector.throttle import MAX_WRONG
 from collector.web import create_app
 from tests.support.province_fixture import TARGETS, province
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import LineRow, Registry
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)

@@ -116,8 +116,8 @@ def test_what_waits_behind_a_lost_packet_is_told_as_arrived(side_road: Road, mon
     """Not yet readable, it would look like others' traffic: 6 % on a line whose shallow buffer loses much. Here, the
     kernel seems to hold a megabyte for each stream.
     """
-    truly = Stream.held
-    monkeypatch.setattr(Stream, "held", lambda stream: truly(stream) + 1_000_000)
+    truly = Stream.kernel_memory
+    monkeypatch.setattr(Stream, "kernel_memory", lambda stream: truly(stream) + 1_000_000)
     told: list[Progress] = []
     found = run(side_road, progress=told.append)
     assert found.bytes is not None

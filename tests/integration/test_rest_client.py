@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from collector.web.operator import read_token
-from xomnet.mqtt.broker import SecretError
+from xomnet.runtime.secrets import SecretError
 from xomnet_cli.rest_client import RestClient, RestError
 
 TOKEN = "a-token-of-twenty-letters"

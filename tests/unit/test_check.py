@@ -25,6 +25,7 @@ from xomnet.check.outcome import document, row, verdict
 from xomnet.check.texts import CheckTexts
 from xomnet.contract.commands import Tested as Result
 from xomnet.mqtt.broker import Broker, Tls
+from xomnet.runtime.clock import utc_now
 
 __all__ = ["mmcli"]
 EN, VI = CheckTexts("en"), CheckTexts("vi")
@@ -212,9 +213,9 @@ def tls(authority: Authority, name: str) -> Tls:
     return Tls(ca=identity.ca, cert=identity.certificate, key=identity.key)
 
 
-def asked(own: Tls, agent: str = "nd-a-1") -> Finding:
+def asked(own: Tls, agent: str = "nd-a-1", now: dt.datetime | None = None) -> Finding:
     """Nobody listens: what is found before that is of the unit's own files."""
-    return broker(Broker(host="127.0.0.1", port=free_port(), tls=own), agent, plan.UNIT)
+    return broker(Broker(host="127.0.0.1", port=free_port(), tls=own), agent, plan.UNIT, now or utc_now())
 
 
 def test_the_units_certificate_is_read_with_its_name_and_dates(authority: Authority) -> None:
@@ -222,7 +223,7 @@ def test_the_units_certificate_is_read_with_its_name_and_dates(authority: Author
     valid = validity(found)
     assert common_name(found) == "nd-a-1"
     assert 29 < (valid.ends - valid.begins) / 86_400 < 31
-    assert not valid.ends_soon
+    assert not valid.ends_soon(utc_now())
     assert "nothing listens there" in text(asked(tls(authority, "nd-a-1")))
 
 
@@ -275,16 +276,16 @@ def dated(authority: Authority, name: str, begins: str, ends: str) -> Tls:
 
 def test_a_certificate_that_ended_or_has_not_begun_says_its_day(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    past = asked(dated(authority, "nd-a-1", "20200101000000Z", "20210315000000Z"))
+    past = asked(dated(authority, "nd-a-1", "20200101000000Z", "20210315000000Z"), now=NOW)
     assert "the certificate of nd-a-1 expired on 2021-03-15 → systemctl start xomnet-renew" in text(past)
-    early = asked(dated(authority, "nd-a-1", "20990101000000Z", "20991231000000Z"))
+    early = asked(dated(authority, "nd-a-1", "20990101000000Z", "20991231000000Z"), now=NOW)
     assert "is not valid before 2099-01-01 → set this machine's clock first" in text(early)
 
 
 def test_a_certificate_ends_soon_when_a_fifth_of_its_life_is_left() -> None:
-    now = dt.datetime.now(dt.UTC).timestamp()
-    assert Validity(now - 81, now + 19).ends_soon
-    assert not Validity(now - 79, now + 21).ends_soon
+    now_s = NOW.timestamp()
+    assert Validity(now_s - 81, now_s + 19).ends_soon(NOW)
+    assert not Validity(now_s - 79, now_s + 21).ends_soon(NOW)
 
 
 # --- delivery

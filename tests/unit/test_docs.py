@@ -130,9 +130,9 @@ def test_every_word_that_a_reader_may_meet_is_explained(name: str, words_: set[s
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_may_be_changed_from_afar_is_named_with_what_may_come_of_it(language: str) -> None:
+def test_remote_settings_are_named_with_what_may_come_of_them(language: str) -> None:
     text = guide("deploy", language)
-    events = codes("agent/control/config_trial.py", "agent/control/remote_config.py", named=("noted",), argument=1)
+    events = codes("agent/control/config_trial.py", "agent/control/remote_config.py", named=("add_note",), argument=1)
     refusals = codes("agent/control/remote_config.py", named=("RequestRefused",))
     assert {"settings_rolled_back", "settings_reset"} <= events
     assert not sorted(word for word in {*CHANGEABLE, *events, *refusals} if f"`{word}`" not in text)

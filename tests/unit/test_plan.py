@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent.schedule.slots import slots
+from agent.schedule.slots import slots_of_day
 from agent.settings import AgentSettings, LineSettings
 from bench import verdicts
 from collector.judge.verdict import Month, line_verdict
@@ -44,7 +44,7 @@ def test_half_of_the_tests_of_a_day_are_in_the_peak_hours(day: DayPlan, tests: i
 @pytest.mark.parametrize("access", get_args(Access))
 def test_the_unit_tests_as_often_as_the_server_expects(access: Access) -> None:
     line = LineSettings(line="a", access=access)
-    of_day = slots(DAY, line.is_metered, ZoneInfo(PROVINCE_TIME))
+    of_day = slots_of_day(DAY, line.is_metered, ZoneInfo(PROVINCE_TIME))
     row = LineRow("nd-a", "a", access, "Xóm 5", "Ninh Bình/xã Hải Anh", "VNPT", dt.date(2025, 1, 1))
     registry = Registry([row], Targets(Target(access=one, from_=row.from_, down_mbps=70) for one in ACCESSES))
     month = Month(2026, 11)
@@ -57,7 +57,8 @@ def test_the_schedule_of_the_unit_is_the_plan(metered: bool) -> None:
     zone = AgentSettings(agent="nd-a", state_dir=Path(), broker=Broker(), lines=()).timezone
     assert zone.key == LOCAL.key == PROVINCE_TIME
     of_day = [
-        (slot, slot.start.astimezone(zone).hour, slot.end.astimezone(zone).hour) for slot in slots(DAY, metered, zone)
+        (slot, slot.start.astimezone(zone).hour, slot.end.astimezone(zone).hour)
+        for slot in slots_of_day(DAY, metered, zone)
     ]
     assert tuple((start, end) for _, start, end in of_day) == day_plan(metered).slots
     assert all(slot.peak == is_peak(start) for slot, start, _ in of_day)

@@ -6,14 +6,14 @@ throw out the service's own.
 
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
-from xomnet.mqtt.broker import Broker, SecretError, Tls, check_private
+from xomnet.mqtt.broker import Broker, Tls
+from xomnet.runtime.secrets import SecretError, check_private
 
 CONNECT_S = 8.0
 REFUSAL_S = 1.0
@@ -58,7 +58,7 @@ class _Found(Exception):
         self.finding = finding
 
 
-def broker(settings: Broker, name: str, side: Side) -> Finding:
+def broker(settings: Broker, name: str, side: Side, now: datetime) -> Finding:
     """Everything up to MQTT itself; `name` is what our certificate must say."""
     try:
         if settings.tls is None:
@@ -69,14 +69,14 @@ def broker(settings: Broker, name: str, side: Side) -> Finding:
                 open_to_all,
                 say("results are sent without encryption: set broker.tls in {file}", file=side.file),
             )
-        own = _own(settings.tls, name, side)
+        own = _own(settings.tls, name, side, now)
         theirs = _handshake(settings, settings.tls, name, side)
     except _Found as found:
         return found.finding
     said = (say("TLS"),) if own is None else (say("TLS, certificate valid until {day}", day=_day(own.ends)),)
-    if own is not None and own.ends_soon:
+    if own is not None and own.ends_soon(now):
         return warn("broker", (*said, say("the certificate of {name} expires soon", name=name)), side.renew)
-    if theirs.ends_soon:
+    if theirs.ends_soon(now):
         return warn(
             "broker", (*said, say("the broker's certificate expires on {day}", day=_day(theirs.ends))), side.theirs
         )
@@ -90,9 +90,8 @@ class Validity:
     begins: float
     ends: float
 
-    @property
-    def ends_soon(self) -> bool:
-        return self.ends - time.time() < SOON * (self.ends - self.begins)
+    def ends_soon(self, now: datetime) -> bool:
+        return self.ends - now.timestamp() < SOON * (self.ends - self.begins)
 
 
 def validity(certificate: Mapping[str, Any]) -> Validity:
@@ -100,7 +99,7 @@ def validity(certificate: Mapping[str, Any]) -> Validity:
     return Validity(*(float(ssl.cert_time_to_seconds(certificate[key])) for key in ("notBefore", "notAfter")))
 
 
-def _own(tls: Tls, name: str, side: Side) -> Validity | None:
+def _own(tls: Tls, name: str, side: Side, now: datetime) -> Validity | None:
     """Of our own certificate; None where there is none. Raises _Found."""
     if tls.cert is None:
         return None
@@ -115,10 +114,10 @@ def _own(tls: Tls, name: str, side: Side) -> Validity | None:
             fail("broker", say("the certificate belongs to {other}, not to {name}", other=other, name=name), side.name)
         )
     valid = validity(found)
-    if time.time() < valid.begins:
+    if now.timestamp() < valid.begins:
         early = say("the certificate of {name} is not valid before {day}", name=name, day=_day(valid.begins))
         raise _Found(fail("broker", early, CLOCK))
-    if time.time() > valid.ends:
+    if now.timestamp() > valid.ends:
         late = say("the certificate of {name} expired on {day}", name=name, day=_day(valid.ends))
         raise _Found(fail("broker", late, side.renew))
     return valid

@@ -1,4 +1,4 @@
-"""The estimator: the steady part, stopping and figures, from tables and over made-up transfers."""
+"""Goodput, warm-up and early stop, from tables and over made-up transfers."""
 
 import random
 from itertools import pairwise
@@ -8,19 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.measure.estimate import (
-    BIN_S,
-    MEASURED_MIN_S,
-    WARM_UP_MIN_S,
-    agrees,
-    bytes_at,
-    drained,
-    figures,
-    may_stop,
-    more_bins,
-    rate_mbps,
-    steady_bin,
-)
+from agent.measure.early_stop import MEASURED_MIN_S, has_drained, is_steady, may_stop
+from agent.measure.goodput import add_bins, bytes_at, figures, rate_mbps
+from agent.measure.warm_up import BIN_S, WARM_UP_MIN_S, steady_bin
 
 TICK_S = 0.05
 
@@ -51,7 +41,7 @@ def test_bytes_between_two_counts_lie_on_a_straight_line(t: float, expected: flo
 
 def bins_of(counts: Counts) -> list[float]:
     bins: list[float] = []
-    more_bins(bins, counts)
+    add_bins(bins, counts)
     return bins
 
 
@@ -59,7 +49,7 @@ def ends_at(counts: Counts, idle_ms: list[float], loaded: list[tuple[float, floa
     """When a test over these counts stops early, and from when on it measured; `loaded` are `(s, ms)`."""
     bins: list[float] = []
     for t, _ in counts[1:]:
-        if more_bins(bins, until(counts, t)) and may_stop(bins, idle_ms, [ms for at, ms in loaded if at <= t]):
+        if add_bins(bins, until(counts, t)) and may_stop(bins, idle_ms, [ms for at, ms in loaded if at <= t]):
             return t, steady_bin(bins) * BIN_S
     raise AssertionError("it never stops")
 
@@ -67,9 +57,9 @@ def ends_at(counts: Counts, idle_ms: list[float], loaded: list[tuple[float, floa
 def test_bins_are_whole_quarters_of_a_second_from_the_first_request_on() -> None:
     counts = transfer((0.5, 80), (0.25, 100), (0.2, 999))
     bins: list[float] = []
-    assert more_bins(bins, until(counts, 0.5))
-    assert not more_bins(bins, until(counts, 0.7))
-    assert more_bins(bins, counts)
+    assert add_bins(bins, until(counts, 0.5))
+    assert not add_bins(bins, until(counts, 0.7))
+    assert add_bins(bins, counts)
     assert bins == pytest.approx([80, 80, 100])
 
 
@@ -119,7 +109,7 @@ def test_the_rate_of_ordinary_noise_is_not_bent_by_the_choice_of_its_part() -> N
     ],
 )
 def test_a_window_agrees_with_itself(window: list[float], agreed: bool) -> None:
-    assert agrees(window) is agreed
+    assert is_steady(window) is agreed
 
 
 @pytest.mark.parametrize(
@@ -134,7 +124,7 @@ def test_a_window_agrees_with_itself(window: list[float], agreed: bool) -> None:
     ],
 )
 def test_a_queue_that_came_and_goes(loaded_ms: list[float], said: bool) -> None:
-    assert drained([20.0] * 5, loaded_ms) is said
+    assert has_drained([20.0] * 5, loaded_ms) is said
 
 
 def test_a_full_line_takes_two_seconds_after_the_first() -> None:
