@@ -205,7 +205,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         until(lambda: mailbox.mails, "what waited is sent", 90)
         subject, _, html = mailbox.mails[0]
         assert subject == "▼ DƯỚI CHỈ TIÊU · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"
-        assert "chỉ tiêu 150 Mb/s" in html
+        assert "chỉ tiêu (150 Mb/s)" in html
         assert "Kiểm tra trước: " in html
         assert '<a href="https://xomnet.example.vn/lines/nd-a/ftth">' in html
         until(lambda: state(running) == "short", "judged anew")

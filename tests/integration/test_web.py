@@ -423,7 +423,7 @@ def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> N
         notice = text[text.index("<ol>") : text.index("</ol>")]
         assert notice.count("<li>") == 3
     assert "2 messages were rejected" in en
-    assert "xomnet agent run" in vi
+    assert "xomnet agent check" in vi
 
 
 def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
@@ -509,7 +509,7 @@ def test_no_template_has_an_inline_style_script_or_foreign_address(web: TestClie
 def test_the_page_of_a_line_says_why_and_shows_flags_in_plain_words(web: TestClient) -> None:
     text = web.get("/lines/nd-giaothuy-0002/4g?lang=en&hours=720").text
     line = web.get("/api/v1/lines/nd-giaothuy-0002/4g").json()
-    assert f"Median {line['median_mbps']:.1f} of 70 Mb/s" in text
+    assert f"Median {line['median_mbps']:.1f} Mb/s, {line['ratio']:.0%} of the target (70 Mb/s)" in text
     assert f"{line['samples']} tests in 24 h" in text
     assert "does not count:</b> others used the line during the test" in text.replace("weak mobile signal; ", "")
     assert "failed: no answer in time (recv: 15 s)" in text
@@ -539,6 +539,6 @@ def test_a_chart_without_measurements_does_not_claim_that_nothing_was_lost(tmp_p
     never.lines.take()
     text = TestClient(create_app(never)).get("/lines/nd-haihau-0012/ftth").text
     captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
-    assert ["chưa đo trong khoảng này" in caption for caption in captions] == [False, True, True, True]
+    assert ["không có số liệu trong khoảng thời gian này" in caption for caption in captions] == [False, True, True, True]
     assert "không gián đoạn" not in text
-    assert "Chưa từng nhận được kết quả nào" in text
+    assert "Chưa nhận được kết quả nào" in text
