@@ -70,7 +70,7 @@ def not_connected(status: AgentStatus) -> Finding:
     return fail(
         "collector",
         (say("not connected to the broker"), *why),
-        say("fix the row broker first; then read the broker's log"),
+        say("fix the problem in the row broker first; then read the broker's log"),
     )
 
 

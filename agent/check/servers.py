@@ -53,7 +53,7 @@ def server(line: LineSettings, servers: Sequence[str]) -> Finding:
             ms = round(look(one, line.interface), 1)
         except MeasurementError as error:
             busy = busy or error.error == "server_busy"
-            away.append(say("{server} {code}: {reason}", server=where, code=error.error, reason=str(error)))
+            away.append(say("{server} {code}: {reason}", server=where, code=error.error, reason=error.detail))
             continue
         good = say("{server} answers in {n} ms, not busy", server=where, n=ms)
         if not away:
