@@ -42,14 +42,18 @@ class _Named(msgspec.Struct):
 def find_refusal(command: Command, now: ClockReading, accepted: AcceptedCommands) -> RequestRefused | None:
     """Why a new command is not accepted; None if it is. `now` is the best time known. Pure."""
     if not now.synced:
-        return RequestRefused("clock_unknown", "the unit does not know the time, so not whether this is too late")
+        return RequestRefused(
+            "clock_unknown", "the unit's clock is not set, so it cannot tell whether the command has expired"
+        )
     if command.expires <= now.wall:
         late_s = (now.wall - command.expires).total_seconds()
-        return RequestRefused("expired", f"it arrived {late_s:.0f} s after it expired, by the unit's clock")
+        return RequestRefused("expired", f"the command arrived {late_s:.0f} s after it expired, by the unit's clock")
     if command.expires > now.wall + MAX_VALIDITY:
-        return RequestRefused("too_long", f"it is valid for longer than {MAX_VALIDITY.total_seconds() / 3600:g} h")
+        return RequestRefused(
+            "too_long", f"the command is valid for longer than {MAX_VALIDITY.total_seconds() / 3600:g} h"
+        )
     if len(accepted) >= MAX_ACCEPTED:
-        return RequestRefused("too_many", f"{MAX_ACCEPTED} commands within an hour")
+        return RequestRefused("too_many", f"{MAX_ACCEPTED} commands came within an hour; send fewer")
     return None
 
 
@@ -104,12 +108,12 @@ class CommandQueue:
         if (refusal := find_refusal(command, now, self._accepted)) is not None:
             raise refusal
         if len(self._waiting) >= MAX_WAITING:
-            raise RequestRefused("too_many", f"{MAX_WAITING} commands wait already")
+            raise RequestRefused("too_many", f"{MAX_WAITING} commands are waiting already")
         accepted = {**self._accepted, command.id: command.expires}
         try:
             self._spool.set_value(KEY, msgspec.json.encode(accepted).decode())
         except SpoolError as error:
-            raise RequestRefused("spool", f"it can't be remembered: {error}") from error
+            raise RequestRefused("spool", f"the command cannot be recorded: {error}") from error
         self._accepted = accepted
         self._waiting.append(command)
         self._arrived.set()
@@ -117,14 +121,14 @@ class CommandQueue:
     def ask(self, command: Command, limit_s: float) -> Reply:
         """The reply to a command that is given on this machine. Raises RequestRefused if none comes in time."""
         if len(self._waiting) >= MAX_WAITING:
-            raise RequestRefused("too_many", f"{MAX_WAITING} commands wait already")
+            raise RequestRefused("too_many", f"{MAX_WAITING} commands are waiting already")
         answer = self._local_replies[command.id] = queue.SimpleQueue()
         self._waiting.append(command)
         self._arrived.set()
         try:
             return answer.get(timeout=limit_s)
         except queue.Empty:
-            raise RequestRefused("busy", f"the unit was at something else for {limit_s:g} s") from None
+            raise RequestRefused("busy", f"the unit was busy for {limit_s:g} s") from None
 
     def note_contact(self, at_ns: int) -> None:
         """The collector sent something at this CLOCK_BOOTTIME, or acknowledged what was sent then."""
@@ -161,7 +165,7 @@ class CommandQueue:
             command = self._waiting.popleft()
             if not self.is_expired(command):
                 return command
-            self.refuse(command, RequestRefused("expired", "the unit was busy until it was too late"))
+            self.refuse(command, RequestRefused("expired", "the unit was busy until the command expired"))
         return None
 
     def is_expired(self, command: Command) -> bool:

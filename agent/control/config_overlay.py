@@ -42,7 +42,7 @@ def merge(document: Any, overlay: Overlay) -> Any:
     result = _copy(document)
     for key, value in overlay.items():
         if form(key) is None:
-            raise SettingsError(REMOTE, None, key, "a key that the server may not change", allowed(key))
+            raise SettingsError(REMOTE, None, key, "a key that cannot be changed remotely", allowed(key))
         *groups, last = key.split(".")
         group = _group(result, groups, key)
         if value is None:

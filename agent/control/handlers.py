@@ -73,7 +73,7 @@ def _run(command: Command, target: CommandTarget, commands: CommandQueue) -> Rep
             detail, tests = _measure(command, target, commands)
             return replace(done, detail=detail, tested=tests)
         case "report":
-            return replace(done, detail=f"health sent; {target.report()} results wait")
+            return replace(done, detail=f"health sent; {target.report()} results waiting")
         case "identify":
             return replace(done, detail=identify())
         case "settings":
@@ -82,7 +82,7 @@ def _run(command: Command, target: CommandTarget, commands: CommandQueue) -> Rep
 
 def _change_settings(command: Command, remote: RemoteConfig | None, done: Reply) -> Reply:
     if remote is None:
-        raise RequestRefused("forbidden", "this unit's settings come from no file")
+        raise RequestRefused("forbidden", "this unit has no settings file")
     detail = None
     if command.settings or command.unset:
         detail = remote.change(command.settings or {}, command.unset, command.prove_s)
@@ -96,16 +96,18 @@ def _change_settings(command: Command, remote: RemoteConfig | None, done: Reply)
 def _measure(command: Command, target: CommandTarget, commands: CommandQueue) -> tuple[str | None, tuple[Tested, ...]]:
     lines = [line for line in target.lines if command.line in (None, line.line)]
     if not lines:
-        raise RequestRefused("unknown_line", f"this unit's lines are {', '.join(line.line for line in target.lines)}")
+        raise RequestRefused(
+            "unknown_line", f"found {command.line}; this unit's lines: {', '.join(line.line for line in target.lines)}"
+        )
     if command.server not in (None, "other"):
-        raise RequestRefused("not_understood", f"server: {command.server}")
+        raise RequestRefused("not_understood", f"server: found {command.server}; allowed: other")
     request = TestRequest(command.asked or OPERATOR, command.server == "other")
     tests: list[Tested] = []
     refusals: list[RequestRefused] = []
     for line in lines:
         try:
             if commands.is_expired(command):
-                raise RequestRefused("expired", "the tests before it took until it was too late")
+                raise RequestRefused("expired", "the command expired during the tests before this one")
             tests.append(target.run_requested_test(line, request))
         except RequestRefused as refusal:
             refusals.append(refusal)
@@ -113,4 +115,4 @@ def _measure(command: Command, target: CommandTarget, commands: CommandQueue) ->
     if len(refusals) == len(lines):
         raise refusals[0]
     alone = request.other_server and any(len(target.servers(line)) < 2 for line in lines)
-    return "only one measurement server is set: there is no other" if alone else None, tuple(tests)
+    return "only one measurement server is set, so there is no other" if alone else None, tuple(tests)

@@ -106,7 +106,7 @@ def test_any_value_loads_or_is_refused_by_key(
 )
 def test_what_leads_a_unit_elsewhere_stays_where_it_is(key: str) -> None:
     assert form(key) is None
-    with pytest.raises(SettingsError, match="the server may not change"):
+    with pytest.raises(SettingsError, match="cannot be changed remotely"):
         merge(DOCUMENT, {key: "elsewhere"})
 
 

@@ -315,12 +315,12 @@ def test_an_answer_goes_to_who_asked_here_and_not_to_the_collector(inbox: Comman
 
 
 def test_who_asks_a_unit_that_is_busy_hears_so_and_nothing_is_done_later(inbox: CommandQueue) -> None:
-    with pytest.raises(RequestRefused, match=r"something else for 0\.05 s"):
+    with pytest.raises(RequestRefused, match=r"the unit was busy for 0\.05 s"):
         inbox.ask(command("measure", 0.05), 0.05)
     until(lambda: inbox.take() is None)
     assert list(inbox.replies()) == [], "its refusal comes too late for anybody"
     for _ in range(8):
         with pytest.raises(RequestRefused):
             inbox.ask(command("measure"), 0)
-    with pytest.raises(RequestRefused, match="8 commands wait already"):
+    with pytest.raises(RequestRefused, match="8 commands are waiting already"):
         inbox.ask(command("measure"), 0)
