@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grafana import influxql
-from updater.manifest import ReleaseManifest, RolloutStage, turn
+from updater.canary_rollout import RolloutStage, is_included
 from xomnet.area import areas_of, below, is_within, joined, last_level, levels, same_name, shared_area
 
 ROOT = Path(__file__).parents[2]
@@ -66,8 +66,8 @@ def test_a_name_is_the_same_whatever_bytes_a_keyboard_writes_it_in() -> None:
 @pytest.mark.parametrize("area", AREAS)
 def test_a_release_comes_to_the_units_within_its_areas(path: str, area: str) -> None:
     """The updater is standard library alone, so it has a line of its own."""
-    manifest = ReleaseManifest("1.0", (), (), (RolloutStage(NOW, areas=(area,)),), NOW)
-    assert turn(manifest, "nd-a", path, NOW) == is_within(path, area)
+    stage = RolloutStage(NOW, areas=(area,))
+    assert is_included([stage], "1.0", "nd-a", path, NOW) == is_within(path, area)
 
 
 def by_grafana(where: str, area: str, path: str) -> bool:
