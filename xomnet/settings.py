@@ -47,10 +47,10 @@ def load(path: Path, kind: type[T]) -> T:
 
     A key's old name is taken and warned of.
     """
-    return parse(text_of(path), kind, str(path), path.parent)
+    return parse(read_text(path), kind, str(path), path.parent)
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """What the file holds. Raises SettingsError."""
     try:
         return path.read_text(encoding="utf-8")
@@ -65,22 +65,22 @@ def text_of(path: Path) -> str:
 def parse(text: str, kind: type[T], file: str, base: Path) -> T:
     """As `load`, from text; `file` and `base` serve the errors and the relative paths."""
     root, data = _document(text, file)
-    return _converted(data, kind, file, base, root)
+    return _convert(data, kind, file, base, root)
 
 
-def document(text: str, file: str) -> Any:
+def parse_document(text: str, file: str) -> Any:
     """The text's groups, lists and values, not yet typed. Raises SettingsError where it is no YAML."""
     return _document(text, file)[1]
 
 
 def convert(data: Any, kind: type[T], file: str, base: Path) -> T:
     """As `parse`, from what `document` gave; an error names no line."""
-    return _converted(data, kind, file, base, None)
+    return _convert(data, kind, file, base, None)
 
 
 def _document(text: str, file: str) -> tuple[yaml.Node | None, Any]:
     try:
-        return _read(text, file)
+        return _load_yaml(text, file)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = None if mark is None else mark.line + 1
@@ -91,7 +91,7 @@ def _document(text: str, file: str) -> tuple[yaml.Node | None, Any]:
         raise SettingsError(file, None, "YAML", "groups nested without end", "a few levels") from error
 
 
-def _converted(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node | None) -> T:
+def _convert(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node | None) -> T:
     def from_text(wanted: type[Any], value: Any) -> Any:
         if wanted is Path and isinstance(value, str):
             return base / Path(value).expanduser()
@@ -118,7 +118,7 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def _read(text: str, file: str) -> tuple[yaml.Node | None, Any]:
+def _load_yaml(text: str, file: str) -> tuple[yaml.Node | None, Any]:
     loader = _Loader(text)
     try:
         root = loader.get_single_node()

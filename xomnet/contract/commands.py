@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, json
 
-from xomnet.contract.messages import decoded
+from xomnet.contract.messages import decode_with
 from xomnet.contract.remote_settings import Key, Setting
 from xomnet.contract.values import Count, Instant, Mbps, Name, Seconds, Text, Word, Words
 
@@ -84,9 +84,9 @@ _replies = json.Decoder(Reply)
 
 def decode_command(payload: bytes) -> Command:
     """A command. Raises msgspec.DecodeError."""
-    return decoded(_commands, payload)
+    return decode_with(_commands, payload)
 
 
 def decode_reply(payload: bytes) -> Reply:
     """A unit's answer. Raises msgspec.DecodeError."""
-    return decoded(_replies, payload)
+    return decode_with(_replies, payload)

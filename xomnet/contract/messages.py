@@ -261,7 +261,7 @@ def encode(message: Struct) -> bytes:
 
 def decode_result(payload: bytes) -> Result:
     """A result. Raises msgspec.DecodeError or its child msgspec.ValidationError, which names the field."""
-    result = decoded(_results, payload)
+    result = decode_with(_results, payload)
     try:
         result.at.astimezone(dt.UTC)
     except OverflowError as error:
@@ -271,15 +271,15 @@ def decode_result(payload: bytes) -> Result:
 
 def decode_ack(payload: bytes) -> Ack:
     """An ack. Raises msgspec.DecodeError."""
-    return decoded(_acks, payload)
+    return decode_with(_acks, payload)
 
 
 def decode_state(payload: bytes) -> AgentState:
     """An agent's state. Raises msgspec.DecodeError."""
-    return decoded(_states, payload)
+    return decode_with(_states, payload)
 
 
-def decoded(decoder: json.Decoder[T], payload: bytes) -> T:
+def decode_with(decoder: json.Decoder[T], payload: bytes) -> T:
     """The document, typed. Raises msgspec.DecodeError, whatever is wrong with the bytes."""
     try:
         return decoder.decode(payload)

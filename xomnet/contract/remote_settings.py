@@ -31,7 +31,7 @@ Setting = float | int | str | bool | tuple[str, ...] | None
 """A value as agent.yaml has it; None: as if agent.yaml did not have the key, so its default."""
 
 
-def form(key: str) -> str | None:
+def template_of(key: str) -> str | None:
     """The key as it stands in CHANGEABLE; None where it may not be changed from afar."""
     parts = key.split(".")
     if parts[0] == "lines" and len(parts) == 3 and parts[1]:
@@ -40,7 +40,7 @@ def form(key: str) -> str | None:
     return found if found in CHANGEABLE else None
 
 
-def allowed(key: str) -> str:
+def suggestion(key: str) -> str:
     """What may be asked for instead of a key that is not on the list."""
     close = difflib.get_close_matches(key, CHANGEABLE, 1)
     return f"{close[0]} (did you mean it?)" if close else "one of " + ", ".join(CHANGEABLE)

@@ -32,7 +32,7 @@ def topic(agent: str, channel: Channel) -> str:
     return f"{PREFIX}/{agent}/{channel}"
 
 
-def every(channel: Channel) -> str:
+def topic_filter(channel: Channel) -> str:
     """The filter that matches one channel of every agent."""
     return f"{PREFIX}/+/{channel}"
 
