@@ -19,7 +19,7 @@ from collector.commands import confirmation
 from collector.judge.assess import JudgingRules
 from collector.judge.change_detector import Follower, Step, log_ratio
 from collector.judge.verdict import Month, Verdict, verdict_of
-from collector.store import Sample
+from collector.store.row_types import Sample
 from xomnet.plan import METERED, PROVINCE_TIME, UNMETERED, is_peak
 
 TARGET = 100.0

@@ -28,7 +28,7 @@ from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, Unusable, WebSettings
 from collector.state_points import LatencyLimits, StatePoints
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from collector.web import create_app
 from collector.web.operator import read_token

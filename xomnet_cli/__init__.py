@@ -39,7 +39,7 @@ app.add_typer(collector, name="collector", rich_help_panel=SERVER)
 app.command(
     "measure-server",
     rich_help_panel=SERVER,
-    short_help="Serve download tests to units, LibreSpeed and speedtest-cli.",
+    short_help="Serve download tests to units and clients of LibreSpeed.",
 )(measure_server)
 app.add_typer(pki, name="pki", rich_help_panel=SERVER)
 app.command(

@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from collector.store import LineId
+from collector.store.line_id import LineId
 from xomnet.area import areas_of
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow

@@ -12,7 +12,7 @@ from collector.alerts.silences import Acknowledgement, MaintenanceWindow, in_mai
 from collector.alerts.texts import Wants, notification
 from collector.completeness.completeness import Found
 from collector.judge.line_states import LineStatus, Snapshot
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.texts.texts import LOCAL, Texts
 from collector.texts.words import access_word
 

@@ -8,7 +8,7 @@ from collector.alerts.alert import AlertRules
 from collector.alerts.conditions import Condition
 from collector.alerts.conditions.condition import Wide
 from collector.judge.line_states import LineStatus
-from collector.store import LineId
+from collector.store.line_id import LineId
 from xomnet.area import areas_of
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow

@@ -10,7 +10,7 @@ from collector.alerts.alert import Alert, AlertChange, AlertedLine, AlertRules, 
 from collector.alerts.conditions import BY_STATE, CONDITIONS, Condition
 from collector.alerts.grouping import CommonCause, common_causes
 from collector.judge.line_states import LineStatus
-from collector.store import LineId
+from collector.store.line_id import LineId
 from xomnet.states import State
 
 DAY = dt.timedelta(days=1)

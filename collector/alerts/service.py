@@ -18,7 +18,9 @@ from collector.alerts.texts import message_of
 from collector.completeness.completeness import Found
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
-from collector.store import LineId, Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.points import Value
 from collector.texts.texts import LOCAL
 from xomnet.runtime.log import Log

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from collector.store import LineId
+from collector.store.line_id import LineId
 from xomnet.area import areas_of, same_name
 from xomnet.contract.values import Instant, Name
 from xomnet.registry.registry import LineRow

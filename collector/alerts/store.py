@@ -17,7 +17,8 @@ import msgspec
 from collector.alerts.alert import AlertState
 from collector.alerts.outbox import MAX_QUEUED, FailedNotification, Notification, QueuedNotification
 from collector.alerts.silences import Acknowledgement, MaintenanceRequest, MaintenanceWindow
-from collector.store import LineId, StoreUnavailable
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from xomnet.runtime.log import Log
 
 log = Log("collector.alerts")

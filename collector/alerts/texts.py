@@ -13,7 +13,7 @@ from collector.alerts.evidence import NOTHING, Evidence
 from collector.alerts.outbox import Notification
 from collector.alerts.phrases import area_name, line_name, lines_phrase, place_name
 from collector.judge.line_states import LineStatus
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.texts.texts import Texts
 from collector.texts.words import access_word
 from xomnet.registry.registry import LineRow

@@ -10,7 +10,7 @@ import msgspec
 
 from collector.check.files import LEAST_FREE_MB, free_mb
 from collector.settings import CollectorSettings, InfluxSettings, WebSettings
-from collector.store import StoreRefused, StoreUnavailable
+from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.factory import open_store
 from xomnet import __version__
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn

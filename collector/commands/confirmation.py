@@ -20,7 +20,7 @@ from collector.alerts.silences import MaintenanceWindow, in_maintenance
 from collector.commands.commands import GRACE, Commands, SentCommand, TooManyCommands
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.periodic import PeriodicWorker
-from collector.store import LineId
+from collector.store.line_id import LineId
 from xomnet.contract.commands import CONFIRMATION
 from xomnet.contract.values import Instant
 from xomnet.registry.registry import LineRow

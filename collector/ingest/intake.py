@@ -19,7 +19,8 @@ from collector.ingest.loopback_probe import LoopbackProbe
 from collector.ingest.presence import Presence, PresenceBoard
 from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
-from collector.store import Store, StoreRefused, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.points import Point
 from xomnet.contract.messages import encode
 from xomnet.contract.topics import parse, topic, topic_filter

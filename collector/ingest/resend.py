@@ -20,7 +20,8 @@ from collector.ingest.dead_letters import DeadLetter, DeadLetters, mark_of, payl
 from collector.ingest.validate import Accepted, validate
 from collector.registry.registry_file import RegistryFile
 from collector.settings import CollectorSettings, Unusable
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from xomnet.defaults import config_file
 from xomnet.registry.registry import Registry, RegistryError

@@ -11,7 +11,7 @@ from functools import lru_cache
 from statistics import fmean, median
 
 from collector.judge.change_detector import HISTORY, DetectorState, detect
-from collector.store import Sample, SpeedRow
+from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
 
 EXCLUDED_FLAGS = frozenset(

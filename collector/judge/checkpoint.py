@@ -19,7 +19,7 @@ import msgspec
 from collector.judge import assess, change_detector
 from collector.judge.assess import JudgingRules
 from collector.judge.change_detector import DetectorState
-from collector.store import LineId
+from collector.store.line_id import LineId
 from xomnet import __version__
 from xomnet.contract.values import Instant
 from xomnet.runtime.atomic_file import write_atomically

@@ -12,8 +12,11 @@ from typing import Protocol
 from collector.judge.assess import Judgement, JudgingRules
 from collector.judge.line_tracker import LineTracker
 from collector.periodic import PeriodicWorker
-from collector.store import LineId, Sample, Store, write_own
+from collector.store import Store
+from collector.store.derived_points import write_own
+from collector.store.line_id import LineId
 from collector.store.points import Point, Value, tags_of, time_ns
+from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.log import Log
 from xomnet.states import CODES, worst_first

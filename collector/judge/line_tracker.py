@@ -18,8 +18,10 @@ from collector.judge import checkpoint
 from collector.judge.assess import Judgement, JudgingRules, course_of, judge
 from collector.judge.change_detector import DetectorState
 from collector.judge.checkpoint import Checkpoint
-from collector.store import LineId, Sample, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import Point, when
+from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow
 
 AGAIN = dt.timedelta(hours=1)

@@ -15,7 +15,7 @@ from typing import Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 from collector.judge.assess import counted_mbps, median_interval, quantile
-from collector.store import Sample
+from collector.store.row_types import Sample
 from xomnet.plan import PROVINCE_TIME, is_peak, tests_a_day
 from xomnet.registry.registry import LineRow, Registry
 

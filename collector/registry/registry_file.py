@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from collector.registry.changes import Retag, begins, retags, vanished
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from xomnet.contract.values import Instant
 from xomnet.registry.registry import BadCell, LineRow, Registry, RegistryError, load_registry
 from xomnet.runtime.atomic_file import write_atomically

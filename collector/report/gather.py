@@ -11,7 +11,9 @@ from collector.report.model import LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, plain
 from collector.rollups.aggregate import portions
 from collector.rollups.months import AT_ONCE, first_rows
-from collector.store import LineId, OutageRow, Sample, Store
+from collector.store import Store
+from collector.store.line_id import LineId
+from collector.store.row_types import OutageRow, Sample
 from xomnet.access import ACCESSES
 from xomnet.area import SEPARATOR, areas_of, is_within, last_level
 from xomnet.registry.registry import TICK, LineRow, Registry

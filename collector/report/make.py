@@ -14,7 +14,7 @@ from collector.report.gather import ReportError, gather
 from collector.report.model import MonthlyReport
 from collector.report.summary import coverage, of_access, of_change, tally, troubles
 from collector.settings import CollectorSettings, SqliteSettings
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from collector.texts.texts import Language
 from xomnet.access import ACCESSES

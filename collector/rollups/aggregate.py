@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from collector.judge.assess import counted_mbps, quantile
 from collector.judge.verdict import VERDICTS, Verdict
-from collector.store import Download, LatencyFigures, OutageTotal
 from collector.store.points import SCHEMAS, Point, Value, tags_of, time_ns
+from collector.store.row_types import Download, LatencyFigures, OutageTotal
 from xomnet.area import areas_of
 from xomnet.registry.registry import LineRow
 

@@ -17,6 +17,7 @@ from babel import Locale
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
 
+from xomnet.contract.fields import Field
 from xomnet.plan import PROVINCE_TIME
 from xomnet.states import LOOKS, State
 from xomnet.translations import translations
@@ -60,6 +61,10 @@ class Texts:
     def state(self, state: State) -> str:
         """The word of a state."""
         return LOOKS[state].vi if self.language == "vi" else LOOKS[state].en
+
+    def label(self, field: Field) -> str:
+        """The label of a measured field."""
+        return field.vi if self.language == "vi" else field.en
 
     def number(self, value: float, digits: int = 1) -> str:
         """1.234,5 in Vietnamese, 1,234.5 in English."""

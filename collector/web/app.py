@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.services import Services
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from collector.web.context import Context
 from collector.web.errors import RequestError
 from collector.web.openapi import document

@@ -7,7 +7,7 @@ from statistics import median
 from markupsafe import Markup
 
 from collector.judge.assess import Judgement, counted_mbps
-from collector.store import Sample
+from collector.store.row_types import Sample
 from collector.svg import element, path, percent, picture
 from xomnet.states import State
 

@@ -17,7 +17,7 @@ class CsvFile:
 
 
 def csv_file(name: str, view: type[msgspec.Struct], results: Sequence[msgspec.Struct]) -> CsvFile:
-    """A file of results: absent is empty, words are parted by spaces. The byte-order mark is for Excel."""
+    """A file of results: absent is empty, list items have spaces between them. The byte-order mark is for Excel."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(view.__struct_fields__)
@@ -33,7 +33,7 @@ def _cell(value: Any) -> Any:
         case bool():
             return str(value).lower()
         case tuple():
-            return _cell(" ".join(value))
+            return _cell(" ".join(map(str, value)))
         case str() if value[:1] in "=+-@\t\r":
             return "'" + value if value else value  # a spreadsheet must not take a server's word for a formula
         case _:

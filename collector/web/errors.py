@@ -30,6 +30,11 @@ def unknown_line(agent: str, line: str) -> RequestError:
     return RequestError(404, f"no line {agent} / {line} in the registry", "path", "a line that /api/v1/lines lists")
 
 
+def unknown_unit(agent: str) -> RequestError:
+    """404: no such unit in the registry."""
+    return RequestError(404, f"no unit {agent} in the registry", "path", "a unit that /api/v1/agents lists")
+
+
 def removed_line(agent: str, line: str, at: dt.datetime) -> RequestError:
     """404: a line that is no longer in the registry, so not judged."""
     what = f"{agent} / {line} was taken out of the registry, seen {at:%Y-%m-%dT%H:%M:%SZ}, and is no longer judged"

@@ -3,7 +3,7 @@
 import datetime as dt
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -11,11 +11,21 @@ from markupsafe import Markup
 from collector.completeness.completeness import DAYS
 from collector.judge.assess import MIN_TESTS, JudgingRules, counted_mbps, early_bias, judge
 from collector.judge.line_states import LineStatus
-from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
+from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from collector.texts.texts import Texts, rounded
 from collector.texts.words import access_word, remarks
 from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
+from collector.web.figures import (
+    ResultFigures,
+    cells,
+    columns,
+    figures_of_event,
+    figures_of_latency,
+    figures_of_outage,
+    figures_of_test,
+    figures_of_unit,
+)
 from collector.web.line_filter import Filter, levels
 from collector.web.views import sample_of
 from xomnet.plan import PEAK_HOURS
@@ -26,12 +36,19 @@ TREND_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class LineHistory:
     """What was read: `speed` begins one window before the axis, so that the first median has its tests."""
 
     speed: list[SpeedRow]
     latency: list[LatencyRow]
     outages: list[OutageRow]
+    test: SpeedRow | None = None
+    """The test whose figures are shown, with its raw material."""
+    probe: LatencyRow | None = None
+    """The last measurement of latency, with its raw material."""
+    health: HealthRow | None = None
+    events: list[EventRow] = field(default_factory=list)
+    """Of the unit and of this line, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +57,9 @@ class TestRow:
 
     at: dt.datetime
     when: str
+    href: str
     validity: draw.Validity
-    figure: str | None
-    idle: str | None
-    loaded: str | None
-    size: str | None
-    duration: str | None
+    cells: list[str | None]
     remarks: list[str]
 
 
@@ -77,23 +91,31 @@ class LinePage:
     empty: bool
     outage_sentence: str
     median_sentence: str | None
+    columns: list[tuple[str, str, str]]
     tests: list[TestRow]
+    results: list[ResultFigures]
+    events: list[tuple[str, str]]
     csv_speed: str
     csv_latency: str
+    csv_outages: str
+    csv_events: str
     peak_hours: tuple[int, int] = PEAK_HOURS
 
 
 def line_page(
     status: LineStatus,
-    history: History,
+    history: LineHistory,
     axis: Axis,
     hours: int,
     rules: JudgingRules,
     t: Texts,
     now: dt.datetime,
     complete: float | None = None,
+    chosen: bool = False,
 ) -> LinePage:
-    """The page's content; `hours` is the range whose chip is pressed, `complete` the share that is stored."""
+    """The page's content; `hours` is the range whose chip is pressed, `complete` the share that is stored. The
+    figures of a test stand open where it was `chosen`.
+    """
     row, judged = status.row, status.judgement
     shown = [r for r in history.speed if r.at >= axis.since]
     target = judged.target_mbps
@@ -132,9 +154,14 @@ def line_page(
         empty=not shown and not history.latency,
         outage_sentence=outage_sentence,
         median_sentence=_median_sentence(status, rules, t),
-        tests=[_test(r, t) for r in reversed(shown[-MAX_TESTS:])],
+        columns=columns(t),
+        tests=[_test(r, hours, t) for r in reversed(shown[-MAX_TESTS:])],
+        results=_results(row.agent, history, chosen, t),
+        events=[(t.second(one.at), figures_of_event(one, t)) for one in history.events],
         csv_speed=f"{base}/speed?{csv}",
         csv_latency=f"{base}/latency?{csv}",
+        csv_outages=f"{base}/outages?{csv}",
+        csv_events=f"/api/v1/agents/{row.agent}/events?{csv}",
     )
 
 
@@ -266,18 +293,25 @@ def _dot(row: SpeedRow, axis: Axis, target: float, t: Texts) -> draw.Dot:
     return draw.Dot(axis.share(row.at), row.down_mbps, validity_of(row), " · ".join(said))
 
 
-def _test(row: SpeedRow, t: Texts) -> TestRow:
+def _test(row: SpeedRow, hours: int, t: Texts) -> TestRow:
     return TestRow(
         at=row.at,
         when=t.second(row.at),
+        href="?" + urlencode({"hours": hours, "test": row.at.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")}),
         validity=validity_of(row),
-        figure=None if row.down_mbps is None else t.mbps(row.down_mbps),
-        idle=None if row.rtt_idle_ms is None else t.number(row.rtt_idle_ms, 1 if row.rtt_idle_ms < 10 else 0),
-        loaded=None if row.rtt_loaded_ms is None else t.number(row.rtt_loaded_ms, 1 if row.rtt_loaded_ms < 10 else 0),
-        size=None if row.bytes is None else t.number(row.bytes / 1e6, 1),
-        duration=None if row.duration_s is None else t.number(row.duration_s, 1),
+        cells=cells(row, t),
         remarks=remarks(t, row.flags, row.error, row.error_detail),
     )
+
+
+def _results(agent: str, history: LineHistory, chosen: bool, t: Texts) -> list[ResultFigures]:
+    """All figures of one result of each kind."""
+    return [
+        *([figures_of_test(history.test, chosen, t)] if history.test is not None else []),
+        *([figures_of_latency(history.probe, t)] if history.probe is not None else []),
+        *([figures_of_outage(history.outages[-1], t)] if history.outages else []),
+        *([figures_of_unit(agent, history.health, t)] if history.health is not None else []),
+    ]
 
 
 def _outages(rows: Sequence[OutageRow], span: str, t: Texts) -> str:

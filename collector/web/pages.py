@@ -1,9 +1,10 @@
 """The pages for people. They read the snapshot; only the page of a line reads the store."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Meta
@@ -12,24 +13,33 @@ from starlette.responses import HTMLResponse, Response
 
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
+from collector.judge.line_tracker import LOOK_BACK
 from collector.services import Services
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
+from collector.store.row_types import EventRow
 from collector.web.axis import HOURS, Axis, Hours, chosen_hours, fitted
 from collector.web.context import Context
 from collector.web.errors import RequestError, not_judged_yet, unknown_line
 from collector.web.line_filter import FilterParameters
-from collector.web.line_page import History, line_page, taken_out
+from collector.web.line_page import LineHistory, line_page, taken_out
 from collector.web.overview import overview
 from collector.web.page_request import PageRequest
 from collector.web.parameters import AnyParameters, LineParameters
 from collector.web.refusals import refusals
 from collector.web.standing import line_actions
 from xomnet import __version__
+from xomnet.contract.values import Instant
 from xomnet.plan import PROVINCE_TIME
 from xomnet.states import LOOKS
 
+R = TypeVar("R")
+
 TEMPLATES = Path(__file__).parent / "templates"
 MONTH = dt.timedelta(hours=HOURS[-1])
+TICK = dt.timedelta(microseconds=1)
+"""The precision of a stored time."""
+MAX_EVENTS = 20
 
 environment = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -42,6 +52,17 @@ class OverviewParameters(FilterParameters, frozen=True, kw_only=True, forbid_unk
 
 class LinePageParameters(LineParameters, frozen=True, kw_only=True, forbid_unknown_fields=False):
     hours: Annotated[Hours | None, Meta(description="The range of the charts; by default what the data fill")] = None
+    test: Annotated[Instant | None, Meta(description="Whose figures are all shown; by default the last")] = None
+
+
+def _only(rows: Sequence[R]) -> R | None:
+    return rows[0] if rows else None
+
+
+def _newest(events: Mapping[LineId, Sequence[EventRow]], line: LineId) -> list[EventRow]:
+    """Events of a line and of its unit, without the daily receipts."""
+    found = [*events.get(LineId(line.agent, ""), ()), *events.get(line, ())]
+    return sorted((one for one in found if one.name != "manifest"), key=lambda one: one.at, reverse=True)[:MAX_EVENTS]
 
 
 def show_overview(context: Context, given: OverviewParameters, request: PageRequest) -> Response:
@@ -73,7 +94,7 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
     until = now if ended is None else min(now, ended)
     rules = services.lines.rules
 
-    def read(store: Store) -> tuple[History, Axis, int]:
+    def read(store: Store) -> tuple[LineHistory, Axis, int]:
         speed = store.speed(line, until - MONTH - rules.window, until)
         in_month = [row.at for row in speed if row.at >= until - MONTH]
         if given.hours is None:
@@ -86,12 +107,25 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
         # An outage belongs to the axis by its end, and may have begun before it.
         outages = store.outages(line, axis.since - dt.timedelta(days=1), until)
         outages = [row for row in outages if row.at + dt.timedelta(seconds=row.duration_s) > axis.since]
-        return History(speed, store.latency(line, axis.since, until), outages), axis, hours
+        latency = store.latency(line, axis.since, until)
+        tested = given.test or (speed[-1].at if speed and speed[-1].at >= axis.since else None)
+        history = LineHistory(
+            speed,
+            latency,
+            outages,
+            test=_only(store.speed(line, tested, tested + TICK, raw=True)) if tested else None,
+            probe=_only(store.latency(line, latency[-1].at, latency[-1].at + TICK, raw=True)) if latency else None,
+            health=store.health(now - LOOK_BACK, line.agent, raw=True).get(line.agent),
+            events=_newest(store.events(None, axis.since, until, line.agent), line),
+        )
+        return history, axis, hours
 
     history, axis, hours = await context.reads.read(read)
+    if given.test is not None and history.test is None:
+        raise RequestError(404, "no test of this line began then", "query parameter test", "a time of its table")
     found = services.completeness.latest
     complete = None if found is None else found.line(line).tally.ratio
-    content = line_page(status, history, axis, hours, rules, t, now, complete)
+    content = line_page(status, history, axis, hours, rules, t, now, complete, given.test is not None)
     may_change = context.operator.enabled
     if ended is not None:
         gone = replace(content, why=taken_out(t, ended))

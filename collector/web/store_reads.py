@@ -5,7 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 
 T = TypeVar("T")
 

@@ -205,7 +205,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         until(lambda: mailbox.mails, "what waited is sent", 90)
         subject, _, html = mailbox.mails[0]
         assert subject == "▼ DƯỚI CHỈ TIÊU · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"
-        assert "chỉ tiêu 150 Mb/s" in html
+        assert "chỉ tiêu (150 Mb/s)" in html
         assert "Kiểm tra trước: " in html
         assert '<a href="https://xomnet.example.vn/lines/nd-a/ftth">' in html
         until(lambda: state(running) == "short", "judged anew")
@@ -222,7 +222,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         until(lambda: len(mailbox.mails) == 2, "by mail, too")
         assert hook.posted[1]["title"].startswith("● MEETING AGAIN · Xóm 5, Hải Minh")
         assert hook.posted[1]["type"] == "success"
-        assert "of 30 Mb/s" in hook.posted[1]["message"]
+        assert "target 30 Mb/s" in hook.posted[1]["message"]
         assert mailbox.mails[1][0].startswith("● ĐẠT TRỞ LẠI · Xóm 5")
         until(lambda: running.get("/api/v1/alerts")["alerts"] == [], "nothing is open")
         assert (len(hook.posted), len(mailbox.mails)) == (2, 2)

@@ -25,7 +25,8 @@ from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
 from collector.services import Services
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from collector.throttle import MAX_WRONG
 from collector.web import create_app
 from tests.support.province_fixture import TARGETS, province

@@ -12,8 +12,7 @@ from collector.commands.commands import Commands
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
 from collector.metrics import Metrics
-from collector.store import Rejection
-from collector.store.points import Point
+from collector.store.points import Point, Rejection
 from collector.store.sqlite import SqliteStore
 from tests.support.deployment import HEADER, Collector, until
 from tests.support.sender import ROWS, SPOOL, Sender, result

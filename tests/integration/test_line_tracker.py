@@ -11,8 +11,11 @@ from collector.judge import line_tracker
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import take_snapshot
 from collector.judge.line_tracker import LineTracker
-from collector.store import LineId, Lines, Sample, Store, StoreUnavailable
+from collector.store import Lines, Store
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.points import Point
+from collector.store.row_types import Sample
 from collector.store.sqlite import SqliteStore
 from tests.support.stored import AGENT, LINE, NOW, latency, outage, registry, speed
 

@@ -11,7 +11,9 @@ import pytest
 
 from collector.registry.changes import retags
 from collector.registry.registry_file import RegistryFile
-from collector.store import LineId, Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.sqlite import SqliteStore
 from tests.support.stored import health, latency
 from xomnet.plan import PROVINCE_TIME

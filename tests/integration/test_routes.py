@@ -19,7 +19,8 @@ from collector.commands import commands as sent_commands
 from collector.commands.commands import Commands
 from collector.completeness.completeness import Completeness
 from collector.services import Services
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from collector.throttle import MAX_WRONG
 from collector.web import create_app, views
 from collector.web.context import Context
@@ -62,7 +63,7 @@ def never_judged(services: Services) -> Services:
 def without_store(services: Services) -> Services:
     class Away:
         def __getattr__(self, _: str) -> Any:
-            def read(*_: Any) -> Any:
+            def read(*_: Any, **__: Any) -> Any:
                 raise StoreUnavailable("connection refused", 7)
 
             return read
@@ -149,7 +150,10 @@ class Case:
             return answer
 
 
-LINE, SPEED, LATENCY = (f"GET /api/v1/lines/{{agent}}/{{line}}{end}" for end in ("", "/speed", "/latency"))
+LINE, SPEED, LATENCY, OUTAGES = (
+    f"GET /api/v1/lines/{{agent}}/{{line}}{end}" for end in ("", "/speed", "/latency", "/outages")
+)
+EVENTS = "GET /api/v1/agents/{agent}/events"
 SEND, GET_COMMAND = "POST /api/v1/agents/{agent}/commands", "GET /api/v1/commands/{id}"
 ACKNOWLEDGE, ADD = "POST /api/v1/lines/{agent}/{line}/acknowledge", "POST /api/v1/maintenance"
 END = "DELETE /api/v1/maintenance/{id}"
@@ -173,6 +177,12 @@ CASES = [
     Case(LATENCY, values=BELOW, query="?format=csv", media=CSV),
     Case(LATENCY, 404, values=UNKNOWN),
     Case(LATENCY, 503, values=BELOW, given=without_store),
+    *(Case(OUTAGES, values=BELOW, query=query, media=media) for query, media in (("", JSON), ("?format=csv", CSV))),
+    Case(OUTAGES, 404, values=UNKNOWN),
+    Case(OUTAGES, 503, values=BELOW, given=without_store),
+    *(Case(EVENTS, values=BELOW, query=query, media=media) for query, media in (("", JSON), ("?format=csv", CSV))),
+    Case(EVENTS, 404, values=UNKNOWN),
+    Case(EVENTS, 503, values=BELOW, given=without_store),
     Case("GET /api/v1/agents"),
     Case("GET /api/v1/agents", 503, given=without_store),
     Case("GET /api/v1/completeness"),

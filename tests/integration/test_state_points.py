@@ -7,7 +7,8 @@ from collector.ingest.presence import Presence
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.state_points import LatencyLimits, StatePoints
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import Point
 from tests.support.rolled import HOUR, MINUTE, MOBILE
 from tests.support.stored import AGENT, LINE, health, latency, registry

@@ -8,22 +8,46 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
+from uuid import UUID
 
 import pytest
+from markupsafe import escape
+from msgspec import Struct
 from starlette.testclient import TestClient
 
 from collector.ingest.presence import Presence
 from collector.judge.assess import median_interval
 from collector.judge.line_states import line_state_points
 from collector.services import Services
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
+from collector.store.points import point_of
+from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, SpeedRow
+from collector.texts.texts import Texts
 from collector.web import create_app
 from collector.web.app import SECURITY_HEADERS
-from tests.support.province_fixture import HOSTILE, SEEDS, Heard, Seed, fill, province, services
+from tests.support.filled import filled
+from tests.support.province_fixture import HOSTILE, SEEDS, Heard, Seed, fill, province, rows, services
+from xomnet.contract.flat_fields import declared_fields
+from xomnet.contract.messages import (
+    Event,
+    EventResult,
+    Health,
+    HealthResult,
+    Latency,
+    LatencyResult,
+    Outage,
+    OutageResult,
+    Result,
+    Speed,
+    SpeedResult,
+)
 from xomnet.states import STATES
 
+Json = dict[str, Any]
 FTTH = "/api/v1/lines/nd-haihau-0012/ftth"
 
 
@@ -46,7 +70,7 @@ class Away:
         self._hangs = hangs
 
     def __getattr__(self, name: str) -> Any:
-        def read(*_: Any) -> Any:
+        def read(*_: Any, **__: Any) -> Any:
             if self._hangs:
                 self.release.wait(30)
                 return [] if name != "ping" else None
@@ -160,6 +184,95 @@ def test_csv_has_a_row_a_test_and_no_formula(web: TestClient, tmp_path: Path) ->
     assert rows[0]["error"] == ""
     latency = web.get(f"{FTTH}/latency?format=csv").text.splitlines()
     assert len(latency) == len(web.get(f"{FTTH}/latency").json()["results"]) + 1
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Services:
+    """A line and its unit with one result of each kind, in which every field is set."""
+    made = services(tmp_path_factory.mktemp("whole"), SEEDS[:1])
+    (row,), now = rows(SEEDS[:1]), dt.datetime.now(dt.UTC)
+    base: Json = {"v": 1, "agent": "nd-haihau-0012", "spool": UUID(int=1), "boot": UUID(int=2), "clock": "estimated",
+                  "at_error_s": 77.25, "at": now - dt.timedelta(minutes=5)}  # fmt: skip
+    sent: list[Result] = [
+        SpeedResult(**base, seq=1, line="ftth", data=filled(Speed)),
+        LatencyResult(**base, seq=2, line="ftth", data=filled(Latency)),
+        OutageResult(**base, seq=3, line="ftth", data=filled(Outage)),
+        HealthResult(**base, seq=4, data=filled(Health)),
+        EventResult(**base, seq=5, line="ftth", data=filled(Event)),
+    ]
+    assert made.store.write([point_of(result, row) for result in sent]) == []
+    made.lines.take()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("address", "row"),
+    [
+        (f"{FTTH}/speed", SpeedRow),
+        (f"{FTTH}/latency", LatencyRow),
+        (f"{FTTH}/outages", OutageRow),
+        ("/api/v1/agents/nd-haihau-0012/events", EventRow),
+    ],
+)
+def test_every_measured_field_is_in_rest_and_in_csv(whole: Services, address: str, row: type[Struct]) -> None:
+    web = TestClient(create_app(whole))
+    declared = {field.name for field, _ in declared_fields(row)}
+    (result,) = web.get(address).json()["results"]
+    assert not declared - result.keys()
+    assert result["at_error_s"] == 77.25
+    text = web.get(f"{address}?format=csv").text.removeprefix("\ufeff")
+    (cells,) = csv.DictReader(io.StringIO(text))
+    assert not {name for name in declared if not cells[name]}
+    assert next(iter(cells)) == "at"
+    if row is SpeedRow:
+        assert cells["series_mbps"] == " ".join(str(mbps) for mbps in result["series_mbps"])
+        assert cells["radio_bands"] == " ".join(result["radio_bands"])
+
+
+def test_every_field_of_health_is_told_of_an_agent(whole: Services) -> None:
+    (agent,) = TestClient(create_app(whole)).get("/api/v1/agents").json()["agents"]
+    assert not {field.name for field, _ in declared_fields(HealthRow)} - agent["health"].keys()
+    assert agent["health"]["interfaces"][0]["name"] == "name"
+
+
+@pytest.mark.parametrize("language", ["vi", "en"])
+def test_every_measured_field_is_on_the_page_of_a_line(whole: Services, language: Literal["vi", "en"]) -> None:
+    page = TestClient(create_app(whole)).get("/lines/nd-haihau-0012/ftth", params={"lang": language}).text
+    t = Texts(language)
+    for name, row in {"test": SpeedRow, "latency": LatencyRow, "outage": OutageRow, "unit": HealthRow}.items():
+        part = re.search(rf'<details class="all" id="{name}">.*?</details>', page, re.DOTALL)
+        assert part is not None, name
+        labels = [t.label(declared) for _, declared in declared_fields(row)]
+        assert not [label for label in labels if f"<dt>{escape(label)}</dt>" not in part[0]], name
+    assert page.count('class="series"') == 1
+    events = page[page.index('<details class="all" id="events">') :]
+    assert not [d for _, d in declared_fields(EventRow) if f"{escape(t.label(d))}: " not in events]
+
+
+def test_the_figures_of_a_chosen_test_stand_open(web: TestClient) -> None:
+    page = web.get("/lines/nd-haihau-0012/ftth", params={"lang": "en", "hours": "720"}).text
+    assert '<details class="all" id="test">' in page
+    links = re.findall(r'<td><a href="(\?hours=720&amp;test=[^"#]+)#test"><time datetime="([^"]+)">', page)
+    href, at = links[3]
+    chosen = web.get("/lines/nd-haihau-0012/ftth" + unescape(href)).text
+    (part,) = re.findall(r'<details class="all" id="test" open>.*?</details>', chosen, re.DOTALL)
+    moment = Texts("en").second(dt.datetime.fromisoformat(at))
+    assert f"<summary>All figures of the test at {moment}</summary>" in part
+    (test,) = web.get(f"{FTTH}/speed", params={"from": at, "to": just_after(at)}).json()["results"]
+    assert f"<dt>Duration</dt><dd>{test['duration_s']} s</dd>" in part
+
+
+def just_after(at: str) -> str:
+    return (dt.datetime.fromisoformat(at) + dt.timedelta(microseconds=1)).isoformat()
+
+
+def test_a_test_that_is_not_there_is_404_and_a_time_that_is_none_400(web: TestClient) -> None:
+    assert web.get("/lines/nd-haihau-0012/ftth?test=2026-01-01T00:00:00Z").status_code == 404
+    assert web.get("/lines/nd-haihau-0012/ftth?test=yesterday").status_code == 400
+
+
+def test_the_events_of_a_unit_that_is_not_registered_are_404(web: TestClient) -> None:
+    assert web.get("/api/v1/agents/nobody/events").json()["error"]["what"] == "no unit nobody in the registry"
 
 
 def test_agents_are_listed_whether_heard_registered_or_both(seeded: Services) -> None:
@@ -310,7 +423,7 @@ def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> N
         notice = text[text.index("<ol>") : text.index("</ol>")]
         assert notice.count("<li>") == 3
     assert "2 messages were rejected" in en
-    assert "xomnet agent run" in vi
+    assert "xomnet agent check" in vi
 
 
 def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
@@ -396,7 +509,7 @@ def test_no_template_has_an_inline_style_script_or_foreign_address(web: TestClie
 def test_the_page_of_a_line_says_why_and_shows_flags_in_plain_words(web: TestClient) -> None:
     text = web.get("/lines/nd-giaothuy-0002/4g?lang=en&hours=720").text
     line = web.get("/api/v1/lines/nd-giaothuy-0002/4g").json()
-    assert f"Median {line['median_mbps']:.1f} of 70 Mb/s" in text
+    assert f"Median {line['median_mbps']:.1f} Mb/s, {line['ratio']:.0%} of the target (70 Mb/s)" in text
     assert f"{line['samples']} tests in 24 h" in text
     assert "does not count:</b> others used the line during the test" in text.replace("weak mobile signal; ", "")
     assert "failed: no answer in time (recv: 15 s)" in text
@@ -426,6 +539,6 @@ def test_a_chart_without_measurements_does_not_claim_that_nothing_was_lost(tmp_p
     never.lines.take()
     text = TestClient(create_app(never)).get("/lines/nd-haihau-0012/ftth").text
     captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
-    assert ["chưa đo trong khoảng này" in caption for caption in captions] == [False, True, True, True]
+    assert ["không có số liệu trong khoảng thời gian này" in caption for caption in captions] == [False, True, True, True]
     assert "không gián đoạn" not in text
-    assert "Chưa từng nhận được kết quả nào" in text
+    assert "Chưa nhận được kết quả nào" in text

@@ -13,7 +13,7 @@ from collector.completeness.completeness import Found, LineCompleteness
 from collector.completeness.reconcile import Counts
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.texts.texts import Texts
 from xomnet.registry.registry import LineRow
 

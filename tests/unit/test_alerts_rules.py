@@ -15,7 +15,8 @@ from collector.alerts.grouping import common_causes
 from collector.alerts.rules import evaluate
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
-from collector.store import LineId, Sample
+from collector.store.line_id import LineId
+from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow
 from xomnet.states import State
 

@@ -9,8 +9,9 @@ from collector.alerts.outbox import Notification
 from collector.alerts.texts import message_of
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
-from collector.store import LatencyRow, SpeedRow
+from collector.store.row_types import LatencyRow, SpeedRow
 from collector.texts.texts import Texts
+from xomnet.contract.radio import Radio
 from xomnet.registry.registry import LineRow
 
 NOW = dt.datetime(2026, 11, 22, 13, 40, tzinfo=dt.UTC)
@@ -28,7 +29,7 @@ def line(number: int, area: str = "Nam Định/Giao Thủy/Giao Thiện", **judg
 
 
 def measured(mbps: float, hours: range, **more: Any) -> list[SpeedRow]:
-    return [SpeedRow(SINCE + back * HOUR, "http", "s", down_mbps=mbps, **more) for back in hours]
+    return [SpeedRow(at=SINCE + back * HOUR, engine="http", server="s", down_mbps=mbps, **more) for back in hours]
 
 
 def said(news: AlertChange, seen: list[LineStatus], t: Texts, found: Evidence = NOTHING, **more: Any) -> Notification:
@@ -45,8 +46,8 @@ def alert(
 
 def test_a_short_line_in_vietnamese_as_the_specification_has_it() -> None:
     one = line(1)
-    was = measured(81.0, range(-12 * 24, 0, 6), radio_rsrp_dbm=-95.0)
-    new = measured(42.0, range(2), radio_rsrp_dbm=-112.0, asked="confirmation", flags=("weak_radio",))
+    was = measured(81.0, range(-12 * 24, 0, 6), radio=Radio(rsrp_dbm=-95.0))
+    new = measured(42.0, range(2), radio=Radio(rsrp_dbm=-112.0), asked="confirmation", flags=("weak_radio",))
     found = evidence([*was, *new], [], 70.0, SINCE)
     message = said(AlertChange("opened", alert([one]), NOW), [one], VI, found)
     assert message.title == "▼ DƯỚI CHỈ TIÊU · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · 4G Viettel"
@@ -81,7 +82,8 @@ def test_a_figure_before_that_was_no_better_is_not_called_meeting() -> None:
 
 def test_what_to_check_first_comes_from_the_results() -> None:
     def echoes(rtt: float, received: int, hours: range) -> list[LatencyRow]:
-        return [LatencyRow(SINCE + back * HOUR, "icmp", 20, received, 0.0, rtt_p50_ms=rtt) for back in hours]
+        told = {"method": "icmp", "anchors": (), "sent": 20, "received": received, "loss_percent": 0.0}
+        return [LatencyRow(at=SINCE + back * HOUR, **told, rtt_p50_ms=rtt) for back in hours]  # type: ignore[arg-type]
 
     was = measured(200, range(-40, 0), link_mbps=1000.0)
     new = measured(90, range(3), link_mbps=100.0, flags=("no_steady_state",))
@@ -102,7 +104,9 @@ def test_what_to_check_first_comes_from_the_results() -> None:
 
 
 def test_what_is_usual_is_no_evidence() -> None:
-    rows = measured(80, range(-40, 0), radio_rsrp_dbm=-95.0) + measured(42, range(3), radio_rsrp_dbm=-98.0)
+    rows = measured(80, range(-40, 0), radio=Radio(rsrp_dbm=-95.0)) + measured(
+        42, range(3), radio=Radio(rsrp_dbm=-98.0)
+    )
     found = evidence(rows, [], 70.0, SINCE)
     assert (found.rsrp_dbm, found.flags, found.rtt_ms, found.loss_percent, found.technology) == (
         None,

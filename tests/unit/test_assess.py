@@ -18,7 +18,7 @@ from collector.judge.assess import (
     judge,
     median_interval,
 )
-from collector.store import Sample, SpeedRow
+from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
@@ -269,7 +269,7 @@ def test_a_fallen_line_says_since_when_and_what_it_gave_before() -> None:
 
 def test_the_early_stop_is_compared_in_the_mean_of_the_audits() -> None:
     def test(down: float | None, early: float | None = None) -> SpeedRow:
-        return SpeedRow(NOW, "http", "http://s.example/", down_mbps=down, early_mbps=early)
+        return SpeedRow(at=NOW, engine="http", server="http://s.example/", down_mbps=down, early_mbps=early)
 
     assert early_bias([]) is None
     assert early_bias([test(100), test(None)]) is None

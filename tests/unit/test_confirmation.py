@@ -27,7 +27,8 @@ from collector.commands.confirmation import (
 )
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
-from collector.store import LineId, Sample
+from collector.store.line_id import LineId
+from collector.store.row_types import Sample
 from tests.support.stored import row
 from xomnet.contract.commands import CONFIRMATION, Command, Reply, decode_command
 from xomnet.contract.messages import encode

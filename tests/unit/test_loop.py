@@ -20,7 +20,7 @@ from agent.schedule.line_state import line_states
 from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LatencySettings, LineSettings
 from collector.judge.assess import counted_mbps
-from collector.store import Sample
+from collector.store.row_types import Sample
 from tests.unit.test_clock import Libc
 from xomnet.contract.messages import Access, SpeedResult, decode_result
 from xomnet.defaults import config_file

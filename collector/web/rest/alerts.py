@@ -16,7 +16,7 @@ from collector.alerts.outbox import FailedNotification, QueuedNotification
 from collector.alerts.service import AlertService
 from collector.alerts.silences import Acknowledgement, AcknowledgementRequest, MaintenanceRequest, MaintenanceWindow
 from collector.alerts.store import TooManySilences
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.web.context import Context
 from collector.web.errors import RequestError, unknown_line
 from collector.web.parameters import BODY_FORM, LineParameters, NoParameters, Parameters

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from collector.completeness.completeness import DAYS, Found, LineCompleteness
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.web.context import Context
 from collector.web.errors import not_counted_yet
 from collector.web.parameters import NoParameters

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.web import views
 from collector.web.context import Context
 from collector.web.csv_export import csv_file
@@ -19,23 +19,31 @@ MAX_RANGE = dt.timedelta(days=31)
 DEFAULT_RANGE = dt.timedelta(hours=24)
 
 
-class HistoryParameters(LineParameters, frozen=True, kw_only=True, rename={"from_": "from"}):
-    from_: Annotated[
-        Instant | None, Meta(description=f"Included. By default 24 hours before `to`, at most {MAX_RANGE.days} days")
-    ] = None
-    to: Annotated[Instant | None, Meta(description="Not included. By default now")] = None
-    format: Annotated[Literal["json", "csv"], Meta(description="JSON or CSV")] = "json"
+Since = Annotated[
+    Instant | None, Meta(description=f"Included. By default 24 hours before `to`, at most {MAX_RANGE.days} days")
+]
+Until = Annotated[Instant | None, Meta(description="Not included. By default now")]
+Format = Annotated[Literal["json", "csv"], Meta(description="JSON or CSV")]
 
-    def time_range(self, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
-        """[from, to) in UTC. Raises RequestError."""
-        until = self.to or now
-        since = self.from_ or until - DEFAULT_RANGE
-        if since >= until:
-            raise bad_parameter("from", since.isoformat(), f"a time before to={until.isoformat()}")
-        if until - since > MAX_RANGE:
-            allowed = f"at most {MAX_RANGE.days} days before to={until.isoformat()}"
-            raise bad_parameter("from", since.isoformat(), allowed)
-        return since, until
+
+class HistoryParameters(LineParameters, frozen=True, kw_only=True, rename={"from_": "from"}):
+    from_: Since = None
+    to: Until = None
+    format: Format = "json"
+
+
+def time_range(
+    since: dt.datetime | None, until: dt.datetime | None, now: dt.datetime
+) -> tuple[dt.datetime, dt.datetime]:
+    """[from, to) in UTC. Raises RequestError."""
+    until = until or now
+    since = since or until - DEFAULT_RANGE
+    if since >= until:
+        raise bad_parameter("from", since.isoformat(), f"a time before to={until.isoformat()}")
+    if until - since > MAX_RANGE:
+        allowed = f"at most {MAX_RANGE.days} days before to={until.isoformat()}"
+        raise bad_parameter("from", since.isoformat(), allowed)
+    return since, until
 
 
 def list_lines(context: Context, given: FilterParameters) -> Answer:
@@ -59,8 +67,8 @@ def get_line(context: Context, given: LineParameters) -> Answer:
 
 async def list_speed(context: Context, given: HistoryParameters) -> Answer:
     now = dt.datetime.now(dt.UTC)
-    line, (since, until) = _registered_line(context, given, now), given.time_range(now)
-    rows = await context.reads.read(lambda store: store.speed(line, since, until))
+    line, (since, until) = _registered_line(context, given, now), time_range(given.from_, given.to, now)
+    rows = await context.reads.read(lambda store: store.speed(line, since, until, raw=True))
     results = [views.speed_view(row) for row in rows]
     if given.format == "csv":
         return Answer(csv_file(f"{line.agent}_{line.line}_speed.csv", views.SpeedView, results))
@@ -69,12 +77,22 @@ async def list_speed(context: Context, given: HistoryParameters) -> Answer:
 
 async def list_latency(context: Context, given: HistoryParameters) -> Answer:
     now = dt.datetime.now(dt.UTC)
-    line, (since, until) = _registered_line(context, given, now), given.time_range(now)
-    rows = await context.reads.read(lambda store: store.latency(line, since, until))
+    line, (since, until) = _registered_line(context, given, now), time_range(given.from_, given.to, now)
+    rows = await context.reads.read(lambda store: store.latency(line, since, until, raw=True))
     results = [views.latency_view(row) for row in rows]
     if given.format == "csv":
         return Answer(csv_file(f"{line.agent}_{line.line}_latency.csv", views.LatencyView, results))
     return Answer(views.LatencyHistory(agent=line.agent, line=line.line, from_=since, to=until, results=results))
+
+
+async def list_outages(context: Context, given: HistoryParameters) -> Answer:
+    now = dt.datetime.now(dt.UTC)
+    line, (since, until) = _registered_line(context, given, now), time_range(given.from_, given.to, now)
+    rows = await context.reads.read(lambda store: store.outages(line, since, until))
+    results = [views.outage_view(row) for row in rows]
+    if given.format == "csv":
+        return Answer(csv_file(f"{line.agent}_{line.line}_outages.csv", views.OutageView, results))
+    return Answer(views.OutageHistory(agent=line.agent, line=line.line, from_=since, to=until, results=results))
 
 
 def _registered_line(context: Context, given: LineParameters, now: dt.datetime) -> LineId:

@@ -7,7 +7,7 @@ from msgspec import Raw
 from starlette.concurrency import run_in_threadpool
 
 from collector.alerts.dispatcher import Dispatcher
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from collector.web import views
 from collector.web.context import Context
 from collector.web.parameters import AnyParameters
