@@ -65,7 +65,7 @@ meter = Meter(settings, ledger, lambda _: now, UUID(int=1), counters=dict)
 meter.charge()
 meter.reserve(line, wanted_bytes(line))
 meter.settle(line, Speed(engine="ruler", server="", bytes=0, error="engine"))
-found = servers.server(line, ())
+found = servers.check_servers(line, ())
 print(json.dumps({
     "charged": round(ledger.used_bytes(line.line) / RESERVE_FACTOR),
     "mark": found.mark,
