@@ -1,4 +1,4 @@
-"""What may stand in a cell of the registry, by column: text -> value, or what to write instead."""
+"""The cells of the registry, by column: text -> value, or what to write instead."""
 
 import datetime as dt
 import re
