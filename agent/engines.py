@@ -21,13 +21,13 @@ class EngineSpec:
     packages: tuple[str, ...] = ()
     """Distributions that it runs or imports; the extra `agent` of pyproject.toml brings them."""
     uncapped_bytes: int | None = None
-    """What a test may come to where the engine keeps no byte cap. None: it keeps the test's `max_bytes`, and so counts
+    """Bytes that a test may take if the engine keeps no byte cap. None: it keeps the test's `max_bytes`, and so counts
     what it moves, also where it fails.
     """
     reports_progress: bool = True
-    """Calls the test's `progress` on the way. Without it, traffic of others beside a test is not seen."""
+    """Calls the test's `progress` during the test. Without it, cross traffic is not detected."""
     keeps_interface: bool = True
-    """All its traffic leaves by the test's interface."""
+    """All its traffic uses the test's interface."""
 
 
 ENGINES: Mapping[str, EngineSpec] = {

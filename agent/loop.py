@@ -1,6 +1,6 @@
-"""The unit at work: one loop that does whatever is due, one thing at a time, and puts every result into the spool.
+"""The unit's loop: it does whatever is due, one job at a time, and commits every result to the spool.
 
-One at a time on purpose: a latency probe beside a download would measure the download.
+One job at a time, since a latency probe beside a download would measure the download.
 """
 
 import datetime as dt
@@ -37,11 +37,11 @@ BUSY_TRIES = 3
 IDLE_S = 30.0
 """The longest sleep: the wall clock may step, and slots are in wall time."""
 RECEIPTS_CHECK_S = 60.0
-LONGEST_TEST_S = 200.0
+MAX_TEST_S = 200.0
 
 
 class AgentLoop:
-    """Runs until `stop` is set. `alive_at` moves while it does its work."""
+    """Runs until `stop` is set. `alive_at` (time.monotonic()) moves while it works."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class AgentLoop:
             remote.on_change(self.apply)
 
     def apply(self, settings: AgentSettings) -> None:
-        """New settings, from the next thing that is due on; a line keeps what is remembered of it."""
+        """Applies new settings, from the next job on; a line keeps its state."""
         now = time.monotonic()
         self._settings = self._meter.settings = settings
         self._runner = self._new_runner()
@@ -83,7 +83,7 @@ class AgentLoop:
         return TestRunner(self._settings, anchors, self._meter, self._targets, self._stop)
 
     def run(self) -> None:
-        """The loop."""
+        """Runs the loop until `stop` is set."""
         for line in self._lines:
             if line.settings.interface is None:
                 log.warning("no interface named: port, Wi-Fi and other traffic go unchecked", line=line.settings.line)
@@ -115,13 +115,13 @@ class AgentLoop:
         return self._read_clock(self._settings.clock.assume_synced)
 
     def _best_time(self) -> ClockReading:
-        """By the server's time where the kernel's clock is not synchronised."""
+        """The clock now, corrected by the server's time if the kernel's clock is not synchronised."""
         return best_estimate(self._clock(), str(self._spool.boot), self._spool.times)
 
     @property
-    def longest_job_s(self) -> float:
-        """Nothing that the loop does between two moves of `alive_at` takes longer."""
-        return max(LONGEST_TEST_S, max_probe_s(max(2, len(self._runner.anchors)), self._settings.latency))
+    def max_job_s(self) -> float:
+        """The longest time in seconds between two moves of `alive_at`."""
+        return max(MAX_TEST_S, max_probe_s(max(2, len(self._runner.anchors)), self._settings.latency))
 
     def _commit_spool_events(self) -> None:
         for event in self._spool.take_events():
@@ -159,7 +159,7 @@ class AgentLoop:
             return None
 
     def commit_event(self, event: Event) -> None:
-        """Something an operator would want to know, as a result."""
+        """Commits an event of the unit."""
         self._commit(event, None)
 
     # Each `_do_…` does its work if it is due, and returns in how many seconds it is due again.
@@ -244,7 +244,7 @@ class AgentLoop:
         )
 
     def _run_test(self, line: LineState, planned: slots.PlannedTest | None) -> float | None:
-        """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
+        """Runs a scheduled test and commits its result; or defers it, and returns the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
         check = self._runner.check(settings, self._best_time().wall)
         if check.busy is not None and line.deferrals < checks.defer_times:
@@ -275,24 +275,28 @@ class AgentLoop:
             self._budget.mark_done(line.settings.line, planned.slot.start.isoformat())
         except BudgetError as error:
             log.error("slot not noted", line=line.settings.line, reason=str(error))
-            line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
+            line.speed_at = time.monotonic() + 600  # the slot would have its test again and again
 
     @property
     def status_view(self) -> tuple[AgentSettings, tuple[LineState, ...], Meter]:
-        """Settings, lines and bytes, for the unit's status (agent.status.status); other threads read them."""
+        """Settings, lines and bytes for the unit's status (agent.status.status); other threads may read them."""
         return self._settings, tuple(self._lines), self._meter
 
-    # What commands may want (agent.control.handlers.Worker). The schedule goes on as if nothing had been.
+    # The commands' view (agent.control.handlers.CommandTarget). Commands do not change the schedule.
 
     @property
     def lines(self) -> list[LineSettings]:
+        """The settings of the unit's lines."""
         return [line.settings for line in self._lines]
 
     def servers(self, line: LineSettings) -> tuple[str, ...]:
+        """The measurement servers of a line."""
         return self._runner.servers(line)
 
     def run_requested_test(self, line: LineSettings, request: TestRequest) -> Tested:
-        """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises RequestRefused."""
+        """Runs a test beside the schedule, now, and commits its result. Raises RequestRefused, also if the line or the
+        unit is busy and the test is a confirmation.
+        """
         self.alive_at = time.monotonic()
         check = self._runner.check(line, self._best_time().wall)
         if check.busy is not None and request.by == CONFIRMATION:
@@ -312,6 +316,7 @@ class AgentLoop:
         return summarize(line.line, result, self._spool.id, seq)
 
     def report(self) -> int:
+        """Commits the unit's health; returns the number of results that wait."""
         self._health_at = time.monotonic()
         self._do_health()
         return self._spool.depth()

@@ -101,11 +101,11 @@ def _supervise(
             log.error("the unit's loop ended; leaving so that it is started again")
             return 1
         still_s = time.monotonic() - loop.alive_at
-        watchdog.feed({"loop": still_s < loop.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()})
+        watchdog.feed({"loop": still_s < loop.max_job_s, "uplink": uplink.alive, "spool": spool.alive()})
 
 
 def _reload(config: Path, loop: AgentLoop, remote: RemoteConfig) -> None:
-    """New settings where they are good; broker, name and folders take effect at the next start."""
+    """Applies new settings if they are valid; broker, name and folders take effect at the next start."""
     try:
         remote.reload()
     except SettingsError as error:

@@ -24,22 +24,26 @@ else:
 
 
 class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One access of this unit. What is absent follows from `access`: mobile lines are metered."""
+    """One line of this unit. Values that are absent follow from `access`: mobile lines are metered."""
 
     line: Name
     access: Access
     interface: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,15}$")] | None = None
     modem: Annotated[str, Meta(pattern=r"^[A-Za-z0-9/][A-Za-z0-9/_.:-]{0,127}$")] | None = None
-    """As `mmcli -m` takes it: a number, a path, an identity. Absent: a mobile line has the modem of its interface."""
+    """A modem as `mmcli -m` takes it: number, path or identity. Absent: a mobile line has the modem of its
+    interface.
+    """
     metered: bool | None = None
     engine: EngineName = DEFAULT_ENGINE
     servers: tuple[Url, ...] | None = None
-    """Absent: those of the unit. The first one that is neither away nor busy measures."""
+    """Absent: those of the unit. The first server that answers and is not busy measures."""
     target_mbps: Positive | None = None
     budget_gb: Positive | None = None
-    """Each calendar month, all that the line moves both ways; absent: 5 metered, no limit unmetered."""
+    """GB in each calendar month, both ways; absent: 5 on a metered line, no limit on others."""
     every_s: Positive | None = None
-    """Absent: random within the day's slots (METHOD). Present: at this pace, for pilots and demonstrations."""
+    """Absent: at random within the day's slots (docs/method.md). Present: a test every so often, for pilots and
+    demonstrations.
+    """
     streams: Annotated[int, Meta(ge=1, le=12)] = 6
 
     @property
@@ -48,7 +52,7 @@ class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def budget_bytes(self) -> int | None:
-        """Bytes of a month; None: without limit."""
+        """The data budget of a month in bytes; None: no limit."""
         gb = self.budget_gb or (5.0 if self.is_metered else None)
         return None if gb is None else int(gb * 1e9)
 
@@ -66,9 +70,9 @@ class HealthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class ClockSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     assume_synced: bool = False
-    """True where the host keeps the clock (a virtual machine, a container) and the kernel does not know."""
+    """True if the host keeps the clock (a virtual machine, a container) and the kernel does not know."""
     hold_s: Positive = 600.0
-    """How long a result waits for the clock to be synchronised before it goes as `estimated`."""
+    """Seconds that a result waits for the clock to be synchronised before it goes out as `estimated`."""
 
 
 class SpoolSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,13 +82,13 @@ class SpoolSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class PrecheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cpu_busy_percent: Annotated[float, Meta(gt=0, le=100)] = 60.0
     cross_traffic_mbps: Positive | None = None
-    """Absent: 2 % of the target."""
+    """Absent: 2% of the target."""
     defer_s: Positive = 60.0
     defer_times: Annotated[int, Meta(ge=0, le=20)] = 5
 
 
 class StatusPageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a technician on site looks at. It has no login: beyond this machine whoever reaches the port may read it."""
+    """The status page for a technician on site. It has no login: everybody who reaches the port may read it."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8421
@@ -98,7 +102,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lines: Annotated[tuple[LineSettings, ...], Meta(min_length=1, max_length=8)]
     servers: tuple[Url, ...] = ()
     anchors: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=4)] = ()
-    """What latency is measured to: `host` by ICMP (TCP where that is not allowed), `host:port` by TCP connect."""
+    """Hosts to which latency is measured: `host` by ICMP (by TCP if that is not allowed), `host:port` by TCP
+    connect.
+    """
     latency: LatencySettings = LatencySettings()
     health: HealthSettings = HealthSettings()
     clock: ClockSettings = ClockSettings()
@@ -110,15 +116,15 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def read(path: Path) -> AgentSettings:
-    """The settings of a file. Raises SettingsError."""
+    """The settings in a file. Raises SettingsError."""
     settings = load(path, AgentSettings)
     check(settings, str(path))
     return settings
 
 
 def check(settings: AgentSettings, file: str) -> None:
-    """Raises SettingsError where two lines have one name (they would share a ledger), a line's engine would leave by
-    another interface than the line's, or a server is no address.
+    """Raises SettingsError if two lines have one name (they would share a data budget), if a line's engine would use
+    another interface than the line's, or if a server is no address.
     """
     names = [line.line for line in settings.lines]
     for number, name in enumerate(names):

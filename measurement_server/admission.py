@@ -49,7 +49,7 @@ class Admission:
             now = self.clock()
             test = self._running.get(client)
             if test is None:
-                taken = sum(not self._over(other, now) for other in self._running.values())
+                taken = sum(not self._has_ended(other, now) for other in self._running.values())
                 if taken >= self.max_tests:
                     return None
                 pacer = Pacer(self.rate_mbps, self.clock) if self.rate_mbps else None
@@ -64,16 +64,16 @@ class Admission:
             test.bytes += sent_bytes
             test.ended_at = self.clock()
 
-    def sweep(self, everything: bool = False) -> list[AdmittedTest]:
+    def remove_ended(self, everything: bool = False) -> list[AdmittedTest]:
         """Takes out and returns the tests that are over; all of them when the server stops."""
         with self._lock:
             now = self.clock()
-            over = [test for test in self._running.values() if everything or self._over(test, now)]
-            for test in over:
+            ended = [test for test in self._running.values() if everything or self._has_ended(test, now)]
+            for test in ended:
                 del self._running[test.client]
-            return over
+            return ended
 
-    def _over(self, test: AdmittedTest, now: float) -> bool:
+    def _has_ended(self, test: AdmittedTest, now: float) -> bool:
         return test.streams == 0 and now - test.ended_at >= self.grace_s
 
 

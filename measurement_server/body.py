@@ -16,21 +16,21 @@ class BodyError(Exception):
     """A body whose end can't be found; the text says what is allowed."""
 
 
-def swallow(stream: io.BufferedIOBase, headers: Message, on_progress: Callable[[], None]) -> int:
+def discard_body(stream: io.BufferedIOBase, headers: Message, on_progress: Callable[[], None]) -> int:
     """The length of the body, now read, in bytes. Raises BodyError, and OSError where the client goes away."""
     coding, length = headers.get_all("Transfer-Encoding", []), headers.get_all("Content-Length", [])
     if coding:
         if length or [c.strip().lower() for c in coding] != ["chunked"]:
             raise BodyError("allowed: Content-Length, or Transfer-Encoding: chunked, and not both")
-        return _swallow_chunks(stream, on_progress)
+        return _discard_chunks(stream, on_progress)
     if not length:
         return 0
     if len(length) > 1 or not _LENGTH.fullmatch(length[0].strip()):
         raise BodyError("Content-Length: allowed: one whole number of bytes")
-    return _swallow_bytes(stream, int(length[0]), on_progress)
+    return _discard_bytes(stream, int(length[0]), on_progress)
 
 
-def _swallow_bytes(stream: io.BufferedIOBase, size: int, on_progress: Callable[[], None]) -> int:
+def _discard_bytes(stream: io.BufferedIOBase, size: int, on_progress: Callable[[], None]) -> int:
     buffer = memoryview(bytearray(min(size, BUFFER_BYTES)))
     left = size
     while left:
@@ -42,7 +42,7 @@ def _swallow_bytes(stream: io.BufferedIOBase, size: int, on_progress: Callable[[
     return size
 
 
-def _swallow_chunks(stream: io.BufferedIOBase, on_progress: Callable[[], None]) -> int:
+def _discard_chunks(stream: io.BufferedIOBase, on_progress: Callable[[], None]) -> int:
     total = 0
     while True:
         head = _CHUNK_HEAD.fullmatch(stream.readline(MAX_LINE_BYTES))
@@ -51,7 +51,7 @@ def _swallow_chunks(stream: io.BufferedIOBase, on_progress: Callable[[], None]) 
         size = int(head[1], 16)
         if not size:
             break
-        total += _swallow_bytes(stream, size, on_progress)
+        total += _discard_bytes(stream, size, on_progress)
         if stream.readline(MAX_LINE_BYTES).strip(b"\r\n"):
             raise BodyError("allowed: chunks that end where their length says")
     for _ in range(16):

@@ -10,8 +10,8 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass
-class _Life:
-    ends_at: float
+class _ConnectionDeadline:
+    life_ends_at: float
     due_at: float
 
 
@@ -24,7 +24,7 @@ class Deadlines:
 
     def __init__(self, life_s: float) -> None:
         self._life_s = life_s
-        self._open: dict[socket.socket, _Life] = {}
+        self._open: dict[socket.socket, _ConnectionDeadline] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class Deadlines:
         """A new connection."""
         now = time.monotonic()
         with self._lock:
-            self._open[connection] = _Life(now + self._life_s, now + min(within_s, self._life_s))
+            self._open[connection] = _ConnectionDeadline(now + self._life_s, now + min(within_s, self._life_s))
 
     def renew(self, connection: socket.socket, within_s: float) -> None:
         """The connection got on; the next step has `within_s`."""
@@ -42,7 +42,7 @@ class Deadlines:
         with self._lock:
             life = self._open.get(connection)
             if life is not None:
-                life.due_at = min(due_at, life.ends_at)
+                life.due_at = min(due_at, life.life_ends_at)
 
     def end(self, connection: socket.socket) -> None:
         """The connection is closed."""
@@ -58,7 +58,7 @@ class Deadlines:
         """Breaks every connection."""
         self._cut([connection for connection, _ in self._items()])
 
-    def _items(self) -> list[tuple[socket.socket, _Life]]:
+    def _items(self) -> list[tuple[socket.socket, _ConnectionDeadline]]:
         with self._lock:
             return list(self._open.items())
 

@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler
 
 from measurement_server import documents
 from measurement_server.admission import Admission, ServedClient, retry_after_s
-from measurement_server.body import BodyError, swallow
+from measurement_server.body import BodyError, discard_body
 from measurement_server.deadlines import Deadlines
 from measurement_server.limits import ServerLimits
 from measurement_server.payload import Payload
-from measurement_server.routes import KNOWN_PATHS, AnswerKind, BadRequestError, Route, UnknownPathError, find
+from measurement_server.routes import KNOWN_PATHS, AnswerKind, BadRequestError, Route, UnknownPathError, find_route
 
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -87,12 +87,12 @@ class RequestHandler(BaseHTTPRequestHandler):
             self.send_error(400, "allowed: HTTP/1.0 or HTTP/1.1")
             return
         try:
-            route = find(self.path)
+            route = find_route(self.path)
             client = self._client()
             if self.command not in route.methods:
                 self._refuse(405, "allowed: " + ", ".join(route.methods), {"Allow": ", ".join(route.methods)})
                 return
-            received = swallow(self.rfile, self.headers, self._renew_stall)
+            received = discard_body(self.rfile, self.headers, self._renew_stall)
         except UnknownPathError:
             self._refuse(404, f"Known paths: {KNOWN_PATHS}.")
         except (BadRequestError, BodyError) as error:

@@ -32,19 +32,19 @@ class Payload:
     ) -> None:
         """Sends `size` bytes at the pacer's rate, telling `on_sent` the bytes of each chunk. Raises OSError."""
         chunk_bytes = pacer.chunk_bytes if pacer else MAX_CHUNK_BYTES
-        place = secrets.randbelow(BLOCK_BYTES)
+        offset = secrets.randbelow(BLOCK_BYTES)
         while size:
-            count = min(size, chunk_bytes, BLOCK_BYTES - place)
+            count = min(size, chunk_bytes, BLOCK_BYTES - offset)
             if pacer and (wait_s := pacer.reserve(count)):
                 stopping.wait(wait_s)
             if stopping.is_set():
                 raise ConnectionAbortedError("the server stops")
-            sent = os.sendfile(connection.fileno(), self._file.fileno(), place, count)
+            sent = os.sendfile(connection.fileno(), self._file.fileno(), offset, count)
             if not sent:
                 raise ConnectionAbortedError("the payload is shorter than it was made")
             on_sent(sent)
             size -= sent
-            place = (place + sent) % BLOCK_BYTES
+            offset = (offset + sent) % BLOCK_BYTES
 
     def close(self) -> None:
         """Frees the memory. Nobody may be sending."""

@@ -83,7 +83,7 @@ class BadRequestError(Exception):
     """A value that can't be used; the text says what is allowed."""
 
 
-def find(target: str) -> Route:
+def find_route(target: str) -> Route:
     """The route of a request target: a path, or a whole URL as a proxy gets it, of whatever host.
 
     The host is never looked at and never asked: only this server answers. Raises UnknownPathError, BadRequestError.

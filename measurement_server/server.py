@@ -65,14 +65,14 @@ class MeasurementServer(socketserver.ThreadingMixIn, socketserver.TCPServer, Ser
             self.shutdown()
         self.deadlines.cut_all()
         self.server_close()
-        self._log_ended(self.admission.sweep(everything=True))
+        self._log_ended(self.admission.remove_ended(everything=True))
         self.payload.close()
 
     def service_actions(self) -> None:
         """Called several times a second by `serve_forever`."""
         super().service_actions()
         self.deadlines.cut_overdue()
-        self._log_ended(self.admission.sweep())
+        self._log_ended(self.admission.remove_ended())
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """False, and the connection is closed, where too many are open."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import first_boot, identity, releases, settings, status, upgrade
+from . import agent_service, certificate, first_boot, releases, renewal, settings, upgrade
 from .errors import UpdateError
 
 Command = Callable[[settings.UpdaterSettings, argparse.Namespace], str]
@@ -21,41 +21,41 @@ def _upgrade(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
 
 
 def _missing(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
-    _, manifest = upgrade.brought(known, asked.source)
-    if releases.current(known.home) == manifest.version:
+    _, manifest = upgrade.read_manifest(known, asked.source)
+    if releases.current_version(known.home) == manifest.version:
         return ""
-    return "\n".join(file.name for file in releases.wanted(manifest) if not releases.is_here(file, known.wheels))
+    return "\n".join(file.name for file in releases.wheels_for(manifest) if not releases.has_wheel(file, known.wheels))
 
 
 def _renew(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
-    return identity.renew(known, time.time(), asked.force)
+    return renewal.renew(known, time.time(), asked.force)
 
 
 def _request(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
-    identity.make_key(known)
-    return identity.request(known).strip()
+    certificate.make_key(known)
+    return certificate.signing_request(known).strip()
 
 
 def _first_boot(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     try:
         done = first_boot.first_boot(known, dt.datetime.now(dt.UTC))
     except UpdateError as error:
-        first_boot.report(f"not yet: {error}")
+        first_boot.write_report(f"not yet: {error}")
         raise
-    first_boot.report(done)
+    first_boot.write_report(done)
     return done
 
 
 def _check_settings(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
-    if releases.current(known.home) is not None:
+    if releases.current_version(known.home) is not None:
         releases.check_config(known.home / "current", asked.file)
     return "good"
 
 
 def _status(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
-    found = status.status(known.status_url)
+    found = agent_service.agent_status(known.status_url)
     agent, ack = found.get("version", "does not answer"), found.get("last_ack_at", "none")
-    return f"release {releases.current(known.home)}; agent {agent}, last answer of the collector {ack}"
+    return f"release {releases.current_version(known.home)}; agent {agent}, last answer of the collector {ack}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Named places at which the tests cut the power."""
+"""Failpoints: named places at which the tests cut the power."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ STEPS = (
 """Every place at which a power cut is tested."""
 
 
-def reached(step: str) -> None:
-    """Goes on; or, where a test asks for it (`XOMNET_UPDATER_FAILPOINT`), ends at once as a power cut would."""
+def at(step: str) -> None:
+    """Does nothing; or kills this process as a power cut would, if `XOMNET_UPDATER_FAILPOINT` names the step."""
     if os.environ.get("XOMNET_UPDATER_FAILPOINT") == step:
         os.kill(os.getpid(), signal.SIGKILL)

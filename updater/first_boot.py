@@ -1,6 +1,6 @@
-"""A card's first boot without a screen: packages, certificate, release, and the services in force.
+"""First boot of a card without a screen: packages, certificate, release, services.
 
-Each step is done or not done; where one fails, the service is started again a minute later and goes on there.
+Each step is done or not done. If one fails, systemd starts this again a minute later, and it goes on from there.
 """
 
 import datetime as dt
@@ -8,13 +8,13 @@ import os
 import subprocess
 from pathlib import Path
 
-from . import status
+from .agent_service import RESTART_S, wait_for_ack
+from .enrolment import enrol
 from .errors import UpdateError
-from .identity import enrol
 from .notes import note
-from .releases import current
+from .releases import current_version
 from .settings import UpdaterSettings
-from .upgrade import RESTART_S, pull
+from .upgrade import pull
 
 APT_S = 1800.0
 REPORT = "xomnet-first-boot.txt"
@@ -22,12 +22,12 @@ BOOT_PARTITIONS = (Path("/boot/firmware"), Path("/boot"))
 
 
 def first_boot(settings: UpdaterSettings, now: dt.datetime) -> str:
-    """Returns what was reached, in a sentence. Raises UpdateError."""
+    """Sets the unit up; returns what was reached, in a sentence. Raises UpdateError."""
     install_packages(settings.packages)
     enrol(settings)
-    if current(settings.home) is None:
+    if current_version(settings.home) is None:
         pull(settings, now, first=True)
-    version = current(settings.home)
+    version = current_version(settings.home)
     if version is None:
         raise UpdateError("the server has no release for this unit; publish a release, see docs/deploy.en.md")
     try:
@@ -36,15 +36,15 @@ def first_boot(settings: UpdaterSettings, now: dt.datetime) -> str:
         raise UpdateError(f"{settings.enable[0]}: {error}") from error
     if done.returncode:
         raise UpdateError(f"{' '.join(settings.enable)}: {done.stderr.strip()[:300]}; read journalctl -u xomnet-agent")
-    if not status.wait(settings, version):
+    if not wait_for_ack(settings, version):
         raise UpdateError(f"{settings.agent} runs, but the collector has not answered; run: sudo xomnet agent check")
     note(settings.state, "first_boot", version)
     return f"ready: {settings.agent} measures, and the collector has answered"
 
 
 def install_packages(names: tuple[str, ...]) -> None:
-    """What the distribution's image left out. Raises UpdateError."""
-    missing = [name for name in names if not installed(name)]
+    """Installs the packages of the distribution that are missing. Raises UpdateError."""
+    missing = [name for name in names if not is_installed(name)]
     if not missing:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -58,13 +58,14 @@ def install_packages(names: tuple[str, ...]) -> None:
             raise UpdateError(f"{' '.join(argv)}: {done.stderr.strip()[-300:]}; check that the network is up")
 
 
-def installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether a package of the distribution is installed."""
     argv = ["dpkg-query", "-W", "-f", "${db:Status-Status}", name]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout == "installed"
 
 
-def report(text: str, partitions: tuple[Path, ...] = BOOT_PARTITIONS) -> None:
-    """Leaves a line where a person finds it who puts the card into a computer."""
+def write_report(text: str, partitions: tuple[Path, ...] = BOOT_PARTITIONS) -> None:
+    """Writes a line to the boot partition, where a person finds it who puts the card into a computer."""
     for folder in partitions:
         if (folder / "cmdline.txt").exists():
             (folder / REPORT).write_text(text + "\n", encoding="utf-8")

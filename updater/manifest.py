@@ -1,12 +1,12 @@
-"""The manifest of a release: what it holds, who it is for, and whether this unit should take it. Pure."""
+"""The manifest of a release: its wheels, the stages of its rollout, its version. Pure."""
 
 import datetime as dt
-import hashlib
 import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from .canary_rollout import RolloutStage
 from .errors import UpdateError
 
 _VERSION = re.compile(r"(\d+(?:\.\d+)*)(?:\.?(dev|a|b|rc)(\d+))?")
@@ -18,7 +18,7 @@ MAX_BYTES = 200_000_000
 
 @dataclass(frozen=True)
 class ReleaseFile:
-    """A wheel."""
+    """A wheel of a release."""
 
     name: str
     sha256: str
@@ -26,17 +26,9 @@ class ReleaseFile:
 
 
 @dataclass(frozen=True)
-class RolloutStage:
-    """Who may take the release from when on: all that is named must fit."""
-
-    start: dt.datetime
-    areas: tuple[str, ...] | None = None
-    agents: tuple[str, ...] | None = None
-    share: float | None = None
-
-
-@dataclass(frozen=True)
 class ReleaseManifest:
+    """`python` are versions such as `3.11`; `made` orders manifests; `downgrade` allows an older version."""
+
     version: str
     python: tuple[str, ...]
     files: tuple[ReleaseFile, ...]
@@ -46,14 +38,14 @@ class ReleaseManifest:
 
 
 def parse(data: bytes) -> ReleaseManifest:
-    """Raises UpdateError that names the field."""
+    """The manifest of `manifest.json`. Raises UpdateError that names the field."""
     try:
         found = json.loads(data)
         version, python = found["version"], tuple(str(word) for word in found["python"])
-        order(version)
-        files = tuple(_file(one) for one in found["files"])
-        stages = tuple(_stage(one) for one in found["for"])
-        made = instant(found["made"])
+        version_key(version)
+        files = tuple(_parse_file(one) for one in found["files"])
+        stages = tuple(_parse_stage(one) for one in found["for"])
+        made = parse_instant(found["made"])
         downgrade = found.get("downgrade", False) is True
     except KeyError as error:
         raise UpdateError(f"manifest: {error.args[0]} is missing; make the release again") from error
@@ -64,7 +56,7 @@ def parse(data: bytes) -> ReleaseManifest:
     return ReleaseManifest(version, python, files, stages, made, downgrade)
 
 
-def _file(one: Any) -> ReleaseFile:
+def _parse_file(one: Any) -> ReleaseFile:
     name, sha256, size = one["name"], one["sha256"], one["bytes"]
     if not _WHEEL.fullmatch(name):
         raise ValueError(f"files: found {name!r}, not the name of a wheel")
@@ -73,25 +65,25 @@ def _file(one: Any) -> ReleaseFile:
     return ReleaseFile(name, sha256, size)
 
 
-def _stage(one: Any) -> RolloutStage:
+def _parse_stage(one: Any) -> RolloutStage:
     unknown = set(one) - {"areas", "agents", "share", "from"}
     if unknown or len(one) < 2:
         raise ValueError("for: a stage has `from` and one or more of `areas`, `agents`, `share`")
     areas = tuple(map(str, one["areas"])) if "areas" in one else None
     agents = tuple(map(str, one["agents"])) if "agents" in one else None
-    return RolloutStage(instant(one["from"]), areas, agents, float(one["share"]) if "share" in one else None)
+    return RolloutStage(parse_instant(one["from"]), areas, agents, float(one["share"]) if "share" in one else None)
 
 
-def instant(text: str) -> dt.datetime:
-    """RFC 3339. Raises ValueError, also where it does not name its offset."""
+def parse_instant(text: str) -> dt.datetime:
+    """An instant in RFC 3339. Raises ValueError, also if it has no offset."""
     found = dt.datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError(f"found {text!r}; write an instant such as 2026-11-22T08:00:00Z")
     return found
 
 
-def order(version: str) -> tuple[tuple[int, ...], int, int]:
-    """A version as something that compares; 1.2rc1 comes before 1.2. Raises ValueError."""
+def version_key(version: str) -> tuple[tuple[int, ...], int, int]:
+    """A key that sorts versions: 1.2rc1 comes before 1.2. Raises ValueError."""
     match = _VERSION.fullmatch(version)
     if match is None:
         raise ValueError(f"version: found {version!r}; write numbers such as 1.2.0, or 1.2.0rc1")
@@ -101,7 +93,7 @@ def order(version: str) -> tuple[tuple[int, ...], int, int]:
     return tuple(numbers), _PHASES.get(match[2] or "", 9), int(match[3] or 0)
 
 
-def fits(name: str, python: tuple[int, int], machine: str) -> bool:
+def wheel_fits(name: str, python: tuple[int, int], machine: str) -> bool:
     """Whether a wheel can be installed by this Python (3, 11) on this machine (`aarch64`, `armv7l`, `x86_64`)."""
     match = _WHEEL.fullmatch(name)
     if match is None:
@@ -109,7 +101,7 @@ def fits(name: str, python: tuple[int, int], machine: str) -> bool:
     pythons, abis, platforms = (part.split(".") for part in match.groups())
     own = f"cp{python[0]}{python[1]}"
     good_abi = any(abi in ("none", "abi3", own) for abi in abis)
-    good_python = any(word in (own, "py3") for word in pythons) or ("abi3" in abis and _not_above(pythons, python))
+    good_python = any(word in (own, "py3") for word in pythons) or ("abi3" in abis and _is_supported(pythons, python))
     alike = {"armv7l": ("armv7l", "armv6l")}.get(machine, (machine,))
     good_platform = any(
         word == "any" or (word.startswith(("linux_", "manylinux")) and word.endswith(tuple(f"_{one}" for one in alike)))
@@ -118,22 +110,6 @@ def fits(name: str, python: tuple[int, int], machine: str) -> bool:
     return good_python and good_abi and good_platform
 
 
-def _not_above(pythons: list[str], python: tuple[int, int]) -> bool:
+def _is_supported(pythons: list[str], python: tuple[int, int]) -> bool:
     found = [re.fullmatch(r"cp3(\d+)", word) for word in pythons]
     return any(one is not None and int(one[1]) <= python[1] for one in found)
-
-
-def turn(manifest: ReleaseManifest, agent: str, area: str, now: dt.datetime) -> bool:
-    """Whether a stage has begun that this unit belongs to."""
-    return any(stage.start <= now and _belongs(stage, manifest.version, agent, area) for stage in manifest.stages)
-
-
-def _belongs(stage: RolloutStage, version: str, agent: str, area: str) -> bool:
-    named = stage.agents is None or agent in stage.agents
-    inside = stage.areas is None or any(area == one or area.startswith(f"{one}/") for one in stage.areas)
-    return named and inside and (stage.share is None or draw(version, agent) < stage.share)
-
-
-def draw(version: str, agent: str) -> float:
-    """A number in [0, 1) that is the unit's own in each release: a growing share keeps those it has."""
-    return int.from_bytes(hashlib.sha256(f"{version}/{agent}".encode()).digest()[:6], "big") / 2**48

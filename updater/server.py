@@ -1,4 +1,4 @@
-"""The server, as units reach it: HTTPS with the province's authority, and the unit's certificate if it has one."""
+"""HTTPS client of the server: trusts the province's authority, and presents the unit's certificate if it has one."""
 
 import hashlib
 import http.client
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from . import files
+from . import atomic_file, failpoints
 from .errors import UnfitRelease, UpdateError
-from .failpoints import reached
 from .manifest import ReleaseFile
+from .settings import UpdaterSettings
 
 TIMEOUT_S = 30.0
 MAX_ANSWER = 1_000_000
@@ -22,12 +22,12 @@ TRIES = 5
 PAUSE_S = 2.0
 
 
-class Cut(Exception):
-    """The connection ended; what has arrived is kept."""
+class ConnectionCut(Exception):
+    """The connection ended; the bytes that have arrived are kept."""
 
 
 class Server:
-    """One server. `received` counts the payload of all answers, in bytes."""
+    """One server. `received` counts the bytes of all answers' bodies."""
 
     def __init__(self, url: str, ca: Path, certificate: Path | None = None, key: Path | None = None) -> None:
         """Raises UpdateError where the certificates can't be used."""
@@ -45,13 +45,13 @@ class Server:
             raise UpdateError(f"{ca}, {certificate}, {key}: {error}; enrol this unit again") from error
 
     def get(self, path: str) -> bytes:
-        """A small document. Raises UpdateError."""
-        return self._asked("GET", path, None)
+        """Gets a small document. Raises UpdateError."""
+        return self._request("GET", path, None)
 
     def post(self, path: str, document: dict[str, str]) -> dict[str, Any]:
-        """Sends and takes a JSON object. Raises UpdateError with what the server said."""
+        """Sends a JSON object and returns the one in the answer. Raises UpdateError with the server's reason."""
         try:
-            found = json.loads(self._asked("POST", path, json.dumps(document).encode()))
+            found = json.loads(self._request("POST", path, json.dumps(document).encode()))
         except ValueError as error:
             raise UpdateError(f"{self._url(path)}: the answer is not JSON; check the server") from error
         if not isinstance(found, dict):
@@ -59,19 +59,21 @@ class Server:
         return found
 
     def handshake(self) -> None:
-        """Asks for nothing of worth: says that the certificate is taken. Raises UpdateError."""
+        """Gets a document, only to find out whether the server accepts the certificate. Raises UpdateError."""
         self.get("/releases/v1/manifest.json")
 
     def download(self, file: ReleaseFile, folder: Path, deadline: float, allowance: int) -> None:
-        """Fetches a wheel, from where an earlier try ended. `deadline`: time.monotonic(); `allowance`: what `received`
-        may reach. Raises UpdateError; Unfit where what came is not what was signed.
+        """Downloads a wheel, from where an earlier try ended.
+
+        `deadline` is time.monotonic(); `allowance` is what `received` may reach. Raises UpdateError; UnfitRelease if
+        the bytes are not those that were signed.
         """
         part = folder / f"{file.name}.part"
         for number in range(TRIES):
             try:
                 self._fetch(file, part, deadline, allowance)
                 break
-            except (Cut, OSError, http.client.HTTPException) as error:
+            except (ConnectionCut, OSError, http.client.HTTPException) as error:
                 if number == TRIES - 1 or time.monotonic() > deadline:
                     raise UpdateError(f"{file.name}: {error}; the next run continues from here") from error
                 time.sleep(PAUSE_S * 2**number)
@@ -79,7 +81,7 @@ class Server:
             part.unlink()
             raise UnfitRelease(f"{file.name}: its checksum is not the signed one; copy the release to the server again")
         part.replace(folder / file.name)
-        files.sync(folder)
+        atomic_file.sync(folder)
 
     def _fetch(self, file: ReleaseFile, part: Path, deadline: float, allowance: int) -> None:
         have = part.stat().st_size if part.exists() else 0
@@ -93,11 +95,11 @@ class Server:
             connection.request("GET", path, headers={"Range": f"bytes={have}-"} if have else {})
             answer = connection.getresponse()
             if answer.status not in (200, 206):
-                raise UpdateError(self._refused(path, answer.status, answer.read(500)))
-            goes_on = answer.status == 206 and (answer.getheader("Content-Range") or "").startswith(f"bytes {have}-")
-            if answer.status == 206 and not goes_on:
+                raise UpdateError(self._refusal(path, answer.status, answer.read(500)))
+            resumed = answer.status == 206 and (answer.getheader("Content-Range") or "").startswith(f"bytes {have}-")
+            if answer.status == 206 and not resumed:
                 raise UpdateError(f"{self._url(path)}: the server sent another part than requested; check the server")
-            with part.open("ab" if goes_on else "wb") as out:
+            with part.open("ab" if resumed else "wb") as out:
                 while block := answer.read(min(BLOCK, file.bytes - out.tell() + 1)):
                     self.received += len(block)
                     if out.tell() + len(block) > file.bytes:
@@ -109,14 +111,14 @@ class Server:
                     if time.monotonic() > deadline:
                         raise UpdateError(f"{file.name}: not downloaded in time; the next run continues from here")
                     out.flush()
-                    reached("download")
+                    failpoints.at("download")
                 os.fsync(out.fileno())
                 if out.tell() < file.bytes:
-                    raise Cut(f"the connection ended after {out.tell()} of {file.bytes} bytes")
+                    raise ConnectionCut(f"the connection ended after {out.tell()} of {file.bytes} bytes")
         finally:
             connection.close()
 
-    def _asked(self, method: str, path: str, body: bytes | None) -> bytes:
+    def _request(self, method: str, path: str, body: bytes | None) -> bytes:
         connection = self._connection()
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
@@ -133,7 +135,7 @@ class Server:
         finally:
             connection.close()
         if answer.status != 200:
-            raise UpdateError(self._refused(path, answer.status, found[:500]))
+            raise UpdateError(self._refusal(path, answer.status, found[:500]))
         if len(found) > MAX_ANSWER:
             raise UpdateError(f"{self._url(path)}: the answer is longer than {MAX_ANSWER} bytes; check the server")
         return found
@@ -144,12 +146,18 @@ class Server:
     def _url(self, path: str) -> str:
         return f"https://{self._host}:{self._port}{path}"
 
-    def _refused(self, path: str, status: int, said: bytes) -> str:
-        words = " ".join(said.decode(errors="replace").split())[:200]
+    def _refusal(self, path: str, status: int, body: bytes) -> str:
+        words = " ".join(body.decode(errors="replace").split())[:200]
         return f"{self._url(path)}: refused with {status}: {words or 'no reason given'}"
 
 
+def open_server(settings: UpdaterSettings) -> Server:
+    """The server, with this unit's own certificate. Raises UpdateError."""
+    pki = settings.pki
+    return Server(settings.server, pki / "ca.crt", pki / "unit.crt", pki / "unit.key")
+
+
 def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal. Raises OSError."""
+    """The SHA-256 of a file in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

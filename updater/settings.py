@@ -1,4 +1,4 @@
-"""What the tool knows of its unit: `updater.toml`, written by the deployment."""
+"""The settings of the updater: `updater.toml`, written by the deployment."""
 
 import dataclasses
 import tomllib
@@ -15,7 +15,7 @@ class UpdaterSettings:
 
     agent: str
     server: str
-    """`https://HOST:PORT`: the units' door."""
+    """`https://HOST:PORT`, where units get certificates and releases."""
     area: str = ""
     """The unit's path, such as `Nam Định/Hải Hậu/Hải Minh`: stages of a release may name areas."""
     home: Path = Path("/opt/xomnet")
@@ -34,16 +34,16 @@ class UpdaterSettings:
         *("systemctl", "enable", "--now"),
         *("xomnet-agent.service", "xomnet-upgrade.timer", "xomnet-renew.timer"),
     )
-    """After a first boot."""
+    """The command that enables and starts the services after a first boot."""
     packages: tuple[str, ...] = ()
-    """Of the distribution, installed at the first boot where they are missing."""
+    """Packages of the distribution that the first boot installs if they are missing."""
     ack_s: float = 900.0
-    """How long a new release may take until the collector has acknowledged a result of it."""
+    """Seconds within which the collector must acknowledge a result of a new release."""
     poll_s: float = 5.0
     download_s: float = 3600.0
-    """How long one run may download; the next goes on where it ended."""
+    """Seconds that one run may download; the next run continues."""
     max_mb: float = 40.0
-    """What one run may receive of wheels."""
+    """MB of wheels that one run may receive."""
 
     @property
     def wheels(self) -> Path:
@@ -51,7 +51,7 @@ class UpdaterSettings:
 
 
 def read(path: Path) -> UpdaterSettings:
-    """Raises UpdateError that names the key."""
+    """The settings in a file. Raises UpdateError that names the key."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,87 +1,91 @@
-"""From a signed manifest to a release that the collector has answered, or back to the one before.
+"""Upgrade: from a signed manifest to a release that the collector has acknowledged, or back to the one before.
 
-Whatever it dies at, the next run goes on: what is downloaded stays, a release's folder is complete or made again, the
-link points to a complete release at any time, and a trial is written down before anything is switched.
+After a kill at any point the next run goes on: downloads stay, a release's folder is complete or made again, the link
+points to a complete release at any time, and a trial is written to the disk before anything is switched.
 """
 
 import datetime as dt
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import files, releases, state, status
+from . import agent_service, atomic_file, failpoints, releases
+from .canary_rollout import is_included
 from .errors import UnfitRelease, UpdateError
-from .failpoints import reached
-from .manifest import ReleaseManifest, order, parse, turn
+from .manifest import ReleaseManifest, parse, version_key
 from .notes import note
 from .releases import MANIFEST
-from .server import Server
+from .rollback import give_up, roll_back
+from .server import Server, open_server
 from .settings import UpdaterSettings
+from .state import ReleaseFailure, ReleaseTrial, UpdaterState, load_state
 
 MAX_STARTS = 3
 MIN_FREE_BYTES = 200_000_000
-RESTART_S = 180.0
 MANIFEST_URL = f"/releases/v1/{MANIFEST}"
 
 
-def open_server(settings: UpdaterSettings) -> Server:
-    """The server, with this unit's certificate. Raises UpdateError."""
-    pki = settings.pki
-    return Server(settings.server, pki / "ca.crt", pki / "unit.crt", pki / "unit.key")
-
-
 def pull(settings: UpdaterSettings, now: dt.datetime, first: bool = False) -> str:
-    """One run of the timer: looks, and where there is a new release for this unit, takes it. `first`: there is none
-    yet, and it need not be this unit's turn. Returns what happened, in a sentence. Raises UpdateError.
+    """Installs the server's release if it is new and a stage includes this unit; or goes on with a trial.
+
+    `first`: the unit has no release yet, and stages do not count. Returns what happened, in a sentence. Raises
+    UpdateError.
     """
-    remembered = state.load(settings.state)
-    if remembered.trial is not None:
-        return try_out(settings, remembered)
+    state = load_state(settings.state)
+    if state.trial is not None:
+        return try_out(settings, state)
     server = open_server(settings)
-    if (have := releases.current(settings.home)) and server.get(MANIFEST_URL) == releases.manifest(settings.home, have):
-        return f"same: {have} is in use"  # most looks end here, and cost one connection
-    data, manifest = believed(settings, server)
-    what, why = decide(manifest, have, remembered, first or turn(manifest, settings.agent, settings.area, now))
+    if (current := releases.current_version(settings.home)) and server.get(MANIFEST_URL) == releases.installed_manifest(
+        settings.home, current
+    ):
+        return f"same: {current} is in use"  # most runs end here, after one small answer
+    data, manifest = fetch_manifest(settings, server)
+    what, why = decide(
+        manifest,
+        current,
+        state,
+        first or is_included(manifest.stages, manifest.version, settings.agent, settings.area, now),
+    )
     if what == "refused":
         note(settings.state, "upgrade_refused", why)
     if what != "take":
         return f"{what}: {why}"
-    remember(remembered, manifest)
+    record_manifest(state, manifest)
     try:
-        cost = fetch(settings, server, manifest)
+        cost = download_wheels(settings, server, manifest)
     except UnfitRelease as error:
-        given_up(settings, remembered, manifest.version, str(error), final=False)
+        give_up(settings, state, manifest.version, str(error), final=False)
         raise
-    return take(settings, remembered, manifest, data, cost)
+    return install(settings, state, manifest, data, cost)
 
 
 def push(settings: UpdaterSettings, folder: Path, again: bool = False) -> str:
-    """A release that somebody with a shell here brought in a folder: stages do not count. `again`: also one that has
-    failed here. Returns what happened. Raises UpdateError.
+    """Installs the release in a folder, for a person with a shell on the unit; stages do not count.
+
+    `again`: also a release that has failed here. Returns what happened, in a sentence. Raises UpdateError.
     """
-    remembered = state.load(settings.state)
-    if remembered.trial is not None:
-        return try_out(settings, remembered)
-    data, manifest = brought(settings, folder)
+    state = load_state(settings.state)
+    if state.trial is not None:
+        return try_out(settings, state)
+    data, manifest = read_manifest(settings, folder)
     if again:
-        remembered.failed.pop(manifest.version, None)
-    what, why = decide(manifest, releases.current(settings.home), remembered, True)
+        state.failed.pop(manifest.version, None)
+    what, why = decide(manifest, releases.current_version(settings.home), state, True)
     if what != "take":
         return f"{what}: {why}"
-    remember(remembered, manifest)
-    for file in releases.wanted(manifest):
-        if not releases.is_here(file, settings.wheels):
+    record_manifest(state, manifest)
+    for file in releases.wheels_for(manifest):
+        if not releases.has_wheel(file, settings.wheels):
             shutil.copyfile(folder / "files" / file.name, settings.wheels / file.name)
-            if not releases.is_here(file, settings.wheels):
+            if not releases.has_wheel(file, settings.wheels):
                 (settings.wheels / file.name).unlink()
                 raise UpdateError(f"{folder}/files/{file.name}: differs from the signed file; copy it again")
-    return take(settings, remembered, manifest, data, 0)
+    return install(settings, state, manifest, data, 0)
 
 
-def brought(settings: UpdaterSettings, folder: Path) -> tuple[bytes, ReleaseManifest]:
-    """A folder's manifest, its signature verified. Raises UpdateError."""
+def read_manifest(settings: UpdaterSettings, folder: Path) -> tuple[bytes, ReleaseManifest]:
+    """The manifest in a folder, its bytes and parsed, after its signature is verified. Raises UpdateError."""
     try:
         data, signature = (folder / MANIFEST).read_bytes(), (folder / f"{MANIFEST}.sig").read_bytes()
     except OSError as error:
@@ -90,8 +94,10 @@ def brought(settings: UpdaterSettings, folder: Path) -> tuple[bytes, ReleaseMani
     return data, parse(data)
 
 
-def believed(settings: UpdaterSettings, server: Server) -> tuple[bytes, ReleaseManifest]:
-    """The server's manifest, if it was signed by a known key. Raises UpdateError, and notes it."""
+def fetch_manifest(settings: UpdaterSettings, server: Server) -> tuple[bytes, ReleaseManifest]:
+    """The server's manifest, its bytes and parsed, after its signature is verified. Raises UpdateError, and
+    notes it.
+    """
     for pause_s in (settings.poll_s, 0):
         data, signature = server.get(MANIFEST_URL), server.get(f"{MANIFEST_URL}.sig")
         try:
@@ -103,41 +109,40 @@ def believed(settings: UpdaterSettings, server: Server) -> tuple[bytes, ReleaseM
                 raise
             time.sleep(pause_s)  # a release may be being published: the signature comes a moment later
     manifest = parse(data)
-    reached("manifest")
+    failpoints.at("manifest")
     return data, manifest
 
 
-def remember(remembered: state.UpdaterState, manifest: ReleaseManifest) -> None:
-    if remembered.made is None or manifest.made > remembered.made:
-        remembered.made = manifest.made
-        remembered.save()
+def record_manifest(state: UpdaterState, manifest: ReleaseManifest) -> None:
+    """Keeps the date of the newest manifest, so that an older one is refused from now on. Raises OSError."""
+    if state.made is None or manifest.made > state.made:
+        state.made = manifest.made
+        state.save()
 
 
-def decide(
-    manifest: ReleaseManifest, have: str | None, remembered: state.UpdaterState, its_turn: bool
-) -> tuple[str, str]:
-    """`take`, `same`, `waits` or `refused`, and why. Pure."""
+def decide(manifest: ReleaseManifest, current: str | None, state: UpdaterState, included: bool) -> tuple[str, str]:
+    """What to do with a release: `take`, `same`, `waits` or `refused`, and why. `included`: by a stage. Pure."""
     version = manifest.version
-    if remembered.made is not None and manifest.made < remembered.made:
+    if state.made is not None and manifest.made < state.made:
         return "refused", f"the manifest of {version} is older than one that this unit has seen; sign the release again"
-    if version == have:
+    if version == current:
         return "same", f"{version} is in use"
-    if have is not None and order(version) < order(have) and not manifest.downgrade:
-        return "refused", f"{version} is older than {have}; to go back, make the release with --downgrade"
-    if _final(remembered.failed, version):
-        return "waits", f"{version} failed here ({remembered.failed[version].why}); give the next release a new version"
-    if not its_turn:
+    if current is not None and version_key(version) < version_key(current) and not manifest.downgrade:
+        return "refused", f"{version} is older than {current}; to go back, make the release with --downgrade"
+    if _final(state.failed, version):
+        return "waits", f"{version} failed here ({state.failed[version].why}); give the next release a new version"
+    if not included:
         return "waits", f"no stage of {version} includes this unit yet"
     return "take", version
 
 
-def _final(failed: Mapping[str, state.ReleaseFailure], version: str) -> bool:
+def _final(failed: Mapping[str, ReleaseFailure], version: str) -> bool:
     return version in failed and failed[version].final
 
 
-def fetch(settings: UpdaterSettings, server: Server, manifest: ReleaseManifest) -> int:
-    """Downloads what is missing; returns the bytes that came. Raises UpdateError, UnfitRelease."""
-    missing = [file for file in releases.wanted(manifest) if not releases.is_here(file, settings.wheels)]
+def download_wheels(settings: UpdaterSettings, server: Server, manifest: ReleaseManifest) -> int:
+    """Downloads the wheels that are missing; returns the bytes received. Raises UpdateError, UnfitRelease."""
+    missing = [file for file in releases.wheels_for(manifest) if not releases.has_wheel(file, settings.wheels)]
     needed, most = sum(file.bytes for file in missing), int(settings.max_mb * 1e6)
     if needed > most:
         raise UnfitRelease(
@@ -146,97 +151,66 @@ def fetch(settings: UpdaterSettings, server: Server, manifest: ReleaseManifest) 
     deadline, began = time.monotonic() + settings.download_s, server.received
     for file in missing:
         server.download(file, settings.wheels, deadline, began + most)
-    reached("downloaded")
+    failpoints.at("downloaded")
     return server.received
 
 
-def take(
-    settings: UpdaterSettings, remembered: state.UpdaterState, manifest: ReleaseManifest, data: bytes, cost_bytes: int
+def install(
+    settings: UpdaterSettings, state: UpdaterState, manifest: ReleaseManifest, data: bytes, cost_bytes: int
 ) -> str:
-    """Installs a release whose wheels are here, and tries it out. Raises UpdateError."""
+    """Installs a release whose wheels are on the unit, and tries it out. Raises UpdateError."""
     if (free := shutil.disk_usage(settings.home).free) < MIN_FREE_BYTES:
         raise UpdateError(
             f"{settings.home}: found {free / 1e6:.0f} MB free; free at least {MIN_FREE_BYTES / 1e6:.0f} MB"
         )
-    before = releases.current(settings.home)
+    before = releases.current_version(settings.home)
     try:
         releases.install(settings, manifest, data)
     except UpdateError as error:
-        given_up(settings, remembered, manifest.version, str(error), isinstance(error, UnfitRelease))
+        give_up(settings, state, manifest.version, str(error), isinstance(error, UnfitRelease))
         raise
     if before is None:
         releases.switch(settings.home, manifest.version)
         return f"installed: {manifest.version}"
-    remembered.trial = state.ReleaseTrial(manifest.version, before, cost_bytes)
-    remembered.save()
-    reached("trial")
-    return try_out(settings, remembered)
+    state.trial = ReleaseTrial(manifest.version, before, cost_bytes)
+    state.save()
+    failpoints.at("trial")
+    return try_out(settings, state)
 
 
-def try_out(settings: UpdaterSettings, remembered: state.UpdaterState) -> str:
-    """Switches, restarts, waits for the collector's answer; else rolls back. Also after a power cut within."""
-    trial = remembered.trial
+def try_out(settings: UpdaterSettings, state: UpdaterState) -> str:
+    """Runs or resumes a trial: switches, restarts, waits for the collector to acknowledge; else rolls back."""
+    trial = state.trial
     assert trial is not None
-    heard = status.acknowledged(status.status(settings.status_url), trial.version)
-    if trial.back is None and not heard and trial.starts >= MAX_STARTS:
+    acknowledged = agent_service.is_acknowledged(agent_service.agent_status(settings.status_url), trial.version)
+    if trial.back is None and not acknowledged and trial.starts >= MAX_STARTS:
         trial.back = f"the unit went down {trial.starts} times during the trial"
     if trial.back is not None:
-        return roll_back(settings, remembered, trial, trial.back)
+        return roll_back(settings, state, trial, trial.back)
     trial.starts += 1
-    remembered.save()
+    state.save()
     releases.switch(settings.home, trial.version)
-    reached("switched")
-    if status.status(settings.status_url).get("version") != trial.version and not restart(settings):
-        return roll_back(settings, remembered, trial, "the new release does not start")
-    reached("restarted")
-    if not status.wait(settings, trial.version):
-        return roll_back(settings, remembered, trial, f"no answer from the collector within {settings.ack_s:g} s")
-    reached("acknowledged")
+    failpoints.at("switched")
+    if agent_service.agent_status(settings.status_url).get("version") != trial.version and not agent_service.restart(
+        settings
+    ):
+        return roll_back(settings, state, trial, "the new release does not start")
+    failpoints.at("restarted")
+    if not agent_service.wait_for_ack(settings, trial.version):
+        return roll_back(settings, state, trial, f"no answer from the collector within {settings.ack_s:g} s")
+    failpoints.at("acknowledged")
     done = f"{trial.before} -> {trial.version}, {trial.cost_bytes / 1e3:.0f} kB downloaded"
     note(settings.state, "upgraded", done)
-    remembered.failed.pop(trial.version, None)
-    remembered.trial = None
-    remembered.save()
-    reached("kept")
+    state.failed.pop(trial.version, None)
+    state.trial = None
+    state.save()
+    failpoints.at("kept")
     releases.prune(settings, [trial.version, trial.before])
     return f"upgraded: {done}"
 
 
-def roll_back(settings: UpdaterSettings, remembered: state.UpdaterState, trial: state.ReleaseTrial, why: str) -> str:
-    """The release before, in force again. If the collector does not answer that one either, the new one may be tried
-    later; else never again.
-    """
-    assert trial.before is not None
-    trial.back = why
-    remembered.save()
-    releases.switch(settings.home, trial.before)
-    reached("back")
-    restart(settings)
-    to_blame = status.wait(settings, trial.before)
-    said = f"{trial.version} -> {trial.before}: {why}"
-    if not to_blame:
-        said += "; the old release gets no answer either, so the new one is tried again later"
-    note(settings.state, "upgrade_rolled_back", said)
-    remembered.fail(trial.version, why, final=to_blame)
-    reached("blamed")
-    return f"rolled back: {said}"
-
-
-def given_up(settings: UpdaterSettings, remembered: state.UpdaterState, version: str, why: str, final: bool) -> None:
-    if remembered.fail(version, why, final):
-        note(settings.state, "upgrade_refused", why)
-
-
-def restart(settings: UpdaterSettings) -> bool:
-    """Whether the service has come up."""
-    try:
-        return subprocess.run(settings.restart, timeout=RESTART_S, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
 def prepare(settings: UpdaterSettings) -> None:
-    """The folders that the tool works in. Raises OSError."""
+    """Makes the folders that the updater works in. Raises OSError."""
     for folder in (settings.state, settings.home / "releases", settings.wheels):
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    files.sync(settings.home)
+    atomic_file.sync(settings.home)

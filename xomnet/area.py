@@ -16,7 +16,7 @@ def levels(path: str) -> tuple[str, ...]:
     return tuple(path.split(SEPARATOR)) if path else ()
 
 
-def joined(levels: Iterable[str]) -> str:
+def join_levels(levels: Iterable[str]) -> str:
     """A, B, C -> `A/B/C`."""
     return SEPARATOR.join(levels)
 
@@ -24,7 +24,7 @@ def joined(levels: Iterable[str]) -> str:
 def areas_of(path: str) -> Iterator[str]:
     """The areas that a path lies in, the widest first: `A/B/C` -> A, A/B, A/B/C."""
     names = levels(path)
-    return (joined(names[:depth]) for depth in range(1, len(names) + 1))
+    return (join_levels(names[:depth]) for depth in range(1, len(names) + 1))
 
 
 def last_level(path: str) -> str:
@@ -39,13 +39,13 @@ def is_within(path: str, area: str) -> bool:
 
 def below(path: str, area: str) -> str:
     """What of a path lies below an area that it is within: `A/B/C` below `A` -> `B/C`; all of it if `area` is empty."""
-    return joined(levels(path)[len(levels(area)) :])
+    return join_levels(levels(path)[len(levels(area)) :])
 
 
 def shared_area(paths: Iterable[str]) -> str:
     """The area that all paths lie in, as far down as they share it; empty where they share none."""
     by_depth: Iterable[Sequence[str]] = zip(*(levels(path) for path in paths), strict=False)
-    return joined(names[0] for names in takewhile(lambda names: len(set(names)) == 1, by_depth))
+    return join_levels(names[0] for names in takewhile(lambda names: len(set(names)) == 1, by_depth))
 
 
 def same_name(given: str, name: str) -> bool:

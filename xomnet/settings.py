@@ -47,11 +47,11 @@ def load(path: Path, kind: type[T]) -> T:
 
     A key's old name is taken and warned of.
     """
-    return parse(text_of(path), kind, str(path), path.parent)
+    return parse(read_text(path), kind, str(path), path.parent)
 
 
-def text_of(path: Path) -> str:
-    """What the file holds. Raises SettingsError."""
+def read_text(path: Path) -> str:
+    """The text of a file. Raises SettingsError."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -63,24 +63,24 @@ def text_of(path: Path) -> str:
 
 
 def parse(text: str, kind: type[T], file: str, base: Path) -> T:
-    """As `load`, from text; `file` and `base` serve the errors and the relative paths."""
+    """As `load`, from text; `file` is named in errors, relative paths are taken from `base`."""
     root, data = _document(text, file)
-    return _converted(data, kind, file, base, root)
+    return _convert(data, kind, file, base, root)
 
 
-def document(text: str, file: str) -> Any:
-    """The text's groups, lists and values, not yet typed. Raises SettingsError where it is no YAML."""
+def parse_document(text: str, file: str) -> Any:
+    """The groups, lists and values of a text, not yet typed. Raises SettingsError if it is no YAML."""
     return _document(text, file)[1]
 
 
 def convert(data: Any, kind: type[T], file: str, base: Path) -> T:
-    """As `parse`, from what `document` gave; an error names no line."""
-    return _converted(data, kind, file, base, None)
+    """As `parse`, from the result of `parse_document`; an error names no line."""
+    return _convert(data, kind, file, base, None)
 
 
 def _document(text: str, file: str) -> tuple[yaml.Node | None, Any]:
     try:
-        return _read(text, file)
+        return _load_yaml(text, file)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = None if mark is None else mark.line + 1
@@ -91,7 +91,7 @@ def _document(text: str, file: str) -> tuple[yaml.Node | None, Any]:
         raise SettingsError(file, None, "YAML", "groups nested without end", "a few levels") from error
 
 
-def _converted(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node | None) -> T:
+def _convert(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node | None) -> T:
     def from_text(wanted: type[Any], value: Any) -> Any:
         if wanted is Path and isinstance(value, str):
             return base / Path(value).expanduser()
@@ -110,7 +110,7 @@ def _converted(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node 
 
 
 class _Loader(yaml.SafeLoader):
-    """Dates stay texts: they are read with their type, which says where a 30 February stands."""
+    """Dates stay texts: they are read with their type, so that an error names the line of a 30 February."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # as its parent has it
         first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
@@ -118,7 +118,7 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def _read(text: str, file: str) -> tuple[yaml.Node | None, Any]:
+def _load_yaml(text: str, file: str) -> tuple[yaml.Node | None, Any]:
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
@@ -162,7 +162,7 @@ def _with_new_names(data: Any, type_: mi.Type, file: str, node: yaml.Node | None
             new = renamed.get(name, name)
             if new != name:
                 line = None if key is None else key.start_mark.line + 1
-                old, now = _dotted([*steps, name]), _dotted([*steps, new])
+                old, now = _dotted_key([*steps, name]), _dotted_key([*steps, new])
                 if new in data:
                     raise SettingsError(
                         file, line, old, f"the old name of {now} beside it", f"{now} alone: remove {old}"
@@ -182,7 +182,7 @@ def _with_new_names(data: Any, type_: mi.Type, file: str, node: yaml.Node | None
 
 
 def _type_of(data: Any, type_: mi.Type) -> mi.Type:
-    """Of a union, the group that the data is meant to be, by its tag; else the group or list that it allows."""
+    """Of a union, the group that the data's tag names; else the group or list that it allows."""
     if not isinstance(type_, mi.UnionType):
         return type_
     groups = [one for one in type_.types if isinstance(one, mi.StructType | mi.ListType | mi.VarTupleType)]
@@ -199,7 +199,7 @@ def _explain(message: str, kind: type, root: yaml.Node | None, data: Any, file: 
     type_ = _type_at(mi.type_info(kind), steps)
     if field:
         name = field["field"]
-        key = _dotted([*steps, name])
+        key = _dotted_key([*steps, name])
         if field["problem"] == "missing required":
             return SettingsError(file, _line(root, steps), key, "nothing", _describe(_type_at(type_, [name])))
         names = [f.encode_name for f in type_.fields] if isinstance(type_, mi.StructType) else []
@@ -213,7 +213,7 @@ def _explain(message: str, kind: type, root: yaml.Node | None, data: Any, file: 
         except (KeyError, IndexError, TypeError):
             break
     allowed = _describe(type_) if type_ is not None else what
-    return SettingsError(file, _line(root, steps), _dotted(steps) or "the file", _shown(value), allowed)
+    return SettingsError(file, _line(root, steps), _dotted_key(steps) or "the file", _format_value(value), allowed)
 
 
 def _steps(path: str) -> Iterator[Step]:
@@ -221,11 +221,11 @@ def _steps(path: str) -> Iterator[Step]:
         yield name if name else int(index)
 
 
-def _dotted(steps: Sequence[Step]) -> str:
+def _dotted_key(steps: Sequence[Step]) -> str:
     return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".")
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, dict | list):
         return "a group of keys" if isinstance(value, dict) else "a list"
     return "nothing" if value is None else repr(value)

@@ -24,7 +24,7 @@ class TargetsFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class Targets:
-    """Download targets in Mb/s: the last one whose date has come."""
+    """Download targets in Mb/s by access type and day."""
 
     def __init__(self, targets: Iterable[Target]) -> None:
         self._by_access: dict[Access, list[Target]] = {access: [] for access in ACCESSES}
@@ -32,18 +32,18 @@ class Targets:
             self._by_access[target.access].append(target)
 
     def down_mbps(self, access: Access, on: dt.date) -> float:
-        """The target in force on a day; before the first one, the first."""
+        """The target in force on a day in Mb/s; before the date of the first target, the first."""
         return self.in_force(access, on).down_mbps
 
     def in_force(self, access: Access, on: dt.date) -> Target:
-        """The same with its date and source."""
+        """The target in force on a day, with its date and source."""
         rows = self._by_access[access]
         in_force = [t for t in rows if t.from_ <= on] or rows[:1]
         return in_force[-1]
 
 
 def load_targets(path: Path) -> Targets:
-    """Reads `targets.yaml`. Raises SettingsError, also where an access type has no target."""
+    """Reads `targets.yaml`. Raises SettingsError, also if an access type has no target."""
     targets = load(path, TargetsFile).targets
     for access in ACCESSES:
         if not any(t.access == access for t in targets):

@@ -12,7 +12,7 @@ _LINE = re.compile(r'(?:(msgid|msgid_plural|msgstr|msgstr\[0\]|msgstr\[[1-9]\]) 
 
 
 class CatalogueError(Exception):
-    """A line of a catalogue that is none; the text names it."""
+    """A line that can't be read as one of a catalogue; the text names it."""
 
 
 @cache

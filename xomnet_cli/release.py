@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from updater.errors import UpdateError
-from updater.manifest import MAX_FILES, fits, instant, parse
+from updater.manifest import MAX_FILES, parse, parse_instant, wheel_fits
 from updater.releases import MANIFEST, NAMESPACE
 from xomnet_cli import completion
 
@@ -134,7 +134,7 @@ def make(
     for one in pythons:
         for on in machines:
             number = tuple(int(part) for part in one.split("."))
-            cost = sum(file["bytes"] for file in _listed(files) if fits(file["name"], (number[0], number[1]), on))
+            cost = sum(file["bytes"] for file in _listed(files) if wheel_fits(file["name"], (number[0], number[1]), on))
             print(f"{version} for Python {one} on {on}: {cost / 1e6:.1f} MB; an upgrade downloads only what changed")
 
 
@@ -189,7 +189,7 @@ def _stage(
     agents: Sequence[str] | None, areas: Sequence[str] | None, share: float | None, start: str | None
 ) -> dict[str, Any]:
     try:
-        begins = instant(start).astimezone(dt.UTC).isoformat() if start else _now()
+        begins = parse_instant(start).astimezone(dt.UTC).isoformat() if start else _now()
     except ValueError as error:
         _stop(f"--from: {error}")
     found: dict[str, Any] = {"from": begins}

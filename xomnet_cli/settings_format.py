@@ -28,9 +28,9 @@ def _parse_pair(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"found {text!r}; write KEY=VALUE, such as latency.every_s=60")
-    form = remote_settings.form(key)
+    form = remote_settings.template_of(key)
     if form is None:
-        raise typer.BadParameter(f"{key}: cannot be changed remotely; allowed: {remote_settings.allowed(key)}")
+        raise typer.BadParameter(f"{key}: cannot be changed remotely; allowed: {remote_settings.suggestion(key)}")
     if form in remote_settings.LISTS and value != "null" and not value.startswith("["):
         return key, [part.strip() for part in value.split(",") if part.strip()]
     return key, _parse_value(value)

@@ -1,1 +1,1 @@
-"""Is this unit ready to measure? What a technician on site, and the deployment, ask of it."""
+"""The check of a unit: is it ready to measure? For the technician on site, and for the deployment."""

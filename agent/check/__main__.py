@@ -1,4 +1,4 @@
-"""`xomnet agent check`: rows as they are found, then one sentence."""
+"""`xomnet agent check`: prints findings as they come, then a conclusion."""
 
 import argparse
 import logging
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.check.plan import CANT_WORK, Plan
-from agent.check.service import service
+from agent.check.service import open_service
 from agent.clock.clock import read_clock
 from agent.control.remote_config import settings_in_force
 from agent.settings import AgentSettings
 from xomnet import __version__
 from xomnet.check.finding import Finding, fail, say, skip
-from xomnet.check.host import about_machine
-from xomnet.check.outcome import refuse, tell
-from xomnet.check.privileges import become_the_service
-from xomnet.check.texts import LANGUAGES, CheckTexts, language_of
+from xomnet.check.host import describe_machine
+from xomnet.check.outcome import print_error, print_findings
+from xomnet.check.privileges import drop_privileges
+from xomnet.check.texts import LANGUAGES, CheckTexts, default_language
 from xomnet.defaults import config_file
 from xomnet.settings import SettingsError
 from xomnet.targets import Targets, load_targets
@@ -31,29 +31,29 @@ def main() -> int:
 
 
 def check() -> int:
-    """As `main`."""
+    """Runs the check; returns the exit status as `main`."""
     parser = argparse.ArgumentParser(
         prog="xomnet agent check", description="Check whether this unit is ready to measure."
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
-    parser.add_argument("--lang", choices=LANGUAGES, default=language_of(), help="language of the text")
+    parser.add_argument("--lang", choices=LANGUAGES, default=default_language(), help="language of the text")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     parser.add_argument("--no-test", action="store_true", help="skip the download tests")
     arguments = parser.parse_args()
     try:
         settings, targets = settings_in_force(arguments.config), load_targets(config_file("targets.yaml"))
     except SettingsError as error:
-        return refuse(error, arguments.json)
-    become_the_service(settings.state_dir)
+        return print_error(error, arguments.json)
+    drop_privileges(settings.state_dir)
     logging.disable(logging.CRITICAL)  # what the parts would log is in the rows
-    about = {"version": __version__, "agent": settings.agent, "machine": about_machine()}
+    about = {"version": __version__, "agent": settings.agent, "machine": describe_machine()}
     found = findings(settings, targets, not arguments.no_test)
     head = say("xomnet {version} on {agent} ({machine})", **about)
-    return tell(found, head, {"agent": settings.agent}, CheckTexts(arguments.lang), arguments.json)
+    return print_findings(found, head, {"agent": settings.agent}, CheckTexts(arguments.lang), arguments.json)
 
 
 def findings(settings: AgentSettings, targets: Targets, test: bool) -> Iterator[Finding]:
-    """All rows, in the order in which a person would look."""
+    """All findings, in the order in which a person would look; with a real test of each line if `test`."""
     plan = Plan(settings, targets, read_clock)
     here = list[Finding]()
     for one in plan.here():
@@ -64,7 +64,7 @@ def findings(settings: AgentSettings, targets: Targets, test: bool) -> Iterator[
         yield from plan.servers()
         return
     try:
-        with service(settings, targets) as serving:
+        with open_service(settings, targets) as serving:
             yield from plan.collector(serving)
             yield from plan.servers()
             if test:

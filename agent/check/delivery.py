@@ -1,4 +1,4 @@
-"""From this unit to the collector's answer: a round trip now, or what the running service knows of the last one."""
+"""Check of delivery to the collector: a round trip now, or the last acknowledgement that the service knows of."""
 
 import time
 from collections.abc import Callable
@@ -6,24 +6,24 @@ from collections.abc import Callable
 from agent.check.service import Service
 from agent.errors import RequestRefused
 from agent.status.status import AgentStatus
-from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
+from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
 
 CONNECT_S, ANSWER_S, RESULT_S = 15.0, 20.0, 10.0
 REFUSED_S = 3.0
-"""A broker that does not deliver now may do so with the next try; longer nobody need wait."""
+"""A broker that does not deliver may do so with the next try, within this time."""
 LOOK_S = 0.1
 STARTING_S = 120.0
 LATE_S = 900.0
-"""Without an answer: three of the usual pauses between two results."""
+"""The age of the last acknowledgement from which it is late: three of the usual pauses between two results."""
 REGISTRY = say("the operator must add this unit's rows to the registry (lines.csv), with from not later than today")
 COLLECTOR = say("ask the operator whether the collector runs and can write; meanwhile no result is lost")
 NOBODY, FORBIDDEN = "No matching subscribers", "Not authorized"
 
 
 def round_trip(service: Service, connect_s: float = CONNECT_S) -> Finding:
-    """One result to the collector and its answer. Raises ServiceSilent."""
-    if not _until(lambda: service.status().connected, connect_s):
-        return not_connected(service.status())
+    """Sends one result to the collector and waits for its acknowledgement. Raises ServiceSilent."""
+    if not _wait_until(lambda: service.status().connected, connect_s):
+        return no_connection(service.status())
     before = service.status()
     start = time.monotonic()
     try:
@@ -38,34 +38,34 @@ def round_trip(service: Service, connect_s: float = CONNECT_S) -> Finding:
         refused = now.refusal is not None and time.monotonic() - start > REFUSED_S
         return refused or now.answered > before.answered
 
-    _until(settled, ANSWER_S)
-    return answered(before, service.status(), time.monotonic() - start)
+    _wait_until(settled, ANSWER_S)
+    return judge_answer(before, service.status(), time.monotonic() - start)
 
 
-def answered(before: AgentStatus, after: AgentStatus, took_s: float) -> Finding:
-    """What came of it; pure."""
+def judge_answer(before: AgentStatus, after: AgentStatus, took_s: float) -> Finding:
+    """The finding of a round trip, from the status before and after it. Pure."""
     if after.rejected > before.rejected:
-        return rejected(after)
+        return rejection(after)
     if after.stored > before.stored:
         return ok("collector", say("acknowledged in {n} s", n=round(took_s, 1)), *_waiting(after))
-    return _unanswered(after)
+    return _no_answer(after)
 
 
-def known(status: AgentStatus) -> Finding:
-    """The same from what the service knows, without asking for anything; pure."""
+def judge_status(status: AgentStatus) -> Finding:
+    """The finding from the status of the service alone, without a round trip. Pure."""
     if not status.connected:
-        return not_connected(status)
+        return no_connection(status)
     if status.last_ack_age_s is None or status.last_ack_age_s > LATE_S:
         if status.last_ack_age_s is None and status.up_s < STARTING_S:
             return skip("collector", say("just started"), *_waiting(status))
-        return _unanswered(status)
+        return _no_answer(status)
     if status.rejected and not status.stored:
-        return rejected(status)
+        return rejection(status)
     return ok("collector", say("acknowledged {n} s ago", n=round(status.last_ack_age_s)), *_waiting(status))
 
 
-def not_connected(status: AgentStatus) -> Finding:
-    """The broker's or the network's word for it."""
+def no_connection(status: AgentStatus) -> Finding:
+    """The finding if there is no connection to the broker, with the reason."""
     why = (say("{reason}", reason=status.away),) if status.away else ()
     return fail(
         "collector",
@@ -74,21 +74,21 @@ def not_connected(status: AgentStatus) -> Finding:
     )
 
 
-def rejected(status: AgentStatus) -> Finding:
-    """By the collector."""
+def rejection(status: AgentStatus) -> Finding:
+    """The finding if the collector rejected a result, with the reason."""
     reason = status.rejection or "?"
     remedy = REGISTRY if reason.startswith("unknown_") else say("look up the reason in the technician's guide")
     return fail("collector", say("rejects the result: {reason}", reason=reason), remedy)
 
 
-def of_result(service: Service, seq: int) -> Finding | None:
-    """Waits until this one is answered; a row where the collector refused it. Raises ServiceSilent."""
-    _until(lambda: service.status().newest_seq >= seq, RESULT_S)
+def wait_for_rejection(service: Service, seq: int) -> Finding | None:
+    """Waits until a result is acknowledged; a finding if the collector rejected it, else None. Raises ServiceSilent."""
+    _wait_until(lambda: service.status().newest_seq >= seq, RESULT_S)
     status = service.status()
-    return rejected(status) if status.rejected_seq == seq else None
+    return rejection(status) if status.rejected_seq == seq else None
 
 
-def _unanswered(status: AgentStatus) -> Finding:
+def _no_answer(status: AgentStatus) -> Finding:
     if status.refusal == NOBODY:
         nobody = say("no collector is connected to this broker")
         return fail("collector", (nobody, *_waiting(status)), COLLECTOR)
@@ -110,14 +110,14 @@ def _unanswered(status: AgentStatus) -> Finding:
     return fail("collector", (say("no answer"), *_waiting(status)), COLLECTOR)
 
 
-def _waiting(status: AgentStatus) -> tuple[Said, ...]:
-    """A few on their way are nothing to tell."""
+def _waiting(status: AgentStatus) -> tuple[Sentence, ...]:
+    """How many results wait; nothing if they are only a few."""
     if status.waiting is None:
         return (say("the spool can't be read"),)
     return (say("{n} results wait", n=status.waiting),) if status.waiting > 20 else ()
 
 
-def _until(holds: Callable[[], bool], limit_s: float) -> bool:
+def _wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
     end = time.monotonic() + limit_s
     while not holds():
         if time.monotonic() > end:

@@ -1,41 +1,41 @@
-"""One real test of a line against its target: it is kept as a result and counted in the line's bytes."""
+"""Check of a line by a real download test, which is committed as a result and charged to the line's data budget."""
 
-from agent.check.delivery import of_result
+from agent.check.delivery import wait_for_rejection
 from agent.check.service import Service
 from agent.errors import RequestRefused
 from agent.settings import LineSettings
-from xomnet.check.finding import Finding, Said, fail, ok, say, warn
+from xomnet.check.finding import Finding, Sentence, fail, ok, say, warn
 from xomnet.contract.commands import Tested
 
-NO_COUNT: dict[str, Said] = {
+NO_COUNT: dict[str, Sentence] = {
     "cross_traffic": say("other devices use the line: unplug them and test again"),
     "cpu_bound": say("the unit was too busy: stop other programs on it"),
     "throttled": say("heat or low voltage slowed the unit down: improve ventilation and power supply"),
     "wifi": say("use a cable: a test over Wi-Fi does not count"),
     "link_below_target": say("use a cable with all 8 wires, a gigabit port at its other end, and a Pi 4 or 5"),
 }
-"""Flags that keep a figure from counting, and what to do."""
+"""Flags with which a figure does not count -> what to do."""
 GUIDE = say("look up the code in the technician's guide")
 
 
 def test(service: Service, line: LineSettings, target_mbps: float) -> Finding:
-    """Takes up to 40 MB of a metered line, 200 MB of another. Raises ServiceSilent."""
+    """Runs a test, with up to 40 MB on a metered line and 200 MB on others. Raises ServiceSilent."""
     try:
         found = service.measure(line)
     except RequestRefused as refused:
         return refusal(line.line, refused)
-    if found.seq is not None and (turned_down := of_result(service, found.seq)) is not None:
-        figure = of_test(line.line, found, target_mbps)
+    if found.seq is not None and (turned_down := wait_for_rejection(service, found.seq)) is not None:
+        figure = judge_test(line.line, found, target_mbps)
         return fail(line.line, (*figure.found, *turned_down.found), turned_down.remedy)
-    return of_test(line.line, found, target_mbps)
+    return judge_test(line.line, found, target_mbps)
 
 
-def of_test(name: str, found: Tested, target_mbps: float) -> Finding:
-    """What a test says of a line. A slow line is a result: the unit does its work."""
+def judge_test(name: str, found: Tested, target_mbps: float) -> Finding:
+    """The finding of a test. A slow line is no failure: the unit does its work."""
     if found.down_mbps is None:
         what = say("no figure: {code}: {detail}", code=found.error or "?", detail=found.error_detail or "")
         return fail(name, what, GUIDE)
-    figure = say("{n} Mb/s of {target}", n=_not_across(found.down_mbps, target_mbps), target=target_mbps)
+    figure = say("{n} Mb/s of {target}", n=_rounded_mbps(found.down_mbps, target_mbps), target=target_mbps)
     moved = say("{n} MB", n=round((found.bytes or 0) / 1e6))
     against = [remedy for flag, remedy in NO_COUNT.items() if flag in found.flags]
     if against:
@@ -47,7 +47,7 @@ def of_test(name: str, found: Tested, target_mbps: float) -> Finding:
 
 
 def refusal(name: str, refused: RequestRefused) -> Finding:
-    """Why no test was made."""
+    """The finding if the test was refused, with the reason."""
     if refused.error == "budget":
         words = say(
             "not tested: the data left this month is reserved for scheduled tests ({reason})", reason=str(refused)
@@ -58,7 +58,7 @@ def refusal(name: str, refused: RequestRefused) -> Finding:
     return fail(name, say("not tested: {reason}", reason=str(refused)), GUIDE)
 
 
-def _not_across(mbps: float, target_mbps: float) -> float:
-    """To a tenth, but never rounded up to the target: 69.97 of 70 falls short."""
+def _rounded_mbps(mbps: float, target_mbps: float) -> float:
+    """A rate rounded to a tenth, but never up to the target: 69.97 of 70 is below the target."""
     shown = round(mbps, 1)
     return shown if (shown < target_mbps) == (mbps < target_mbps) else shown - 0.1

@@ -1,4 +1,4 @@
-"""The unit itself: its power, its clock, its disk."""
+"""Checks of the unit itself: power, clock, disk."""
 
 import errno
 import os
@@ -10,13 +10,13 @@ import psutil
 
 from agent.clock.clock import ClockReading
 from agent.settings import AgentSettings
-from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
+from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
 
 UNDER_VOLTAGE, SLOWED = 0b0001, 0b1110
-"""Of `get_throttled`: now; 16 bits higher: since boot."""
+"""Bits of `get_throttled`: now; 16 bits higher: since boot."""
 HOT_C = 80.0
-"""From here on a Raspberry Pi slows itself down."""
+"""From this temperature on a Raspberry Pi slows down."""
 LEAST_FREE_MB = 200.0
 OLDEST_YEAR = 2025
 CERTAIN_MS = 1_000.0
@@ -24,8 +24,8 @@ SUPPLY = say("use a power supply of 5.1 V and 3 A (Pi 5: 5 A) with a short fixed
 COOLING = say("improve ventilation and shade; then check the power supply")
 
 
-def power(throttled: int | None, temperature_c: float | None) -> Finding:
-    """From the bits of `get_throttled`, None on another machine, and the processor's temperature."""
+def judge_power(throttled: int | None, temperature_c: float | None) -> Finding:
+    """The finding from the bits of `get_throttled` (None: no Raspberry Pi) and the temperature in degrees Celsius."""
     heat = () if temperature_c is None else (say("{n} °C", n=temperature_c),)
     if throttled is None:
         return skip("power", say("not a Raspberry Pi, or its power cannot be read"), *heat)
@@ -43,8 +43,8 @@ def power(throttled: int | None, temperature_c: float | None) -> Finding:
     return ok("power", say("no under-voltage since boot"), *heat)
 
 
-def clock(now: ClockReading, hold_s: float) -> Finding:
-    """Whether the kernel trusts it. Certificates of a clock that is years off are never good."""
+def judge_clock(now: ClockReading, hold_s: float) -> Finding:
+    """The finding on the clock. With a clock that is years off no certificate is valid."""
     remedy = say("check that NTP (port 123) is not blocked: timedatectl; systemctl status systemd-timesyncd")
     if now.synced and now.error_ms is None:
         return ok("clock", say("set by the host machine"))
@@ -57,8 +57,8 @@ def clock(now: ClockReading, hold_s: float) -> Finding:
     return warn("clock", (say("not synchronised"), wait), remedy)
 
 
-def disk(settings: AgentSettings) -> Finding:
-    """Space, a write that reaches the disk, and a spool that opens."""
+def check_disk(settings: AgentSettings) -> Finding:
+    """Checks free space, a write that reaches the disk, and that the spool opens."""
     folder = settings.state_dir
     if not os.path.isdir(folder):  # Path's own raises where a folder above is closed
         return fail(
@@ -68,11 +68,11 @@ def disk(settings: AgentSettings) -> Finding:
         try_to_write(folder)
     except OSError as error:
         words = say("{path}: {reason}", path=str(folder), reason=error.strerror or str(error))
-        return fail("disk", words, _not_written(error))
+        return fail("disk", words, _write_remedy(error))
     usage = psutil.disk_usage(str(folder))
     free = say("{n} MB free", n=round(usage.free / 1e6))
     try:
-        found = spool(folder / "spool.db")
+        found = check_spool(folder / "spool.db")
     except sqlite3.Error as error:
         damaged = say("the spool does not open: {reason}", reason=str(error))
         return fail(
@@ -85,8 +85,8 @@ def disk(settings: AgentSettings) -> Finding:
     return ok("disk", free, found)
 
 
-def spool(path: Path) -> Said:
-    """Opened only to read, beside the service. Raises sqlite3.Error."""
+def check_spool(path: Path) -> Sentence:
+    """Opens the spool read-only, beside the service. Raises sqlite3.Error."""
     if not path.exists():
         return say("no spool yet")
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
@@ -94,7 +94,7 @@ def spool(path: Path) -> Said:
     return say("the spool opens")
 
 
-def _not_written(error: OSError) -> Said:
+def _write_remedy(error: OSError) -> Sentence:
     if error.errno == errno.EACCES:
         return say("run this with sudo: the folder belongs to the service's user")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

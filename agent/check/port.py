@@ -1,4 +1,4 @@
-"""A line's way out of the machine: its modem, its port, its address, its gateway."""
+"""Checks between this machine and a line: modem, port, address, gateway."""
 
 import re
 import socket
@@ -13,14 +13,14 @@ from agent.net import modem
 from agent.net.interface import SYS, InterfaceState, read_interface
 from agent.net.modem import Modem, ModemSilent
 from agent.settings import LatencySettings, LineSettings
-from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
+from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
 from xomnet.contract.radio import Radio
 
 ROUTES = Path("/proc/net/route")
 GATEWAY = 0x2
 LOOK = LatencySettings(echoes=3, interval_ms=50, timeout_ms=500)
 CEILINGS_MBPS = {"Raspberry Pi 3 Model B Plus": 224.0, "Raspberry Pi 3 Model B": 94.0, "Raspberry Pi 2": 94.0}
-"""What a port that says more can carry: that of a Pi 3B+ hangs on USB 2 (method.md)."""
+"""What a port can carry although its link rate is higher: that of a Pi 3B+ is on USB 2 (docs/method.md)."""
 WORKING = {"registered", "connecting", "connected"}
 
 
@@ -31,22 +31,22 @@ class DefaultRoute:
     gateway: str | None
 
 
-def ports(line: LineSettings, target_mbps: float, model: str) -> list[Finding]:
-    """What is between this machine and the line; the modem first, which explains why its port is down."""
+def check_ports(line: LineSettings, target_mbps: float, model: str) -> list[Finding]:
+    """Checks the modem, then the port: the modem explains why its port is down."""
     if line.interface is None:
         unchecked = say("no interface is set: port, Wi-Fi and other traffic are not checked")
         return [warn(line.line, unchecked, say("set interface: for the line in agent.yaml"))]
     radio: list[Finding] = []
     if line.access == "mobile" or line.modem is not None:
-        seen = signal(line)
+        seen = check_signal(line)
         if seen.mark == "fail":
             return [Finding(line.interface, seen.mark, seen.found, seen.remedy)]
         radio.append(seen)
-    return [port(line, target_mbps, model), *radio]
+    return [check_port(line, target_mbps, model), *radio]
 
 
-def port(line: LineSettings, target_mbps: float, model: str, sys: Path = SYS) -> Finding:
-    """Speed and duplex against the target, the address, whether the gateway answers."""
+def check_port(line: LineSettings, target_mbps: float, model: str, sys: Path = SYS) -> Finding:
+    """Checks link rate and duplex against the target, the address, and whether the gateway answers."""
     name = line.interface or ""
     state = read_interface(name, sys)
     if state is None:
@@ -80,11 +80,11 @@ def _down(name: str, carrier: str) -> Finding:
     return fail(name, say("switched off"), say("sudo ip link set {name} up; nmcli device connect {name}", name=name))
 
 
-def _dhcp(name: str) -> Said:
+def _dhcp(name: str) -> Sentence:
     return say("check that the router gives an address (DHCP): nmcli device show {name}", name=name)
 
 
-def _speed(state: InterfaceState, duplex: str) -> tuple[Said, ...]:
+def _speed(state: InterfaceState, duplex: str) -> tuple[Sentence, ...]:
     if state.link_mbps is None:
         return (say("up"),)
     if duplex == "half":
@@ -94,8 +94,8 @@ def _speed(state: InterfaceState, duplex: str) -> tuple[Said, ...]:
     return (say("{n} Mb/s", n=state.link_mbps),)
 
 
-def _gateway(name: str, line: LineSettings) -> tuple[Said, Said | None]:
-    """What was found, and what to do where that is not good."""
+def _gateway(name: str, line: LineSettings) -> tuple[Sentence, Sentence | None]:
+    """What was found of the gateway, and the remedy if that is not good."""
     route = default_route(_text(ROUTES), name)
     if route is None:
         return say("no default route"), _dhcp(name)
@@ -111,7 +111,7 @@ def _gateway(name: str, line: LineSettings) -> tuple[Said, Said | None]:
 
 
 def own_addresses(name: str) -> list[str]:
-    """Those that lead beyond the cable, IPv4 first."""
+    """Addresses of an interface that reach beyond its link, IPv4 first."""
     found = psutil.net_if_addrs().get(name, [])
     four = [one.address for one in found if one.family == socket.AF_INET and not one.address.startswith("169.254.")]
     six = [one.address for one in found if one.family == socket.AF_INET6 and not one.address.startswith("fe80")]
@@ -119,7 +119,7 @@ def own_addresses(name: str) -> list[str]:
 
 
 def default_route(text: str, name: str) -> DefaultRoute | None:
-    """Of /proc/net/route, the one of this interface; the first, where there are several."""
+    """The first default route of an interface in the text of /proc/net/route; None if there is none."""
     for line in text.splitlines()[1:]:
         interface, destination, gateway, flags, *_ = line.split()
         if interface == name and destination == "00000000":
@@ -128,8 +128,8 @@ def default_route(text: str, name: str) -> DefaultRoute | None:
     return None
 
 
-def signal(line: LineSettings) -> Finding:
-    """What ModemManager says of the line's modem."""
+def check_signal(line: LineSettings) -> Finding:
+    """Checks the state and signal of the line's modem, by ModemManager."""
     name = f"signal {line.line}"
     try:
         found = modem.read_modem(line.interface, line.modem)
@@ -143,11 +143,11 @@ def signal(line: LineSettings) -> Finding:
             words,
             say("normal for a USB stick that is itself a router; for others, unplug the modem and plug it in again"),
         )
-    return of_modem(name, found)
+    return judge_modem(name, found)
 
 
-def of_modem(name: str, found: Modem) -> Finding:
-    """Pure."""
+def judge_modem(name: str, found: Modem) -> Finding:
+    """The finding from a modem's state and radio. Pure."""
     number = re.sub(r".*/", "", found.path) or "any"
     if found.state == "locked":
         sim = say("sudo mmcli -i {n} --pin=PIN; or take the PIN off the SIM in a phone", n=number)
@@ -168,8 +168,8 @@ def of_modem(name: str, found: Modem) -> Finding:
     return ok(name, *words) if words else skip(name, say("connected; the modem gives no signal figures"))
 
 
-def radio_words(radio: Radio) -> tuple[Said, ...]:
-    """Operator, network, power."""
+def radio_words(radio: Radio) -> tuple[Sentence, ...]:
+    """Operator, network and signal in words."""
     who = " ".join([*([radio.operator] if radio.operator else []), *radio.technologies])
     words = [say("{text}", text=who)] if who else []
     words += [say("RSRP {n} dBm", n=radio.rsrp_dbm)] if radio.rsrp_dbm is not None else []

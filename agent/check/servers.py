@@ -1,4 +1,4 @@
-"""The measurement servers of a line: their names, whether they answer, whether they have a place free."""
+"""Checks of a line's measurement servers: their names, whether they answer, whether they are busy."""
 
 import ipaddress
 import secrets
@@ -13,16 +13,16 @@ from agent.measure.engines.http_stream import HEAD_LIMIT, Source, parse_head
 from agent.net.dns import resolve
 from agent.net.sockets import open_socket, to_measurement_error
 from agent.settings import LineSettings
-from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
+from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
 
 NAME_S, ANSWER_S = 5.0, 5.0
 FEW_BYTES = 4_096
-"""Of what the server would send no more is let in: this only looks whether it would."""
+"""The receive buffer: the check receives no more of the test data than this."""
 LOOK = "garbage.php?ckSize=1&r="
 
 
-def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
-    """Whether the servers' names are found over the line; None where all are addresses."""
+def check_names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
+    """Checks whether the servers' names are found over the line; None if all are addresses."""
     hosts = dict.fromkeys(host for server in servers if (host := urlsplit(server).hostname) and not _is_address(host))
     title = f"names {line.line}"
     start = time.monotonic()
@@ -35,8 +35,8 @@ def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
     return ok(title, say("found in {n} ms", n=round((time.monotonic() - start) * 1000))) if hosts else None
 
 
-def server(line: LineSettings, servers: Sequence[str]) -> Finding:
-    """The first that answers and is not busy measures."""
+def check_servers(line: LineSettings, servers: Sequence[str]) -> Finding:
+    """Checks whether a server answers and is not busy; the first one that does will measure."""
     title = f"server {line.line}"
     server_list = ENGINES[line.engine].server_list
     if server_list is not None:
@@ -45,12 +45,12 @@ def server(line: LineSettings, servers: Sequence[str]) -> Finding:
         )
     if not servers:
         return fail(title, say("no server is set"), say("set servers: in agent.yaml"))
-    away: list[Said] = []
+    away: list[Sentence] = []
     busy = False
     for one in servers:
         where = urlsplit(one).netloc
         try:
-            ms = round(look(one, line.interface), 1)
+            ms = round(probe_server(one, line.interface), 1)
         except MeasurementError as error:
             busy = busy or error.error == "server_busy"
             away.append(say("{server} {code}: {reason}", server=where, code=error.error, reason=error.detail))
@@ -70,8 +70,11 @@ def server(line: LineSettings, servers: Sequence[str]) -> Finding:
     )
 
 
-def look(server: str, interface: str | None) -> float:
-    """Milliseconds of a connect to a server that would serve a test now. Raises MeasurementError (`server_busy`)."""
+def probe_server(server: str, interface: str | None) -> float:
+    """Connects to a server and asks for test data; returns the time of the connect in ms.
+
+    Raises MeasurementError, `server_busy` if it refuses a test now.
+    """
     url = urlsplit(server)
     deadline = time.monotonic() + ANSWER_S
     try:

@@ -1,4 +1,4 @@
-"""What does the work that a check needs: the service, where it runs; else its own parts, while the check lasts.
+"""The service for a check: the running one, or else its parts, started for as long as the check takes.
 
 Never a second connection in the unit's name: the broker would throw out the first, and results would wait.
 """
@@ -25,15 +25,15 @@ from xomnet.targets import Targets
 
 
 class Service(Protocol):
-    """Raises ServiceSilent where it went away."""
+    """The service, as checks use it. Methods raise ServiceSilent if it went away."""
 
     def status(self) -> AgentStatus: ...
 
     def report(self) -> None:
-        """A result, now: the unit's health."""
+        """Commits a result now: the unit's health."""
 
     def measure(self, line: LineSettings) -> Tested:
-        """One download test, kept as a result. Raises RequestRefused."""
+        """Runs one download test and commits its result. Raises RequestRefused."""
 
 
 class StandIn:
@@ -50,8 +50,8 @@ class StandIn:
 
 
 @contextmanager
-def service(settings: AgentSettings, targets: Targets) -> Iterator[Service]:
-    """The one that runs, else one made of its parts, which nobody else can start meanwhile.
+def open_service(settings: AgentSettings, targets: Targets) -> Iterator[Service]:
+    """The running service, or one made of its parts; meanwhile no other can start.
 
     Raises AlreadyRunning (it runs and does not answer), SpoolError, BudgetError, OSError.
     """

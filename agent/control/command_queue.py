@@ -33,7 +33,7 @@ AcceptedCommands = Mapping[UUID, dt.datetime]
 """Ids of the commands that were accepted -> when each expires."""
 
 
-class _Named(msgspec.Struct):
+class _CommandId(msgspec.Struct):
     """Enough of a command of a later version to reply to it."""
 
     id: UUID
@@ -88,7 +88,7 @@ class CommandQueue:
         except msgspec.DecodeError as error:
             log.warning("command not understood", reason=str(error))
             try:
-                named = msgspec.json.decode(payload, type=_Named)
+                named = msgspec.json.decode(payload, type=_CommandId)
             except (msgspec.DecodeError, UnicodeError, RecursionError):
                 return
             self._reply_refused(named.id, RequestRefused("not_understood", str(error)))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.settings import AgentSettings, check
-from xomnet.contract.remote_settings import CHANGEABLE, Setting, allowed, form
-from xomnet.settings import SettingsError, convert, document, parse, text_of
+from xomnet.contract.remote_settings import CHANGEABLE, Setting, suggestion, template_of
+from xomnet.settings import SettingsError, convert, parse, parse_document, read_text
 
 REMOTE = "remote settings"
 """Stands in errors in place of a file's name."""
@@ -20,13 +20,13 @@ _LINE = re.compile(r"^lines\[(\d+)\]")
 
 def read_with_overlay(config: Path, overlay: Overlay) -> AgentSettings:
     """agent.yaml with the overlay on it. Raises SettingsError, whose `file` is agent.yaml's or REMOTE."""
-    text = text_of(config)
+    text = read_text(config)
     settings = parse(text, AgentSettings, str(config), config.parent)
     check(settings, str(config))
     if not overlay:
         return settings
     try:
-        found = convert(merge(document(text, str(config)), overlay), AgentSettings, REMOTE, config.parent)
+        found = convert(merge(parse_document(text, str(config)), overlay), AgentSettings, REMOTE, config.parent)
         check(found, REMOTE)
     except SettingsError as error:
         key = _LINE.sub(lambda found: f"lines.{settings.lines[int(found[1])].line}", error.key)
@@ -41,8 +41,8 @@ def merge(document: Any, overlay: Overlay) -> Any:
     """
     result = _copy(document)
     for key, value in overlay.items():
-        if form(key) is None:
-            raise SettingsError(REMOTE, None, key, "a key that cannot be changed remotely", allowed(key))
+        if template_of(key) is None:
+            raise SettingsError(REMOTE, None, key, "a key that cannot be changed remotely", suggestion(key))
         *groups, last = key.split(".")
         group = _group(result, groups, key)
         if value is None:

@@ -21,7 +21,7 @@ from agent.control.config_trial import RemoteConfigFile, TrialEvidence, add_note
 from agent.errors import RequestRefused
 from agent.settings import AgentSettings
 from xomnet.contract.messages import Event
-from xomnet.contract.remote_settings import Setting, allowed, form
+from xomnet.contract.remote_settings import Setting, suggestion, template_of
 from xomnet.runtime.atomic_file import set_aside, write_atomically
 from xomnet.runtime.log import Log, set_level
 from xomnet.settings import SettingsError
@@ -113,9 +113,9 @@ class RemoteConfig:
 
     def _overlay_after(self, settings: Overlay, unset: tuple[str, ...]) -> dict[str, Setting]:
         for key in (*settings, *unset):
-            if form(key) is None and key not in self._state.overlay:
+            if template_of(key) is None and key not in self._state.overlay:
                 raise RequestRefused("forbidden", f"{REMOTE}: {key}: found a key that stays in agent.yaml; "
-                                           f"allowed: {allowed(key)}")  # fmt: skip
+                                           f"allowed: {suggestion(key)}")  # fmt: skip
         if both := sorted({*settings} & {*unset}):
             raise RequestRefused(
                 "invalid", f"{REMOTE}: {both[0]}: found both a value and `unset`; allowed: one of them"

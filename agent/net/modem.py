@@ -195,11 +195,11 @@ class _CallRefused(ModemSilent):
 
 def _json(*arguments: str) -> dict[str, Any]:
     """What lies below `modem`."""
-    return _decoded(*arguments, type_=_Answer).modem
+    return _decode(*arguments, type_=_Answer).modem
 
 
 def _list() -> list[str]:
-    return _decoded("-L", type_=_List).modem_list
+    return _decode("-L", type_=_List).modem_list
 
 
 class _Answer(msgspec.Struct):
@@ -210,7 +210,7 @@ class _List(msgspec.Struct, rename="kebab"):
     modem_list: list[str]
 
 
-def _decoded(*arguments: str, type_: type[T]) -> T:
+def _decode(*arguments: str, type_: type[T]) -> T:
     text = _run(*arguments, "-J")
     try:
         return msgspec.json.decode(text, type=type_)

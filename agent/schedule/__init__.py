@@ -1,1 +1,1 @@
-"""When a line is tested, and on how many bytes."""
+"""When a line is tested, and its data budget."""

@@ -1,4 +1,4 @@
-"""When a line is tested: at random within the slots of a day, the same for a unit each time it is asked. Pure."""
+"""The schedule: a line is tested at random times within the slots of a day, seeded by unit and line. Pure."""
 
 import datetime as dt
 import random
@@ -16,7 +16,7 @@ LATEST = dt.timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One test belongs in [start, end)."""
+    """A span [start, end) of a day in which a line has one test."""
 
     start: dt.datetime
     end: dt.datetime
@@ -25,7 +25,7 @@ class Slot:
 
 @lru_cache(maxsize=64)
 def slots_of_day(day: dt.date, metered: bool, zone: ZoneInfo) -> tuple[Slot, ...]:
-    """The slots of a day by the clock on the wall there, in the order of time."""
+    """The slots of a day in local time, in the order of time."""
 
     def at(hour: int) -> dt.datetime:
         return dt.datetime.combine(day, dt.time(hour), zone).astimezone(dt.UTC)
@@ -79,7 +79,7 @@ def next_test(
 
 
 def peak_tests_left(now: dt.datetime | None, metered: bool, zone: ZoneInfo) -> int:
-    """Peak tests between now and the end of the calendar month; None, a clock not to be trusted: of a whole one."""
+    """The number of peak tests until the end of the calendar month; of a whole month if `now` is None (no clock)."""
     if now is None:
         return LONGEST_MONTH_DAYS * sum(slot.peak for slot in slots_of_day(dt.date(2000, 1, 1), metered, zone))
     local = now.astimezone(zone)
@@ -91,7 +91,7 @@ def peak_tests_left(now: dt.datetime | None, metered: bool, zone: ZoneInfo) -> i
 
 
 def days_left(now: dt.datetime | None, zone: ZoneInfo) -> float:
-    """Days until the end of the calendar month; None, a clock not to be trusted: a whole one."""
+    """Days until the end of the calendar month; a whole month if `now` is None (no clock)."""
     if now is None:
         return float(LONGEST_MONTH_DAYS)
     local = now.astimezone(zone)

@@ -14,8 +14,8 @@ from agent.settings import AgentSettings, StatusPageSettings
 from agent.status.client import RunningService, ServiceSilent
 from agent.status.status import AgentStatus, LineReport
 from agent.status.wording import bytes_used
-from xomnet.check.host import asked_at
-from xomnet.check.texts import LANGUAGES, CheckTexts, language_of
+from xomnet.check.host import reachable_host
+from xomnet.check.texts import LANGUAGES, CheckTexts, default_language
 from xomnet.settings import SettingsError
 
 ASK_S, MAX_BYTES = 5.0, 200_000
@@ -25,7 +25,7 @@ def main() -> int:
     """Exit status: 0 it runs, 1 it does not answer, 2 the settings are wrong."""
     parser = argparse.ArgumentParser(prog="xomnet agent status", description="Show the state of the running service.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
-    parser.add_argument("--lang", choices=LANGUAGES, default=language_of(), help="language of the text")
+    parser.add_argument("--lang", choices=LANGUAGES, default=default_language(), help="language of the text")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     arguments = parser.parse_args()
     try:
@@ -57,7 +57,7 @@ def fetch_status(settings: AgentSettings) -> AgentStatus:
 
 def fetch_from_page(page: StatusPageSettings) -> AgentStatus:
     """Raises OSError, HTTPException, msgspec.DecodeError."""
-    host = asked_at(page.host)
+    host = reachable_host(page.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{page.port}/status.json"
     with urllib.request.urlopen(url, timeout=ASK_S) as answer:
         return msgspec.json.decode(answer.read(MAX_BYTES), type=AgentStatus)

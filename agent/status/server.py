@@ -130,7 +130,7 @@ class StatusServer(threading.Thread):
                 except _Unreadable as error:
                     answer = text_response(HTTPStatus.BAD_REQUEST, str(error))
                 except Exception:  # a defect here must not look like a broken network
-                    log.exception("status not told")
+                    log.exception("status request failed")
                     answer = text_response(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect; the unit's log has it")
                 connection.settimeout(WRITE_S)
                 connection.sendall(_head(answer) + answer.body)

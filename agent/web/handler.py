@@ -108,7 +108,7 @@ class StatusPage:
     def _run_checks(self) -> "Sequence[Finding]":
         from agent.check import plan  # noqa: PLC0415
 
-        return plan.without_tests(plan.Plan(self._settings(), self._targets, read_clock), self._status())
+        return plan.findings_without_tests(plan.Plan(self._settings(), self._targets, read_clock), self._status())
 
     def _ask(self, body: bytes) -> Response:
         """Runs a command of root or the service's user; returns its reply."""

@@ -9,7 +9,7 @@ from agent.status.status import AgentStatus, LineReport
 from agent.status.wording import bytes_used
 from xomnet import access
 from xomnet.check.finding import MARKS, Finding, Mark
-from xomnet.check.outcome import verdict
+from xomnet.check.outcome import conclusion
 from xomnet.check.texts import LANGUAGES, CheckTexts, Language
 from xomnet.states import LOOKS
 
@@ -45,7 +45,7 @@ def html(
     t = CheckTexts(language)
     other = next(one for one in LANGUAGES if one != language)
     tones = "".join(f".{mark}{{--state:{colour}}}" for mark, colour in TONES.items())
-    headline = t.text("Checking …") if found is None else verdict(found, t)
+    headline = t.text("Checking …") if found is None else conclusion(found, t)
     when = t.text("checking …") if running else t.text("checked {span} ago", span=t.span(age_s))
     word = {"en": "English", "vi": "Tiếng Việt"}[other]
     return f"""<!doctype html>
@@ -81,10 +81,10 @@ def _tone(found: Sequence[Finding] | None) -> Mark:
 
 
 def _row(one: Finding, t: CheckTexts) -> str:
-    remedy = "" if one.remedy is None else f'<p class="remedy">→ {escape(t.said(one.remedy))}</p>'
+    remedy = "" if one.remedy is None else f'<p class="remedy">→ {escape(t.sentence(one.remedy))}</p>'
     return (
         f'<li class="{one.mark}"><span class="sign">{MARKS[one.mark]}</span>'
-        f"<b>{escape(t.name(one.name))}</b><p>{escape(t.all(one.found))}</p>{remedy}</li>"
+        f"<b>{escape(t.name(one.name))}</b><p>{escape(t.sentences(one.found))}</p>{remedy}</li>"
     )
 
 

@@ -10,10 +10,10 @@ from collector.check.plan import findings
 from collector.settings import CollectorSettings
 from xomnet import __version__
 from xomnet.check.finding import say
-from xomnet.check.host import about_machine
-from xomnet.check.outcome import refuse, tell
-from xomnet.check.privileges import become_the_service
-from xomnet.check.texts import LANGUAGES, CheckTexts, language_of
+from xomnet.check.host import describe_machine
+from xomnet.check.outcome import print_error, print_findings
+from xomnet.check.privileges import drop_privileges
+from xomnet.check.texts import LANGUAGES, CheckTexts, default_language
 from xomnet.defaults import config_file
 from xomnet.runtime.clock import utc_now
 from xomnet.settings import SettingsError, load
@@ -32,22 +32,25 @@ def check() -> int:
     """As `main`."""
     parser = argparse.ArgumentParser(prog="xomnet collector check", description="Check whether this server is ready.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
-    parser.add_argument("--lang", choices=LANGUAGES, default=language_of(), help="language of the text")
+    parser.add_argument("--lang", choices=LANGUAGES, default=default_language(), help="language of the text")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     arguments = parser.parse_args()
     try:
         settings = load(arguments.config, CollectorSettings)
         targets = load_targets(settings.targets or config_file("targets.yaml"))
     except SettingsError as error:
-        return refuse(error, arguments.json)
-    become_the_service(owned(settings))
+        return print_error(error, arguments.json)
+    drop_privileges(owned(settings))
     logging.disable(logging.CRITICAL)  # what the parts would log is in the rows
     file = str(arguments.config)
     head = say(
-        "xomnet {version}, collector with {file} ({machine})", version=__version__, file=file, machine=about_machine()
+        "xomnet {version}, collector with {file} ({machine})",
+        version=__version__,
+        file=file,
+        machine=describe_machine(),
     )
     found = findings(settings, targets, arguments.config, utc_now())
-    return tell(found, head, {"settings": file}, CheckTexts(arguments.lang), arguments.json)
+    return print_findings(found, head, {"settings": file}, CheckTexts(arguments.lang), arguments.json)
 
 
 def owned(settings: CollectorSettings) -> Path:

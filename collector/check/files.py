@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from collector.ingest.dead_letters import DeadLetters
 from collector.web.operator import SETTING, read_token
-from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
+from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
 from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import RegistryError, load_registry
@@ -94,7 +94,7 @@ def free_mb(folder: Path) -> int:
     return round(shutil.disk_usage(folder).free / 1e6)
 
 
-def _owner(folder: Path) -> Said:
+def _owner(folder: Path) -> Sentence:
     found = folder.stat()
     name = str(found.st_uid)
     with suppress(KeyError):

@@ -13,8 +13,8 @@ from collector.settings import CollectorSettings, InfluxSettings, WebSettings
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.factory import open_store
 from xomnet import __version__
-from xomnet.check.finding import Finding, Said, fail, ok, say, warn
-from xomnet.check.host import asked_at
+from xomnet.check.finding import Finding, Sentence, fail, ok, say, warn
+from xomnet.check.host import reachable_host
 from xomnet.runtime.secrets import SecretError
 
 ANSWER_S = 10.0
@@ -87,7 +87,7 @@ def influx(settings: CollectorSettings) -> Finding:
 def running(web: WebSettings) -> Finding:
     """What the collector that runs says of itself; where none does, whether its port is free."""
     where = f"{web.host}:{web.port}"
-    connection = http.client.HTTPConnection(asked_at(web.host), web.port, timeout=ANSWER_S)
+    connection = http.client.HTTPConnection(reachable_host(web.host), web.port, timeout=ANSWER_S)
     try:
         connection.request("GET", "/healthz")
         said = msgspec.json.decode(connection.getresponse().read(MAX_BYTES), type=dict[str, str])
@@ -132,7 +132,7 @@ def away(web: WebSettings, where: str) -> Finding:
     return warn("collector", say("not running; {where} is free", where=where), start)
 
 
-def _taken(web: WebSettings) -> Said:
+def _taken(web: WebSettings) -> Sentence:
     return say("ss -ltnp sport = :{port} finds it; stop it, or choose another web.port", port=str(web.port))
 
 

@@ -273,7 +273,7 @@ def _points(found: Found, registry: Registry) -> list[Point]:
     """A point for every line that is registered and had a manifest; tags as `line_state`."""
     points = []
     for (agent, line), one in found.lines.items():
-        row = registry.at(agent, line, found.at) if line else registry.of_agent(agent, found.at)
+        row = registry.at(agent, line, found.at) if line else registry.row_of_agent(agent, found.at)
         if row is None:
             continue
         tally = one.tally

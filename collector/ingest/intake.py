@@ -23,7 +23,7 @@ from collector.store import Store
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.points import Point
 from xomnet.contract.messages import encode
-from xomnet.contract.topics import every, parse, topic
+from xomnet.contract.topics import parse, topic, topic_filter
 from xomnet.mqtt.broker import Broker
 from xomnet.mqtt.link import Connection, ConnectionLost, Handler, Link, Message
 from xomnet.registry.registry import Registry
@@ -95,7 +95,7 @@ class Intake(Handler):
             broker,
             client_id,
             handler=self,
-            subscriptions=(every("up"), every("state"), every("reply")),
+            subscriptions=(topic_filter("up"), topic_filter("state"), topic_filter("reply")),
             persistent=True,
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,

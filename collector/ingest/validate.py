@@ -74,10 +74,10 @@ def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -
         return refuse("foreign_agent", f"payload of {result.agent!r} under the topic of {place.agent!r}")
     if result.at > now + AHEAD:
         return refuse("future", f"measured at {result.at.isoformat()}, the server's time is {now.isoformat()}")
-    if not registry.knows(result.agent):
+    if not registry.has_agent(result.agent):
         return refuse("unknown_agent", f"no line of {result.agent!r} in the registry; add its rows")
     line = None if isinstance(result, HealthResult) else result.line
-    row = registry.of_agent(result.agent, result.at) if line is None else registry.at(result.agent, line, result.at)
+    row = registry.row_of_agent(result.agent, result.at) if line is None else registry.at(result.agent, line, result.at)
     if row is None:
         what = "the unit" if line is None else f"line {line!r}"
         return refuse(

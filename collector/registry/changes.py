@@ -56,7 +56,7 @@ def begins(registry: Registry, day: dt.date) -> dt.datetime:
 
 def _in_force(registry: Registry, agent: str, line: str, day: dt.date) -> LineRow | None:
     when = begins(registry, day)
-    return registry.at(agent, line, when) if line else registry.of_agent(agent, when)
+    return registry.at(agent, line, when) if line else registry.row_of_agent(agent, when)
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -16,7 +16,7 @@ from collector.store.line_id import LineId
 from collector.store.row_types import OutageRow, Sample
 from xomnet.access import ACCESSES
 from xomnet.area import SEPARATOR, areas_of, is_within, last_level
-from xomnet.registry.registry import TICK, LineRow, Registry
+from xomnet.registry.registry import SMALLEST_STEP, LineRow, Registry
 from xomnet.targets import Targets
 
 LONGEST_OUTAGE = dt.timedelta(days=62)
@@ -46,7 +46,7 @@ def gather(
         raise ReportError(f"{month} has not begun; the present month is {Month.of(now)}")
     if kept_since is not None and since < kept_since:
         raise ReportError(f"the results of {month} are no longer all kept: store.keep_days lets go of what is older")
-    at_end, at_start = {LineId.of(row): row for row in registry.within(since, until)}, first_rows(registry, since)
+    at_end, at_start = {LineId.of(row): row for row in registry.rows_within(since, until)}, first_rows(registry, since)
     shown = [
         replace(at_start[line], plan_mbps=row.plan_mbps, target_mbps=row.target_mbps) for line, row in at_end.items()
     ]
@@ -58,7 +58,7 @@ def gather(
     months: dict[LineId, LineMonth] = {}
     for some in portions((row.agent for row in rows), AT_ONCE):
         months |= _months(store, registry, month, now, [units[agent] for agent in some], before_kept)
-    day = (until - TICK).astimezone(registry.zone).date()
+    day = (until - SMALLEST_STEP).astimezone(registry.zone).date()
     in_force = {access: targets.in_force(access, day) for access in ACCESSES}
     lines = [replace(months[LineId.of(row)], row=row) for row in rows]
     return MonthlyReport(month, area, now, in_force, lines, before_kept)
@@ -85,9 +85,9 @@ def _months(
             line = LineId.of(row)
             own = samples.get(line, ())
             outages = clipped(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
-            ended = registry.ended(*line)
+            ended = registry.end_of(*line)
             judged_at = now if ended is None else min(now, ended)
-            row_before = registry.at(*line, before_end - TICK) or row
+            row_before = registry.at(*line, before_end - SMALLEST_STEP) or row
             months[line] = LineMonth(
                 row=row,
                 verdict=line_verdict(own, row, registry, month, judged_at),
@@ -136,7 +136,9 @@ def _likeness(place: str, asked: str) -> float:
 def registered_days(registry: Registry, line: LineId, month: Month, now: dt.datetime) -> set[dt.date]:
     """Days of a month that are over and on which a line was registered."""
     whole = ((a, b) for a, b in _days(*bounds(registry, month, now)) if b - a == dt.timedelta(days=1))
-    return {start.date() for start, end in whole if registry.at(*line, start) and registry.at(*line, end - TICK)}
+    return {
+        start.date() for start, end in whole if registry.at(*line, start) and registry.at(*line, end - SMALLEST_STEP)
+    }
 
 
 def test_days(samples: Iterable[Sample], registry: Registry) -> set[dt.date]:

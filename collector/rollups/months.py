@@ -34,7 +34,7 @@ def write_months(store: Store, registry: Registry, now: dt.datetime, kept_since:
 def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetime) -> Iterator[None]:
     since, until = month.since(registry.zone.key), month.until(registry.zone.key)
     units: dict[str, list[LineRow]] = {}
-    for row in registry.within(since, min(now, until)):
+    for row in registry.rows_within(since, min(now, until)):
         units.setdefault(row.agent, []).append(row)
     places = first_rows(registry, since)
     verdicts: list[tuple[LineRow, Verdict]] = []
@@ -42,7 +42,7 @@ def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetim
         samples = store.figures.downloads(since, min(now, until), some)
         points = []
         for row in (row for agent in some for row in units[agent]):
-            ended = registry.ended(row.agent, row.line)
+            ended = registry.end_of(row.agent, row.line)
             judged_at = now if ended is None else min(now, ended)
             verdict = line_verdict(samples.get(LineId.of(row), []), row, registry, month, judged_at)
             place = places[LineId.of(row)]

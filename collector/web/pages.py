@@ -90,7 +90,7 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
     if services.lines.latest is None:
         return _show_loading(request)
     line = LineId(given.agent, given.line)
-    status, ended = _line_status(services, line, now), services.ever().ended(*line)
+    status, ended = _line_status(services, line, now), services.ever().end_of(*line)
     until = now if ended is None else min(now, ended)
     rules = services.lines.rules
 
@@ -151,7 +151,7 @@ def _line_status(services: Services, line: LineId, now: dt.datetime) -> LineStat
     row = registry.latest(*line, now)
     if row is None:
         raise unknown_line(*line)
-    if registry.ended(*line) is None:
+    if registry.end_of(*line) is None:
         raise not_judged_yet()
     return LineStatus(row, Judgement("not_assessable", 0, registry.target_mbps(row, now)))
 

@@ -23,7 +23,7 @@ from agent.status.status import AgentStatus
 from tests.support.deployment import Collector, MeasureServer, Unit, made, secured, until
 from tests.support.netns_link import HERE, road
 from tests.support.services import Authority, Mosquitto, free_port, program
-from xomnet.check.broker import broker
+from xomnet.check.broker import check_broker
 from xomnet.check.finding import Finding, say
 from xomnet.check.texts import CheckTexts
 from xomnet.mqtt.broker import Broker, Tls
@@ -189,7 +189,7 @@ def test_without_a_collector_or_without_a_row_of_the_unit_it_is_told_so(
 
 
 def words(found: Finding) -> str:
-    return CheckTexts("en").all(found.found)
+    return CheckTexts("en").sentences(found.found)
 
 
 def test_a_revoked_certificate_is_refused_by_the_broker(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_revoked_certificate_is_refused_by_the_broker(tmp_path: Path) -> None:
         subprocess.run([*ca, *more], cwd=folder, check=True, capture_output=True, timeout=30)
     tls = Tls(ca=own.ca, cert=own.certificate, key=own.key)
     with Mosquitto(made(tmp_path, "broker"), authority, more=f"crlfile {folder}/crl.pem") as process:
-        found = broker(Broker(host="localhost", port=process.port, tls=tls), AGENT, UNIT, utc_now())
+        found = check_broker(Broker(host="localhost", port=process.port, tls=tls), AGENT, UNIT, utc_now())
     assert found.mark == "fail"
     assert re.search("the broker refuses the certificate of nd-a-1: .*revoked", words(found))
 
@@ -213,11 +213,11 @@ def test_a_broker_of_another_authority_is_not_trusted(
 ) -> None:
     stranger, own = Authority(made(tmp_path, "stranger")).issue(AGENT), authority.issue(AGENT)
     tls = Tls(ca=stranger.ca, cert=stranger.certificate, key=stranger.key)
-    found = broker(Broker(host="localhost", port=mosquitto_tls.port, tls=tls), AGENT, UNIT, utc_now())
+    found = check_broker(Broker(host="localhost", port=mosquitto_tls.port, tls=tls), AGENT, UNIT, utc_now())
     assert (found.mark, found.remedy) == ("fail", say(OTHER_AUTHORITY))
     assert words(found).startswith("the broker's certificate is not valid: ")
     tls = Tls(ca=own.ca, cert=own.certificate, key=own.key)
-    assert broker(Broker(host="localhost", port=mosquitto_tls.port, tls=tls), AGENT, UNIT, utc_now()).mark == "ok"
+    assert check_broker(Broker(host="localhost", port=mosquitto_tls.port, tls=tls), AGENT, UNIT, utc_now()).mark == "ok"
 
 
 def test_a_busy_measurement_server_is_amber_and_one_that_is_away_is_red(

@@ -47,16 +47,16 @@ def test_when_a_line_went_is_remembered_and_forgotten_when_it_is_back(tmp_path: 
         return RegistryFile(path, TARGETS, tmp_path / REMEMBERED, store)
 
     begun = dt.datetime.now(dt.UTC)
-    assert read(STAYS, GOES).ever().ended(*LineId.of(GOES)) is None
+    assert read(STAYS, GOES).ever().end_of(*LineId.of(GOES)) is None
     gone = read(STAYS)
-    ended = gone.ever().ended(*LineId.of(GOES))
+    ended = gone.ever().end_of(*LineId.of(GOES))
     assert ended is not None
     assert begun <= ended <= dt.datetime.now(dt.UTC)
     assert gone.current().at(*LineId.of(GOES), begun) is None
     assert gone.ever().at(*LineId.of(GOES), begun) == gone.ever().latest(*LineId.of(GOES), ended + DAY) == GOES
     assert gone.ever().at(*LineId.of(GOES), ended) is None
-    assert read(STAYS).ever().ended(*LineId.of(GOES)) == ended  # over a restart
-    assert read(STAYS, GOES).ever().ended(*LineId.of(GOES)) is None
+    assert read(STAYS).ever().end_of(*LineId.of(GOES)) == ended  # over a restart
+    assert read(STAYS, GOES).ever().end_of(*LineId.of(GOES)) is None
 
 
 def test_a_line_of_which_it_is_not_known_when_it_went_is_not_taken_for_a_registered_one(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_its_page_shows_what_is_stored_and_says_since_when(without: Services) ->
     web = TestClient(create_app(without, "a-token-of-twenty-letters"))
     page = web.get("/lines/nd-giaothuy-0002/4g?lang=en&hours=720")
     assert page.status_code == 200
-    ended = without.ever().ended("nd-giaothuy-0002", "4g")
+    ended = without.ever().end_of("nd-giaothuy-0002", "4g")
     assert ended is not None
     local = ended.astimezone(dt.timezone(dt.timedelta(hours=7)))
     assert f"Removed from the registry (seen {local:%-d %b %Y %H:%M:%S}): no longer judged." in page.text

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grafana import influxql
-from updater.manifest import ReleaseManifest, RolloutStage, turn
-from xomnet.area import areas_of, below, is_within, joined, last_level, levels, same_name, shared_area
+from updater.canary_rollout import RolloutStage, is_included
+from xomnet.area import areas_of, below, is_within, join_levels, last_level, levels, same_name, shared_area
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("agent", "collector", "xomnet", "xomnet_cli", "xomnet_demo", "measurement_server", "grafana", "deploy")
@@ -20,7 +20,7 @@ AREAS = (
     *("Nam Định/Hải Hậu/Hải Minh", "Nam Định/Hải Hậu", "Nam Định", "Hải Hậu", "Nam Định/Hải Hậu/Hải Minh (cũ)"),
 )
 names = st.text("ABab .(-|", min_size=1, max_size=4)
-paths = st.lists(names, min_size=1, max_size=4).map(joined)
+paths = st.lists(names, min_size=1, max_size=4).map(join_levels)
 
 
 def test_a_path_has_levels_and_the_areas_that_it_lies_in() -> None:
@@ -54,7 +54,7 @@ def test_a_path_is_within_the_areas_that_it_lies_in_and_no_other(path: str, area
 def test_each_path_is_the_shared_area_and_what_lies_below_it(some: list[str]) -> None:
     shared = shared_area(some)
     for path in some:
-        assert path == joined(part for part in (shared, below(path, shared)) if part)
+        assert path == join_levels(part for part in (shared, below(path, shared)) if part)
 
 
 def test_a_name_is_the_same_whatever_bytes_a_keyboard_writes_it_in() -> None:
@@ -66,8 +66,8 @@ def test_a_name_is_the_same_whatever_bytes_a_keyboard_writes_it_in() -> None:
 @pytest.mark.parametrize("area", AREAS)
 def test_a_release_comes_to_the_units_within_its_areas(path: str, area: str) -> None:
     """The updater is standard library alone, so it has a line of its own."""
-    manifest = ReleaseManifest("1.0", (), (), (RolloutStage(NOW, areas=(area,)),), NOW)
-    assert turn(manifest, "nd-a", path, NOW) == is_within(path, area)
+    stage = RolloutStage(NOW, areas=(area,))
+    assert is_included([stage], "1.0", "nd-a", path, NOW) == is_within(path, area)
 
 
 def by_grafana(where: str, area: str, path: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.check import delivery, download, machine, plan, port
-from agent.check.plan import limited
+from agent.check.plan import run_limited
 from agent.clock.clock import ClockReading
 from agent.errors import RequestRefused
 from agent.settings import AgentSettings, LineSettings
@@ -18,10 +18,10 @@ from agent.status.client import ServiceSilent
 from agent.status.status import AgentStatus
 from tests.support.modems import GOOD_LTE, WEAK_LTE, FakeMmcli, mmcli, modem, signal
 from tests.support.services import Authority, free_port, program
-from xomnet.check.broker import Validity, broker, common_name, own_certificate, validity
+from xomnet.check.broker import Validity, check_broker, common_name, own_certificate, validity
 from xomnet.check.finding import Finding, Mark, fail, ok, say, skip, warn
-from xomnet.check.host import about_machine
-from xomnet.check.outcome import document, row, verdict
+from xomnet.check.host import describe_machine
+from xomnet.check.outcome import conclusion, document, row
 from xomnet.check.texts import CheckTexts
 from xomnet.contract.commands import Tested as Result
 from xomnet.mqtt.broker import Broker, Tls
@@ -34,7 +34,7 @@ NOW = dt.datetime(2026, 11, 22, 5, tzinfo=dt.UTC)
 
 def text(one: Finding) -> str:
     """What a person reads."""
-    return EN.all(one.found) + ("" if one.remedy is None else f" → {EN.said(one.remedy)}")
+    return EN.sentences(one.found) + ("" if one.remedy is None else f" → {EN.sentence(one.remedy)}")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def text(one: Finding) -> str:
     ],
 )
 def test_power(throttled: int | None, heat: float | None, mark: Mark, says: str) -> None:
-    found = machine.power(throttled, heat)
+    found = machine.judge_power(throttled, heat)
     assert found.mark == mark
     assert says in text(found)
 
@@ -71,7 +71,7 @@ def test_power(throttled: int | None, heat: float | None, mark: Mark, says: str)
     ],
 )
 def test_clock(now: ClockReading, mark: Mark, says: str) -> None:
-    found = machine.clock(now, 600)
+    found = machine.judge_clock(now, 600)
     assert (found.mark, text(found)[: len(says)]) == (mark, says)
 
 
@@ -82,21 +82,21 @@ def settings(folder: Path) -> AgentSettings:
 
 
 def test_a_disk_that_takes_what_is_written(tmp_path: Path) -> None:
-    found = machine.disk(settings(tmp_path))
+    found = machine.check_disk(settings(tmp_path))
     assert found.mark == "ok"
     assert text(found).endswith("MB free, no spool yet")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_without_the_folder_with_a_broken_spool_and_full(tmp_path: Path, small_disk: Path) -> None:
-    assert "start the service once" in text(machine.disk(settings(tmp_path / "away")))
+    assert "start the service once" in text(machine.check_disk(settings(tmp_path / "away")))
     (tmp_path / "spool.db").write_bytes(b"rubbish" * 1000)
-    assert "the spool does not open: file is not a database" in text(machine.disk(settings(tmp_path)))
-    little = machine.disk(settings(small_disk))
+    assert "the spool does not open: file is not a database" in text(machine.check_disk(settings(tmp_path)))
+    little = machine.check_disk(settings(small_disk))
     assert (little.mark, "free space" in text(little)) == ("fail", True)
     with pytest.raises(OSError, match="No space"):
         (small_disk / "filler").write_bytes(bytes(3_000_000))
-    assert "No space left on device → free space" in text(machine.disk(settings(small_disk)))
+    assert "No space left on device → free space" in text(machine.check_disk(settings(small_disk)))
 
 
 ROUTES = """\
@@ -146,15 +146,15 @@ def folder_of(tmp_path: Path, name: str, **files: str) -> Path:
 )
 def test_a_port_against_the_target(tmp_path: Path, files: dict[str, str], model: str, mark: Mark, says: str) -> None:
     line = LineSettings(line="ftth", access="fixed", interface="lo")
-    found = port.port(line, 150.0, model, folder_of(tmp_path, "lo", **files))
+    found = port.check_port(line, 150.0, model, folder_of(tmp_path, "lo", **files))
     assert found.mark == mark
     assert says in text(found)
 
 
 def test_a_port_that_is_not_there_or_not_named() -> None:
-    away = port.ports(LineSettings(line="ftth", access="fixed", interface="eth99"), 150.0, "")
+    away = port.check_ports(LineSettings(line="ftth", access="fixed", interface="eth99"), 150.0, "")
     assert [(one.name, one.mark, text(one)[:23]) for one in away] == [("eth99", "fail", "there is no interface e")]
-    (unnamed,) = port.ports(LineSettings(line="ftth", access="fixed"), 150.0, "")
+    (unnamed,) = port.check_ports(LineSettings(line="ftth", access="fixed"), 150.0, "")
     assert (unnamed.name, unnamed.mark) == ("ftth", "warn")
 
 
@@ -181,28 +181,28 @@ MOBILE = LineSettings(line="4g", access="mobile", interface="wwan0")
 )
 def test_a_modem(mmcli: FakeMmcli, about: dict[str, Any], mark: Mark, says: str) -> None:
     mmcli.say(about, signal(lte=GOOD_LTE))
-    found = port.signal(MOBILE)
+    found = port.check_signal(MOBILE)
     assert (found.name, found.mark) == ("signal 4g", mark)
     assert says in text(found)
 
 
 def test_a_locked_sim_is_one_thing_to_fix_not_two(mmcli: FakeMmcli) -> None:
     mmcli.say(modem([], "locked", **{"unlock-required": "sim-pin"}))
-    assert [(one.name, one.mark) for one in port.ports(MOBILE, 70.0, "")] == [("wwan0", "fail")]
+    assert [(one.name, one.mark) for one in port.check_ports(MOBILE, 70.0, "")] == [("wwan0", "fail")]
 
 
 def test_a_modem_with_a_weak_signal_is_amber_and_one_that_nobody_knows_too(mmcli: FakeMmcli) -> None:
-    unknown = port.signal(MOBILE)
+    unknown = port.check_signal(MOBILE)
     assert (unknown.mark, "itself a router" in text(unknown)) == ("warn", True)
     mmcli.say(modem(["lte"]), signal(lte=WEAK_LTE))
-    weak = port.signal(MOBILE)
+    weak = port.check_signal(MOBILE)
     assert weak.mark == "warn"
     assert text(weak).startswith("weak signal, Viettel lte, RSRP -113 dBm")
 
 
 def test_without_modemmanager_the_signal_is_amber(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "there is no mmcli; install modemmanager → apt install" in text(port.signal(MOBILE))
+    assert "there is no mmcli; install modemmanager → apt install" in text(port.check_signal(MOBILE))
 
 
 # --- certificates: real ones, made by openssl
@@ -215,7 +215,7 @@ def tls(authority: Authority, name: str) -> Tls:
 
 def asked(own: Tls, agent: str = "nd-a-1", now: dt.datetime | None = None) -> Finding:
     """Nobody listens: what is found before that is of the unit's own files."""
-    return broker(Broker(host="127.0.0.1", port=free_port(), tls=own), agent, plan.UNIT, now or utc_now())
+    return check_broker(Broker(host="127.0.0.1", port=free_port(), tls=own), agent, plan.UNIT, now or utc_now())
 
 
 def test_the_units_certificate_is_read_with_its_name_and_dates(authority: Authority) -> None:
@@ -325,7 +325,7 @@ def status(**more: Any) -> AgentStatus:
     ],
 )
 def test_what_came_of_a_round_trip(after: AgentStatus, mark: Mark, says: str) -> None:
-    found = delivery.answered(status(), after, 0.21)
+    found = delivery.judge_answer(status(), after, 0.21)
     assert found.mark == mark
     assert says in text(found)
 
@@ -350,7 +350,7 @@ def test_what_came_of_a_round_trip(after: AgentStatus, mark: Mark, says: str) ->
     ],
 )
 def test_what_the_service_knows_of_its_deliveries(now: AgentStatus, mark: Mark, says: str) -> None:
-    found = delivery.known(now)
+    found = delivery.judge_status(now)
     assert found.mark == mark
     assert says in text(found)
 
@@ -381,7 +381,7 @@ def test_what_the_service_knows_of_its_deliveries(now: AgentStatus, mark: Mark, 
     ],
 )
 def test_a_test_against_the_target(found: Result, mark: Mark, says: str) -> None:
-    one = download.of_test("ftth", found, 150.0)
+    one = download.judge_test("ftth", found, 150.0)
     assert one.mark == mark
     assert says in text(one)
 
@@ -410,15 +410,15 @@ def away() -> Finding:
 
 
 def test_a_check_that_crashes_hangs_or_loses_the_service_is_a_red_row() -> None:
-    (crashed,) = limited("disk", crash, 5)
+    (crashed,) = run_limited("disk", crash, 5)
     assert (crashed.name, crashed.mark) == ("disk", "fail")
     assert "ZeroDivisionError: by zero → a defect of xomnet" in text(crashed)
     never = threading.Event()
-    (hung,) = limited("disk", lambda: ok("disk") if never.wait(60) else None, 0.05)
+    (hung,) = run_limited("disk", lambda: ok("disk") if never.wait(60) else None, 0.05)
     never.set()
     assert text(hung).startswith("no result within 0.1 s")
-    assert "it went away → systemctl restart" in text(limited("collector", away, 5)[0])
-    assert limited("names", lambda: None, 5) == []
+    assert "it went away → systemctl restart" in text(run_limited("collector", away, 5)[0])
+    assert run_limited("names", lambda: None, 5) == []
 
 
 GOOD, ODD, BAD = ok("power", say("up")), warn("eth0", say("up"), say("tell the operator")), fail("4g", say("up"), None)
@@ -434,7 +434,7 @@ GOOD, ODD, BAD = ok("power", say("up")), warn("eth0", say("up"), say("tell the o
     ],
 )
 def test_the_last_line(found: list[Finding], vi: str, en: str) -> None:
-    assert (verdict(found, VI), verdict(found, EN)) == (vi, en)
+    assert (conclusion(found, VI), conclusion(found, EN)) == (vi, en)
 
 
 def test_a_row_has_its_mark_its_name_and_the_remedy_behind_an_arrow() -> None:
@@ -452,4 +452,4 @@ def test_the_document_for_programs_has_the_same_words_in_every_language() -> Non
 
 
 def test_the_machine_says_what_it_is() -> None:
-    assert about_machine().split(", ")[-1] in {"x86_64", "aarch64", "armv7l"}
+    assert describe_machine().split(", ")[-1] in {"x86_64", "aarch64", "armv7l"}

@@ -14,8 +14,8 @@ from collector import check as collector_check
 from collector.report import texts as of_report
 from collector.texts import texts as of_collector
 from xomnet import check
-from xomnet.check.finding import Said, say
-from xomnet.check.texts import CATALOGUE, NAMES, CheckTexts, language_of
+from xomnet.check.finding import Sentence, say
+from xomnet.check.texts import CATALOGUE, NAMES, CheckTexts, default_language
 from xomnet.translations import CatalogueError, translations
 
 SPEAKING = [
@@ -95,8 +95,8 @@ def test_numbers_are_written_as_the_language_does(value: float, vi: str, en: str
 
 def test_a_text_in_a_value_is_left_as_it_is() -> None:
     odd = say("{where}: {reason}", where="{n}", reason="1,5")
-    assert odd == Said("{where}: {reason}", {"where": "{n}", "reason": "1,5"})
-    assert CheckTexts("vi").said(odd) == "{n}: 1,5"
+    assert odd == Sentence("{where}: {reason}", {"where": "{n}", "reason": "1,5"})
+    assert CheckTexts("vi").sentence(odd) == "{n}: 1,5"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_text_in_a_value_is_left_as_it_is() -> None:
     ],
 )
 def test_the_language_is_that_of_the_system(environment: dict[str, str], language: str) -> None:
-    assert language_of(environment) == language
+    assert default_language(environment) == language
 
 
 def test_a_row_is_called_by_our_word_or_by_its_line() -> None:

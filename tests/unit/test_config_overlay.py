@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.control.config_overlay import apply_change, effective_values, merge, read_with_overlay
 from agent.settings import AgentSettings
-from xomnet.contract.remote_settings import CHANGEABLE, LISTS, Setting, form
+from xomnet.contract.remote_settings import CHANGEABLE, LISTS, Setting, template_of
 from xomnet.settings import SettingsError, convert
 
 DOCUMENT: dict[str, Any] = {
@@ -105,7 +105,7 @@ def test_any_value_loads_or_is_refused_by_key(
     ],
 )
 def test_what_leads_a_unit_elsewhere_stays_where_it_is(key: str) -> None:
-    assert form(key) is None
+    assert template_of(key) is None
     with pytest.raises(SettingsError, match="cannot be changed remotely"):
         merge(DOCUMENT, {key: "elsewhere"})
 
@@ -147,4 +147,4 @@ def test_every_key_of_the_list_exists_and_its_lists_are_lists() -> None:
     everything = {key: values.get(key.rpartition(".")[2], 7) for key in KEYS}
     found = effective_values(typed(merge(DOCUMENT, everything)))
     assert found == everything
-    assert {form(key) for key, value in found.items() if isinstance(value, tuple)} == LISTS
+    assert {template_of(key) for key, value in found.items() if isinstance(value, tuple)} == LISTS

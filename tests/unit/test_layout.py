@@ -33,4 +33,4 @@ def test_the_examples_in_config_are_good_settings() -> None:
     targets = load_targets(ROOT / "config/targets.yaml")
     assert load(ROOT / "config/agent.example.yaml", AgentSettings).lines[1].budget_bytes == 5_000_000_000
     assert load(ROOT / "config/collector.example.yaml", CollectorSettings).store.bucket == "xomnet"  # type: ignore[union-attr]
-    assert load_registry(ROOT / "config/lines.example.csv", targets).knows("nd-haihau-0012")
+    assert load_registry(ROOT / "config/lines.example.csv", targets).has_agent("nd-haihau-0012")

@@ -113,7 +113,7 @@ def test_the_watchdog_waits_for_the_longest_probe_that_the_settings_allow(
     spool = Spool(tmp_path / "spool.db", "nd-a", UUID(int=1))
     targets = load_targets(config_file("targets.yaml"))
     unit = AgentLoop(settings, spool, DataBudget(tmp_path / "ledger.json"), targets, threading.Event(), read_clock)
-    assert unit.longest_job_s == longest_s
+    assert unit.max_job_s == longest_s
     spool.close()
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from measurement_server.admission import Admission, ServedClient, retry_after_s
-from measurement_server.body import BodyError, swallow
+from measurement_server.body import BodyError, discard_body
 from measurement_server.pacing import SLACK_S, Pacer
-from measurement_server.routes import AnswerKind, BadRequestError, UnknownPathError, find
+from measurement_server.routes import AnswerKind, BadRequestError, UnknownPathError, find_route
 
 ONE, TWO, THREE = (ServedClient("test", name) for name in ("one", "two", "three"))
 
@@ -102,11 +102,11 @@ def test_a_test_that_is_over_is_reported_once_with_all_its_bytes() -> None:
         assert test
         clock.now += 3
         admission.leave(test, 100 + number)
-    assert admission.sweep() == []
+    assert admission.remove_ended() == []
     clock.now += 2
-    [over] = admission.sweep()
+    [over] = admission.remove_ended()
     assert (over.client, over.bytes, over.ended_at - over.began_at) == (ONE, 201, 6)
-    assert admission.sweep() == []
+    assert admission.remove_ended() == []
 
 
 def test_refused_clients_come_back_at_different_times() -> None:
@@ -128,20 +128,20 @@ def test_refused_clients_come_back_at_different_times() -> None:
     ],
 )
 def test_payloads_have_the_length_that_the_path_names(target: str, size: int) -> None:
-    route = find(target)
+    route = find_route(target)
     assert (route.answer, route.payload_bytes) == (AnswerKind.PAYLOAD, size)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "four", "", "1e3", "9" * 5000, "٤"])
 def test_a_chunk_size_that_is_no_number_is_refused_with_what_is_allowed(value: str) -> None:
     with pytest.raises(BadRequestError, match="from 1 to 1024"):
-        find(f"/garbage.php?ckSize={value}")
+        find_route(f"/garbage.php?ckSize={value}")
 
 
 @pytest.mark.parametrize("target", ["http://[", "/empty.php?" + "&".join(f"q{i}=1" for i in range(40))])
 def test_an_address_that_cannot_be_read_is_refused(target: str) -> None:
     with pytest.raises(BadRequestError):
-        find(target)
+        find_route(target)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_an_address_that_cannot_be_read_is_refused(target: str) -> None:
 )
 def test_other_paths_are_unknown_whatever_host_is_named(target: str) -> None:
     with pytest.raises(UnknownPathError):
-        find(target)
+        find_route(target)
 
 
 def _body(raw: bytes, fields: Iterable[tuple[str, str]]) -> tuple[io.BufferedIOBase, Message]:
@@ -180,7 +180,7 @@ def _body(raw: bytes, fields: Iterable[tuple[str, str]]) -> tuple[io.BufferedIOB
 )
 def test_a_body_is_read_to_its_end_and_no_further(raw: bytes, fields: list[tuple[str, str]], length: int) -> None:
     stream, headers = _body(raw, fields)
-    assert swallow(stream, headers, lambda: None) == length
+    assert discard_body(stream, headers, lambda: None) == length
     assert stream.read() == b"NEXT"
 
 
@@ -200,9 +200,9 @@ def test_a_body_is_read_to_its_end_and_no_further(raw: bytes, fields: list[tuple
 )
 def test_a_body_whose_end_cannot_be_found_is_refused(raw: bytes, fields: list[tuple[str, str]]) -> None:
     with pytest.raises(BodyError, match="allowed"):
-        swallow(*_body(raw, fields), lambda: None)
+        discard_body(*_body(raw, fields), lambda: None)
 
 
 def test_a_client_that_closes_within_its_body_is_gone() -> None:
     with pytest.raises(ConnectionError):
-        swallow(*_body(b"abc", [("Content-Length", "4")]), lambda: None)
+        discard_body(*_body(b"abc", [("Content-Length", "4")]), lambda: None)

@@ -69,7 +69,7 @@ def test_a_row_is_read_in_full() -> None:
 
 def test_the_example_can_be_read() -> None:
     registry = load_registry(CONFIG / "lines.example.csv", load_targets(CONFIG / "targets.yaml"))
-    assert registry.knows("nd-haihau-0012")
+    assert registry.has_agent("nd-haihau-0012")
 
 
 def test_columns_that_are_not_needed_may_be_missing_and_in_any_order() -> None:
@@ -99,7 +99,7 @@ def test_a_file_as_excel_saves_it_is_read(raw: bytes) -> None:
     assert read_rows(raw, "lines.csv") == rows(GOOD)
 
 
-# --- what a person must mend
+# --- what a person must correct
 
 
 @pytest.mark.parametrize(
@@ -263,19 +263,19 @@ def test_a_line_or_an_agent_that_is_not_registered_has_no_row() -> None:
     now = at("2026-08-01T00:00:00+07:00")
     assert DATED.at("nd-a-1", "cable", now) is None
     assert DATED.at("nd-z-9", "ftth", now) is None
-    assert DATED.of_agent("nd-z-9", now) is None
-    assert DATED.knows("nd-a-1")
-    assert not DATED.knows("nd-z-9")
+    assert DATED.row_of_agent("nd-z-9", now) is None
+    assert DATED.has_agent("nd-a-1")
+    assert not DATED.has_agent("nd-z-9")
 
 
 def test_a_unit_stands_where_its_first_line_in_force_is() -> None:
-    row = DATED.of_agent("nd-a-1", at("2026-08-01T00:00:00+07:00"))
+    row = DATED.row_of_agent("nd-a-1", at("2026-08-01T00:00:00+07:00"))
     assert row is not None
     assert row.hamlet == "Xóm Mới"
     assert row in DATED.lines_of("nd-a-1", at("2026-08-01T00:00:00+07:00"))
     assert DATED.lines_of("nd-a-1", at("2000-01-01T00:00:00+07:00")) == []
     assert DATED.lines_of("nd-z-9", at("2026-08-01T00:00:00+07:00")) == []
-    assert DATED.of_agent("nd-a-1", at("2025-01-01T00:00:00+07:00")) is None
+    assert DATED.row_of_agent("nd-a-1", at("2025-01-01T00:00:00+07:00")) is None
 
 
 def test_the_lines_of_now_are_each_there_once() -> None:
@@ -315,7 +315,7 @@ def test_a_line_that_was_taken_out_was_there_until_then() -> None:
     assert [row.line for row in registry.current(ended)] == ["4g"]
 
     def within(since: str, until: str) -> set[tuple[str, str]]:
-        return {(row.line, row.hamlet) for row in registry.within(at(since), at(until))}
+        return {(row.line, row.hamlet) for row in registry.rows_within(at(since), at(until))}
 
     july, august = "2026-07-01T00:00:00+07:00", "2026-08-01T00:00:00+07:00"
     assert within("2026-01-01T00:00:00+07:00", "2026-03-01T00:00:00+07:00") == {("ftth", "Xóm Cũ")}

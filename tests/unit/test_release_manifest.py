@@ -1,4 +1,4 @@
-"""Which release is meant for which unit, and what the operator's command writes and signs."""
+"""Which release a unit installs, and what the operator's command writes and signs."""
 
 import datetime as dt
 import json
@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from tests.support.releases import Press
 from updater import releases
+from updater.canary_rollout import draw, is_included
 from updater.errors import UpdateError
-from updater.manifest import draw, fits, order, parse, turn
+from updater.manifest import parse, version_key, wheel_fits
 from updater.state import ReleaseFailure, UpdaterState
 from updater.upgrade import decide
 from xomnet_cli.release import release
@@ -42,7 +43,7 @@ def manifest(version: str = "2.0.0", stages: object = (), made: str = BEFORE, **
     ],
 )
 def test_a_wheel_fits_a_python_and_a_machine(wheel: str, python: tuple[int, int], machine: str, good: bool) -> None:
-    assert fits(wheel, python, machine) is good
+    assert wheel_fits(wheel, python, machine) is good
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,8 @@ def test_a_wheel_fits_a_python_and_a_machine(wheel: str, python: tuple[int, int]
     ],
 )
 def test_a_stage_means_who_fits_all_that_it_names(stage: dict[str, object], good: bool) -> None:
-    assert turn(parse(manifest(stages=[stage])), "nd-a", "Nam Định/Hải Hậu/Hải Minh", NOON) is good
+    found = parse(manifest(stages=[stage]))
+    assert is_included(found.stages, found.version, "nd-a", "Nam Định/Hải Hậu/Hải Minh", NOON) is good
 
 
 def test_a_growing_share_keeps_whom_it_has_and_is_about_as_large_as_it_says() -> None:
@@ -69,8 +71,8 @@ def test_a_growing_share_keeps_whom_it_has_and_is_about_as_large_as_it_says() ->
 
 def test_versions_are_compared_as_numbers() -> None:
     rising = ["0.9.9", "0.10.0.dev1", "0.10.0a1", "0.10.0rc1", "0.10.0rc2", "0.10.0", "0.10.1", "1"]
-    assert sorted(rising, key=order) == rising
-    assert order("1.0") == order("1.0.0")
+    assert sorted(rising, key=version_key) == rising
+    assert version_key("1.0") == version_key("1.0.0")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_a_wrong_manifest_is_refused_with_a_sentence(wrong: bytes) -> None:
         parse(wrong)
 
 
-def test_a_stage_is_added_and_the_manifest_signed_anew(tmp_path: Path) -> None:
+def test_a_stage_is_added_and_the_manifest_signed_again(tmp_path: Path) -> None:
     press = Press(tmp_path / "v1")
     press.release("2.0.0", stages=[])
     run = CliRunner()

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from agent.control.updater_events import UpdaterEvents
 from agent.delivery.spool import Spool
-from updater.notes import KEPT, note
+from updater.notes import MAX_NOTES, note
 from xomnet.contract.messages import Event
 
 BOOT = uuid4()
@@ -26,10 +26,10 @@ def test_each_note_is_told_once_also_after_a_restart(tmp_path: Path) -> None:
     for one in (tool, tool, UpdaterEvents(spool, tell, (tmp_path / "none.json", tmp_path / "notes.json"))):
         one.commit_new()
     assert told == [("upgraded", "1.0 -> 2.0"), ("renew_failed", "20 days left")]
-    for number in range(KEPT + 5):
+    for number in range(MAX_NOTES + 5):
         note(tmp_path, "upgrade_refused", str(number))
     tool.commit_new()
-    assert len(told) == 2 + KEPT
+    assert len(told) == 2 + MAX_NOTES
 
 
 def test_a_damaged_file_of_notes_stops_nothing(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What the checks of a unit and of the server have in common: rows, their texts, the way to the broker."""
+"""What the checks of unit and collector share: findings, their texts, the check of the broker."""

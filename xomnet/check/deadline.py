@@ -1,4 +1,4 @@
-"""A check has a time limit, and may crash: either is a row."""
+"""Time limit of a check: a check that takes too long, or crashes, is a finding too."""
 
 import queue
 import threading
@@ -9,8 +9,8 @@ from xomnet.check.finding import Finding, fail, say
 Check = Callable[[], Finding | Sequence[Finding] | None]
 
 
-def limited(name: str, check: Check, limit_s: float) -> list[Finding]:
-    """What a check gives. One that takes too long, or crashes, is a red row; the others go on."""
+def run_limited(name: str, check: Check, limit_s: float) -> list[Finding]:
+    """The findings of a check, within `limit_s` seconds. If it takes too long or crashes, that is a failure."""
     given: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""What a check gives: one row of what was found, and what to do about it."""
+"""A finding: what a check has found, and what to do about it."""
 
 from typing import Literal
 
@@ -8,41 +8,41 @@ Mark = Literal["ok", "warn", "fail", "skip"]
 MARKS: dict[Mark, str] = {"ok": "✔", "warn": "▲", "fail": "✖", "skip": "–"}
 
 
-class Said(Struct, frozen=True):
-    """A sentence: its English is its id in the catalogue, values fill its placeholders."""
+class Sentence(Struct, frozen=True):
+    """A sentence of the catalogue: its English text is its id, `values` fill its placeholders."""
 
     english: str
     values: dict[str, str | int | float] = {}
 
 
 class Finding(Struct, frozen=True):
-    """`name` is the same in every language: a word of ours, an interface, a line. Only `fail` is a thing to fix."""
+    """`name` is the same in every language: a word of NAMES, an interface, a line. Only `fail` must be fixed."""
 
     name: str
     mark: Mark
-    found: tuple[Said, ...]
-    remedy: Said | None = None
+    found: tuple[Sentence, ...]
+    remedy: Sentence | None = None
 
 
-def say(english: str, /, **values: str | int | float) -> Said:
+def say(english: str, /, **values: str | int | float) -> Sentence:
     """A sentence of the catalogue; the test of the texts looks for these calls."""
-    return Said(english, values)
+    return Sentence(english, values)
 
 
-def ok(name: str, *found: Said) -> Finding:
+def ok(name: str, *found: Sentence) -> Finding:
     return Finding(name, "ok", found)
 
 
-def skip(name: str, *found: Said) -> Finding:
-    """Not looked at, or nothing to be looked at."""
+def skip(name: str, *found: Sentence) -> Finding:
+    """Not checked, or nothing to check."""
     return Finding(name, "skip", found)
 
 
-def warn(name: str, found: Said | tuple[Said, ...], remedy: Said | None) -> Finding:
-    """The unit works; somebody should know, or look later."""
+def warn(name: str, found: Sentence | tuple[Sentence, ...], remedy: Sentence | None) -> Finding:
+    """The unit works; a person should know, or look at it later."""
     return Finding(name, "warn", found if isinstance(found, tuple) else (found,), remedy)
 
 
-def fail(name: str, found: Said | tuple[Said, ...], remedy: Said | None) -> Finding:
+def fail(name: str, found: Sentence | tuple[Sentence, ...], remedy: Sentence | None) -> Finding:
     """The unit, or this line, can't do its work as it stands."""
     return Finding(name, "fail", found if isinstance(found, tuple) else (found,), remedy)

@@ -1,4 +1,4 @@
-"""What this machine is, in a few words, and what one may find out of any."""
+"""This machine in a few words, and checks that any machine can run."""
 
 import os
 import platform
@@ -10,16 +10,16 @@ OS_RELEASE = Path("/etc/os-release")
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # who listens there is asked here
 
 
-def model() -> str:
-    """Of the board; empty where the machine does not say."""
+def board_model() -> str:
+    """The model of the board; empty if the machine does not say."""
     try:
         return MODEL.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:
         return ""
 
 
-def about_machine() -> str:
-    """Board, system, architecture."""
+def describe_machine() -> str:
+    """Board, operating system and architecture."""
     try:
         system = next(
             line.partition("=")[2].strip('"')
@@ -28,16 +28,16 @@ def about_machine() -> str:
         )
     except (OSError, StopIteration):
         system = platform.system()
-    return ", ".join(filter(None, (model(), system, platform.machine())))
+    return ", ".join(filter(None, (board_model(), system, platform.machine())))
 
 
-def asked_at(host: str) -> str:
-    """Where a program of this machine that listens at `host` is asked."""
+def reachable_host(host: str) -> str:
+    """The address at which a program of this machine that listens at `host` can be reached."""
     return EVERYWHERE.get(host, host)
 
 
 def try_to_write(folder: Path) -> None:
-    """A page that reaches the disk, and is gone again. Raises OSError."""
+    """Writes a page to the disk and removes it. Raises OSError."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(4096))
         file.flush()

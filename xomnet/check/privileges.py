@@ -1,4 +1,4 @@
-"""Who checks: the service's own user, so that what may be read and written is what the service may."""
+"""The user of a check: the service's own, so that the check may read and write what the service may."""
 
 import importlib
 import os
@@ -7,10 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 LATE = ("_strptime", "encodings.idna", "encodings.utf_8_sig")
-"""Imported by the standard library when first used; the service's user may not reach a Python in somebody's home."""
+"""Modules that the standard library imports late: the service's user may not be able to read a Python in a home
+folder.
+"""
 
 
-def become_the_service(own: Path) -> None:
+def drop_privileges(own: Path) -> None:
     """Root becomes the user whose folder or file this is: what it writes must stay that user's, and what that user may
     not read, the service can't use either.
     """

@@ -1,4 +1,4 @@
-"""What the checks and the unit's page say, in Vietnamese and English."""
+"""Texts of the checks and of the unit's page, in Vietnamese and English."""
 
 import datetime as dt
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
-from xomnet.check.finding import Said
+from xomnet.check.finding import Sentence
 from xomnet.translations import translations
 
 Language = Literal["vi", "en"]
@@ -19,47 +19,47 @@ NAMES = (
     *("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service"),
     *("settings", "targets", "registry", "state", "store", "alerts", "operator"),
 )
-"""Rows that are called by a word of ours; others by the interface or the line they are about."""
+"""Names of findings that are translated; others are an interface or a line."""
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
-def language_of(environment: Mapping[str, str] = os.environ) -> Language:
-    """As the system is set: English where it says so, else Vietnamese."""
+def default_language(environment: Mapping[str, str] = os.environ) -> Language:
+    """The language of the system: English if its locale is, else Vietnamese."""
     wanted = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
     return "en" if wanted.startswith("en") else "vi"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckTexts:
-    """One language. Nothing here is HTML."""
+    """Texts in one language. No HTML."""
 
     language: Language
 
     def text(self, english: str, /, **values: str | int | float) -> str:
-        """The sentence of an id, its placeholders filled."""
+        """The text of an id, with its placeholders filled."""
         found = translations(CATALOGUE).get(english, english) if self.language == "vi" else english
         shown = {key: value if isinstance(value, str) else self.number(value) for key, value in values.items()}
         return found.format(**shown) if shown else found
 
-    def said(self, said: Said) -> str:
-        return self.text(said.english, **said.values)
+    def sentence(self, sentence: Sentence) -> str:
+        return self.text(sentence.english, **sentence.values)
 
-    def all(self, found: tuple[Said, ...]) -> str:
-        """As one text."""
-        return ", ".join(self.said(one) for one in found)
+    def sentences(self, found: tuple[Sentence, ...]) -> str:
+        """Sentences as one text, joined by commas."""
+        return ", ".join(self.sentence(one) for one in found)
 
     def name(self, name: str) -> str:
-        """Of a row; the first word may be one of ours: `server 4g`."""
+        """The name of a finding; its first word may be translated: `server 4g`."""
         first, space, rest = name.partition(" ")
         return (self.text(first) if first in NAMES else first) + space + rest
 
     def number(self, value: float) -> str:
-        """As short as it is exact to a tenth; 1.234,5 in Vietnamese."""
+        """A number with at most one decimal; 1.234,5 in Vietnamese."""
         text = f"{value:,.1f}".removesuffix(".0")
         return text.translate(str.maketrans(",.", ".,")) if self.language == "vi" else text
 
     def span(self, seconds: float) -> str:
-        """A length of time in its largest fitting unit."""
+        """A length of time in the largest unit that fits."""
         if seconds < 2 * MINUTE:
             return self.text("{n} s", n=round(seconds, 1 if seconds < 10 else 0))
         for unit_s, limit_s, english in ((MINUTE, 2 * HOUR, "{n} min"), (HOUR, 2 * DAY, "{n} h")):
@@ -68,5 +68,5 @@ class CheckTexts:
         return self.text("{n} days", n=round(seconds / DAY))
 
     def moment(self, when: dt.datetime, zone: ZoneInfo) -> str:
-        """Day and minute in the unit's zone."""
+        """Day and minute of an instant in a time zone."""
         return when.astimezone(zone).strftime("%H:%M %d/%m" if self.language == "vi" else "%d/%m %H:%M")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, json
 
-from xomnet.contract.messages import decoded
+from xomnet.contract.messages import decode_with
 from xomnet.contract.remote_settings import Key, Setting
 from xomnet.contract.values import Count, Instant, Mbps, Name, Seconds, Text, Word, Words
 
@@ -25,9 +25,9 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     settings: Annotated[dict[Key, Setting], Meta(max_length=MAX_CHANGES)] | None = None
     """See xomnet.contract.remote_settings."""
     unset: Annotated[tuple[Key, ...], Meta(max_length=MAX_CHANGES)] = ()
-    """What agent.yaml is to say again."""
+    """Keys that get agent.yaml's value again."""
     prove_s: ProveS | None = None
-    """The former ones come back unless the collector has answered under the new ones by then."""
+    """Seconds within which the collector must answer under the new settings; else they are rolled back."""
 
 
 class Command(Change, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,13 +69,13 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: Word | None = None
     tested: Annotated[tuple[Tested, ...], Meta(max_length=8)] = ()
     settings: dict[str, Setting] | None = None
-    """Of `settings`: what is in force, of all that may be changed from afar."""
+    """Of `settings`: the values in force of all settings that the server may change."""
     changed: tuple[str, ...] = ()
-    """Of those: what was changed from afar; the others are agent.yaml's, or follow from it."""
+    """The keys among them that the server has changed; the others are agent.yaml's, or follow from it."""
     trial_s: Seconds | None = None
-    """So long the unit still waits for the collector before it takes the last change back; absent: it stays."""
+    """Seconds until the last change is rolled back unless the collector answers; absent: no trial."""
     ignored: Text | None = None
-    """Why what was changed from afar is not in force: it does not fit agent.yaml any more."""
+    """Why the changes are not in force: they do not fit agent.yaml any more."""
 
 
 _commands = json.Decoder(Command)
@@ -84,9 +84,9 @@ _replies = json.Decoder(Reply)
 
 def decode_command(payload: bytes) -> Command:
     """A command. Raises msgspec.DecodeError."""
-    return decoded(_commands, payload)
+    return decode_with(_commands, payload)
 
 
 def decode_reply(payload: bytes) -> Reply:
     """A unit's answer. Raises msgspec.DecodeError."""
-    return decoded(_replies, payload)
+    return decode_with(_replies, payload)

@@ -150,7 +150,7 @@ class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
         tuple[Interface, ...], Meta(max_length=16), Field("Network ports", "Các cổng mạng", "raw")
     ] = ()
     overrides: Annotated[Count | None, Field("Settings changed from the server", "Số cài đặt đổi từ máy chủ")] = None
-    """How many settings were changed from afar, and are not agent.yaml's."""
+    """The number of settings in force that the server changed."""
 
 
 class Outage(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -163,8 +163,8 @@ class Outage(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 class Event(Data, frozen=True, kw_only=True, omit_defaults=True):
     """Something an operator would want to know: `started`, `spool_reset`, `evicted`, `settings_refused`,
-    `settings_changed` and `settings_rolled_back` (from afar) … `manifest`: what the spool took in from `first_seq` to
-    `last_seq`, of the envelope's line, or of the unit itself.
+    `settings_changed` and `settings_rolled_back` (remote settings) … `manifest`: what the spool took in from
+    `first_seq` to `last_seq`, of the envelope's line, or of the unit itself.
     """
 
     name: Annotated[Word, Field("Event", "Sự kiện")]
@@ -269,7 +269,7 @@ def encode(message: Struct) -> bytes:
 
 def decode_result(payload: bytes) -> Result:
     """A result. Raises msgspec.DecodeError or its child msgspec.ValidationError, which names the field."""
-    result = decoded(_results, payload)
+    result = decode_with(_results, payload)
     try:
         result.at.astimezone(dt.UTC)
     except OverflowError as error:
@@ -279,16 +279,16 @@ def decode_result(payload: bytes) -> Result:
 
 def decode_ack(payload: bytes) -> Ack:
     """An ack. Raises msgspec.DecodeError."""
-    return decoded(_acks, payload)
+    return decode_with(_acks, payload)
 
 
 def decode_state(payload: bytes) -> AgentState:
     """An agent's state. Raises msgspec.DecodeError."""
-    return decoded(_states, payload)
+    return decode_with(_states, payload)
 
 
-def decoded(decoder: json.Decoder[T], payload: bytes) -> T:
-    """The document, typed. Raises msgspec.DecodeError, whatever is wrong with the bytes."""
+def decode_with(decoder: json.Decoder[T], payload: bytes) -> T:
+    """Decodes a document with a typed decoder. Raises msgspec.DecodeError, whatever is wrong with the bytes."""
     try:
         return decoder.decode(payload)
     except UnicodeDecodeError as error:

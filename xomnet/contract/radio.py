@@ -1,4 +1,4 @@
-"""What a modem says of its cell: part of a download test, and what the unit reads."""
+"""The radio of a mobile line, as its modem reports it with a download test."""
 
 from typing import Annotated
 

@@ -23,7 +23,7 @@ class Topic(NamedTuple):
 
 
 def is_name(text: str) -> bool:
-    """True where `text` may name an agent or a line."""
+    """True if `text` may be the name of an agent or a line."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -32,13 +32,13 @@ def topic(agent: str, channel: Channel) -> str:
     return f"{PREFIX}/{agent}/{channel}"
 
 
-def every(channel: Channel) -> str:
-    """The filter that matches one channel of every agent."""
+def topic_filter(channel: Channel) -> str:
+    """The subscription filter that matches a channel of all agents."""
     return f"{PREFIX}/+/{channel}"
 
 
 def parse(text: str) -> Topic | None:
-    """The agent and channel of a topic; None where it is not one of ours."""
+    """The agent and channel of a topic; None if it is not one of ours."""
     parts = text.split("/")
     if len(parts) != 4 or "/".join(parts[:2]) != PREFIX or not is_name(parts[2]) or parts[3] not in CHANNELS:
         return None

@@ -1,4 +1,4 @@
-"""What may stand in a cell of the registry, by column: text -> value, or what to write instead."""
+"""The cells of the registry, by column: text -> value, or what to write instead."""
 
 import datetime as dt
 import re
@@ -43,7 +43,7 @@ def _area(text: str) -> str:
     parts = [part.strip() for part in area.levels(text)]
     if not all(parts):
         raise BadValue("a path such as Nam Định/Hải Hậu/Hải Minh")
-    return area.joined(_words(part) for part in parts)
+    return area.join_levels(_words(part) for part in parts)
 
 
 def _interface(text: str) -> str:

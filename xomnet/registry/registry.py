@@ -1,4 +1,4 @@
-"""The registry of lines: one dated, spreadsheet-friendly CSV; the single source for all that name a line."""
+"""The registry of lines: one dated, spreadsheet-friendly CSV file, the single source of each line's data."""
 
 import csv
 import datetime as dt
@@ -21,12 +21,12 @@ COLUMNS = (
 )
 REQUIRED = frozenset({"agent", "line", "access", "hamlet", "area", "isp", "from"})
 
-TICK = dt.timedelta(microseconds=1)
+SMALLEST_STEP = dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class LineRow:
-    """One row of the registry: a line as it is from a day on."""
+    """One row of the registry: a line from a day on."""
 
     agent: str
     line: str
@@ -70,9 +70,7 @@ class RegistryError(Exception):
 
 
 class Registry:
-    """Rows by line and date, the days being those of `zone`. An instant is taken with its own time zone. `ended` has
-    the lines that are no longer registered, and from when on.
-    """
+    """Rows by line and date; days are those of `zone`. `ended` has the lines that were removed, and when."""
 
     def __init__(
         self,
@@ -91,25 +89,25 @@ class Registry:
             self._rows.setdefault((row.agent, row.line), []).append(row)
 
     def at(self, agent: str, line: str, when: dt.datetime) -> LineRow | None:
-        """The row in force when something was measured; None where the line was not registered then."""
-        ended = self.ended(agent, line)
+        """The row in force at an instant; None if the line was not registered then."""
+        ended = self.end_of(agent, line)
         if ended is not None and when >= ended:
             return None
         day = when.astimezone(self.zone).date()
         in_force = [row for row in self._rows.get((agent, line), ()) if row.from_ <= day]
         return in_force[-1] if in_force else None
 
-    def ended(self, agent: str, line: str) -> dt.datetime | None:
-        """When a line was taken out; None where it was not."""
+    def end_of(self, agent: str, line: str) -> dt.datetime | None:
+        """When a line was removed; None if it was not."""
         return self._ended.get((agent, line))
 
     def latest(self, agent: str, line: str, when: dt.datetime) -> LineRow | None:
-        """The row in force, or the last one of a line that was taken out."""
-        ended = self.ended(agent, line)
-        return self.at(agent, line, when if ended is None else min(when, ended - TICK))
+        """The row in force at an instant, or the last row of a line that was removed before."""
+        ended = self.end_of(agent, line)
+        return self.at(agent, line, when if ended is None else min(when, ended - SMALLEST_STEP))
 
-    def of_agent(self, agent: str, when: dt.datetime) -> LineRow | None:
-        """A row that says where an agent stood: that of its first line in force; None for an unknown agent."""
+    def row_of_agent(self, agent: str, when: dt.datetime) -> LineRow | None:
+        """The row of an agent's first line at an instant, which says where it stood; None for an unknown agent."""
         return next(iter(self.lines_of(agent, when)), None)
 
     def lines_of(self, agent: str, when: dt.datetime) -> list[LineRow]:
@@ -120,28 +118,28 @@ class Registry:
         """Every row, each line's in the order of its dates."""
         return [row for rows in self._rows.values() for row in rows]
 
-    def knows(self, agent: str) -> bool:
-        """True where the agent has any row at all."""
+    def has_agent(self, agent: str) -> bool:
+        """True if the agent has any row at all."""
         return agent in self._agents
 
     def current(self, when: dt.datetime) -> list[LineRow]:
         """Every line registered at an instant, in the order of the file's dates."""
         return [row for key in self._rows if (row := self.at(*key, when)) is not None]
 
-    def within(self, since: dt.datetime, until: dt.datetime) -> list[LineRow]:
-        """Of every line that was registered in [since, until) the row that was last in force there."""
-        lasts = ((key, min(until, self._ended.get(key, until)) - TICK) for key in self._rows)
+    def rows_within(self, since: dt.datetime, until: dt.datetime) -> list[LineRow]:
+        """For each line that was registered in [since, until), its last row in force there."""
+        lasts = ((key, min(until, self._ended.get(key, until)) - SMALLEST_STEP) for key in self._rows)
         return [row for key, last in lasts if last >= since and (row := self.at(*key, last)) is not None]
 
     def target_mbps(self, row: LineRow, when: dt.datetime) -> float:
-        """The line's own target, else that of its access type on that day."""
+        """The line's own target in Mb/s, else the target of its access type on that day."""
         if row.target_mbps is not None:
             return row.target_mbps
         return self._targets.down_mbps(row.access, when.astimezone(self.zone).date())
 
 
 def load_registry(path: Path, targets: Targets) -> Registry:
-    """Reads `lines.csv`, as UTF-8 and as Excel saves it (BOM, semicolons, 1,5, 1/11/2026). Raises RegistryError."""
+    """Reads `lines.csv`, in UTF-8 or as Excel saves it (BOM, semicolons, 1,5, 1/11/2026). Raises RegistryError."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -187,7 +185,7 @@ def read_rows(raw: bytes, file: str) -> list[LineRow]:
 
 
 def _numbered(reader: Any, file: str, problems: list[BadCell]) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the line it begins on; a cell may hold line feeds. A record that can't be read is the last."""
+    """Each record with the line it begins on, since a cell may hold line feeds. Ends at a record that can't be read."""
     while True:
         number = reader.line_num + 1
         try:

@@ -1,11 +1,11 @@
-"""A small file that is on the disk as it was before or as it is now, whatever happens in between."""
+"""Atomic writes of small files: after a power cut a file is as it was before, or as it was written."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(path: Path, payload: bytes, mode: int = 0o600) -> None:
-    """Puts the file in its old one's place, of this mode whatever the umask. Raises OSError: the old one stands."""
+    """Replaces a file, with this mode whatever the umask is. Raises OSError: then the old file stays."""
     new = path.with_name(path.name + ".new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "wb") as file:
@@ -17,7 +17,7 @@ def write_atomically(path: Path, payload: bytes, mode: int = 0o600) -> None:
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Replaces a file by one whose content is on the disk already, for good. Raises OSError."""
+    """Replaces a file by another whose content is on the disk already. Raises OSError."""
     os.replace(new, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -27,7 +27,7 @@ def put_in_place(new: Path, path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Takes a damaged file out of the way, for a person to look at; says where it is. Raises OSError."""
+    """Renames a damaged file, so that a person can look at it; returns its new path. Raises OSError."""
     aside = path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}")
     os.replace(path, aside)
     return aside

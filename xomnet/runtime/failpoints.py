@@ -11,13 +11,13 @@ from collections.abc import Callable
 POINTS = (
     "spool.inserted",  # a result is in the transaction, which is not yet committed
     "spool.evicted",  # so is an eviction with its note
-    "spool.committed",  # promised, and nobody has been told
+    "spool.committed",  # promised, and the uplink does not know yet
     "spool.frozen",  # a re-based time is on disk, its message has not gone out
     "uplink.published",
     "uplink.puback",
     "uplink.acked",  # an ack is read, nothing is deleted yet
     "uplink.forgotten",  # deleted
-    "mqtt.connected",  # subscribed, and nobody has been told
+    "mqtt.connected",  # subscribed, and the handler does not know yet
     "intake.received",  # in the memory of the collector only
     "intake.validated",
     "influx.halved",  # a part of a refused batch is written, the other is not

@@ -19,7 +19,7 @@ def setup(level: Level = "info") -> None:
 
 
 def set_level(level: Level) -> None:
-    """From now on."""
+    """Sets the level of the log from now on."""
     logging.getLogger().setLevel(level.upper())
 
 
@@ -31,13 +31,13 @@ class _Formatter(logging.Formatter):
             "event": record.getMessage(),
             **getattr(record, "fields", {}),
         }
-        line = " ".join(f"{key}={_shown(value)}" for key, value in fields.items() if value is not None)
+        line = " ".join(f"{key}={_format_value(value)}" for key, value in fields.items() if value is not None)
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if _PLAIN.match(text) else json.dumps(text, ensure_ascii=False)
 

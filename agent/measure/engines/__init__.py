@@ -15,7 +15,7 @@ from xomnet.contract.messages import Speed
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A moment of a running test: seconds since its start, Mb/s of the last half second, bytes so far, those included
+    """A moment of a running test: seconds since its start, Mb/s of the last half second, bytes so far, including those
     that wait behind a lost packet.
     """
 

@@ -101,5 +101,5 @@ def _check(context: Context, agent: str, wanted: CommandRequest) -> None:
     if wanted.name != "settings" and (wanted.settings or wanted.unset or wanted.prove_s):
         raise RequestError(400, f"{wanted.name} changes no settings", "name", "settings")
     for key in wanted.settings or {}:
-        if remote_settings.form(key) is None:
-            raise RequestError(400, f"{key} is not changed from afar", "settings", remote_settings.allowed(key))
+        if remote_settings.template_of(key) is None:
+            raise RequestError(400, f"{key} is not changed from afar", "settings", remote_settings.suggestion(key))

@@ -56,7 +56,7 @@ def list_lines(context: Context, given: FilterParameters) -> Answer:
 def get_line(context: Context, given: LineParameters) -> Answer:
     now = dt.datetime.now(dt.UTC)
     line = _registered_line(context, given, now)
-    ended = context.services.ever().ended(*line)
+    ended = context.services.ever().end_of(*line)
     if ended is not None:
         raise removed_line(*line, ended)
     status = context.snapshot().line(*line)

@@ -1,4 +1,4 @@
-"""Files that a power cut leaves either as they were or as they are to be."""
+"""Atomic writes: after a power cut a file is as it was before, or as it was written."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from .errors import UpdateError
 
 
 def write(path: Path, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
-    """Replaces a file whole. `owner`: user and group by number. Raises OSError."""
+    """Replaces a file as a whole. `owner`: user and group by number. Raises OSError."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
@@ -24,7 +24,7 @@ def write(path: Path, data: bytes, mode: int = 0o644, owner: tuple[int, int] | N
 
 
 def link(path: Path, target: str) -> None:
-    """Points a symbolic link elsewhere, at once. Raises OSError."""
+    """Points a symbolic link to a target, atomically. Raises OSError."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
@@ -33,7 +33,7 @@ def link(path: Path, target: str) -> None:
 
 
 def sync(folder: Path) -> None:
-    """The names in a folder are on the disk."""
+    """Writes the names in a folder to the disk. Raises OSError."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)
@@ -42,7 +42,7 @@ def sync(folder: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object; an empty one where there is no file. Raises UpdateError."""
+    """The JSON object in a file; an empty one if there is no file. Raises UpdateError."""
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -55,5 +55,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Raises OSError."""
+    """Replaces a file by a JSON object. Raises OSError."""
     write(path, json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n")
