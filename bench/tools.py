@@ -101,7 +101,7 @@ def _ended(command: list[str], environment: Mapping[str, str]) -> tuple[bytes, f
 
 
 def _peak_rss_bytes(pid: int) -> int:
-    """VmHWM, which begins anew with each exec; `ru_maxrss` begins with the memory of the process that forked."""
+    """VmHWM, which starts again with each exec; `ru_maxrss` begins with the memory of the process that forked."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

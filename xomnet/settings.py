@@ -182,7 +182,7 @@ def _with_new_names(data: Any, type_: mi.Type, file: str, node: yaml.Node | None
 
 
 def _type_of(data: Any, type_: mi.Type) -> mi.Type:
-    """Of a union, the group that the data is meant to be, by its tag; else the group or list that it allows."""
+    """The group of a union that the data belongs to, by its tag; else the only group or list that the type allows."""
     if not isinstance(type_, mi.UnionType):
         return type_
     groups = [one for one in type_.types if isinstance(one, mi.StructType | mi.ListType | mi.VarTupleType)]

@@ -199,7 +199,7 @@ class Emulator:
         return statistics_from(self._program.ask())
 
     def restart_clock(self) -> None:
-        """The rate steps begin anew with the next packet of 1000 bytes or more."""
+        """The rate steps start again with the next packet of 1000 bytes or more."""
         self._program.signal(signal.SIGUSR2)
 
     def end(self) -> Statistics:

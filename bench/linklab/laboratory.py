@@ -91,7 +91,7 @@ class Lab:
                 raise Overrun(f"the emulator of {way.client_interface} did not keep up: {reason}")
 
     def restart_clock(self, number: int = 0) -> None:
-        """The rate steps begin anew with the next transfer."""
+        """The rate steps start again with the next transfer."""
         self._emulator(number).restart_clock()
 
     def cross_traffic(

@@ -43,7 +43,7 @@ def puback_is_stored() -> None:
 
 
 def fresh_timestamp() -> None:
-    """The unit stamps a result anew whenever it sends it again."""
+    """The unit gives a result a new stamp whenever it sends it again."""
     from agent.delivery.spool import Spool
 
     payload: Callable[..., bytes | None] = Spool._payload

@@ -15,7 +15,7 @@ from tests.support.deployment import until
 
 
 def more(province: Province, results: int) -> None:
-    """Waits until so many more results are committed."""
+    """Waits until that many more results are committed."""
     before = province.committed()
     until(lambda: province.committed() >= before + results, "results are committed")
 

@@ -216,7 +216,7 @@ def test_an_address_that_can_not_be_read_is_not_shown(tmp_path: Path, text: str)
     assert "hunter2" not in str(error.value)
 
 
-def test_an_area_is_meant_however_a_computer_writes_it() -> None:
+def test_an_area_is_found_however_a_computer_writes_it() -> None:
     row = LineRow("nd-a", "4g", "mobile", "Xóm 5", "Nam Định/Hải Hậu", "Viettel", dt.date(2026, 1, 1))
     for given in ("Nam Định", "Nam Định/Hải Hậu/", unicodedata.normalize("NFD", "Nam Định/Hải Hậu")):
         assert Channel(url="json://x", areas=(given,)).wants(row)

@@ -99,7 +99,7 @@ def test_a_wrong_password_is_said_and_tried_again(
         one, _ = link(Broker(port=broker.port, username="tester", password_file=secret))
         until(lambda: any("Not authorized" in str(vars(record)) for record in caplog.records), "it is said")
     secret.write_text("right")
-    until(lambda: one.connected, "the mended secret is read at the next try", 60)
+    until(lambda: one.connected, "the corrected secret is read at the next try", 60)
 
 
 def test_a_secret_that_others_can_read_is_not_used(

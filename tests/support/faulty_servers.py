@@ -49,7 +49,7 @@ class Visit:
             sent += piece
 
     def data(self, length: int) -> None:
-        """The head of an answer that promises so many bytes."""
+        """The head of an answer that promises that many bytes."""
         self.send(data_of(length))
 
     def hold(self) -> None:
@@ -130,7 +130,7 @@ def portal_page(content_type: str, length: int = 3000) -> Behaviour:
 
 
 def data_of(length: int, *headers: str) -> bytes:
-    """The head of an answer that promises so many bytes."""
+    """The head of an answer that promises that many bytes."""
     more = "".join(f"{header}\r\n" for header in headers).encode()
     return OK + more + f"Content-Length: {length}\r\n\r\n".encode()
 

@@ -114,7 +114,7 @@ class Door:
     def __init__(self, folder: Path, releases: Path, authority: Authority, server: tuple[Path, Path]) -> None:
         self.releases, self.authority = releases, authority
         self.cut_after: int | None = None
-        """Ends the answer to the next wheel after so many bytes, once."""
+        """Ends the answer to the next wheel after that many bytes, once."""
         self.takes_ranges = True
         self.served = 0
         """Bytes of wheels that were sent."""

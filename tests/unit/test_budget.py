@@ -125,7 +125,7 @@ def test_a_boot_charges_its_counters_from_0_and_what_may_have_gone_unwritten(pat
     assert again.used_bytes("4g") == 70 + since + SAVE_BYTES
 
 
-def test_a_modem_plugged_anew_is_charged_from_0_even_where_it_has_moved_more_than_before(path: Path) -> None:
+def test_a_modem_plugged_in_again_is_charged_from_0_even_if_it_has_moved_more_than_before(path: Path) -> None:
     ledger = ledger_at(path)
     ledger.charge_counters(NOV, BOOT, counters(100), LINES)
     assert ledger.charge_counters(NOV, BOOT, counters(150, index=6), LINES)["4g"] is None
@@ -196,7 +196,7 @@ def test_without_a_synchronised_clock_no_month_begins(path: Path) -> None:
     assert again.used_bytes("4g") == 100
 
 
-def test_what_was_moved_before_the_clock_told_of_the_new_month_counts_in_both(path: Path) -> None:
+def test_what_was_moved_before_the_clock_showed_the_new_month_counts_in_both(path: Path) -> None:
     ledger = ledger_at(path)
     for moved, month in ((70, NOV), (70, NOV), (100, None), (110, None)):
         ledger.charge_counters(month, BOOT, counters(moved), LINES)

@@ -60,7 +60,7 @@ def test_a_command_is_taken_on_in_its_time_by_a_unit_that_knows_the_time(
     assert (refusal and refusal.error) == error
 
 
-def test_ids_are_remembered_while_they_could_come_again_and_no_more_than_so_many() -> None:
+def test_ids_are_remembered_while_they_could_come_again_up_to_a_limit() -> None:
     taken = {uuid.uuid4(): NOW + n * MINUTE for n in range(MAX_ACCEPTED)}
     reading = ClockReading(NOW, 0, True)
     assert (refusal := find_refusal(command(), reading, taken)) is not None

@@ -179,7 +179,7 @@ def test_a_test_counts_what_others_receive_and_reads_the_port(
     assert (found.flags, found.link_mbps, found.other_bytes) == (expected, 1000, int(others_mbps * 125_000 * 3))
 
 
-def test_another_servers_test_is_counted_anew(eth0: Path) -> None:
+def test_another_servers_test_is_counted_by_itself(eth0: Path) -> None:
     """What came in while the first server failed is not beside the test that counts."""
     seen = TestConditions(FIXED, eth0, NOWHERE)
     transfer(seen, eth0, 5.0, 40.0, begin_s=4.0)
@@ -197,7 +197,7 @@ def test_a_line_without_a_port_that_is_there_is_watched_as_far_as_it_can_be(tmp_
         assert found.cpu_wait_s is not None
 
 
-def test_the_counters_are_read_anew_each_time(tmp_path: Path) -> None:
+def test_the_counters_are_read_again_each_time(tmp_path: Path) -> None:
     sys = record(tmp_path, "wwan0", {**WWAN0, "statistics/rx_packets": "3\n"})
     received = ReceiveCounter("wwan0", sys)
     assert received.read() == (7, 3)

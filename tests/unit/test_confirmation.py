@@ -116,7 +116,7 @@ def test_what_became_of_it() -> None:
 
 
 class Day:
-    """A line that leans all day, its unit, and a collector that is started anew whenever asked."""
+    """A line that leans all day, its unit, and a collector that is restarted on request."""
 
     def __init__(self, folder: Path) -> None:
         self.file, self.now, self.asked = folder / "confirm.json", NOW, list[Command]()

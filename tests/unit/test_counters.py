@@ -46,9 +46,9 @@ def test_a_line_has_its_port_and_one_without_a_name_all_that_lead_out() -> None:
         ({}, {"a#1": (5, 6)}, 11),
         ({"a#1": (5, 6)}, {"a#1": (5, 6)}, 0),
         ({"a#1": (5, 6)}, {"a#1": (15, 7)}, 11),
-        ({"a#1": (5, 6)}, {"a#2": (7, 8)}, 15),  # plugged anew, and beyond what it was
+        ({"a#1": (5, 6)}, {"a#2": (7, 8)}, 15),  # plugged in again, and beyond what it was
         ({"a#1": (5, 6)}, {}, 0),
-        ({"a#1": (500, 6)}, {"a#1": (20, 6)}, 20),  # begun anew
+        ({"a#1": (500, 6)}, {"a#1": (20, 6)}, 20),  # starts again from 0
         ({"a#1": (WRAP - 100, 0)}, {"a#1": (20, 0)}, 120),  # wrapped at 32 bits
         ({"a#1": (WRAP + 100, 0)}, {"a#1": (20, 0)}, 20),
         ({"a#1": (1, 1), "b#2": (1, 1)}, {"a#1": (2, 1), "b#2": (1, 3)}, 3),

@@ -99,7 +99,7 @@ def test_a_file_as_excel_saves_it_is_read(raw: bytes) -> None:
     assert read_rows(raw, "lines.csv") == rows(GOOD)
 
 
-# --- what a person must mend
+# --- errors that a person must fix
 
 
 @pytest.mark.parametrize(

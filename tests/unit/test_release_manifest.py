@@ -1,4 +1,4 @@
-"""Which release is meant for which unit, and what the operator's command writes and signs."""
+"""Which release each unit installs, and what the operator's command writes and signs."""
 
 import datetime as dt
 import json
@@ -110,7 +110,7 @@ def test_a_wrong_manifest_is_refused_with_a_sentence(wrong: bytes) -> None:
         parse(wrong)
 
 
-def test_a_stage_is_added_and_the_manifest_signed_anew(tmp_path: Path) -> None:
+def test_a_stage_is_added_and_the_manifest_signed_again(tmp_path: Path) -> None:
     press = Press(tmp_path / "v1")
     press.release("2.0.0", stages=[])
     run = CliRunner()

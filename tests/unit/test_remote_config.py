@@ -157,7 +157,7 @@ def test_a_change_of_what_is_on_trial_falls_back_to_what_was_proven(machine: Mac
     assert (machine.every_s, machine.applied[-1].health.every_s) == (300, 300)
 
 
-def test_a_restart_gives_no_more_time_and_a_reboot_gives_it_anew(machine: Machine) -> None:
+def test_a_restart_gives_no_more_time_and_a_reboot_gives_the_full_time_again(machine: Machine) -> None:
     machine.change(latency__every_s=60)
     machine.turn(LIMIT_S - 10)
     machine.start()

@@ -69,13 +69,13 @@ class Reply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: Word | None = None
     tested: Annotated[tuple[Tested, ...], Meta(max_length=8)] = ()
     settings: dict[str, Setting] | None = None
-    """Of `settings`: what is in force, of all that may be changed from afar."""
+    """The answer to `settings`: the values in force of all settings that the server may change."""
     changed: tuple[str, ...] = ()
-    """Of those: what was changed from afar; the others are agent.yaml's, or follow from it."""
+    """The settings that the server changed; the others are agent.yaml's, or follow from it."""
     trial_s: Seconds | None = None
     """So long the unit still waits for the collector before it takes the last change back; absent: it stays."""
     ignored: Text | None = None
-    """Why what was changed from afar is not in force: it does not fit agent.yaml any more."""
+    """Why the server's changes are not in force: they do not fit agent.yaml any more."""
 
 
 _commands = json.Decoder(Command)

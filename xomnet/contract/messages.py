@@ -150,7 +150,7 @@ class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
         tuple[Interface, ...], Meta(max_length=16), Field("Network ports", "Các cổng mạng", "raw")
     ] = ()
     overrides: Annotated[Count | None, Field("Settings changed from the server", "Số cài đặt đổi từ máy chủ")] = None
-    """How many settings were changed from afar, and are not agent.yaml's."""
+    """How many settings have a value from the server instead of agent.yaml's."""
 
 
 class Outage(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -163,8 +163,8 @@ class Outage(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 class Event(Data, frozen=True, kw_only=True, omit_defaults=True):
     """Something an operator would want to know: `started`, `spool_reset`, `evicted`, `settings_refused`,
-    `settings_changed` and `settings_rolled_back` (from afar) … `manifest`: what the spool took in from `first_seq` to
-    `last_seq`, of the envelope's line, or of the unit itself.
+    `settings_changed` and `settings_rolled_back` (from the server) … `manifest`: what the spool took in from
+    `first_seq` to `last_seq`, of the envelope's line, or of the unit itself.
     """
 
     name: Annotated[Word, Field("Event", "Sự kiện")]

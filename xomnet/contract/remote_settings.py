@@ -14,14 +14,14 @@ CHANGEABLE = {
     "servers": "measurement servers come, go and fill up",
     "anchors": "an anchor that falls silent looks like an outage of every line",
     "latency.every_s": "what a unit spends on latency, and how soon an outage is seen",
-    "health.every_s": "how closely a unit that ails is followed",
+    "health.every_s": "how closely a faulty unit is watched",
     "log_level": "a fault is looked into where it happens",
     "lines.LINE.every_s": "a pilot's pace, or back to the slots of the day",
     "lines.LINE.metered": "a subscription changes from metered to flat, or back",
     "lines.LINE.budget_gb": "the provider's bundle changes",
     "lines.LINE.servers": "one provider's way to a server is not another's",
 }
-"""Key as in agent.yaml, LINE standing for a line's name -> why it is changed from afar."""
+"""Key as in agent.yaml, LINE standing for a line's name -> why the server may change it."""
 
 LISTS = frozenset({"servers", "anchors", "lines.LINE.servers"})
 """Those that take a list."""
@@ -32,7 +32,7 @@ Setting = float | int | str | bool | tuple[str, ...] | None
 
 
 def form(key: str) -> str | None:
-    """The key as it stands in CHANGEABLE; None where it may not be changed from afar."""
+    """The key as it stands in CHANGEABLE; None if the server may not change it."""
     parts = key.split(".")
     if parts[0] == "lines" and len(parts) == 3 and parts[1]:
         parts[1] = "LINE"
