@@ -1,7 +1,7 @@
 """What the machines are made of: Debian 12 as an installer leaves it, and the packages that the plays may install.
 
 Made once by mmdebstrap and kept below `XOMNET_MACHINES` (/var/cache/xomnet-machines): a change of what is in it makes
-it anew. The machines have no internet; their apt sees one folder with the packages that the roles name.
+it again. The machines have no internet; their apt sees one folder with the packages that the roles name.
 """
 
 import contextlib

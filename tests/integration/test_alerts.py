@@ -228,7 +228,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         assert (len(hook.posted), len(mailbox.mails)) == (2, 2)
         code, output = run(running, "ack", "nd-a", "ftth", token=token)
         assert code == 1
-        assert "no trouble to take on" in output
+        assert "nd-a / ftth has no" in output
         assert running.metric("xomnet_notify_sent_total") == 3  # since the restart
 
 

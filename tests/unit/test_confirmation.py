@@ -1,4 +1,4 @@
-"""When a line that leans to short is tested again, how often, by which server, and what stops that."""
+"""When a line that is likely below target is tested again, how often, by which server, and what stops that."""
 
 import dataclasses
 import datetime as dt
