@@ -13,7 +13,23 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "docs/words.yaml"
-TEXT = (".py", ".md", ".html", ".po", ".yaml", ".yml", ".toml", ".css", ".js", ".c", ".sh", ".service", ".timer")
+TEXT = (
+    ".py",
+    ".md",
+    ".html",
+    ".po",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".css",
+    ".js",
+    ".c",
+    ".sh",
+    ".service",
+    ".timer",
+    ".j2",
+    "Makefile",
+)
 PASSED_OVER = (
     "CHANGELOG.md",  # tells what was called otherwise
     "docs/words.yaml",
