@@ -25,6 +25,6 @@ KINDS = {
 if __name__ == "__main__":
     options = [word for word in sys.argv[1:] if word.startswith("--")]
     wanted = [word for word in sys.argv[1:] if word not in options] or [*KINDS]
-    if unknown := [word for word in wanted if word not in KINDS] + [word for word in options if word != "--again"]:
-        sys.exit(f"found {unknown[0]!r}; allowed: {', '.join(KINDS)}, --again")
+    if unknown := [word for word in wanted if word not in KINDS] + [word for word in options if word != "--restart"]:
+        sys.exit(f"found {unknown[0]!r}; allowed: {', '.join(KINDS)}, --restart")
     sys.exit(max(KINDS[kind](*options) for kind in wanted))

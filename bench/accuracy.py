@@ -3,7 +3,7 @@
 Links of a constant rate with a drop-tail buffer of 80 ms and a sender with cubic. The error is against the ideal TCP
 payload rate of the link. How right ours is elsewhere: `bench.grid`.
 
-A run goes on where the last one ended; `--again` forgets what was found before.
+A run goes on where the last one ended; `--restart` discards the earlier results.
 """
 
 import subprocess
@@ -47,7 +47,7 @@ def main(*arguments: str) -> int:
     """Runs the tools in turn and writes `accuracy.json` and `accuracy.md` after each run."""
     had = rivals.available()
     tools = TOOLS | had
-    found: list[dict[str, Any]] = [] if "--again" in arguments else kept("accuracy")
+    found: list[dict[str, Any]] = [] if "--restart" in arguments else kept("accuracy")
     done = {(one["rate_mbps"], one["rtt_ms"], one["tool"], one["seed"]) for one in found}
     for seed in range(1, ROUNDS + 1):
         for rate, rtt in CELLS:

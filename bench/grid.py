@@ -4,7 +4,7 @@ The reference is iperf3 with six streams for 20 s on the same link. Where it rea
 after its first three seconds, the line's rate is the truth; elsewhere the truth is what TCP settles at, its last ten
 seconds. The seconds of the reference also say what a test of ten seconds would have moved.
 
-A run goes on where the last one ended, in an order drawn once; `--again` forgets what was found before.
+A run goes on where the last one ended, in an order drawn once; `--restart` discards the earlier results.
 """
 
 import dataclasses
@@ -114,7 +114,7 @@ def measure(cell: Cell) -> Found:
 
 def main(*arguments: str) -> int:
     """Measures what is not there yet and writes `grid.json` and `grid.md` after each cell."""
-    found = [] if "--again" in arguments else [Found(Cell(**one.pop("cell")), **one) for one in kept("grid")]
+    found = [] if "--restart" in arguments else [Found(Cell(**one.pop("cell")), **one) for one in kept("grid")]
     known = {one.cell for one in found}
     turn = threading.Condition()
     running: list[Cell] = []

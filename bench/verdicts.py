@@ -108,7 +108,7 @@ def _offset(sigma: float, way: Way, slots: tuple[tuple[int, int], ...]) -> float
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Confirmation tests: a number of them after a test of the schedule, and in a day, while the line leans to short."""
+    """The numbers of confirmation tests after a scheduled test and in a day, while a line is likely below target."""
 
     after_each: int = 0
     a_day: int = 0
@@ -181,7 +181,7 @@ def falls_found(
 
 
 def verdicts(level: float, cv: float, way: Way, months: int, per_day: int = 4) -> tuple[list[Verdict], int]:
-    """The verdicts of a number of months, and how many the naive rule, the last test, would call not met."""
+    """The verdicts of `months` months, and how many of them the naive rule (the last test) would call not met."""
     since = MONTH.since(PROVINCE_TIME)
     found, naive = [], 0
     for month in range(months):

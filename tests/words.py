@@ -13,7 +13,23 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "docs/words.yaml"
-TEXT = (".py", ".md", ".html", ".po", ".yaml", ".yml", ".toml", ".css", ".js", ".c", ".sh", ".service", ".timer")
+TEXT = (
+    ".py",
+    ".md",
+    ".html",
+    ".po",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".css",
+    ".js",
+    ".c",
+    ".sh",
+    ".service",
+    ".timer",
+    ".j2",
+    "Makefile",
+)
 PASSED_OVER = (
     "CHANGELOG.md",  # tells what was called otherwise
     "docs/words.yaml",
@@ -58,16 +74,21 @@ class Finding(NamedTuple):
 
 def rules(document: Any) -> list[Rule]:
     """The rules of the list's document."""
-    found = [
-        Rule(_pattern(words), instead, language)
+    always = [
+        {"words": words, "language": language, **(entry if isinstance(entry, dict) else {"instead": entry})}
         for language, entries in document["always"].items()
-        for words, instead in entries.items()
+        for words, entry in entries.items()
     ]
-    for entry in document["in_context"]:
-        but = tuple(re.compile(text) for text in entry.get("but", ()))
-        files = tuple(entry["in"])
-        found.append(Rule(_pattern(entry["words"]), entry["instead"], entry.get("language"), files, but))
-    return found
+    return [
+        Rule(
+            _pattern(entry["words"]),
+            entry["instead"],
+            entry.get("language"),
+            tuple(entry.get("in", ())),
+            tuple(re.compile(text) for text in entry.get("but", ())),
+        )
+        for entry in [*always, *document["in_context"]]
+    ]
 
 
 def _pattern(words: str) -> re.Pattern[str]:
@@ -77,14 +98,14 @@ def _pattern(words: str) -> re.Pattern[str]:
 
 
 def check(path: str, text: str, rules: Iterable[Rule]) -> Iterator[Finding]:
-    """What is wrong in a file. English rules pass over Vietnamese texts, and the other way round in catalogues."""
+    """The wrong words of a file. English rules pass over Vietnamese texts, and the other way round in catalogues."""
     here = [rule for rule in rules if rule.applies(path)]
     language = "vi" if any(fnmatch(path, glob) for glob in VIETNAMESE) else None
     for number, line in enumerate(text.splitlines(), 1):
         if path.endswith(".po"):
-            language = "en" if line.startswith("msgid") else "vi" if line.startswith("msgstr") else language
+            language = "en" if line.startswith(("msgid", "#")) else "vi" if line.startswith("msgstr") else language
         for rule in here:
-            if rule.language == "en" and language == "vi":
+            if language is not None and rule.language not in (None, language):
                 continue
             if (word := rule.find(line)) is not None:
                 yield Finding(path, number, word, rule.instead)

@@ -22,7 +22,7 @@ def press(browser: Chromium, dialog: str, fields: str) -> str:
     return str(browser.run(PRESS % (dialog, dialog, fields)))
 
 
-def test_a_trouble_is_taken_on_and_the_token_is_asked_for_once(tmp_path: Path) -> None:
+def test_an_alert_is_acknowledged_and_the_token_is_asked_for_once(tmp_path: Path) -> None:
     services = province(tmp_path)
     site = Site(services, TOKEN)
     try:

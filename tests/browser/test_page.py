@@ -184,7 +184,7 @@ def test_the_page_brings_itself_up_to_date_without_losing_its_place(browser: Chr
         fill(made.store, SEEDS, dt.datetime.now(dt.UTC))
         made.lines.take()
         browser.until("document.querySelectorAll('tr.meeting').length > 2")
-        assert browser.run("window.mine") == 1, "the page was replaced, not loaded anew"
+        assert browser.run("window.mine") == 1, "the page was replaced, not loaded again"
         assert browser.run("scrollY") > 300
         assert browser.run("document.activeElement.matches('.place a')")
     finally:

@@ -1,4 +1,4 @@
-"""The fleet of the run, and the diary in which `make deploy-test` writes down what it saw."""
+"""The fleet of the run, and the log in which `make deploy-test` writes down what it saw."""
 
 import os
 from collections.abc import Iterator
@@ -8,29 +8,29 @@ import pytest
 
 from tests.deploy.base import base
 from tests.deploy.fleet import STAND_INS, Fleet
-from tests.deploy.run_log import Diary
+from tests.deploy.run_log import RunLog
 from tests.deploy.site import Site
 from tests.support.services import cannot
 
 
 @pytest.fixture(scope="module")
-def diary() -> Iterator[Diary]:
+def run_log() -> Iterator[RunLog]:
     """Written to the file that XOMNET_RUN_LOG names, if it names one."""
-    diary = Diary()
-    yield diary
+    run_log = RunLog()
+    yield run_log
     if file := os.environ.get("XOMNET_RUN_LOG"):
-        Path(file).write_text(diary.text(), encoding="utf-8")
+        Path(file).write_text(run_log.text(), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def fleet(root: None, diary: Diary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(root: None, run_log: RunLog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The networks, and a server that is bare and has booted."""
-    with diary.step("A base from which machines are made") as saw:
+    with run_log.step("A base from which machines are made") as saw:
         made = base(more=STAND_INS)
         saw(made.name)
     with Site(made) as site:
         fleet = Fleet(site, tmp_path_factory.mktemp("operator"))
-        with diary.step("A bare server boots") as saw:
+        with run_log.step("A bare server boots") as saw:
             try:
                 fleet.server.start()
             except TimeoutError as error:

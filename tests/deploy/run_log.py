@@ -25,7 +25,7 @@ class Step(NamedTuple):
 
 
 @dataclass
-class Diary:
+class RunLog:
     steps: list[Step] = field(default_factory=list)
 
     @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """From bare machines to a measuring fleet, by the plays, on machines that boot. The tests are one story, in order.
 
-`make test` runs how it begins, `make deploy-test` all of it, and keeps the diary.
+`make test` runs how it begins, `make deploy-test` all of it, and keeps its log.
 """
 
 import re
@@ -13,7 +13,7 @@ import pytest
 
 from tests.deploy.fleet import Fleet
 from tests.deploy.grafana_files import provisioned
-from tests.deploy.run_log import Diary
+from tests.deploy.run_log import RunLog
 from tests.deploy.site import ROOT
 from tests.support.deployment import until
 
@@ -32,33 +32,33 @@ PARTS = ("agent", "collector", "config", "xomnet", "pyproject.toml", "uv.lock", 
 """What a release is built of."""
 
 
-def test_the_plays_install_a_server_and_a_unit_behind_nat(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("A bare unit boots, behind NAT") as saw:
+def test_the_plays_install_a_server_and_a_unit_behind_nat(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("A bare unit boots, behind NAT") as saw:
         far = fleet.new_unit("far", 2, behind_nat=True).start()
         assert fleet.server.run("ping", "-c1", "-W2", far.address, "||", "echo", "away").split()[-1] == "away"
         saw("it lets somebody in; the server cannot reach it")
     fleet.make_release()
-    with diary.step("`site.yml`") as saw:
+    with run_log.step("`site.yml`") as saw:
         played = fleet.controller.play("site.yml")
         saw(f"{played.changed} changes")
-    with diary.step("`enrol.yml`: the unit's first result") as saw:
+    with run_log.step("`enrol.yml`: the unit's first result") as saw:
         played = fleet.controller.play("enrol.yml", "--limit", "far")
         assert "far: ready" in played.output
         saw("the play says `far: ready`")
     assert far.run("systemctl", "is-active", "xomnet-agent").strip() == "active"
 
 
-def test_a_result_is_in_the_database_and_acknowledged(fleet: Fleet, diary: Diary) -> None:
+def test_a_result_is_in_the_database_and_acknowledged(fleet: Fleet, run_log: RunLog) -> None:
     far = fleet.site.machines["far"]
-    with diary.step("A result is stored, and leaves the unit's disk") as saw:
+    with run_log.step("A result is stored, and leaves the unit's disk") as saw:
         waiting = fleet.waiting(far)
         until(lambda: fleet.stored("far") > 0, "a result in the database", ACKNOWLEDGED_S)
         until(lambda: not set(waiting) & set(fleet.waiting(far)), "the answer", ACKNOWLEDGED_S)
         saw(f"{fleet.stored('far')} of `health` in the database")
 
 
-def test_grafana_finds_all_that_its_files_name(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("What Grafana reads at its start, as the plays left it") as saw:
+def test_grafana_finds_all_that_its_files_name(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("What Grafana reads at its start, as the plays left it") as saw:
         files = provisioned(fleet.server)
         assert {file.name for file in files if file.suffix == ".json"} >= {"province.json", "line.json", "fleet.json"}
         grafanas, collectors = map(fleet.token, ("/etc/grafana/xomnet/influx.token", "/etc/xomnet/influx-token"))
@@ -68,8 +68,8 @@ def test_grafana_finds_all_that_its_files_name(fleet: Fleet, diary: Diary) -> No
         saw(f"{len(files)} files as in `grafana/`, no name in them without a value; the token reads and cannot write")
 
 
-def test_services_are_as_closed_as_promised(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("`systemd-analyze security`") as saw:
+def test_services_are_as_closed_as_promised(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("`systemd-analyze security`") as saw:
         far = fleet.site.machines["far"]
         said = far.run("systemd-analyze", "security", "--no-pager", "xomnet-agent.service")
         level = float(re.findall(r"Overall exposure level for xomnet-agent.service: ([\d.]+)", said)[0])
@@ -78,8 +78,8 @@ def test_services_are_as_closed_as_promised(fleet: Fleet, diary: Diary) -> None:
 
 
 @pytest.mark.deploy
-def test_the_second_run_changes_nothing(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("`site.yml` again") as saw:
+def test_the_second_run_changes_nothing(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("`site.yml` again") as saw:
         played = fleet.controller.play("site.yml")
         assert played.changed == 0, re.findall(r"(?s)TASK \[[^\n]*\n(?:ok[^\n]*\n)*changed:[^\n]*", played.output)
         saw("0 changes")
@@ -87,9 +87,9 @@ def test_the_second_run_changes_nothing(fleet: Fleet, diary: Diary) -> None:
 
 @pytest.mark.parametrize("name", ["hub", "far"])
 @pytest.mark.deploy
-def test_a_machine_comes_back_by_itself(fleet: Fleet, diary: Diary, name: str) -> None:
+def test_a_machine_comes_back_by_itself(fleet: Fleet, run_log: RunLog, name: str) -> None:
     machine = fleet.site.machines[name]
-    with diary.step(f"Reboot of `{name}`") as saw:
+    with run_log.step(f"Reboot of `{name}`") as saw:
         machine.reboot()
         before = fleet.stored("far")
         until(lambda: fleet.stored("far") > before, "a result after the reboot", ACKNOWLEDGED_S)
@@ -97,8 +97,8 @@ def test_a_machine_comes_back_by_itself(fleet: Fleet, diary: Diary, name: str) -
 
 
 @pytest.mark.deploy
-def test_the_server_loses_its_power(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("The server's power is cut") as saw:
+def test_the_server_loses_its_power(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("The server's power is cut") as saw:
         boot = fleet.server.started()
         fleet.server.cut_power()
         fleet.server.start()
@@ -109,16 +109,16 @@ def test_the_server_loses_its_power(fleet: Fleet, diary: Diary) -> None:
 
 
 @pytest.mark.deploy
-def test_check_mode_changes_nothing_and_works(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("`site.yml --check`") as saw:
+def test_check_mode_changes_nothing_and_works(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("`site.yml --check`") as saw:
         played = fleet.controller.play("site.yml", "--check")
         assert played.changed == 0
         saw("0 changes")
 
 
 @pytest.mark.deploy
-def test_another_unit_is_enrolled(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("`enrol.yml` for another unit, bare and new in the registry") as saw:
+def test_another_unit_is_enrolled(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("`enrol.yml` for another unit, bare and new in the registry") as saw:
         near = fleet.new_unit("near", 21).start()
         played = fleet.controller.play("enrol.yml", "--limit", "near")
         assert "near: ready" in played.output
@@ -128,9 +128,9 @@ def test_another_unit_is_enrolled(fleet: Fleet, diary: Diary) -> None:
 
 
 @pytest.mark.deploy
-def test_a_broken_release_stops_at_the_canary(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
+def test_a_broken_release_stops_at_the_canary(fleet: Fleet, run_log: RunLog, tmp_path: Path) -> None:
     units = [fleet.site.machines[name] for name in ("far", "near")]
-    with diary.step("`upgrade.yml` with a release that does not work, by SSH to two units") as saw:
+    with run_log.step("`upgrade.yml` with a release that does not work, by SSH to two units") as saw:
         fleet.make_release(_broken(_source(tmp_path, "0.1.1")))
         played = fleet.controller.play("upgrade.yml", "--limit", "agents", may_fail=True)
         assert "rolled back: 0.1.1 -> 0.1.0" in played.output
@@ -144,8 +144,8 @@ def test_a_broken_release_stops_at_the_canary(fleet: Fleet, diary: Diary, tmp_pa
 
 
 @pytest.mark.deploy
-def test_a_release_comes_by_ssh_in_batches(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
-    with diary.step("`upgrade.yml` with one that works") as saw:
+def test_a_release_comes_by_ssh_in_batches(fleet: Fleet, run_log: RunLog, tmp_path: Path) -> None:
+    with run_log.step("`upgrade.yml` with one that works") as saw:
         fleet.make_release(_source(tmp_path, "0.1.2"))
         played = fleet.controller.play("upgrade.yml", "--limit", "agents")
         assert [fleet.version(fleet.site.machines[name]) for name in ("far", "near")] == ["0.1.2", "0.1.2"]
@@ -154,9 +154,9 @@ def test_a_release_comes_by_ssh_in_batches(fleet: Fleet, diary: Diary, tmp_path:
 
 
 @pytest.mark.deploy
-def test_a_stolen_unit_is_shut_out_and_the_others_notice_nothing(fleet: Fleet, diary: Diary) -> None:
+def test_a_stolen_unit_is_shut_out_and_the_others_notice_nothing(fleet: Fleet, run_log: RunLog) -> None:
     connections = fleet.connections("far")
-    with diary.step("`revoke.yml` of that unit") as saw:
+    with run_log.step("`revoke.yml` of that unit") as saw:
         fleet.controller.play("revoke.yml", "-e", "unit=near")
         time.sleep(REVOKED_S)
         after = fleet.stored("near")
@@ -174,8 +174,8 @@ def test_a_stolen_unit_is_shut_out_and_the_others_notice_nothing(fleet: Fleet, d
 
 
 @pytest.mark.deploy
-def test_a_release_comes_by_pull(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
-    with diary.step("A release, fetched by the unit behind NAT") as saw:
+def test_a_release_comes_by_pull(fleet: Fleet, run_log: RunLog, tmp_path: Path) -> None:
+    with run_log.step("A release, fetched by the unit behind NAT") as saw:
         fleet.make_release(_source(tmp_path, "0.2.0"))
         fleet.controller.play("upgrade.yml", "--tags", "publish")
         fleet.site.machines["far"].root_run("systemctl start xomnet-upgrade.service", limit_s=300)
@@ -184,10 +184,10 @@ def test_a_release_comes_by_pull(fleet: Fleet, diary: Diary, tmp_path: Path) -> 
 
 
 @pytest.mark.deploy
-def test_a_card_starts_without_a_screen(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
+def test_a_card_starts_without_a_screen(fleet: Fleet, run_log: RunLog, tmp_path: Path) -> None:
     for guide in ("deploy.en.md", "deploy.vi.md"):
         assert " ".join(FIRST_RUN) in (ROOT / "docs" / guide).read_text()
-    with diary.step("`firstboot.yml`; a bare unit boots with that card, as Raspberry Pi OS 12 does") as saw:
+    with run_log.step("`firstboot.yml`; a bare unit boots with that card, as Raspberry Pi OS 12 does") as saw:
         unit = fleet.new_unit("card", 23)
         fleet.controller.play("firstboot.yml", "--limit", "card", "-e", f"agent_card={tmp_path}")
         partition = unit.root / "boot/firmware"
@@ -208,8 +208,8 @@ def test_a_card_starts_without_a_screen(fleet: Fleet, diary: Diary, tmp_path: Pa
 
 
 @pytest.mark.deploy
-def test_a_broken_release_is_rolled_back(fleet: Fleet, diary: Diary, tmp_path: Path) -> None:
-    with diary.step("A release that does not work, fetched by the same unit") as saw:
+def test_a_broken_release_is_rolled_back(fleet: Fleet, run_log: RunLog, tmp_path: Path) -> None:
+    with run_log.step("A release that does not work, fetched by the same unit") as saw:
         fleet.make_release(_broken(_source(tmp_path, "0.3.0")))
         fleet.controller.play("upgrade.yml", "--tags", "publish")
         fleet.site.machines["far"].root_run("systemctl start xomnet-upgrade.service || true", limit_s=300)
@@ -223,16 +223,16 @@ def test_a_broken_release_is_rolled_back(fleet: Fleet, diary: Diary, tmp_path: P
 
 
 @pytest.mark.deploy
-def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, diary: Diary) -> None:
+def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, run_log: RunLog) -> None:
     far = fleet.site.machines["far"]
     process = far.run("systemctl", "show", "-P", "MainPID", "xomnet-agent")
     copies = fleet.folder / "backups"
-    with diary.step("`backup.yml`") as saw:
+    with run_log.step("`backup.yml`") as saw:
         fleet.controller.play("backup.yml", "-e", f"backup_copies={copies}")
         backup = max(copies.iterdir())
         stored = fleet.stored("far")
         saw(f"{backup.stat().st_size / 1e6:.1f} MB")
-    with diary.step("The server is lost; `restore.yml` on a bare machine") as saw:
+    with run_log.step("The server is lost; `restore.yml` on a bare machine") as saw:
         fleet.server.lose()
         fleet.server = fleet.new_server("hub2").start()
         fleet.controller.play("restore.yml", "-e", f"backup={backup}")
@@ -241,16 +241,16 @@ def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, diary: Diary
         until(lambda: fleet.stored("far") > stored, "a new result", ACKNOWLEDGED_S)
         assert far.run("systemctl", "show", "-P", "MainPID", "xomnet-agent") == process
         saw("the unit, unaware, adds to them")
-    with diary.step("`site.yml` on the restored server") as saw:
+    with run_log.step("`site.yml` on the restored server") as saw:
         played = fleet.controller.play("site.yml", "--limit", "server")
         assert played.changed == 0
         saw("0 changes")
 
 
 @pytest.mark.deploy
-def test_a_unit_that_is_retired_sends_what_it_has_first(fleet: Fleet, diary: Diary) -> None:
+def test_a_unit_that_is_retired_sends_what_it_has_first(fleet: Fleet, run_log: RunLog) -> None:
     far = fleet.site.machines["far"]
-    with diary.step("`retire.yml` of the unit behind NAT") as saw:
+    with run_log.step("`retire.yml` of the unit behind NAT") as saw:
         fleet.controller.play("retire.yml", "-e", "unit=far")
         assert len(fleet.waiting(far)) <= 1, "but for what was measured as it was stopped"
         assert far.root_run("systemctl is-active xomnet-agent || true").strip() == "inactive"
@@ -259,8 +259,8 @@ def test_a_unit_that_is_retired_sends_what_it_has_first(fleet: Fleet, diary: Dia
 
 
 @pytest.mark.deploy
-def test_a_unit_with_an_arm_processor(fleet: Fleet, diary: Diary) -> None:
-    with diary.step("`enrol.yml` for a unit with an arm64 processor, emulated") as saw:
+def test_a_unit_with_an_arm_processor(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("`enrol.yml` for a unit with an arm64 processor, emulated") as saw:
         fleet.make_release(architectures=("aarch64",))
         fleet.site.emulate("aarch64")
         fleet.new_unit("arm", 22, architecture="arm64").start()

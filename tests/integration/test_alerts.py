@@ -143,7 +143,7 @@ def message(seq: int, kind: str, at: dt.datetime, data: dict[str, Any]) -> dict[
 
 
 def target(of: Collector, mbps: int) -> None:
-    """Another target for the line: the registry is read anew."""
+    """Another target for the line: the registry is read again."""
     header = "agent,line,access,hamlet,area,isp,from,target_mbps\n"
     (of.folder / "lines.csv").write_text(header + f"{ROWS[0]},{mbps}\n{ROWS[1]},\n", encoding="utf-8")
 
@@ -196,8 +196,8 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         token = running.folder / "operator-token"
         code, output = run(running, "ack", "nd-a", "ftth", "--by", "Lan", "--note", "đã đặt ăng-ten", token=token)
         assert (code, output) == (0, "nd-a / ftth: acknowledged by Lan\n")
-        mend = ("--until", "2h", "--why", "thay bộ định tuyến", "--by", "Lan")
-        assert run(running, "maintenance", "add", "--agent", "nd-b", *mend, token=token)[0] == 0
+        window = ("--until", "2h", "--why", "thay bộ định tuyến", "--by", "Lan")
+        assert run(running, "maintenance", "add", "--agent", "nd-b", *window, token=token)[0] == 0
 
         running.kill()
         mailbox.closed = False
@@ -208,7 +208,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         assert "chỉ tiêu (150 Mb/s)" in html
         assert "Kiểm tra trước: " in html
         assert '<a href="https://xomnet.example.vn/lines/nd-a/ftth">' in html
-        until(lambda: state(running) == "short", "judged anew")
+        until(lambda: state(running) == "short", "judged again")
         alert = running.get("/api/v1/alerts")["alerts"][0]
         assert alert["lines"][0]["acknowledged"]["by"] == "Lan"
         page = running_page(running, "/lines/nd-a/ftth?lang=en")
@@ -217,7 +217,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         assert "thay bộ định tuyến" in run(running, "maintenance", "list")[1]
 
         target(running, 30)
-        until(lambda: running.output().count(unheard) == 3, "said at each start, and when the registry is read anew")
+        until(lambda: running.output().count(unheard) == 3, "said at each start, and when the registry is read again")
         until(lambda: len(hook.posted) == 2, "the end is told")
         until(lambda: len(mailbox.mails) == 2, "by mail, too")
         assert hook.posted[1]["title"].startswith("● MEETING AGAIN · Xóm 5, Hải Minh")
@@ -228,7 +228,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         assert (len(hook.posted), len(mailbox.mails)) == (2, 2)
         code, output = run(running, "ack", "nd-a", "ftth", token=token)
         assert code == 1
-        assert "no trouble to take on" in output
+        assert "nd-a / ftth has no" in output
         assert running.metric("xomnet_notify_sent_total") == 3  # since the restart
 
 

@@ -40,7 +40,7 @@ def test_a_book_that_the_disk_refuses_is_said(tmp_path: Path, path: str) -> None
         assert web.post("/api/v1/maintenance", json=window(), headers=AUTHORISED).status_code == 503
         line = web.get("/lines/nd-giaothuy-0002/4g?lang=en")
         assert line.status_code == 200  # the figures are there all the same
-        assert "What is told of this line can&#39;t be read just now: file is not a database" in line.text
+        assert "The alerts of this line can&#39;t be read right now: file is not a database" in line.text
         assert web.get("/healthz").json()["notify"] == "the alert book can't be read: file is not a database"
 
 

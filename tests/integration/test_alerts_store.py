@@ -216,7 +216,7 @@ def test_an_address_that_can_not_be_read_is_not_shown(tmp_path: Path, text: str)
     assert "hunter2" not in str(error.value)
 
 
-def test_an_area_is_meant_however_a_computer_writes_it() -> None:
+def test_an_area_is_found_however_a_computer_writes_it() -> None:
     row = LineRow("nd-a", "4g", "mobile", "Xóm 5", "Nam Định/Hải Hậu", "Viettel", dt.date(2026, 1, 1))
     for given in ("Nam Định", "Nam Định/Hải Hậu/", unicodedata.normalize("NFD", "Nam Định/Hải Hậu")):
         assert Channel(url="json://x", areas=(given,)).wants(row)
@@ -266,7 +266,7 @@ def test_without_the_setting_nothing_may_be_changed(seeded: Services) -> None:
     assert answer.json()["error"]["where"] == "web.operator_token_file"
 
 
-def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seeded: Services) -> None:
+def test_an_alert_is_acknowledged_and_shown_so_until_it_ends(web: TestClient, seeded: Services) -> None:
     assert web.post(f"{SHORT}/acknowledge", json={"by": "Lan", "note": "<b>"}, headers=AUTHORISED).status_code == 200
     page = web.get("/lines/nd-giaothuy-0002/4g?lang=en").text
     assert "Acknowledged by Lan" in page
@@ -277,7 +277,7 @@ def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seede
     known = seeded.alerts.line_fields(snapshot)
     assert {line for line, fields in known.items() if fields["acknowledged"]} == {("nd-giaothuy-0002", "4g")}
     well = tuple(s for s in snapshot.lines if s.judgement.state == "meeting")
-    seeded.alerts.evaluate(replace(snapshot, lines=well))  # of before: it knows nothing of the trouble taken on since
+    seeded.alerts.evaluate(replace(snapshot, lines=well))  # of before: it does not know of the acknowledgement since
     assert len(seeded.alerts.store.acknowledgements()) == 1
     seeded.alerts.evaluate(replace(snapshot, at=dt.datetime.now(dt.UTC), lines=well))
     assert seeded.alerts.store.acknowledgements() == {}
@@ -285,7 +285,7 @@ def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seede
     assert web.post(meeting, json={"by": "Lan"}, headers=AUTHORISED).status_code == 409
 
 
-def test_a_line_without_data_may_be_taken_on_until_it_is_heard(web: TestClient, seeded: Services) -> None:
+def test_a_line_without_data_may_be_acknowledged_until_it_is_heard(web: TestClient, seeded: Services) -> None:
     assert 'data-opens="acknowledge"' in web.get("/lines/nd-haihau-0031/4g").text
     address = "/api/v1/lines/nd-haihau-0031/4g/acknowledge"
     assert web.post(address, json={"by": "Lan"}, headers=AUTHORISED).status_code == 200

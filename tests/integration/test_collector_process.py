@@ -58,7 +58,7 @@ def refused(folder: Path, **changes: Any) -> tuple[int, str]:
         ),
     ],
 )
-def test_it_says_what_to_mend_and_leaves(tmp_path: Path, changes: dict[str, Any], status: int, words: str) -> None:
+def test_it_says_what_to_fix_and_exits(tmp_path: Path, changes: dict[str, Any], status: int, words: str) -> None:
     code, said = refused(tmp_path, **changes)
     assert code == status, said
     assert words in said

@@ -252,7 +252,7 @@ def test_another_unit_can_not_command_one(tmp_path: Path, mosquitto_tls: Mosquit
 
 @pytest.fixture
 def confirmed(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[ConfirmationWorker, SqliteStore]]:
-    """A collector's part that confirms, without a pause, a line that leans to short; and a unit."""
+    """A collector's part that confirms, without a pause, a line that is likely below target; and a unit."""
     store, commands = SqliteStore(tmp_path / "store.db"), Commands()
     broker, dead = Broker(port=mosquitto.port), DeadLetters(tmp_path / "dead.jsonl")
     intake = Intake(broker, "collector", store, registry, dead, Metrics(), commands=commands)
@@ -275,7 +275,7 @@ def confirmed(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Confirmati
         store.close()
 
 
-def test_a_line_that_leans_to_short_is_tested_exactly_so_often(
+def test_a_line_that_is_likely_below_target_is_tested_exactly_so_often(
     confirmed: tuple[ConfirmationWorker, SqliteStore], tmp_path: Path
 ) -> None:
     confirming, store = confirmed

@@ -133,7 +133,7 @@ def test_what_was_rejected_or_evicted_is_no_gap(store: Store, completeness: Comp
     assert look(completeness) == {LINE: Counts(10, 6, 2, 2)}
 
 
-def test_what_was_rejected_and_is_stored_now_counts_anew(
+def test_what_was_rejected_and_is_stored_now_is_counted_again(
     store: Store, completeness: Completeness, dead: DeadLetters
 ) -> None:
     store.write([*results(*TEN[1:]), promised(*TEN), LATER])

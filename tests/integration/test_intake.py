@@ -110,7 +110,7 @@ def test_a_broken_registry_leaves_the_last_good_one_in_force(sender: Sender, col
     sender.send(result(1))
     until(lambda: 1 in sender.stored(), "results still come in")
     registry.write_text(good + "nd-c,ftth,fixed,Xóm 1,Nam Định,VNPT,2026-01-01\n")
-    until(lambda: len(collector.get("/api/v1/lines")["lines"]) == 3, "the mended one is in force")
+    until(lambda: len(collector.get("/api/v1/lines")["lines"]) == 3, "the corrected registry is in force")
 
 
 def test_every_registered_line_has_a_state_from_the_first_minute_on(collector: Collector) -> None:

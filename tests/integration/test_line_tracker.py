@@ -1,4 +1,4 @@
-"""Lines are judged from what was read of them before and what is new, as if all were read anew."""
+"""Lines are judged from what was read of them before and what is new, as if all were read again."""
 
 import datetime as dt
 from dataclasses import replace
@@ -82,7 +82,7 @@ def test_latency_alone_keeps_a_line_from_being_silent(store: Store) -> None:
     assert (found["nd-a-1/ftth"][0], found["nd-a-1/4g"][0]) == ("meeting", "silent")
 
 
-def test_a_line_with_another_target_is_judged_anew(store: Store) -> None:
+def test_a_line_with_another_target_is_judged_again(store: Store) -> None:
     stored(store)
     lines = LineTracker(store, RULES)
     row = registry().current(NOW)[0]
@@ -129,7 +129,7 @@ class Asked:
         return taken
 
 
-def test_a_process_that_begins_anew_reads_of_what_was_kept_only_what_is_new(
+def test_a_new_process_reads_only_what_is_newer_than_the_checkpoint(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored(store)
@@ -185,10 +185,10 @@ def test_another_target_makes_what_was_kept_worthless(
     stored(store)
     file = tmp_path / "courses.json"
     LineTracker(store, RULES, file).look(TARGETS, NOW + MINUTE)
-    asked, anew = Asked(store, monkeypatch), LineTracker(store, RULES, file)
-    anew.look({**TARGETS, LINE: 300.0}, NOW + 2 * MINUTE)
+    asked, restarted = Asked(store, monkeypatch), LineTracker(store, RULES, file)
+    restarted.look({**TARGETS, LINE: 300.0}, NOW + 2 * MINUTE)
     assert asked.take() == [LINE]
-    assert anew.judgement(registry().current(NOW)[0], 300.0, NOW + 2 * MINUTE)[0].state == "short"
+    assert restarted.judgement(registry().current(NOW)[0], 300.0, NOW + 2 * MINUTE)[0].state == "short"
 
 
 # --- never heard, and heard before

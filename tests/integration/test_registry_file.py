@@ -67,7 +67,7 @@ def test_a_name_under_which_results_are_stored_is_not_changed_and_the_remedy_wor
     assert hamlet(file, NOON + dt.timedelta(days=20_000)) == "Xóm Năm"
 
 
-def test_before_anything_is_stored_a_name_may_be_mended(store: Store, path: Path) -> None:
+def test_before_anything_is_stored_a_name_may_be_corrected(store: Store, path: Path) -> None:
     file = opened(path, store, ROW)
     store.write([latency(NOON, 1, LineId("nd-b-2", "ftth"))])
     assert edited(file, path, ROW.replace("Xóm 5", "Xóm Năm")) == []

@@ -114,7 +114,7 @@ def test_what_can_not_be_done_is_one_sentence(
         ("{kind: sqlite, path: store.db, keep_days: 70}", "are no longer all kept"),
     ],
 )
-def test_a_store_that_is_away_or_has_let_go_is_said(config: Path, tmp_path: Path, store: str, reason: str) -> None:
+def test_a_store_that_is_away_or_incomplete_is_reported(config: Path, tmp_path: Path, store: str, reason: str) -> None:
     (tmp_path / "token").write_text("t")
     (tmp_path / "token").chmod(0o600)
     text = config.read_text(encoding="utf-8").replace("{kind: sqlite, path: store.db}", store)

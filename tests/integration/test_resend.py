@@ -1,4 +1,4 @@
-"""Rejected results get in after all, once the registry is mended: exactly once, beside a running collector."""
+"""Rejected results get in after all, once the registry is corrected: exactly once, beside a running collector."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def stored(collector: Collector, line: str) -> int:
     return len(collector.get(f"/api/v1/lines/nd-a/{line}/latency")["results"])
 
 
-def mend(collector: Collector) -> None:
+def correct_registry(collector: Collector) -> None:
     """The line that was forgotten is registered."""
     registry = collector.folder / "lines.csv"
     registry.write_text(registry.read_text() + SECOND)
@@ -53,7 +53,7 @@ def test_a_line_that_was_forgotten_gets_its_results_beside_a_running_collector(
     sender.send(result(6, agent="nd-b"))
     until(lambda: len(sender.rejected()) == 6, "all are rejected")
     assert answer(collector) == (1, answer(collector, "--dry-run")[1] | {"dry_run": False})
-    mend(collector)
+    correct_registry(collector)
     status, said = answer(collector, "--dry-run")
     assert (status, said["letters"], said["stored"], said["dry_run"]) == (1, 7, 5, True)
     assert said["refused"] == {"malformed": 1, "foreign_agent": 1}
@@ -81,7 +81,7 @@ def test_completeness_counts_what_was_stored_in_the_end(tmp_path: Path, mosquitt
         sender.send(result(1, line="4g"))
         sender.send(result(2))
         digests = {"4g": "6b86b273ff34fce19d6b804eff5a3f57", "ftth": "d4735e3a265e16eee03f59718b9b5d03"}
-        mend(collector)
+        correct_registry(collector)
         until(lambda: "4g" in {line["line"] for line in collector.get("/api/v1/lines")["lines"]}, "it is registered")
         for seq, (line, digest) in enumerate(digests.items(), 3):
             data = {"name": "manifest", "first_seq": 1, "last_seq": 2, "count": 1, "digest": digest}
@@ -93,7 +93,7 @@ def test_completeness_counts_what_was_stored_in_the_end(tmp_path: Path, mosquitt
 
         until(lambda: tallies() == {"4g": (0, 1), "ftth": (1, 0)}, "the manifests are seen")
         assert answer(collector)[0] == 0
-        until(lambda: tallies() == {"4g": (1, 0), "ftth": (1, 0)}, "it is counted anew")
+        until(lambda: tallies() == {"4g": (1, 0), "ftth": (1, 0)}, "it is counted again")
         assert collector.metric("xomnet_completeness_ratio") == 1
         sender.close()
 
@@ -106,7 +106,7 @@ def test_it_works_without_a_collector_and_says_so_in_words(sender: Sender, colle
     assert done.returncode == 1
     assert "rejected results: 1; stored now: 0; still rejected: 1" in done.stdout
     assert "1 unknown_line, for example: line '4g' of 'nd-a' was not registered" in done.stdout
-    mend(collector)
+    correct_registry(collector)
     done = command(collector)
     assert (done.returncode, done.stdout) == (0, "rejected results: 1; stored now: 1; still rejected: 0\n")
     collector.start()
@@ -119,8 +119,8 @@ def test_a_clock_that_was_ahead_is_not_right_because_time_has_passed(sender: Sen
     until(sender.rejected, "it is rejected")
     letters = collector.folder / "state/dead-letters.jsonl"
     old = json.loads(letters.read_text())
-    mended = old["payload"].replace("2099-01-01", "2026-05-01")
-    letters.write_text(json.dumps({**old, "payload": mended, "at": "2026-04-01T00:00:00Z"}) + "\n")
+    corrected = old["payload"].replace("2099-01-01", "2026-05-01")
+    letters.write_text(json.dumps({**old, "payload": corrected, "at": "2026-04-01T00:00:00Z"}) + "\n")
     assert answer(collector)[1]["refused"] == {"future": 1}
 
 

@@ -289,7 +289,7 @@ def states(path: Path) -> list[int]:
     return rows
 
 
-def test_line_states_are_kept_for_so_many_days_and_results_for_ever(path: Path) -> None:
+def test_line_states_are_kept_for_the_days_of_their_setting_and_results_for_ever(path: Path) -> None:
     store = SqliteStore(path, keep_own=dt.timedelta(days=35))
     old, kept = NOW - dt.timedelta(days=36), NOW - dt.timedelta(days=34)
     store.write([state(old), state(kept), speed(old, 1), latency(old, 2)])

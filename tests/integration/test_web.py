@@ -229,7 +229,7 @@ def test_every_measured_field_is_in_rest_and_in_csv(whole: Services, address: st
         assert cells["radio_bands"] == " ".join(result["radio_bands"])
 
 
-def test_every_field_of_health_is_told_of_an_agent(whole: Services) -> None:
+def test_every_field_of_health_is_shown_for_a_unit(whole: Services) -> None:
     (agent,) = TestClient(create_app(whole)).get("/api/v1/agents").json()["agents"]
     assert not {field.name for field, _ in declared_fields(HealthRow)} - agent["health"].keys()
     assert agent["health"]["interfaces"][0]["name"] == "name"

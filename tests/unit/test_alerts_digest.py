@@ -1,4 +1,4 @@
-"""The message of the day: when it is due, and that nobody is nagged of what somebody has taken on."""
+"""The message of the day: when it is due, and that nobody is reminded of an acknowledged alert."""
 
 import datetime as dt
 from dataclasses import replace

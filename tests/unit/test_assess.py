@@ -254,7 +254,7 @@ def test_a_line_that_never_reaches_its_target_never_meets_it_and_is_short_in_thr
     assert (found.state == "short") >= (len(figures) >= 12)
 
 
-def test_a_silent_line_has_been_so_since_its_last_result() -> None:
+def test_a_silent_line_is_silent_since_its_last_result() -> None:
     assert judge(spread([160.0] * 12), TARGET, NOW, NOW - dt.timedelta(hours=2)).since == NOW - dt.timedelta(hours=2)
 
 

@@ -1,4 +1,4 @@
-"""When a line that leans to short is tested again, how often, by which server, and what stops that."""
+"""When a line that is likely below target is tested again, how often, by which server, and what stops that."""
 
 import dataclasses
 import datetime as dt
@@ -116,7 +116,7 @@ def test_what_became_of_it() -> None:
 
 
 class Day:
-    """A line that leans all day, its unit, and a collector that is started anew whenever asked."""
+    """A line that leans all day, its unit, and a collector that is restarted on request."""
 
     def __init__(self, folder: Path) -> None:
         self.file, self.now, self.asked = folder / "confirm.json", NOW, list[Command]()

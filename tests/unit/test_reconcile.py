@@ -145,7 +145,7 @@ def test_the_gaps_between_numbers_are_what_is_not_there(numbers: set[int]) -> No
     assert numbers_of(gaps_between(sorted(numbers), 1, 30)) == set(range(1, 31)) - numbers
 
 
-def test_what_a_unit_says_is_read_as_it_was_meant() -> None:
+def test_a_units_receipt_is_read_as_the_contract_says() -> None:
     rows = [(n, ("ftth", "4g", None)[n % 3]) for n in range(1, 20)]
     said = [(line or "", event) for line, event in spool_receipts(rows, 1, 19)]
     read = [

@@ -1,4 +1,4 @@
-"""The monthly report's counts and words: what is told of a line, an area, a month."""
+"""The monthly report's counts and words: what the report says about a line, an area, a month."""
 
 import ast
 import datetime as dt
