@@ -1,4 +1,4 @@
-"""Which commands a unit takes on, what it remembers of them, and what it leaves for the schedule."""
+"""Which commands a unit accepts, what it remembers of them, and what it leaves for the schedule."""
 
 import datetime as dt
 import threading
@@ -53,7 +53,7 @@ def queue_of(spool: Spool) -> CommandQueue:
         (MINUTE, False, "clock_unknown"),
     ],
 )
-def test_a_command_is_taken_on_in_its_time_by_a_unit_that_knows_the_time(
+def test_a_command_is_accepted_in_its_time_by_a_unit_that_knows_the_time(
     valid: dt.timedelta, synced: bool, error: str | None
 ) -> None:
     refusal = find_refusal(command(valid), ClockReading(NOW, 0, synced), {})
@@ -78,7 +78,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     opened.close()
 
 
-def test_what_was_taken_on_is_not_taken_on_by_the_next_process(spool: Spool) -> None:
+def test_what_was_accepted_is_not_taken_on_by_the_next_process(spool: Spool) -> None:
     one, two = command(), command()
     inbox = queue_of(spool)
     inbox.receive(encode(one))
