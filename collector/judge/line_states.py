@@ -133,7 +133,7 @@ class LineStates(PeriodicWorker):
         point_sources: Sequence[PointSource] = (),
         listeners: Sequence[SnapshotListener] = (),
     ) -> None:
-        super().__init__("line-states", interval_s, lambda _: self.take(), log, "lines not judged")
+        super().__init__("line-states", interval_s, self.take, log, "lines not judged")
         self._store, self._registry = store, registry
         self.rules = rules
         self._followed = LineTracker(store, rules, checkpoint)
@@ -144,9 +144,9 @@ class LineStates(PeriodicWorker):
         """New results were stored: their lines are read at the next look. From any thread."""
         self._followed.on_stored(points)
 
-    def take(self) -> Snapshot:
-        """One snapshot now, written to the store. Raises StoreUnavailable."""
-        snapshot = take_snapshot(self._store, self._registry(), self.rules, dt.datetime.now(dt.UTC), self._followed)
+    def take(self, now: dt.datetime) -> Snapshot:
+        """One snapshot, written to the store. Raises StoreUnavailable."""
+        snapshot = take_snapshot(self._store, self._registry(), self.rules, now, self._followed)
         more: dict[LineId, dict[str, Value]] = {}
         for fields_of in self._field_sources:
             for line, fields in fields_of.line_fields(snapshot).items():
@@ -160,5 +160,5 @@ class LineStates(PeriodicWorker):
 
     def stop(self, timeout_s: float = 5.0) -> None:
         super().stop(timeout_s)
-        if not self.is_alive():
-            self._followed.keep(dt.datetime.now(dt.UTC))
+        if not self.is_alive() and self.latest is not None:
+            self._followed.keep(self.latest.at)

@@ -3,7 +3,6 @@
 import datetime as dt
 import threading
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,7 +12,7 @@ from collector.store import LineId, Store, StoreUnavailable
 from collector.store.sqlite import SqliteStore
 from tests.support.stored import health, latency
 from xomnet.registry.registry import LineRow, Registry, RegistryError
-from xomnet.targets import PROVINCE_TIME, Target, Targets
+from xomnet.targets import Target, Targets
 
 HEADER = "agent,line,access,hamlet,area,isp,from\n"
 ROW = "nd-a-1,ftth,fixed,Xóm 5,Nam Định,VNPT,2026-01-01\n"
@@ -21,7 +20,9 @@ OTHER = "nd-b-2,ftth,fixed,Xóm 2,Nam Định,FPT,2026-01-01\n"
 LINE = LineId("nd-a-1", "ftth")
 TARGETS = Targets([Target(access="fixed", from_=dt.date(2024, 1, 1), down_mbps=150)])
 NOON = dt.datetime(2026, 5, 4, 5, tzinfo=dt.UTC)
-TOMORROW = dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date() + dt.timedelta(days=1)
+NOW = dt.datetime(2026, 6, 30, 17, 30, tzinfo=dt.UTC)
+TOMORROW = dt.date(2026, 7, 2)
+"""In Viet Nam, where it is the first day of July already."""
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 def opened(path: Path, store: Store, *rows: str) -> RegistryFile:
     if rows:
         path.write_text(HEADER + "".join(rows), encoding="utf-8")
-    return RegistryFile(path, TARGETS, path.parent / "registry.json", store)
+    return RegistryFile(path, TARGETS, path.parent / "registry.json", store, lambda: NOW)
 
 
 def edited(file: RegistryFile, path: Path, *rows: str) -> list[str]:

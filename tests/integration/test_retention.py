@@ -1,22 +1,23 @@
 """Old results go, and what was made of them stays."""
 
-import datetime as dt
 from pathlib import Path
 
 from collector.rollups.aggregate import day_of, hour_of
 from collector.store import Store
 from collector.store.influx import InfluxStore
 from collector.store.points import Point, time_ns
-from collector.store.sqlite import SqliteStore
+from collector.store.sqlite import Retention, SqliteStore
 from tests.support.deployment import Collector, made, plain, until
 from tests.support.rolled import DAY, LATER, MINUTE, TAGS, ZONE, fields, rollups, settle
 from tests.support.sender import ROWS, Sender, result
 from tests.support.services import InfluxV2, Mosquitto
 from tests.support.stored import NOW, latency, outage, speed
+from xomnet.runtime.clock import utc_now
 
 
 def sqlite(folder: Path, keep_days: int | None) -> SqliteStore:
-    return SqliteStore(folder / "store.db", keep_days=keep_days)
+    retention = None if keep_days is None else Retention(keep_days, lambda: LATER)
+    return SqliteStore(folder / "store.db", retention=retention)
 
 
 def test_old_results_go_in_small_steps_and_their_roll_ups_stay(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_unit_hears_why_its_result_of_long_ago_is_not_taken(tmp_path: Path, mo
         until(lambda: collector.health()["broker"] == "ok", "the collector is connected")
         sender = Sender(mosquitto.port)
         for seq, days in ((1, 75), (2, 69), (3, 0)):
-            at = dt.datetime.now(dt.UTC) - days * DAY
+            at = utc_now() - days * DAY
             sender.send(result(seq, at=at.isoformat()))
         until(lambda: sender.stored() | sender.rejected().keys() == {1, 2, 3}, "all are answered")
         assert sender.stored() == {2, 3}
