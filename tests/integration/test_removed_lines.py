@@ -5,6 +5,7 @@ import datetime as dt
 import io
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -152,11 +153,12 @@ def test_the_dashboards_month_says_the_same(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_command_knows_of_it_from_the_collectors_memory(tmp_path: Path) -> None:
+def test_the_command_knows_of_it_from_the_collectors_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("xomnet_cli.report"), "utc_now", lambda: GONE_AT + DAY)
     with_both = SqliteStore(tmp_path / "store.db")
     path = tmp_path / "lines.csv"
     path.write_text(HEADER + written(STAYS) + written(GOES), encoding="utf-8")
-    RegistryFile(path, TARGETS, tmp_path / REMEMBERED, with_both, utc_now)
+    RegistryFile(path, TARGETS, tmp_path / REMEMBERED, with_both, lambda: GONE_AT)
     path.write_text(HEADER + written(STAYS), encoding="utf-8")
     with_both.close()
     config = tmp_path / "collector.yaml"
@@ -166,7 +168,7 @@ def test_the_command_knows_of_it_from_the_collectors_memory(tmp_path: Path) -> N
     )
 
     def asked(out: str) -> str:
-        month = f"{utc_now():%Y-%m}"
+        month = str(NOVEMBER)
         done = CliRunner().invoke(
             app, ["report", "--config", str(config), "--month", month, "--lang", "en", "--out", str(tmp_path / out)]
         )

@@ -8,10 +8,10 @@ from collector.store.influx import InfluxStore
 from collector.store.points import Point, time_ns
 from collector.store.sqlite import Retention, SqliteStore
 from tests.support.deployment import Collector, made, plain, until
-from tests.support.rolled import DAY, LATER, MINUTE, TAGS, ZONE, fields, rollups, settle
+from tests.support.rolled import DAY, LATER, MINUTE, NOW, TAGS, ZONE, fields, rollups, settle
 from tests.support.sender import ROWS, Sender, result
 from tests.support.services import InfluxV2, Mosquitto
-from tests.support.stored import NOW, latency, outage, speed
+from tests.support.stored import latency, outage, speed
 from xomnet.runtime.clock import utc_now
 
 
@@ -53,7 +53,7 @@ def test_a_result_older_than_what_is_kept_is_rejected_with_the_reason(tmp_path: 
 
 
 def test_a_bucket_that_is_partly_gone_is_left_as_it_was_rolled_up(store: Store) -> None:
-    old = NOW - 71 * DAY
+    old = hour_of(NOW - 71 * DAY).since
     before = [speed(old, n, down_mbps=float(n)) for n in (1, 2, 3)]
     store.write(before)
     told = rollups(store)

@@ -25,6 +25,7 @@ from tests.support.rolled import (
     LATER,
     MINUTE,
     MOBILE,
+    NOW,
     TAGS,
     ZONE,
     everything,
@@ -34,7 +35,7 @@ from tests.support.rolled import (
 )
 from tests.support.sender import ROWS, Sender, result
 from tests.support.services import InfluxV2
-from tests.support.stored import LINE, NOW, latency, outage, registry, row, speed
+from tests.support.stored import LINE, latency, outage, registry, row, speed
 from xomnet.registry.registry import Registry
 
 
