@@ -32,6 +32,8 @@ from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.settings import SettingsError
 
+pytestmark = pytest.mark.date
+
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
 TOKEN = "a-token-of-twenty-letters"

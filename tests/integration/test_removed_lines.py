@@ -29,6 +29,8 @@ from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.clock import utc_now
 from xomnet_cli import app
 
+pytestmark = pytest.mark.date
+
 DAY = dt.timedelta(days=1)
 STAYS = LineRow("nd-stays", "ftth", "fixed", "Xóm 5", "Nam Định/Hải Hậu", "VNPT", SINCE)
 GOES = LineRow("nd-goes", "ftth", "fixed", "Xóm 5", "Nam Định/Hải Hậu", "VNPT", SINCE)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from collector.rollups.aggregate import day_of, hour_of
 from collector.store import Store
 from collector.store.influx import InfluxStore
@@ -13,6 +15,8 @@ from tests.support.sender import ROWS, Sender, result
 from tests.support.services import InfluxV2, Mosquitto
 from tests.support.stored import latency, outage, speed
 from xomnet.runtime.clock import utc_now
+
+pytestmark = pytest.mark.date
 
 
 def sqlite(folder: Path, keep_days: int | None) -> SqliteStore:

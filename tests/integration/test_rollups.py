@@ -38,6 +38,8 @@ from tests.support.services import InfluxV2
 from tests.support.stored import LINE, latency, outage, registry, row, speed
 from xomnet.registry.registry import Registry
 
+pytestmark = pytest.mark.date
+
 
 def test_an_hour_and_a_day_are_rolled_up_for_the_line_and_its_places(store: Store) -> None:
     hour = hour_of(NOW)

@@ -3,6 +3,8 @@
 import datetime as dt
 from collections.abc import Iterable
 
+import pytest
+
 from collector.ingest.presence import Presence
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
@@ -12,6 +14,8 @@ from collector.store.points import Point
 from tests.support.rolled import HOUR, MINUTE, MOBILE
 from tests.support.stored import AGENT, LINE, health, latency, registry
 from xomnet.runtime.clock import utc_now
+
+pytestmark = pytest.mark.date
 
 
 def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(store: Store) -> None:

@@ -25,6 +25,8 @@ from tests.support.province_fixture import HOSTILE, SEEDS, Heard, Seed, fill, pr
 from xomnet.runtime.clock import utc_now
 from xomnet.states import STATES
 
+pytestmark = pytest.mark.date
+
 FTTH = "/api/v1/lines/nd-haihau-0012/ftth"
 Json = dict[str, Any]
 
