@@ -1,10 +1,10 @@
-"""What ends a measurement or a request without a figure; each part above translates what it meets into these."""
+"""Errors of measurements and requests; the rooms above translate foreign errors into these."""
 
 from xomnet.contract.messages import Flag
 
 
 class MeasurementError(Exception):
-    """No figure. `error` is a short code, `detail` for people; `bytes` were moved all the same."""
+    """A measurement without a figure. `error` is a short code, `detail` for people; `bytes` were moved all the same."""
 
     def __init__(
         self,
@@ -20,7 +20,7 @@ class MeasurementError(Exception):
 
 
 class ServersBusy(Exception):
-    """Every server asked to come back later."""
+    """Every measurement server is busy; try again after `retry_after_s`."""
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(f"busy, again in {retry_after_s:g} s")
@@ -28,7 +28,7 @@ class ServersBusy(Exception):
 
 
 class RequestRefused(Exception):
-    """What was asked for is not done: `error` is the reason in a word, `detail` for people."""
+    """A request is refused: `error` is the reason in a word, `detail` for people."""
 
     def __init__(self, error: str, detail: str) -> None:
         super().__init__(detail)

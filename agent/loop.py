@@ -7,24 +7,23 @@ import datetime as dt
 import random
 import threading
 import time
-from typing import Any
 
 from agent.clock.clock import ClockReading, ReadClock, rebase
 from agent.clock.timestamps import best_estimate
 from agent.control.command_queue import CommandQueue
-from agent.control.handlers import run_pending, tested
+from agent.control.handlers import run_pending, summarize
 from agent.control.remote_config import RemoteConfig
-from agent.delivery.receipt import day_of
+from agent.delivery.receipt import receipt_day
 from agent.delivery.spool import Spool, SpoolError
 from agent.errors import RequestRefused, ServersBusy
-from agent.measure.health import health
-from agent.measure.latency import longest_s, parse_anchor, probe, server_anchors
-from agent.measure.outage_watch import OutageWatches, key_of
+from agent.measure.health import read_health
+from agent.measure.latency import max_probe_s, parse_anchor, probe, server_anchors
+from agent.measure.outage_watch import OutageWatches, spool_key
 from agent.measure.runner import TestRequest, TestRunner
 from agent.schedule import slots
-from agent.schedule.budget import BudgetError, DataBudget
-from agent.schedule.line_state import LineState, lines_of
-from agent.schedule.metering import Meter
+from agent.schedule.line_state import LineState, line_states
+from agent.schedule.quota.budget import BudgetError, DataBudget
+from agent.schedule.quota.metering import Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION, Tested
 from xomnet.contract.messages import Data, Event
@@ -37,7 +36,7 @@ SUSPICIOUS_EVERY_S = 15.0
 BUSY_TRIES = 3
 IDLE_S = 30.0
 """The longest sleep: the wall clock may step, and slots are in wall time."""
-MANIFEST_LOOK_S = 60.0
+RECEIPTS_CHECK_S = 60.0
 LONGEST_TEST_S = 200.0
 
 
@@ -48,24 +47,24 @@ class AgentLoop:
         self,
         settings: AgentSettings,
         spool: Spool,
-        ledger: DataBudget,
+        budget: DataBudget,
         targets: Targets,
         stop: threading.Event,
         read_clock: ReadClock,
-        inbox: CommandQueue | None = None,
+        commands: CommandQueue | None = None,
         remote: RemoteConfig | None = None,
     ) -> None:
         self._read_clock = read_clock
-        self._settings, self._spool, self._ledger, self._targets, self._stop = settings, spool, ledger, targets, stop
-        self._inbox = inbox or CommandQueue(settings.agent, spool, settings.clock.assume_synced, read_clock)
-        self._meter = Meter(settings, ledger, clock=lambda _: self._best())
+        self._settings, self._spool, self._budget, self._targets, self._stop = settings, spool, budget, targets, stop
+        self._commands = commands or CommandQueue(settings.agent, spool, settings.clock.assume_synced, read_clock)
+        self._meter = Meter(settings, budget, clock=lambda _: self._best_time())
         self._watches = OutageWatches(spool)
-        self._tester = self._made_tester()
+        self._runner = self._new_runner()
         self._up_since = self._clock()
         self._clock_synced = True
         now = time.monotonic()
-        self._health_at = self._manifest_at = now
-        self._lines = lines_of(settings, now)
+        self._health_at = self._receipts_at = now
+        self._lines = line_states(settings, now)
         self.alive_at = now
         self.remote = remote
         if remote is not None:
@@ -75,11 +74,11 @@ class AgentLoop:
         """New settings, from the next thing that is due on; a line keeps what is remembered of it."""
         now = time.monotonic()
         self._settings = self._meter.settings = settings
-        self._tester = self._made_tester()
-        self._lines = lines_of(settings, now, self._lines)
+        self._runner = self._new_runner()
+        self._lines = line_states(settings, now, self._lines)
         self._health_at = min(self._health_at, now + settings.health.every_s)
 
-    def _made_tester(self) -> TestRunner:
+    def _new_runner(self) -> TestRunner:
         anchors = tuple(parse_anchor(text) for text in self._settings.anchors)
         return TestRunner(self._settings, anchors, self._meter, self._targets, self._stop)
 
@@ -88,64 +87,78 @@ class AgentLoop:
         for line in self._lines:
             if line.settings.interface is None:
                 log.warning("no interface named: port, Wi-Fi and other traffic go unchecked", line=line.settings.line)
-        self._report()
-        if self._ledger.reset_detail is not None:
-            self._commit(Event(name="ledger_reset", detail=self._ledger.reset_detail[:512]), None)
+        self._commit_spool_events()
+        if self._budget.reset_detail is not None:
+            self._commit(Event(name="ledger_reset", detail=self._budget.reset_detail[:512]), None)
         self._commit(Event(name="started"), None)
         while not self._stop.is_set():
             self.alive_at = time.monotonic()
-            self._meter.look()
-            self._report()
-            self._look_at_remote()
-            run_pending(self, self._inbox)
-            waits = [self._do_health(), self._do_manifest(), IDLE_S if self.remote is None else self.remote.due_s()]
+            self._meter.charge()
+            self._commit_spool_events()
+            self._check_trial()
+            run_pending(self, self._commands)
+            waits = [
+                self._do_health(),
+                self._do_receipts(),
+                IDLE_S if self.remote is None else self.remote.next_check_s(),
+            ]
             for line in self._lines:
                 for do in (self._do_latency, self._do_speed):
                     waits.append(do(line))
                     self.alive_at = time.monotonic()
                 line.test_at = self.alive_at + waits[-1]
-            self._inbox.wait(max(0.0, min(IDLE_S, *waits)))
-        self._meter.look()
+            self._commands.wait(max(0.0, min(IDLE_S, *waits)))
+        self._meter.charge()
         self._meter.save()
 
     def _clock(self) -> ClockReading:
         return self._read_clock(self._settings.clock.assume_synced)
 
-    def _best(self) -> ClockReading:
+    def _best_time(self) -> ClockReading:
         """By the server's time where the kernel's clock is not synchronised."""
         return best_estimate(self._clock(), str(self._spool.boot), self._spool.times)
 
     @property
     def longest_job_s(self) -> float:
         """Nothing that the loop does between two moves of `alive_at` takes longer."""
-        return max(LONGEST_TEST_S, longest_s(max(2, len(self._tester.anchors)), self._settings.latency))
+        return max(LONGEST_TEST_S, max_probe_s(max(2, len(self._runner.anchors)), self._settings.latency))
 
-    def _report(self) -> None:
-        for event in self._spool.take_news():
+    def _commit_spool_events(self) -> None:
+        for event in self._spool.take_events():
             self._commit(event, None)
 
-    def _look_at_remote(self) -> None:
+    def _check_trial(self) -> None:
         if self.remote is None:
             return
-        held_s = 0.0 if self._best().synced else self._settings.clock.hold_s
-        if self.remote.look(self._inbox.answered_ns, held_s):
+        hold_s = 0.0 if self._best_time().synced else self._settings.clock.hold_s
+        if self.remote.check_trial(self._commands.last_contact_ns, hold_s):
             self._health_at = time.monotonic()
-        self.remote.tell(lambda event: self._commit(event, None) is not None)
+        self.remote.commit_events(lambda event: self._commit(event, None) is not None)
 
-    def _commit(self, data: Data, line: str | None, taken: ClockReading | None = None, **more: Any) -> int | None:
-        """Into the spool, as which number; where the disk refuses, the unit says so and goes on measuring."""
-        taken = taken or self._clock()
-        if taken.synced != self._clock_synced and not more:
-            self._clock_synced = taken.synced
-            say = log.info if taken.synced else log.warning
-            say("clock", synced=taken.synced, results="go out" if taken.synced else "wait until it is set")
+    def _commit(self, data: Data, line: str | None, reading: ClockReading | None = None) -> int | None:
+        """Commits a result and returns its number; None if the disk refuses, and the unit goes on measuring."""
+        reading = reading or self._clock()
+        if reading.synced != self._clock_synced:
+            self._clock_synced = reading.synced
+            level = log.info if reading.synced else log.warning
+            level("clock", synced=reading.synced, results="go out" if reading.synced else "wait until it is set")
+        return self._to_spool(data, line, reading)
+
+    def _to_spool(
+        self,
+        data: Data,
+        line: str | None,
+        reading: ClockReading,
+        error_s: float | None = None,
+        clear_key: str | None = None,
+    ) -> int | None:
         try:
-            return self._spool.commit(data, line, taken, **more)
+            return self._spool.commit(data, line, reading, error_s, clear_key)
         except SpoolError as error:
             log.error("result not kept", kind=type(data).__name__, line=line, reason=str(error))
             return None
 
-    def note(self, event: Event) -> None:
+    def commit_event(self, event: Event) -> None:
         """Something an operator would want to know, as a result."""
         self._commit(event, None)
 
@@ -155,70 +168,72 @@ class AgentLoop:
         now = time.monotonic()
         if now >= self._health_at:
             reading = self._clock()
-            overrides = None if self.remote is None else self.remote.count()
-            found = health(self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes(), overrides)
+            overrides = None if self.remote is None else self.remote.override_count()
+            found = read_health(
+                self._settings.state_dir, reading, self._spool.depth(), self._spool.size_bytes(), overrides
+            )
             self._commit(found, None, reading)
             self._health_at = now + self._settings.health.every_s
         return self._health_at - now
 
-    def _do_manifest(self) -> float:
+    def _do_receipts(self) -> float:
         now = time.monotonic()
-        if now >= self._manifest_at:
-            self._manifest_at = now + MANIFEST_LOOK_S
-            told = self._best()
+        if now >= self._receipts_at:
+            self._receipts_at = now + RECEIPTS_CHECK_S
+            now_best = self._best_time()
             try:
-                self._spool.tell_manifest(
-                    self._clock(), day_of(self._settings.agent, told.wall) if told.synced else None
+                self._spool.commit_receipts(
+                    self._clock(), receipt_day(self._settings.agent, now_best.wall) if now_best.synced else None
                 )
             except SpoolError as error:
                 log.error("no manifest written", reason=str(error))
-        return self._manifest_at - now
+        return self._receipts_at - now
 
     def _do_latency(self, line: LineState) -> float:
         now = time.monotonic()
-        anchors = self._tester.anchors or server_anchors(line.settings.servers or self._settings.servers)
+        anchors = self._runner.anchors or server_anchors(line.settings.servers or self._settings.servers)
         if not anchors or self._stop.is_set():
             return IDLE_S
-        if now >= line.latency_at and self._has_bytes_for_echoes(line):
-            taken = self._clock()
+        if now >= line.latency_at and self._budget_allows_echoes(line):
+            reading = self._clock()
             found = probe(anchors, line.settings.interface, self._settings.latency)
-            self._commit(found, line.settings.line, taken)
-            ended = self._watches.after_probe(line.settings.line, found.received > 0, taken, found.anchors)
+            self._commit(found, line.settings.line, reading)
+            ended = self._watches.after_probe(line.settings.line, found.received > 0, reading, found.anchors)
             if ended is not None:
-                over = key_of(line.settings.line)
-                self._commit(ended.outage, line.settings.line, ended.began, error_s=ended.error_s, over=over)
+                name = line.settings.line
+                self._to_spool(ended.outage, name, ended.began, ended.error_s, spool_key(name))
             every = self._settings.latency.every_s
-            suspicious = self._watches.of(line.settings.line).suspicious
+            suspicious = self._watches.watch_of(line.settings.line).suspicious
             line.latency_at = now + (min(SUSPICIOUS_EVERY_S, every) if suspicious else every)
-        return max(line.latency_at - time.monotonic(), IDLE_S if line.spent else 0.0)
+        return max(line.latency_at - time.monotonic(), IDLE_S if line.budget_spent else 0.0)
 
-    def _has_bytes_for_echoes(self, line: LineState) -> bool:
-        reason = self._meter.spent(line.settings)
-        if reason is not None and not line.spent:
+    def _budget_allows_echoes(self, line: LineState) -> bool:
+        reason = self._meter.echo_stop_reason(line.settings)
+        if reason is not None and not line.budget_spent:
             log.warning("budget spent", line=line.settings.line, reason=reason)
             self._commit(Event(name="budget_spent", detail=reason), line.settings.line)
-        line.spent = reason is not None
-        return not line.spent
+        line.budget_spent = reason is not None
+        return not line.budget_spent
 
     def _do_speed(self, line: LineState) -> float:
         now = time.monotonic()
         if now < line.speed_at or self._stop.is_set():
             return line.speed_at - now
-        planned = None if line.settings.every_s is not None else self._planned(line)
+        planned = None if line.settings.every_s is not None else self._next_test(line)
         if planned is not None:
-            wait_s = (planned.at - self._best().wall).total_seconds()
+            wait_s = (planned.at - self._best_time().wall).total_seconds()
             if wait_s > 0:
                 return wait_s
-        defer_s = self._test(line, planned)
+        defer_s = self._run_test(line, planned)
         if defer_s is not None:
             line.speed_at = time.monotonic() + defer_s
         elif line.settings.every_s is not None:
             line.speed_at = now + line.settings.every_s * random.uniform(0.9, 1.1)  # noqa: S311
         return line.speed_at - time.monotonic()
 
-    def _planned(self, line: LineState) -> slots.Planned:
-        done = self._ledger.done_until(line.settings.line)
-        now = self._best()
+    def _next_test(self, line: LineState) -> slots.PlannedTest:
+        done = self._budget.last_done_slot(line.settings.line)
+        now = self._best_time()
         return slots.next_test(
             now.wall,
             rebase(self._up_since.boot_ns, now),  # after a power cut the clock is set long after the unit came up
@@ -228,42 +243,42 @@ class AgentLoop:
             self._settings.timezone,
         )
 
-    def _test(self, line: LineState, planned: slots.Planned | None) -> float | None:
+    def _run_test(self, line: LineState, planned: slots.PlannedTest | None) -> float | None:
         """One test of a line, committed whatever came of it; or, deferred, the seconds to wait."""
         settings, checks = line.settings, self._settings.precheck
-        check = self._tester.check(settings, self._best().wall)
-        if check.busy is not None and line.deferred < checks.defer_times:
-            line.deferred += 1
-            log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferred)
+        check = self._runner.check(settings, self._best_time().wall)
+        if check.busy is not None and line.deferrals < checks.defer_times:
+            line.deferrals += 1
+            log.info("test deferred", line=settings.line, reason=check.busy, times=line.deferrals)
             return checks.defer_s
-        taken = self._clock()
+        reading = self._clock()
         try:
-            with line.test():
+            with line.mark_testing():
                 last_try = line.busy_tries >= BUSY_TRIES
-                result = self._tester.measure(settings, check, taken.synced, planned, last_try)
+                result = self._runner.measure(settings, check, reading.synced, planned, last_try)
         except ServersBusy as busy:
             line.busy_tries += 1
             log.info("test deferred", line=settings.line, reason=str(busy), times=line.busy_tries)
             return busy.retry_after_s * random.uniform(1.0, 1.3)  # noqa: S311
         if self._stop.is_set() and result.error == "cancelled":
             return None  # a test cut off by our own stop is none; its slot stays open
-        self._commit(result, settings.line, taken)
-        line.last = taken.wall, result
-        line.deferred = line.busy_tries = 0
+        self._commit(result, settings.line, reading)
+        line.last_test = reading.wall, result
+        line.deferrals = line.busy_tries = 0
         if planned is not None:
             self._finish_slot(line, planned)
         log.info("tested", line=settings.line, down_mbps=result.down_mbps, error=result.error, bytes=result.bytes)
         return None
 
-    def _finish_slot(self, line: LineState, planned: slots.Planned) -> None:
+    def _finish_slot(self, line: LineState, planned: slots.PlannedTest) -> None:
         try:
-            self._ledger.done(line.settings.line, planned.slot.start.isoformat())
+            self._budget.mark_done(line.settings.line, planned.slot.start.isoformat())
         except BudgetError as error:
             log.error("slot not noted", line=line.settings.line, reason=str(error))
             line.speed_at = time.monotonic() + 600  # without a note it would be run again and again
 
     @property
-    def told(self) -> tuple[AgentSettings, tuple[LineState, ...], Meter]:
+    def status_view(self) -> tuple[AgentSettings, tuple[LineState, ...], Meter]:
         """Settings, lines and bytes, for the unit's status (agent.status.status); other threads read them."""
         return self._settings, tuple(self._lines), self._meter
 
@@ -274,27 +289,27 @@ class AgentLoop:
         return [line.settings for line in self._lines]
 
     def servers(self, line: LineSettings) -> tuple[str, ...]:
-        return self._tester.servers(line)
+        return self._runner.servers(line)
 
-    def test_asked(self, line: LineSettings, asked: TestRequest) -> Tested:
+    def run_requested_test(self, line: LineSettings, request: TestRequest) -> Tested:
         """One test beside the schedule, now. A confirmation waits for a quiet moment. Raises RequestRefused."""
         self.alive_at = time.monotonic()
-        check = self._tester.check(line, self._best().wall)
-        if check.busy is not None and asked.by == CONFIRMATION:
+        check = self._runner.check(line, self._best_time().wall)
+        if check.busy is not None and request.by == CONFIRMATION:
             raise RequestRefused("busy", check.busy)
-        remembered = next(one for one in self._lines if one.settings.line == line.line)
-        taken = self._clock()
+        state = next(one for one in self._lines if one.settings.line == line.line)
+        reading = self._clock()
         try:
-            with remembered.test():
-                result = self._tester.measure(line, check, taken.synced, last_try=False, asked=asked)
+            with state.mark_testing():
+                result = self._runner.measure(line, check, reading.synced, last_try=False, request=request)
         except ServersBusy as busy:
             raise RequestRefused("server_busy", f"every measurement server is {busy}") from busy
         if self._stop.is_set() and result.error == "cancelled":
             raise RequestRefused("stopping", "the agent is being stopped")
-        seq = self._commit(result, line.line, taken)
-        remembered.last = taken.wall, result
-        log.info("tested", line=line.line, asked=asked.by, down_mbps=result.down_mbps, error=result.error)
-        return tested(line.line, result, self._spool.id, seq)
+        seq = self._commit(result, line.line, reading)
+        state.last_test = reading.wall, result
+        log.info("tested", line=line.line, asked=request.by, down_mbps=result.down_mbps, error=result.error)
+        return summarize(line.line, result, self._spool.id, seq)
 
     def report(self) -> int:
         self._health_at = time.monotonic()

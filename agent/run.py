@@ -12,12 +12,12 @@ from agent.clock.clock import boot_id, read_clock
 from agent.control.command_queue import CommandQueue
 from agent.control.remote_config import FILE, RemoteConfig
 from agent.control.updater_events import UpdaterEvents
-from agent.delivery.instance_lock import AlreadyRunning, only_one
+from agent.delivery.instance_lock import AlreadyRunning, lock_state_dir
 from agent.delivery.spool import Spool, SpoolError
-from agent.delivery.spool_file import machine
+from agent.delivery.spool_file import machine_id
 from agent.delivery.uplink import Uplink
 from agent.loop import AgentLoop
-from agent.schedule.budget import BudgetError, DataBudget
+from agent.schedule.quota.budget import BudgetError, DataBudget
 from agent.settings import AgentSettings, read
 from agent.status.server import StatusServer
 from agent.status.status import status_source
@@ -27,6 +27,7 @@ from xomnet.contract.messages import Event
 from xomnet.defaults import config_file
 from xomnet.runtime import systemd
 from xomnet.runtime.log import Log, set_level, setup
+from xomnet.runtime.watchdog import Watchdog
 from xomnet.settings import SettingsError
 from xomnet.targets import load_targets
 
@@ -34,6 +35,8 @@ log = Log("agent")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Waited for, not handled: a handler that sets the event on which it interrupts the wait may never come back."""
+MAX_FEED_S = 5.0
+"""The longest time between two feeds of the watchdog, and so between two looks at signals and parts."""
 
 
 def run(config: Path, settings: AgentSettings) -> int:
@@ -41,29 +44,31 @@ def run(config: Path, settings: AgentSettings) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     stop = threading.Event()
     os.umask(0o077)
-    with only_one(settings.state_dir):
+    with lock_state_dir(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
         max_bytes = int(settings.spool.max_mb * 1e6)
-        spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine())
-        ledger = DataBudget(settings.state_dir / "ledger.json")
+        spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine_id())
+        budget = DataBudget(settings.state_dir / "ledger.json")
         remote = RemoteConfig(config, settings.state_dir / FILE, boot_id())
-        settings = remote.begin()
+        settings = remote.load()
         set_level(settings.log_level)
         clock = settings.clock
-        inbox = CommandQueue(settings.agent, spool, clock.assume_synced, read_clock)
-        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock, inbox)
-        unit = AgentLoop(settings, spool, ledger, targets, stop, read_clock, inbox, remote)
-        worker = threading.Thread(target=unit.run, name="unit", daemon=True)
-        page = StatusPage(status_source(unit, uplink, spool, read_clock), lambda: unit.told[0], targets, inbox)
+        commands = CommandQueue(settings.agent, spool, clock.assume_synced, read_clock)
+        uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock, commands)
+        loop = AgentLoop(settings, spool, budget, targets, stop, read_clock, commands, remote)
+        worker = threading.Thread(target=loop.run, name="unit", daemon=True)
+        page = StatusPage(
+            status_source(loop, uplink, spool, read_clock), lambda: loop.status_view[0], targets, commands
+        )
         status_server = StatusServer(settings.state_dir, settings.status_page, page.answer)
         uplink.start()
         worker.start()
         status_server.start()
         systemd.notify("READY=1")
         log.info("agent runs", version=__version__, agent=settings.agent, lines=len(settings.lines))
-        status = _watch(config, unit, remote, uplink, spool, worker)
+        status = _supervise(config, loop, remote, uplink, spool, worker)
         stop.set()
-        inbox.wake()
+        commands.wake()
         systemd.notify("STOPPING=1")
         status_server.close()
         worker.join(3)
@@ -74,49 +79,48 @@ def run(config: Path, settings: AgentSettings) -> int:
     return status
 
 
-def _watch(
-    config: Path, unit: AgentLoop, remote: RemoteConfig, uplink: Uplink, spool: Spool, worker: threading.Thread
+def _supervise(
+    config: Path, loop: AgentLoop, remote: RemoteConfig, uplink: Uplink, spool: Spool, worker: threading.Thread
 ) -> int:
-    """Until the end: reloads when asked, tells systemd that loop, spool and uplink are alive (offline is alive)."""
-    every_s = min(systemd.watchdog_interval_s() or 5.0, 5.0)
-    said: dict[str, bool] = {}
-    tool = UpdaterEvents(spool, unit.note)
+    """Waits for signals until the end, reloads at SIGHUP, feeds the watchdog while loop, spool and uplink are alive.
+
+    Being offline is not being dead. Returns the exit status.
+    """
+    watchdog = Watchdog(MAX_FEED_S)
+    updater_events = UpdaterEvents(spool, loop.commit_event)
     while True:
-        tool.look()
-        taken = signal.sigtimedwait(SIGNALS, every_s)
-        if taken is not None and taken.si_signo != signal.SIGHUP:
+        updater_events.commit_new()
+        received = signal.sigtimedwait(SIGNALS, watchdog.interval_s)
+        if received is not None and received.si_signo != signal.SIGHUP:
             return 0
-        if taken is not None:
+        if received is not None:
             systemd.notify("RELOADING=1\nMONOTONIC_USEC=" + str(time.monotonic_ns() // 1000))
-            _reload(config, unit, remote)
+            _reload(config, loop, remote)
             systemd.notify("READY=1")
         if not worker.is_alive():
             log.error("the unit's loop ended; leaving so that it is started again")
             return 1
-        still_s = time.monotonic() - unit.alive_at
-        alive = {"loop": still_s < unit.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()}
-        if all(alive.values()):
-            systemd.notify("WATCHDOG=1")
-        elif alive != said:
-            log.error("hangs; systemd may end it", parts=" ".join(part for part, lives in alive.items() if not lives))
-        said = alive
+        still_s = time.monotonic() - loop.alive_at
+        watchdog.feed({"loop": still_s < loop.longest_job_s, "uplink": uplink.alive, "spool": spool.alive()})
 
 
-def _reload(config: Path, unit: AgentLoop, remote: RemoteConfig) -> None:
+def _reload(config: Path, loop: AgentLoop, remote: RemoteConfig) -> None:
     """New settings where they are good; broker, name and folders take effect at the next start."""
     try:
         remote.reload()
     except SettingsError as error:
         log.error("settings refused, the old ones stay", reason=str(error))
-        unit.note(Event(name="settings_refused", detail=str(error)[:512]))
+        loop.commit_event(Event(name="settings_refused", detail=str(error)[:512]))
     else:
         log.info("settings read", file=str(config))
 
 
 def main() -> int:
     """`python -m agent --config agent.yaml`; a settings error is one sentence and exit status 2."""
-    parser = argparse.ArgumentParser(prog="xomnet agent run", description="Measures this unit's lines and reports.")
-    parser.add_argument("--config", type=Path, required=True)
+    parser = argparse.ArgumentParser(
+        prog="xomnet agent run", description="Measure this unit's lines and deliver the results."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
     config: Path = parser.parse_args().config
     try:
         settings = read(config)
@@ -129,5 +133,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"state_dir: {error.filename}: {error.strerror}; name a folder that can be made", file=sys.stderr)
+        print(
+            f"state_dir: {error.filename}: {error.strerror}; name a folder that this user can create", file=sys.stderr
+        )
         return 1

@@ -1,22 +1,26 @@
 """The unit's settings: `agent.yaml`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
+from agent.engines import DEFAULT_ENGINE, ENGINES
 from xomnet.contract.messages import Access
 from xomnet.contract.values import Name
 from xomnet.mqtt.broker import Broker
+from xomnet.plan import PROVINCE_TIME, is_metered
 from xomnet.runtime.log import Level
 from xomnet.settings import SettingsError, load
-from xomnet.targets import PROVINCE_TIME
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Url = Annotated[str, Meta(pattern="^http://[^/?#]+")]
-EngineName = Literal["http", "ookla", "speedtest-cli"]
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal[tuple(ENGINES)]
 
 
 class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +32,7 @@ class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     modem: Annotated[str, Meta(pattern=r"^[A-Za-z0-9/][A-Za-z0-9/_.:-]{0,127}$")] | None = None
     """As `mmcli -m` takes it: a number, a path, an identity. Absent: a mobile line has the modem of its interface."""
     metered: bool | None = None
-    engine: EngineName = "http"
+    engine: EngineName = DEFAULT_ENGINE
     servers: tuple[Url, ...] | None = None
     """Absent: those of the unit. The first one that is neither away nor busy measures."""
     target_mbps: Positive | None = None
@@ -40,7 +44,7 @@ class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def is_metered(self) -> bool:
-        return self.access == "mobile" if self.metered is None else self.metered
+        return is_metered(self.access) if self.metered is None else self.metered
 
     @property
     def budget_bytes(self) -> int | None:
@@ -113,11 +117,17 @@ def read(path: Path) -> AgentSettings:
 
 
 def check(settings: AgentSettings, file: str) -> None:
-    """Raises SettingsError where two lines have one name (they would share a ledger), or a server is no address."""
+    """Raises SettingsError where two lines have one name (they would share a ledger), a line's engine would leave by
+    another interface than the line's, or a server is no address.
+    """
     names = [line.line for line in settings.lines]
     for number, name in enumerate(names):
         if name in names[:number]:
             raise SettingsError(file, None, f"lines[{number}].line", repr(name), "a name of its own for each line")
+    for number, line in enumerate(settings.lines):
+        if line.interface is not None and not ENGINES[line.engine].keeps_interface:
+            keep = " or ".join(name for name, spec in ENGINES.items() if spec.keeps_interface)
+            raise SettingsError(file, None, f"lines[{number}].engine", repr(line.engine), f"{keep} with an interface")
     lists = [("servers", settings.servers)]
     lists += [(f"lines[{number}].servers", line.servers or ()) for number, line in enumerate(settings.lines)]
     for key, servers in lists:

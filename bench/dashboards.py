@@ -29,13 +29,14 @@ from collector.store.points import time_ns
 from grafana.files import DASHBOARDS, FOLDER, dashboard
 from tests.grafana.expand import Span, alls, expand, span
 from tests.support.services import Influx
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import LineRow
-from xomnet.states import STATES
-from xomnet.targets import PROVINCE_TIME
+from xomnet.states import CODES, STATES, State
 
 UNITS, AREAS, DAYS = 2000, 100, 365
 RECENT_DAYS, TENTH, MINUTES = 62, 10, 30
 ISPS = ("VNPT", "Viettel", "FPT")
+STATE_OF: tuple[State, ...] = ("short", "silent", "no_data", "uncertain", "meeting", "meeting", "meeting", "meeting")
 DATABASE = "xomnet"
 BAR_S = 1.0
 TRIES = 3
@@ -122,7 +123,7 @@ def _of_minutes(
     for ago in range(MINUTES):
         at = time_ns(now - ago * MINUTE)
         for i, one in enumerate(tags):
-            code = dice.choice((0, 1, 2, 4, 4, 4, 4))
+            code = CODES[dice.choice(STATE_OF)]
             figures = f"median_mbps=150.5,low_mbps=140,high_mbps=160,target_mbps=150,ratio={dice.random():.3f}"
             counts = (
                 f"state_code={code}i,samples=20i,failed=0i,maintenance=0i,acknowledged=0i,latency_bad=0i,loss_bad=0i"
@@ -148,7 +149,8 @@ def _of_minutes(
 def _of_the_line(now: dt.datetime, tags: str, dice: random.Random) -> Iterator[str]:
     for ago in range(MINUTES, 7 * 1440):
         at = time_ns(now - ago * MINUTE)
-        yield f"line_state{tags} state_code=4i,median_mbps=80,low_mbps=75,high_mbps=85,target_mbps=70 {at}"
+        figures = "median_mbps=80,low_mbps=75,high_mbps=85,target_mbps=70"
+        yield f"line_state{tags} state_code={CODES['meeting']}i,{figures} {at}"
     for n in range(7 * 288):
         at = time_ns(now - n * 5 * MINUTE)
         yield f"latency{tags} seq={n}i,sent=20i,received=20i,rtt_p50_ms=20,rtt_p95_ms=30 {at}"

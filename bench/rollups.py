@@ -27,6 +27,7 @@ from collector.state_points import StatePoints
 from collector.store.influx import InfluxStore
 from tests.support.services import InfluxV2
 from xomnet.contract.messages import Access
+from xomnet.plan import tests_a_day
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.clock import utc_now
 from xomnet.targets import Target, Targets
@@ -79,7 +80,7 @@ def fill(server: InfluxV2, book: Registry, since: dt.datetime) -> int:
         lines += [
             f'speed,{tags} down_mbps={draw.uniform(40, 300):.2f},bytes=40000000i,rtt_loaded_ms=60.5,engine="http"'
             f',server="s",spool="s",seq={n}i,clock="synced" {start + shift + 10000 * (n + 1)}000000000'
-            for n in range(8 if row.access == "fixed" else 4)
+            for n in range(tests_a_day(row.access))
         ]
         if row.access == "fixed":
             unit = ",".join(part for part in tags.split(",") if part.startswith(("agent=", "area=", "hamlet=")))

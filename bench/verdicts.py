@@ -1,7 +1,7 @@
 """How right state and verdict are: `python -m bench verdicts` judges simulated lines, and writes `results/verdicts.*`.
 
-A line's figures are log-normal around its true median, which is that of all tests of the schedule. In the evening
-(19 to 23 h) they are lower, a part of their scatter lasts for hours (autocorrelation), tests are missing; outages are
+A line's figures are log-normal around its true median, which is that of all tests of the schedule. In the peak
+hours they are lower, a part of their scatter lasts for hours (autocorrelation), tests are missing; outages are
 tests of 0. Beside each rule stands the naive one: short, or not met, by a single test.
 """
 
@@ -19,15 +19,12 @@ from collector.commands import confirmation
 from collector.judge.assess import JudgingRules
 from collector.judge.change_detector import Follower, Step, log_ratio
 from collector.judge.verdict import Month, Verdict, verdict_of
-from collector.store import Sample
-from xomnet.targets import PROVINCE_TIME
+from collector.store.row_types import Sample
+from xomnet.plan import METERED, PROVINCE_TIME, UNMETERED, is_peak
 
 TARGET = 100.0
-SLOTS: Mapping[int, tuple[tuple[float, float], ...]] = {
-    4: ((6, 12), (12, 18), (19, 21), (21, 23)),
-    8: ((0, 6), (6, 11), (11, 15), (15, 19), (19, 20), (20, 21), (21, 22), (22, 23)),
-}
-"""Of agent/schedule/slots.py, by tests a day."""
+SLOTS: Mapping[int, tuple[tuple[int, int], ...]] = {plan.tests: plan.slots for plan in (METERED, UNMETERED)}
+"""By tests a day."""
 HOUR_S, DAY_S = 3600.0, 86_400.0
 GAP_S = confirmation.PACE.gap.total_seconds()
 MONTH = Month(2026, 11)
@@ -88,14 +85,14 @@ class Line:
         noise = math.sqrt(way.lasting) * self._lasting + math.sqrt(1 - way.lasting) * draw.gauss(0, 1)
         if at < self._down_until:
             return 0.0
-        evening = math.log(way.evening) if 19 <= at / HOUR_S % 24 < 23 else 0.0
+        evening = math.log(way.evening) if is_peak(at / HOUR_S % 24) else 0.0
         level = self.level if at < self.falls_at else self.falls_to
         return TARGET * level * math.exp(self._offset + evening + self._sigma * noise)
 
 
-def _offset(sigma: float, way: Way, slots: tuple[tuple[float, float], ...]) -> float:
+def _offset(sigma: float, way: Way, slots: tuple[tuple[int, int], ...]) -> float:
     """What makes the median of all tests, evenings and outages among them, that of the line."""
-    evenings = sum(start >= 19 for start, _ in slots) / len(slots)
+    evenings = sum(is_peak(start) for start, _ in slots) / len(slots)
     down = way.outages * 0.25 / (1 + way.outages * 0.25)
     low, high = -2.0, 2.0
     for _ in range(50):

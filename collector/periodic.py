@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from xomnet.runtime.clock import utc_now
 from xomnet.runtime.log import Log
 

@@ -15,7 +15,7 @@ import uvicorn
 from collector.alerts.channels import warn_of_unmatched
 from collector.alerts.factory import AlertParts
 from collector.commands.commands import Commands
-from collector.commands.confirmation import ConfirmationWorker, worked_on
+from collector.commands.confirmation import ConfirmationWorker, maintenance_at
 from collector.completeness.completeness import Completeness
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
@@ -28,17 +28,18 @@ from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, Unusable, WebSettings
 from collector.state_points import LatencyLimits, StatePoints
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from collector.web import create_app
 from collector.web.operator import read_token
 from xomnet import __version__
 from xomnet.defaults import config_file
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError
 from xomnet.runtime import systemd
 from xomnet.runtime.clock import utc_now
 from xomnet.runtime.log import Log, setup
+from xomnet.runtime.secrets import SecretError
+from xomnet.runtime.watchdog import Watchdog
 from xomnet.settings import SettingsError, load
 from xomnet.states import STATES, State
 from xomnet.targets import load_targets
@@ -54,7 +55,9 @@ def run(settings: CollectorSettings) -> int:
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Unusable(f"state_dir: {settings.state_dir}: {error.strerror}; name a folder that can be made") from error
+        raise Unusable(
+            f"state_dir: {settings.state_dir}: {error.strerror}; name a folder that this user can create"
+        ) from error
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
@@ -76,7 +79,7 @@ def run(settings: CollectorSettings) -> int:
     rollups = Rollups(store, registry.ever, keep_days=settings.store.keep_days)
     commands = Commands(utc_now)
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
-    registry.follow(lambda known: warn_of_unmatched(alerts.desk.telling.channels, known, utc_now()))
+    registry.follow(lambda known: warn_of_unmatched(alerts.service.settings.channels, known, utc_now()))
     presence = PresenceBoard()
     state_points = StatePoints(
         store, registry.current, presence.agents, lambda: completeness.latest, _limits(settings.assess)
@@ -87,9 +90,10 @@ def run(settings: CollectorSettings) -> int:
         rules,
         settings.assess.every_s,
         settings.state_dir / "courses.json",
-        field_sources=(alerts.desk, state_points),
+        field_sources=(alerts.service, state_points),
         point_sources=(state_points,),
-        listeners=(alerts.desk,),
+        listeners=(alerts.service,),
+        registered_since=registry.registered_since,
     )
     intake = Intake(
         settings.broker,
@@ -105,15 +109,15 @@ def run(settings: CollectorSettings) -> int:
     )
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
-        alerts=alerts.desk,
-        courier=alerts.courier,
+        alerts=alerts.service,
+        dispatcher=alerts.dispatcher,
         with_gone=registry.ever,
     )
     confirming = ConfirmationWorker(
         lambda: lines.latest,
         commands,
         lambda: {one.agent for one in presence.agents() if one.online},
-        worked_on(alerts.desk.kept.windows),
+        maintenance_at(alerts.service.store.windows),
         settings.state_dir / "confirm.json",
     )
     ended = threading.Event()
@@ -175,18 +179,16 @@ def _count(lines: LineStates, state: State) -> float:
 
 def _keep(registry: RegistryFile, intake: Intake, ended: threading.Event) -> None:
     """Every few seconds: a changed registry is read, and systemd hears that the threads are alive."""
-    while not ended.wait(REGISTRY_EVERY_S):
+    watchdog = Watchdog(REGISTRY_EVERY_S)
+    while not ended.wait(watchdog.interval_s):
         registry.reload(only_if_changed=True)
-        if intake.alive:
-            systemd.notify("WATCHDOG=1")
-        else:
-            log.error("intake stands still")
+        watchdog.feed({"intake": intake.alive})
 
 
 def main() -> int:
     """`python -m collector --config collector.yaml`; a settings error is one sentence and exit status 2."""
-    parser = argparse.ArgumentParser(prog="xomnet collector run", description="Stores, judges and shows results.")
-    parser.add_argument("--config", type=Path, required=True)
+    parser = argparse.ArgumentParser(prog="xomnet collector run", description="Store, judge and show results.")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
     arguments = parser.parse_args()
     try:
         settings = load(arguments.config, CollectorSettings)

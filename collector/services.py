@@ -28,8 +28,8 @@ class Services:
     completeness: Completeness
     commands: Commands
     alerts: AlertService | None = None
-    courier: Dispatcher | None = None
-    """Who brings the messages of the alerts; None where nobody is told."""
+    dispatcher: Dispatcher | None = None
+    """What sends the messages of the alerts; None if there is no channel."""
     with_gone: Callable[[], Registry] | None = None
     """As `registry`, with the lines that were taken out of it, each until then; None where none is remembered."""
 

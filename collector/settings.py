@@ -1,7 +1,8 @@
 """The collector's settings: `collector.yaml`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
@@ -75,16 +76,26 @@ class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AlertSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When an alert is told: see collector.alerts.alert.Rules."""
+    """When an alert opens and ends: see collector.alerts.alert.AlertRules."""
 
-    hold_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
-    suspect_s: Annotated[float, Meta(ge=0, le=86_400)] = 3600.0
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "hold_s": "group_wait_s",
+        "suspect_s": "max_group_wait_s",
+        "together_s": "group_window_s",
+        "together_short_s": "group_window_short_s",
+        "calm_s": "keep_firing_for_s",
+    }
+    """Names of version 0.1."""
+
+    group_wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
+    max_group_wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 3600.0
     silent_after_s: Positive = 1800.0
+    no_data_after_s: Positive = 86_400.0
     group_lines: Annotated[int, Meta(ge=2)] = 5
     group_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    together_s: Positive = 3600.0
-    together_short_s: Positive = 43_200.0
-    calm_s: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
+    group_window_s: Positive = 3600.0
+    group_window_short_s: Positive = 43_200.0
+    keep_firing_for_s: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
 
 
 class NotifySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

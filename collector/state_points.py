@@ -14,8 +14,10 @@ from collector.judge.assess import Judgement
 from collector.judge.line_states import Snapshot
 from collector.judge.line_tracker import LOOK_BACK
 from collector.rollups.aggregate import by_place
-from collector.store import HealthRow, LatencyFigures, LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import Point, Value, tags_of, time_ns
+from collector.store.row_types import HealthRow, LatencyFigures
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.states import STATES, State
 

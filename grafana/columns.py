@@ -1,12 +1,13 @@
 """How each column is shown: its unit, digits and value mappings, once for all tables, stats and charts."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from collector.judge.verdict import VerdictName
 from collector.state_points import PROBLEMS
 from grafana.words import Words
-from xomnet.states import LOOKS, STATES, State
+from xomnet.contract.messages import Access
+from xomnet.states import CODES, LOOKS, STATES, State
 
 GREEN, AMBER, RED, GREY = (LOOKS[state].colour for state in ("meeting", "uncertain", "short", "silent"))
 
@@ -69,6 +70,7 @@ COLUMNS: dict[str, Column] = {
     "meeting": COUNT,
     "short": BAD_COUNT,
     "silent": Column("none", 0, ((None, GREEN), (1, GREY))),
+    "no_data": COUNT,
     "uncertain": COUNT,
     "not_assessable": COUNT,
     "failed": COUNT,
@@ -112,11 +114,11 @@ def mappings(codes: str, words: Words) -> list[dict[str, Any]]:
     """Grafana's value mappings: the word with its mark, and the colour that goes with it."""
     match codes:
         case "state":
-            options = [mapped(i, words.state(s), LOOKS[s].colour, i) for i, s in enumerate(STATES)]
+            options = [mapped(CODES[s], words.state(s), LOOKS[s].colour, i) for i, s in enumerate(STATES)]
         case "mark":
-            options = [mapped(i, LOOKS[s].mark, LOOKS[s].colour, i) for i, s in enumerate(STATES)]
+            options = [mapped(CODES[s], LOOKS[s].mark, LOOKS[s].colour, i) for i, s in enumerate(STATES)]
         case "access":
-            options = [mapped(a, words("access", a), "text", i) for i, a in enumerate(("fixed", "mobile"))]
+            options = [mapped(a, words.access(a), "text", i) for i, a in enumerate(get_args(Access))]
         case "yes_no":
             options = [mapped(0, words("no"), RED, 0), mapped(1, words("yes"), GREEN, 1)]
         case "no_yes":
@@ -143,7 +145,8 @@ def thresholds(steps: Steps) -> dict[str, Any]:
 def code_steps(codes: str) -> Steps:
     """The colours of codes as thresholds too, for panels that colour by these."""
     if codes in ("state", "mark"):
-        return tuple((None if i == 0 else float(i), LOOKS[s].colour) for i, s in enumerate(STATES))
+        by_code = sorted(STATES, key=CODES.__getitem__)
+        return tuple((None if CODES[s] == 0 else float(CODES[s]), LOOKS[s].colour) for s in by_code)
     return PLAIN
 
 
@@ -151,7 +154,7 @@ def shown(name: str, words: Words, cell: str | None = None) -> dict[str, Any]:
     """The override of a column: its heading, unit, colours; `cell` is how a table colours it."""
     column = COLUMNS.get(name, Column("string"))
     properties: list[dict[str, Any]] = [
-        {"id": "displayName", "value": words("columns", name)},
+        {"id": "displayName", "value": words.column(name)},
         {"id": "unit", "value": column.unit},
         {"id": "thresholds", "value": thresholds(code_steps(column.codes) if column.codes else column.steps)},
     ]

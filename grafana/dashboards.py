@@ -6,7 +6,7 @@ from typing import Any
 
 from grafana.panels import RESULTS_SOURCE, Panel
 from grafana.words import Words
-from xomnet.targets import PROVINCE_TIME
+from xomnet.plan import PROVINCE_TIME
 
 GRID_WIDTH = 24
 SCHEMA_VERSION = 39

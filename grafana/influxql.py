@@ -4,11 +4,12 @@ A variable stands in a regular expression and is written `${name:regex}`, so tha
 area's path and joins several values with `|`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from collector.judge.verdict import VERDICTS
-from xomnet.states import STATES
+from xomnet.states import CODES
 
 LINE = ("agent", "line")
 LINE_TAGS = (*LINE, "hamlet", "area", "access", "isp")
@@ -93,28 +94,31 @@ def outer(what: str, inner: str, where: str = "", by: Sequence[str] = ()) -> str
 
 
 def is_code(column: str, code: int) -> str:
-    """1 where an integer column from 0 to 4 has the code, else 0.
+    """1 where an integer column from 0 to 5 has the code, else 0.
 
     For sums: InfluxQL answers nothing at all, instead of 0, where it counts no row, and "none is short" would look
     like "nobody knows". (Its abs() is wrong for integers in early 1.x, and conditions can't be selected.)
     """
-    return f'1 - ceil(("{column}" - {code}) * ("{column}" - {code}) / 16)'
+    return f'1 - ceil(("{column}" - {code}) * ("{column}" - {code}) / 25)'
+
+
+W = TypeVar("W", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
-class Codes:
-    """A field whose whole numbers stand for words, worst first, and which of them are a yes and a no."""
+class Codes(Generic[W]):
+    """A field whose whole numbers stand for words, and which of them are a yes and a no."""
 
     measurement: str
     field: str
-    words: tuple[str, ...]
-    good: str
-    bad: str
+    codes: Mapping[W, int]
+    good: W
+    bad: W
 
-    def is_(self, word: str) -> str:
-        return is_code(self.field, self.words.index(word))
+    def is_(self, word: W) -> str:
+        return is_code(self.field, self.codes[word])
 
-    def counts(self, where: str, *words: str) -> str:
+    def counts(self, where: str, *words: W) -> str:
         """How many of the chosen lines have each of some words now, and how many lines there are."""
         each = ", ".join(f'{self.is_(word)} AS "{word}"' for word in words)
         sums = ", ".join(f'sum("{word}") AS "{word}"' for word in words)
@@ -123,10 +127,10 @@ class Codes:
 
     def share(self, where: str) -> str:
         """Of the chosen lines that are a yes or a no, the share of the yes; and how many they are."""
-        judged = " OR ".join(f'"{self.field}" = {self.words.index(word)}' for word in (self.bad, self.good))
+        judged = " OR ".join(f'"{self.field}" = {self.codes[word]}' for word in (self.bad, self.good))
         good = outer(f'{self.is_(self.good)} AS "good"', last(self.measurement, (self.field,), where), judged)
         return outer('mean("good") AS "share", count("good") AS "judged"', good)
 
 
-STATE = Codes("line_state", "state_code", STATES, "meeting", "short")
-VERDICT = Codes("line_month", "verdict_code", VERDICTS, "met", "not_met")
+STATE = Codes("line_state", "state_code", CODES, "meeting", "short")
+VERDICT = Codes("line_month", "verdict_code", {verdict: i for i, verdict in enumerate(VERDICTS)}, "met", "not_met")

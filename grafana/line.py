@@ -7,7 +7,7 @@ from grafana.columns import AMBER, COLUMNS, GREEN, GREY, RED, mappings, threshol
 from grafana.dashboards import PLACES, Variable, dashboard
 from grafana.panels import DAY_S, Panel, Query, by_name, chart, stat, table
 from grafana.words import Words
-from xomnet.targets import PROVINCE_TIME
+from xomnet.plan import PEAK_HOURS, PROVINCE_TIME
 
 CHOOSE = f"{q.IN_AREA} AND {q.WITH_ACCESS} AND {q.WITH_ISP}"
 AGENT = Variable(
@@ -195,7 +195,8 @@ def _tests(words: Words) -> Panel:
 
 
 def _peak_hours(words: Words) -> dict[str, Any]:
-    """Shades 19 to 23 h: a line that is good at noon only is not good."""
+    """Shades the peak hours: a line that is good at noon only is not good."""
+    first, last = PEAK_HOURS
     return {
         "name": words("series", "peak"),
         "datasource": {"type": "grafana", "uid": "-- Grafana --"},
@@ -205,6 +206,6 @@ def _peak_hours(words: Words) -> dict[str, Any]:
         "target": {
             "refId": "Anno",
             "queryType": "timeRegions",
-            "timeRegion": {"from": "19:00", "to": "23:00", "timezone": PROVINCE_TIME},
+            "timeRegion": {"from": f"{first}:00", "to": f"{last}:00", "timezone": PROVINCE_TIME},
         },
     }

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from grafana import influxql as q
 from grafana.columns import COLUMNS, Column, Steps, code_steps, mappings, shown, thresholds
 from grafana.words import Words
+from xomnet.contract.messages import Access
 
 RESULTS_SOURCE, ROLLUPS_SOURCE = "xomnet", "xomnet-rollups"
 """The datasources' uids: what is of the moment, and what is kept for years. They may lead to one database."""
@@ -169,7 +170,7 @@ def table(
         options={
             "showHeader": True,
             "cellHeight": "sm",
-            "sortBy": [{"displayName": words("columns", name), "desc": desc} for name, desc in sort],
+            "sortBy": [{"displayName": words.column(name), "desc": desc} for name, desc in sort],
             "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
         },
         defaults={"custom": {"align": "auto", "filterable": True, "inspect": False}},
@@ -249,7 +250,7 @@ def by_name(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_access(words: Words) -> list[tuple[str, str]]:
     """Series names that end in an access type say it in words."""
-    return [(f"(.*){access}$", f"$1{words('access', access)}") for access in ("fixed", "mobile")]
+    return [(f"(.*){access}$", f"$1{words.access(access)}") for access in get_args(Access)]
 
 
 def shares(

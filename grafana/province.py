@@ -7,7 +7,7 @@ from grafana.columns import GOOD_FROM_ONE
 from grafana.dashboards import PLACES, TO_LINE, dashboard, link_to
 from grafana.panels import DAY_S, Panel, Query, chart, columns_in_order, shares, stat, table, with_access
 from grafana.words import Words
-from xomnet.states import STATES
+from xomnet.states import CODES, STATES
 
 TO_AREA = link_to("province", "var-area=${__value.raw:percentencode}", "${access:queryparam}", "${isp:queryparam}")
 TO_ISP = link_to("province", "var-isp=${__value.raw:percentencode}", "${access:queryparam}", "${area:queryparam}")
@@ -101,10 +101,9 @@ def _map() -> Panel:
 
 
 def _worst(words: Words) -> Panel:
-    """Lines that are short or silent, the furthest below its target first."""
+    """Lines that are short or silent, whose codes are the first two; the furthest below its target first."""
     newest = q.last("line_state", FIGURES, q.CHOSEN, q.LINE_TAGS)
-    below = STATES.index("silent")
-    query = q.outer(q.quoted(FIGURES), newest, f'"state_code" <= {below}', q.LINE_TAGS)
+    query = q.outer(q.quoted(FIGURES), newest, f'"state_code" <= {CODES["silent"]}', q.LINE_TAGS)
     return table(
         "worst",
         query,

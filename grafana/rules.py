@@ -1,5 +1,8 @@
 """The alert rules, as the file that Grafana provisions: from `line_state` and its sisters, written every minute.
 
+A rule for each condition that our own alerts know (collector/alerts/conditions), and those of other things than a
+line's state.
+
 Each looks back over ten minutes and waits some more before it fires, so that a missed minute is no alert. A line in
 maintenance or acknowledged is 0, not absent: a series that vanishes is taken for a recovery. Annotations are texts for
 people, in Vietnamese; Grafana expands `$labels` and `$values` in them, and nothing else in this file has a `$` but the
@@ -8,11 +11,15 @@ queries' `$timeFilter`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
 import yaml
 
+from collector.alerts.conditions import CONDITIONS, Condition
+from collector.texts.texts import Texts
 from grafana import influxql as q
+from grafana.columns import COLUMNS
 from grafana.panels import RESULTS_SOURCE
 from xomnet.states import LOOKS
 
@@ -25,7 +32,7 @@ CONDITION = "condition"
 
 UNIT_TAGS = ("agent", "hamlet", "area")
 NOT_IN_HAND = '(1 - "maintenance") * (1 - "acknowledged")'
-"""0 while a person works on the line, or has taken its trouble on: no alert, no reminder."""
+"""0 while a person works on the line, or has acknowledged its alert: no alert, no reminder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,53 +122,62 @@ def _value(name: str, form: str = "%.0f") -> str:
     return f'{{{{ printf "{form}" $values.{name}.Value }}}}'
 
 
+def _placeholder(field: str) -> str:
+    """The last value of a field of `line_state`, in its unit."""
+    match COLUMNS[field].unit:
+        case "percentunit":
+            return f"{{{{ humanizePercentage $values.{field}.Value }}}}"
+        case "s":
+            return f"{{{{ humanizeDuration $values.{field}.Value }}}}"
+        case "Mbits":
+            return _value(field, "%.4g")
+        case _:
+            return _value(field)
+
+
 WHERE = "{{ $labels.hamlet }} ({{ $labels.area }}) · {{ $labels.isp }}, {{ $labels.line }}"
-SINCE = "Đã {{ humanizeDuration $values.since_s.Value }}."
+VI = Texts("vi")
+
+
+def _of_condition(condition: Condition) -> Rule:
+    """The rule of a state; its figures are the fields that its description names."""
+    look, own = LOOKS[condition.state], condition.grafana
+    fields = [field for _, field, _, _ in Formatter().parse(own.description) if field]
+    return Rule(
+        key=condition.state,
+        title=f"Đường truyền {look.vi}",
+        trouble=_of_lines(f"({q.STATE.is_(condition.state)})", ("state_code",)),
+        wait=own.wait,
+        severity="line",
+        summary=f"{look.mark} {look.vi} · {WHERE}",
+        description=VI.text(own.description, **{field: _placeholder(field) for field in fields}),
+        check=VI.text(own.check) + ".",
+        figures=_figures(*fields),
+    )
+
 
 RULES = (
-    Rule(
-        "short",
-        "Đường THIẾU",
-        _of_lines(f"({q.STATE.is_('short')})", ("state_code",)),
-        "3m",
-        "line",
-        f"{LOOKS['short'].mark} {LOOKS['short'].vi} · {WHERE}",
-        f"Tải xuống {_value('median_mbps')} Mb/s, chỉ tiêu {_value('target_mbps')} Mb/s"
-        " ({{ humanizePercentage $values.ratio.Value }}), " + _value("samples") + f" phép đo. {SINCE}",
-        "tín hiệu (di động), cáp và cổng mạng (cố định), người khác đang dùng đường; rồi nhà mạng.",
-        _figures("median_mbps", "target_mbps", "ratio", "samples", "since_s"),
-    ),
-    Rule(
-        "silent",
-        "Đường MẤT TÍN HIỆU",
-        _of_lines(f"({q.STATE.is_('silent')})", ("state_code",)),
-        "5m",
-        "line",
-        f"{LOOKS['silent'].mark} {LOOKS['silent'].vi} · {WHERE}",
-        "Kết quả cuối cách đây {{ humanizeDuration $values.age_s.Value }}.",
-        "điện của thiết bị, đèn của modem, SIM còn tiền; cả khu vực cùng mất thì hỏi nhà mạng.",
-        _figures("age_s"),
-    ),
+    *(_of_condition(condition) for condition in CONDITIONS),
     Rule(
         "latency",
-        "Độ trễ xấu",
+        "Độ trễ cao",
         _of_lines('"latency_bad"', ("latency_bad",)),
         "10m",
         "line",
-        f"◐ ĐỘ TRỄ · {WHERE}",
+        f"◐ ĐỘ TRỄ CAO · {WHERE}",
         f"Một giờ qua: độ trễ {_value('rtt_ms')} ms.",
-        "đường có đang bị dùng hết không; tín hiệu; nếu tốc độ vẫn đạt thì theo dõi thêm một ngày.",
+        "đường truyền có đang dùng hết tốc độ không; tín hiệu; nếu tốc độ vẫn đạt thì theo dõi thêm một ngày.",
         _figures("rtt_ms"),
     ),
     Rule(
         "loss",
-        "Mất gói",
+        "Tỷ lệ mất gói cao",
         _of_lines('"loss_bad"', ("loss_bad",)),
         "10m",
         "line",
         f"◐ MẤT GÓI · {WHERE}",
-        f"Một giờ qua: mất {_value('loss_percent', '%.1f')} % số gói.",
-        "cáp và đầu nối (cố định), tín hiệu (di động); mất hết là đường đứt.",
+        f"Một giờ qua: tỷ lệ mất gói {_value('loss_percent', '%.1f')}%.",
+        "cáp và đầu nối (cố định), tín hiệu (di động); mất 100% là đường truyền đứt.",
         _figures("loss_percent"),
     ),
     Rule(
@@ -171,31 +187,31 @@ RULES = (
         "20m",
         "data",
         "◐ THIẾU DỮ LIỆU · {{ $labels.agent }} {{ $labels.line }} ({{ $labels.hamlet }}, {{ $labels.area }})",
-        f"{_value('trouble')} kết quả mà thiết bị đã hứa chưa có trong kho, 30 ngày qua.",
-        "/api/v1/completeness nêu số hiệu; thẻ nhớ có bị thay hay xóa không; giữ nhật ký.",
+        f"30 ngày qua: thiếu {_value('trouble')} kết quả mà thiết bị đo đã kê khai.",
+        "/api/v1/completeness nêu số hiệu; thẻ nhớ có bị thay hoặc xóa không; giữ lại nhật ký.",
         look_back_s=60 * MINUTE,  # it is written every ten minutes
     ),
     Rule(
         "unit",
-        "Thiết bị có lỗi",
+        "Thiết bị đo có lỗi",
         q.last("unit_state", ("unhealthy",), "$timeFilter", UNIT_TAGS),
         "10m",
         "unit",
-        "▼ THIẾT BỊ · {{ $labels.agent }} ({{ $labels.hamlet }}, {{ $labels.area }})",
-        "Thiết bị báo có lỗi; tin sức khỏe cuối cách đây {{ humanizeDuration $values.age_s.Value }}."
-        " Lý do ở bảng «Thiết bị».",
+        "▼ THIẾT BỊ ĐO CÓ LỖI · {{ $labels.agent }} ({{ $labels.hamlet }}, {{ $labels.area }})",
+        "Thiết bị đo báo có lỗi; bản tin tình trạng cuối cách đây {{ humanizeDuration $values.age_s.Value }}."
+        " Lý do ở bảng «Thiết bị đo».",
         "nguồn điện (điện áp thấp), nhiệt độ, đĩa đầy, đồng hồ.",
         (("age_s", q.last("unit_state", ("age_s",), "$timeFilter", UNIT_TAGS)),),
     ),
     Rule(
         "collector",
-        "Máy chủ thu thập ngừng",
+        "Phần mềm thu thập ngừng",
         'SELECT 1 - last("up") AS "trouble" FROM "collector_state" WHERE $timeFilter',
         "2m",
         "system",
-        "▼ MÁY CHỦ THU THẬP NGỪNG",
-        "Mười phút qua không ai đánh giá các đường: trạng thái trên bảng là cũ. Thiết bị vẫn giữ kết quả của chúng.",
-        "systemctl status xomnet-collector; /healthz; cơ sở dữ liệu còn trả lời không; đĩa đầy.",
+        "▼ PHẦN MỀM THU THẬP NGỪNG",
+        "Mười phút qua chưa có lượt đánh giá mới: trạng thái hiển thị đã cũ. Thiết bị đo vẫn giữ kết quả.",
+        "systemctl status xomnet-collector; /healthz; cơ sở dữ liệu có trả lời không; đĩa có đầy không.",
         no_data="Alerting",  # nothing written for ten minutes is what this rule is for
         error="Alerting",  # the database does not answer: nobody else will say so
     ),
@@ -203,13 +219,13 @@ RULES = (
 
 WATCHDOG = Rule(
     "watchdog",
-    "Grafana còn sống",
+    "Grafana đang hoạt động",
     "",
     "0s",
     "watchdog",
-    "Grafana còn sống",
-    "Luôn báo. Người canh ở ngoài phải báo động khi tin này không tới nữa.",
-    "máy chủ Grafana: điện, mạng, dịch vụ.",
+    "Grafana đang hoạt động",
+    "Luôn báo. Dịch vụ giám sát bên ngoài phải báo động khi không còn nhận được tin này.",
+    "máy chủ Grafana: nguồn điện, mạng, dịch vụ.",
     no_data="OK",
     error="OK",
 )
@@ -231,5 +247,5 @@ def document() -> dict[str, Any]:
 
 def text() -> str:
     """The file, in YAML."""
-    head = "# Built by `python -m grafana` from grafana/rules.py: change that one.\n"
+    head = "# Built by `make dashboards` from grafana/rules.py and collector/alerts/conditions: change those.\n"
     return head + yaml.safe_dump(document(), allow_unicode=True, sort_keys=False, width=120)

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
         server = MeasurementServer(options.host, options.port, options.rate, options.max_tests)
     except OSError as error:
         where = f"{options.host}, port {options.port}"
-        print(f"measure-server: can't listen on {where}: {error.strerror or error}", file=sys.stderr)
+        print(f"measure-server: cannot listen on {where}: {error.strerror or error}", file=sys.stderr)
         return 1
 
     def stop(*_: object) -> None:
@@ -37,13 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xomnet measure-server",
-        description="Serves what LibreSpeed, speedtest-cli and xomnet measure against.",
+        description="Serve download tests to units, LibreSpeed and speedtest-cli.",
         epilog="Example: xomnet measure-server --host 0.0.0.0 --port 8080 --rate 300",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine only)")
-    parser.add_argument("--port", type=_port, required=True, help="0: any free one; the address is printed")
-    parser.add_argument("--rate", type=_rate, default=0.0, metavar="MBIT", help="Mb/s for each client; 0: no limit")
-    parser.add_argument("--max-tests", type=_count, default=8, metavar="N", help="clients that may download at once")
+    parser.add_argument("--port", type=_port, required=True, help="port; 0 takes any free port")
+    parser.add_argument("--rate", type=_rate, default=0.0, metavar="MBIT", help="Mb/s for each client; 0 is no limit")
+    parser.add_argument("--max-tests", type=_count, default=8, metavar="N", help="downloads at the same time")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""`xomnet-updater`: what the timers run, and what the plays run over SSH. `--help` says what there is."""
+"""`xomnet-updater`: what the timers run, and what the plays run over SSH."""
 
 import argparse
 import datetime as dt
@@ -54,13 +54,17 @@ def _check_settings(known: settings.UpdaterSettings, asked: argparse.Namespace) 
 
 def _status(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     found = status.status(known.status_url)
-    said = f"agent {found.get('version', 'silent')}, last answer of the collector {found.get('last_ack_at', 'none')}"
-    return f"release {releases.current(known.home)}; {said}"
+    agent, ack = found.get("version", "does not answer"), found.get("last_ack_at", "none")
+    return f"release {releases.current(known.home)}; agent {agent}, last answer of the collector {ack}"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="xomnet-updater", description="Keeps this unit's release and certificate.")
-    parser.add_argument("--settings", type=Path, default=Path("/etc/xomnet/updater.toml"))
+    parser = argparse.ArgumentParser(
+        prog="xomnet-updater", description="Upgrade xomnet on this unit, and renew its certificate."
+    )
+    parser.add_argument(
+        "--settings", type=Path, default=Path("/etc/xomnet/updater.toml"), metavar="FILE", help="default: %(default)s"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, do: Command, text: str) -> argparse.ArgumentParser:
@@ -68,18 +72,20 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(do=do)
         return one
 
-    one = command("upgrade", _upgrade, "Takes the release that is meant for this unit; rolls back what does not work.")
-    one.add_argument("--from", dest="source", type=Path, help="a folder instead of the server; stages do not count")
-    one.add_argument("--again", action="store_true", help="also one that has failed here; with --from")
-    one = command("missing", _missing, "Names the wheels of a folder's release that this unit has not.")
-    one.add_argument("--from", dest="source", type=Path, required=True)
-    one = command("renew", _renew, "Renews the certificate when two thirds of its time are over.")
-    one.add_argument("--force", action="store_true", help="now")
-    command("request", _request, "Makes the unit's key unless there is one, and prints its signing request.")
-    command("first-boot", _first_boot, "Enrols, installs, starts; again and again until the collector has answered.")
-    one = command("check-settings", _check_settings, "Whether the release in force takes a settings file.")
-    one.add_argument("file", type=Path)
-    command("status", _status, "What is in force, and whether the collector answers.")
+    one = command("upgrade", _upgrade, "Install the release for this unit; roll back if it does not work.")
+    one.add_argument(
+        "--from", dest="source", type=Path, metavar="DIR", help="a folder instead of the server; stages do not count"
+    )
+    one.add_argument("--again", action="store_true", help="with --from: also a release that has failed here")
+    one = command("missing", _missing, "List the wheels of a release that this unit does not have.")
+    one.add_argument("--from", dest="source", type=Path, required=True, metavar="DIR", help="folder of the release")
+    one = command("renew", _renew, "Renew the certificate in the last third of its life.")
+    one.add_argument("--force", action="store_true", help="renew now")
+    command("request", _request, "Create the unit's key if there is none, and print its certificate request.")
+    command("first-boot", _first_boot, "Enrol, install and start this unit, until the collector has answered.")
+    one = command("check-settings", _check_settings, "Check a settings file against the release in use.")
+    one.add_argument("file", type=Path, metavar="FILE", help="agent.yaml to check")
+    command("status", _status, "Show the release in use, and whether the collector answers.")
     return parser
 
 
@@ -101,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             said = asked.do(known, asked)
     except BlockingIOError:
-        print("busy: another run is at work; nothing was done", file=sys.stderr)
+        print("busy: another run is active; nothing was done", file=sys.stderr)
         return os.EX_TEMPFAIL
     except (UpdateError, OSError) as error:
         print(error, file=sys.stderr)

@@ -48,9 +48,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UpdateError(f"{path}: {error}; remove it, and it begins anew") from error
+        raise UpdateError(f"{path}: {error}; remove the file, and the next run creates it") from error
     if not isinstance(found, dict):
-        raise UpdateError(f"{path}: no JSON object; remove it, and it begins anew")
+        raise UpdateError(f"{path}: found no JSON object; remove the file, and the next run creates it")
     return found
 
 

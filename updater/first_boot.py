@@ -29,17 +29,17 @@ def first_boot(settings: UpdaterSettings, now: dt.datetime) -> str:
         pull(settings, now, first=True)
     version = current(settings.home)
     if version is None:
-        raise UpdateError("the server has no release for this unit; publish one: see docs/deploy.en.md")
+        raise UpdateError("the server has no release for this unit; publish a release, see docs/deploy.en.md")
     try:
         done = subprocess.run(settings.enable, timeout=RESTART_S, capture_output=True, text=True, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UpdateError(f"{settings.enable[0]}: {error}") from error
     if done.returncode:
-        raise UpdateError(f"{' '.join(settings.enable)}: {done.stderr.strip()[:300]}; see journalctl -u xomnet-agent")
+        raise UpdateError(f"{' '.join(settings.enable)}: {done.stderr.strip()[:300]}; read journalctl -u xomnet-agent")
     if not status.wait(settings, version):
-        raise UpdateError(f"{settings.agent} runs, and the collector has not answered it; xomnet agent check says why")
+        raise UpdateError(f"{settings.agent} runs, but the collector has not answered; run: sudo xomnet agent check")
     note(settings.state, "first_boot", version)
-    return f"ready: {settings.agent} measures, and the collector has answered it"
+    return f"ready: {settings.agent} measures, and the collector has answered"
 
 
 def install_packages(names: tuple[str, ...]) -> None:
@@ -55,7 +55,7 @@ def install_packages(names: tuple[str, ...]) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UpdateError(f"{' '.join(argv[:2])}: {error}") from error
         if done.returncode:
-            raise UpdateError(f"{' '.join(argv)}: {done.stderr.strip()[-300:]}; is the network up?")
+            raise UpdateError(f"{' '.join(argv)}: {done.stderr.strip()[-300:]}; check that the network is up")
 
 
 def installed(name: str) -> bool:

@@ -36,7 +36,7 @@ def owner(name: str) -> tuple[int, int]:
     try:
         found = pwd.getpwnam(name)
     except KeyError as error:
-        raise UpdateError(f"key_owner: no user {name!r} here; let the play make it") from error
+        raise UpdateError(f"key_owner: found no user {name!r}; run the playbook, which creates it") from error
     return found.pw_uid, found.pw_gid
 
 
@@ -62,7 +62,9 @@ def enrol(settings: UpdaterSettings) -> None:
         try:
             token = settings.token.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise UpdateError(f"{settings.token}: {error.strerror}; make a new one with `xomnet pki token`") from error
+            raise UpdateError(
+                f"{settings.token}: {error.strerror}; issue a new token with: xomnet pki token {settings.agent}"
+            ) from error
         make_key(settings)
         server = Server(settings.server, settings.pki / "ca.crt")
         document = {"agent": settings.agent, "token": token, "csr": request(settings)}
@@ -96,7 +98,7 @@ def renew(settings: UpdaterSettings, now_s: float, force: bool = False) -> str:
 def checked(settings: UpdaterSettings, found: object) -> bytes:
     """A certificate that fits: signed by the authority, of this unit's key and name. Raises UpdateError."""
     if not isinstance(found, str):
-        raise UpdateError("the server's answer has no certificate; look at its enrolment service")
+        raise UpdateError("the server's answer has no certificate; read the log of its enrolment service")
     data = found.encode()
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
@@ -106,11 +108,11 @@ def checked(settings: UpdaterSettings, found: object) -> bytes:
     names = [line.partition("=")[2].strip() for line in subject.splitlines() if "commonName" in line]
     if names != [settings.agent]:
         raise UpdateError(
-            f"the server sent a certificate for {names}, this unit is {settings.agent}; look at its registry"
+            f"the server sent a certificate for {names}, this unit is {settings.agent}; check the server's registry"
         )
     own = openssl("pkey", "-in", str(settings.pki / "unit.key"), "-pubout")
     if openssl("x509", "-noout", "-pubkey", text=data) != own:
-        raise UpdateError("the server sent a certificate for another key; look at its enrolment service")
+        raise UpdateError("the server sent a certificate for another key; read the log of its enrolment service")
     return data
 
 

@@ -56,9 +56,9 @@ def parse(data: bytes) -> ReleaseManifest:
         made = instant(found["made"])
         downgrade = found.get("downgrade", False) is True
     except KeyError as error:
-        raise UpdateError(f"manifest: {error.args[0]} is missing; make the release anew") from error
+        raise UpdateError(f"manifest: {error.args[0]} is missing; make the release again") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise UpdateError(f"manifest: {error}; make the release anew") from error
+        raise UpdateError(f"manifest: {error}; make the release again") from error
     if not 0 < len(files) <= MAX_FILES or len({file.name for file in files}) < len(files):
         raise UpdateError(f"manifest: {len(files)} files; allowed: 1 to {MAX_FILES}, each once")
     return ReleaseManifest(version, python, files, stages, made, downgrade)
@@ -67,9 +67,9 @@ def parse(data: bytes) -> ReleaseManifest:
 def _file(one: Any) -> ReleaseFile:
     name, sha256, size = one["name"], one["sha256"], one["bytes"]
     if not _WHEEL.fullmatch(name):
-        raise ValueError(f"files: found {name!r}, which is no wheel's name")
+        raise ValueError(f"files: found {name!r}, not the name of a wheel")
     if not re.fullmatch(r"[0-9a-f]{64}", sha256) or not isinstance(size, int) or not 0 < size <= MAX_BYTES:
-        raise ValueError(f"files: {name} has no good sha256 and bytes")
+        raise ValueError(f"files: {name} has no valid sha256 and bytes")
     return ReleaseFile(name, sha256, size)
 
 

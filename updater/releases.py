@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 def verify(data: bytes, signature: bytes, signers: Path) -> None:
     """Raises UpdateError unless one of `signers` has signed the manifest."""
     if not signers.exists():
-        raise UpdateError(f"{signers}: missing, so no release can be trusted; write it by the play")
+        raise UpdateError(f"{signers}: missing, so no release can be verified; run the playbook, which writes it")
     with tempfile.NamedTemporaryFile() as file:
         file.write(signature)
         file.flush()
@@ -39,7 +39,7 @@ def verify(data: bytes, signature: bytes, signers: Path) -> None:
         done = subprocess.run(argv, input=data, capture_output=True, timeout=60, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip()[:200]
-        raise UpdateError(f"manifest.json.sig: not a good signature of a known key ({said}); sign the release anew")
+        raise UpdateError(f"manifest.json.sig: no valid signature of a known key ({said}); sign the release again")
 
 
 def machine() -> str:
@@ -55,7 +55,10 @@ def wanted(
     python, on = python or sys.version_info[:2], on or machine()
     if f"{python[0]}.{python[1]}" not in manifest.python:
         made_for = ", ".join(manifest.python)
-        raise UnfitRelease(f"{manifest.version}: made for Python {made_for}, this unit has {python[0]}.{python[1]}")
+        own = f"{python[0]}.{python[1]}"
+        raise UnfitRelease(
+            f"{manifest.version}: made for Python {made_for}, this unit has {own}; make the release with --python {own}"
+        )
     found = [file for file in manifest.files if fits(file.name, python, on)]
     if not any(file.name.startswith("xomnet-") for file in found):
         raise UnfitRelease(f"{manifest.version}: holds no wheel of xomnet for {on}; make the release with --arch {on}")
@@ -85,20 +88,18 @@ def install(settings: UpdaterSettings, release: ReleaseManifest, data: bytes) ->
     if manifest(settings.home, release.version) == data:
         return
     if current(settings.home) == release.version:
-        raise UpdateError(
-            f"{release.version}: in force, from another manifest; give the new release a number of its own"
-        )
+        raise UpdateError(f"{release.version}: in use, from another manifest; give the new release a new version")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o755)
     reached("installing")
-    _run([settings.python, "-m", "venv", "--without-pip", str(folder)], UpdateError, "is the disk full?")
+    _run([settings.python, "-m", "venv", "--without-pip", str(folder)], UpdateError, "check that the disk is not full")
     wheels = [str(settings.wheels / file.name) for file in wanted(release)]
     pip = [*_pip(settings), "--disable-pip-version-check", "--no-cache-dir", "--python", str(folder / "bin/python")]
-    _run([*pip, "install", "--quiet", "--no-index", "--no-deps", *wheels], UpdateError, "see what pip says")
-    _run([*pip, "check"], UnfitRelease, "make the release with all that it needs")
-    said = _run([str(folder / "bin/xomnet"), "--version"], UnfitRelease, "the release does not even start")
+    _run([*pip, "install", "--quiet", "--no-index", "--no-deps", *wheels], UpdateError, "read what pip says")
+    _run([*pip, "check"], UnfitRelease, "make the release again, with all that it needs")
+    said = _run([str(folder / "bin/xomnet"), "--version"], UnfitRelease, "the release does not start; make it again")
     if said.strip() != release.version:
-        raise UnfitRelease(f"{release.version}: calls itself {said.strip()!r}; make the release anew")
+        raise UnfitRelease(f"{release.version}: reports version {said.strip()!r}; make the release again")
     if settings.config.exists():
         check_config(folder, settings.config)
     subprocess.run(["sync", "-f", str(folder)], timeout=INSTALL_S, check=True)
@@ -113,7 +114,11 @@ def _pip(settings: UpdaterSettings) -> list[str]:
     works = folder.exists() and subprocess.run([*argv, "--version"], capture_output=True, timeout=60, check=False)
     if not works or works.returncode:
         shutil.rmtree(folder, ignore_errors=True)
-        _run([settings.python, "-m", "venv", str(folder)], UpdateError, "is python3-venv installed, the disk full?")
+        _run(
+            [settings.python, "-m", "venv", str(folder)],
+            UpdateError,
+            "check that python3-venv is installed and the disk is not full",
+        )
     return argv
 
 
@@ -122,7 +127,7 @@ def check_config(release: Path, config: Path) -> None:
     code = "import sys, pathlib, agent.settings as s\ntry: s.read(pathlib.Path(sys.argv[1]))\n"
     code += "except s.SettingsError as error: sys.exit(str(error))"
     argv = [str(release / "bin/python"), "-I", "-c", code, str(config)]
-    _run(argv, UnfitRelease, "mend the settings, or the release")
+    _run(argv, UnfitRelease, "correct the settings, or the release")
 
 
 def switch(home: Path, version: str) -> None:

@@ -1,4 +1,4 @@
-"""The units' door of the server: HTTPS with the province's authority, and the unit's certificate once there is one."""
+"""The server, as units reach it: HTTPS with the province's authority, and the unit's certificate if it has one."""
 
 import hashlib
 import http.client
@@ -42,7 +42,7 @@ class Server:
             if certificate is not None:
                 self._context.load_cert_chain(certificate, key)
         except (OSError, ssl.SSLError) as error:
-            raise UpdateError(f"{ca}, {certificate}, {key}: {error}; enrol this unit anew") from error
+            raise UpdateError(f"{ca}, {certificate}, {key}: {error}; enrol this unit again") from error
 
     def get(self, path: str) -> bytes:
         """A small document. Raises UpdateError."""
@@ -53,9 +53,9 @@ class Server:
         try:
             found = json.loads(self._asked("POST", path, json.dumps(document).encode()))
         except ValueError as error:
-            raise UpdateError(f"{self._url(path)}: the answer is no JSON; look at the server") from error
+            raise UpdateError(f"{self._url(path)}: the answer is not JSON; check the server") from error
         if not isinstance(found, dict):
-            raise UpdateError(f"{self._url(path)}: the answer is no JSON object; look at the server")
+            raise UpdateError(f"{self._url(path)}: the answer is not a JSON object; check the server")
         return found
 
     def handshake(self) -> None:
@@ -73,11 +73,11 @@ class Server:
                 break
             except (Cut, OSError, http.client.HTTPException) as error:
                 if number == TRIES - 1 or time.monotonic() > deadline:
-                    raise UpdateError(f"{file.name}: {error}; the next run goes on where this one ended") from error
+                    raise UpdateError(f"{file.name}: {error}; the next run continues from here") from error
                 time.sleep(PAUSE_S * 2**number)
         if sha256(part) != file.sha256:
             part.unlink()
-            raise UnfitRelease(f"{file.name}: its sum is not the signed one; copy the release to the server again")
+            raise UnfitRelease(f"{file.name}: its checksum is not the signed one; copy the release to the server again")
         part.replace(folder / file.name)
         files.sync(folder)
 
@@ -96,20 +96,18 @@ class Server:
                 raise UpdateError(self._refused(path, answer.status, answer.read(500)))
             goes_on = answer.status == 206 and (answer.getheader("Content-Range") or "").startswith(f"bytes {have}-")
             if answer.status == 206 and not goes_on:
-                raise UpdateError(f"{self._url(path)}: answered with another part than asked for; look at the server")
+                raise UpdateError(f"{self._url(path)}: the server sent another part than requested; check the server")
             with part.open("ab" if goes_on else "wb") as out:
                 while block := answer.read(min(BLOCK, file.bytes - out.tell() + 1)):
                     self.received += len(block)
                     if out.tell() + len(block) > file.bytes:
                         out.truncate(0)
-                        raise UnfitRelease(f"{file.name}: longer than signed; copy the release to the server again")
+                        raise UnfitRelease(f"{file.name}: larger than signed; copy the release to the server again")
                     out.write(block)
                     if self.received > allowance:
-                        raise UpdateError(f"{file.name}: more than this run may receive; see max_mb in updater.toml")
+                        raise UpdateError(f"{file.name}: more than this run may download; see max_mb in updater.toml")
                     if time.monotonic() > deadline:
-                        raise UpdateError(
-                            f"{file.name}: not fetched in time; the next run goes on where this one ended"
-                        )
+                        raise UpdateError(f"{file.name}: not downloaded in time; the next run continues from here")
                     out.flush()
                     reached("download")
                 os.fsync(out.fileno())
@@ -126,16 +124,18 @@ class Server:
             found = answer.read(MAX_ANSWER + 1)
             self.received += len(found)
         except ssl.SSLCertVerificationError as error:
-            hint = "is this unit's clock right, and ca.crt that of this server?"
+            hint = "check this unit's clock, and that ca.crt is this server's"
             raise UpdateError(f"{self._url(path)}: {error.verify_message}; {hint}") from error
         except (OSError, http.client.HTTPException) as error:
-            raise UpdateError(f"{self._url(path)}: {error or type(error).__name__}; is the network up?") from error
+            raise UpdateError(
+                f"{self._url(path)}: {error or type(error).__name__}; check that the network is up"
+            ) from error
         finally:
             connection.close()
         if answer.status != 200:
             raise UpdateError(self._refused(path, answer.status, found[:500]))
         if len(found) > MAX_ANSWER:
-            raise UpdateError(f"{self._url(path)}: a longer answer than {MAX_ANSWER} bytes; look at the server")
+            raise UpdateError(f"{self._url(path)}: the answer is longer than {MAX_ANSWER} bytes; check the server")
         return found
 
     def _connection(self) -> http.client.HTTPSConnection:
@@ -146,7 +146,7 @@ class Server:
 
     def _refused(self, path: str, status: int, said: bytes) -> str:
         words = " ".join(said.decode(errors="replace").split())[:200]
-        return f"{self._url(path)}: refused with {status}: {words or 'without a word'}"
+        return f"{self._url(path)}: refused with {status}: {words or 'no reason given'}"
 
 
 def sha256(path: Path) -> str:

@@ -55,15 +55,15 @@ def read(path: Path) -> UpdaterSettings:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UpdateError(f"{path}: {error}; write it anew by the play, or by hand") from error
+        raise UpdateError(f"{path}: {error}; run the playbook, which writes it, or correct it by hand") from error
     hints = get_type_hints(UpdaterSettings)
     known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(UpdaterSettings)}
     for key in found:
         if key not in known:
-            raise UpdateError(f"{path}, {key}: not known; allowed: {', '.join(known)}")
+            raise UpdateError(f"{path}, {key}: found an unknown key; allowed: {', '.join(known)}")
     for key, required in known.items():
         if required and key not in found:
-            raise UpdateError(f"{path}, {key}: missing; it is required")
+            raise UpdateError(f"{path}, {key}: missing; write it, it is required")
     return UpdaterSettings(**{key: _value(path, key, hints[key], value) for key, value in found.items()})
 
 

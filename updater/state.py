@@ -69,4 +69,4 @@ def load(state: Path) -> UpdaterState:
         failed = {version: ReleaseFailure(**one) for version, one in found.get("failed", {}).items()}
         return UpdaterState(path, instant(made) if made else None, ReleaseTrial(**trial) if trial else None, failed)
     except (TypeError, ValueError, AttributeError) as error:
-        raise UpdateError(f"{path}: {error}; remove it, and it begins anew") from error
+        raise UpdateError(f"{path}: {error}; remove the file, and the next run creates it") from error

@@ -1,6 +1,6 @@
 """From a signed manifest to a release that the collector has answered, or back to the one before.
 
-Whatever it dies at, the next run goes on: what is downloaded stays, a release's folder is complete or made anew, the
+Whatever it dies at, the next run goes on: what is downloaded stays, a release's folder is complete or made again, the
 link points to a complete release at any time, and a trial is written down before anything is switched.
 """
 
@@ -41,7 +41,7 @@ def pull(settings: UpdaterSettings, now: dt.datetime, first: bool = False) -> st
         return try_out(settings, remembered)
     server = open_server(settings)
     if (have := releases.current(settings.home)) and server.get(MANIFEST_URL) == releases.manifest(settings.home, have):
-        return f"same: {have} is in force"  # most looks end here, and cost one connection
+        return f"same: {have} is in use"  # most looks end here, and cost one connection
     data, manifest = believed(settings, server)
     what, why = decide(manifest, have, remembered, first or turn(manifest, settings.agent, settings.area, now))
     if what == "refused":
@@ -76,7 +76,7 @@ def push(settings: UpdaterSettings, folder: Path, again: bool = False) -> str:
             shutil.copyfile(folder / "files" / file.name, settings.wheels / file.name)
             if not releases.is_here(file, settings.wheels):
                 (settings.wheels / file.name).unlink()
-                raise UpdateError(f"{folder}/files/{file.name}: not the file that was signed; copy it again")
+                raise UpdateError(f"{folder}/files/{file.name}: differs from the signed file; copy it again")
     return take(settings, remembered, manifest, data, 0)
 
 
@@ -119,15 +119,15 @@ def decide(
     """`take`, `same`, `waits` or `refused`, and why. Pure."""
     version = manifest.version
     if remembered.made is not None and manifest.made < remembered.made:
-        return "refused", f"the manifest of {version} is older than one that was here before; sign it anew"
+        return "refused", f"the manifest of {version} is older than one that this unit has seen; sign the release again"
     if version == have:
-        return "same", f"{version} is in force"
+        return "same", f"{version} is in use"
     if have is not None and order(version) < order(have) and not manifest.downgrade:
-        return "refused", f"{version} is older than {have}; a manifest for going back says `downgrade`"
+        return "refused", f"{version} is older than {have}; to go back, make the release with --downgrade"
     if _final(remembered.failed, version):
-        return "waits", f"{version} failed here ({remembered.failed[version].why}); give the next one a new number"
+        return "waits", f"{version} failed here ({remembered.failed[version].why}); give the next release a new version"
     if not its_turn:
-        return "waits", f"{version} is not for this unit yet"
+        return "waits", f"no stage of {version} includes this unit yet"
     return "take", version
 
 
@@ -141,7 +141,7 @@ def fetch(settings: UpdaterSettings, server: Server, manifest: ReleaseManifest) 
     needed, most = sum(file.bytes for file in missing), int(settings.max_mb * 1e6)
     if needed > most:
         raise UnfitRelease(
-            f"{manifest.version}: {needed / 1e6:.1f} MB to fetch; max_mb in updater.toml allows {most / 1e6:g}"
+            f"{manifest.version}: {needed / 1e6:.1f} MB to download; max_mb in updater.toml allows {most / 1e6:g}"
         )
     deadline, began = time.monotonic() + settings.download_s, server.received
     for file in missing:
@@ -156,7 +156,7 @@ def take(
     """Installs a release whose wheels are here, and tries it out. Raises UpdateError."""
     if (free := shutil.disk_usage(settings.home).free) < MIN_FREE_BYTES:
         raise UpdateError(
-            f"{settings.home}: {free / 1e6:.0f} MB free; {MIN_FREE_BYTES / 1e6:.0f} are needed, make room"
+            f"{settings.home}: found {free / 1e6:.0f} MB free; free at least {MIN_FREE_BYTES / 1e6:.0f} MB"
         )
     before = releases.current(settings.home)
     try:
@@ -179,7 +179,7 @@ def try_out(settings: UpdaterSettings, remembered: state.UpdaterState) -> str:
     assert trial is not None
     heard = status.acknowledged(status.status(settings.status_url), trial.version)
     if trial.back is None and not heard and trial.starts >= MAX_STARTS:
-        trial.back = f"the unit went down {trial.starts} times while it was tried"
+        trial.back = f"the unit went down {trial.starts} times during the trial"
     if trial.back is not None:
         return roll_back(settings, remembered, trial, trial.back)
     trial.starts += 1
@@ -187,12 +187,12 @@ def try_out(settings: UpdaterSettings, remembered: state.UpdaterState) -> str:
     releases.switch(settings.home, trial.version)
     reached("switched")
     if status.status(settings.status_url).get("version") != trial.version and not restart(settings):
-        return roll_back(settings, remembered, trial, "it does not start")
+        return roll_back(settings, remembered, trial, "the new release does not start")
     reached("restarted")
     if not status.wait(settings, trial.version):
-        return roll_back(settings, remembered, trial, f"no answer of the collector within {settings.ack_s:g} s")
+        return roll_back(settings, remembered, trial, f"no answer from the collector within {settings.ack_s:g} s")
     reached("acknowledged")
-    done = f"{trial.before} -> {trial.version}, {trial.cost_bytes / 1e3:.0f} kB fetched"
+    done = f"{trial.before} -> {trial.version}, {trial.cost_bytes / 1e3:.0f} kB downloaded"
     note(settings.state, "upgraded", done)
     remembered.failed.pop(trial.version, None)
     remembered.trial = None
@@ -215,7 +215,7 @@ def roll_back(settings: UpdaterSettings, remembered: state.UpdaterState, trial: 
     to_blame = status.wait(settings, trial.before)
     said = f"{trial.version} -> {trial.before}: {why}"
     if not to_blame:
-        said += "; nor does it answer the old one, so the new one is tried again later"
+        said += "; the old release gets no answer either, so the new one is tried again later"
     note(settings.state, "upgrade_rolled_back", said)
     remembered.fail(trial.version, why, final=to_blame)
     reached("blamed")

@@ -1,8 +1,12 @@
-"""Settings from YAML into frozen types; an error names file, line, key, what was found and what is allowed."""
+"""Settings from YAML into frozen types; an error names file, line, key, what was found and what is allowed.
+
+A key that has a new name keeps the old one for a version: its group has `RENAMED: ClassVar[Mapping[str, str]]`, the old
+name -> the new one. The old name is taken, and a warning names the new one.
+"""
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -12,6 +16,10 @@ import yaml
 from msgspec import inspect as mi
 
 from xomnet.contract import topics
+from xomnet.plan import PROVINCE_TIME
+from xomnet.runtime.log import Log
+
+log = Log("xomnet.settings")
 
 T = TypeVar("T")
 
@@ -23,16 +31,22 @@ Step = str | int
 
 
 class SettingsError(Exception):
-    """A settings file that can't be used; its text is meant for the person who wrote the file."""
+    """A settings file that can't be used; its text is for the person who wrote the file."""
 
     def __init__(self, file: str, line: int | None, key: str, found: str, allowed: str) -> None:
         self.file, self.line, self.key, self.found, self.allowed = file, line, key, found, allowed
-        where = file if line is None else f"{file}, line {line}"
-        super().__init__(f"{where}: {key}: found {found}; allowed: {allowed}")
+        super().__init__(f"{_where(file, line)}: {key}: found {found}; allowed: {allowed}")
+
+
+def _where(file: str, line: int | None) -> str:
+    return file if line is None else f"{file}, line {line}"
 
 
 def load(path: Path, kind: type[T]) -> T:
-    """Reads one YAML file as `kind`. Relative paths in it are taken from the file's folder. Raises SettingsError."""
+    """Reads one YAML file as `kind`. Relative paths in it are taken from the file's folder. Raises SettingsError.
+
+    A key's old name is taken and warned of.
+    """
     return parse(text_of(path), kind, str(path), path.parent)
 
 
@@ -74,7 +88,7 @@ def _document(text: str, file: str) -> tuple[yaml.Node | None, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(file, None, "YAML", str(error).splitlines()[0], "valid YAML") from error
     except RecursionError as error:
-        raise SettingsError(file, None, "YAML", "groups in groups without end", "a few levels") from error
+        raise SettingsError(file, None, "YAML", "groups nested without end", "a few levels") from error
 
 
 def _converted(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node | None) -> T:
@@ -88,6 +102,7 @@ def _converted(data: Any, kind: type[T], file: str, base: Path, root: yaml.Node 
                 raise ValueError(f"No time zone {value!r}") from None
         raise TypeError(f"Expected a text, got `{type(value).__name__}`")
 
+    data = _with_new_names(data, mi.type_info(kind), file, root)
     try:
         return msgspec.convert(data, kind, dec_hook=from_text)
     except msgspec.ValidationError as error:
@@ -131,6 +146,52 @@ def _check_keys(node: yaml.Node, file: str) -> None:
             _check_keys(item, file)
 
 
+def _with_new_names(data: Any, type_: mi.Type, file: str, node: yaml.Node | None, steps: tuple[Step, ...] = ()) -> Any:
+    """A copy of the data with renamed keys under their new names, which the nodes get too, for the lines of errors.
+
+    Raises SettingsError if both names of a key are given.
+    """
+    type_ = _type_of(data, type_)
+    if isinstance(type_, mi.StructType) and isinstance(data, dict):
+        types = {field.encode_name: field.type for field in type_.fields}
+        renamed: Mapping[str, str] = getattr(type_.cls, "RENAMED", {})
+        nodes = {key.value: (key, value) for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+        result = {}
+        for name, value in data.items():
+            key, below = nodes.get(name, (None, None))
+            new = renamed.get(name, name)
+            if new != name:
+                line = None if key is None else key.start_mark.line + 1
+                old, now = _dotted([*steps, name]), _dotted([*steps, new])
+                if new in data:
+                    raise SettingsError(
+                        file, line, old, f"the old name of {now} beside it", f"{now} alone: remove {old}"
+                    )
+                log.warning(f"{_where(file, line)}: {old} is called {now} now: the next version refuses the old name")
+                if key is not None:
+                    key.value = new
+            result[new] = _with_new_names(value, types[new], file, below, (*steps, new)) if new in types else value
+        return result
+    if isinstance(type_, mi.ListType | mi.VarTupleType) and isinstance(data, list):
+        nodes_of = node.value if isinstance(node, yaml.SequenceNode) else [None] * len(data)
+        return [
+            _with_new_names(value, type_.item_type, file, below, (*steps, number))
+            for number, (value, below) in enumerate(zip(data, nodes_of, strict=True))
+        ]
+    return data
+
+
+def _type_of(data: Any, type_: mi.Type) -> mi.Type:
+    """Of a union, the group that the data is meant to be, by its tag; else the group or list that it allows."""
+    if not isinstance(type_, mi.UnionType):
+        return type_
+    groups = [one for one in type_.types if isinstance(one, mi.StructType | mi.ListType | mi.VarTupleType)]
+    if len(groups) > 1 and isinstance(data, dict):
+        structs = [one for one in groups if isinstance(one, mi.StructType) and one.tag_field]
+        groups = [one for one in structs if data.get(str(one.tag_field)) == one.tag]
+    return groups[0] if len(groups) == 1 else type_
+
+
 def _explain(message: str, kind: type, root: yaml.Node | None, data: Any, file: str) -> SettingsError:
     match = _MESSAGE.match(message)
     what, steps = (match["what"], list(_steps(match["path"] or ""))) if match else (message, [])
@@ -152,7 +213,7 @@ def _explain(message: str, kind: type, root: yaml.Node | None, data: Any, file: 
         except (KeyError, IndexError, TypeError):
             break
     allowed = _describe(type_) if type_ is not None else what
-    return SettingsError(file, _line(root, steps), _dotted(steps) or "the whole file", _shown(value), allowed)
+    return SettingsError(file, _line(root, steps), _dotted(steps) or "the file", _shown(value), allowed)
 
 
 def _steps(path: str) -> Iterator[Step]:
@@ -160,7 +221,7 @@ def _steps(path: str) -> Iterator[Step]:
         yield name if name else int(index)
 
 
-def _dotted(steps: list[Step]) -> str:
+def _dotted(steps: Sequence[Step]) -> str:
     return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".")
 
 
@@ -223,7 +284,7 @@ def _describe(type_: mi.Type | None) -> str:  # one sentence for each type
         case mi.StructType(fields=fields):
             return "a group with the keys " + ", ".join(f.encode_name for f in fields)
         case mi.CustomType(cls=cls):
-            return "a time zone such as Asia/Ho_Chi_Minh" if cls is ZoneInfo else "a path"
+            return f"a time zone such as {PROVINCE_TIME}" if cls is ZoneInfo else "a path"
         case _:
             return "another kind of value"
 

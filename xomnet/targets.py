@@ -7,10 +7,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from xomnet.access import ACCESSES
 from xomnet.contract.messages import Access
 from xomnet.settings import SettingsError, load
-
-PROVINCE_TIME = "Asia/Ho_Chi_Minh"
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"from_": "from"}):
@@ -28,7 +27,7 @@ class Targets:
     """Download targets in Mb/s: the last one whose date has come."""
 
     def __init__(self, targets: Iterable[Target]) -> None:
-        self._by_access: dict[Access, list[Target]] = {"fixed": [], "mobile": []}
+        self._by_access: dict[Access, list[Target]] = {access: [] for access in ACCESSES}
         for target in sorted(targets, key=lambda t: t.from_):
             self._by_access[target.access].append(target)
 
@@ -46,7 +45,7 @@ class Targets:
 def load_targets(path: Path) -> Targets:
     """Reads `targets.yaml`. Raises SettingsError, also where an access type has no target."""
     targets = load(path, TargetsFile).targets
-    for access in ("fixed", "mobile"):
+    for access in ACCESSES:
         if not any(t.access == access for t in targets):
             raise SettingsError(str(path), None, "targets", "no row", f"at least one target with access: {access}")
     return Targets(targets)

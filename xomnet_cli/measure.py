@@ -8,53 +8,66 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
 
-from xomnet.contract.messages import Speed
+from agent.engines import DEFAULT_ENGINE, ENGINES
+from xomnet.contract.messages import Access, Speed
 from xomnet.defaults import config_file
-from xomnet.targets import PROVINCE_TIME, load_targets
+from xomnet.plan import PROVINCE_TIME
+from xomnet.targets import load_targets
+from xomnet_cli import completion
+from xomnet_cli.options import AsJson
 
 if TYPE_CHECKING:
     from agent.measure.engines import Progress
 
 
-class Access(StrEnum):
-    fixed = "fixed"
-    mobile = "mobile"
-
-
-class EngineChoice(StrEnum):
-    http = "http"
-    ookla = "ookla"
-    speedtest_cli = "speedtest-cli"
+AccessType = StrEnum("AccessType", [(access, access) for access in get_args(Access)])  # type: ignore[misc]
+EngineChoice = StrEnum("EngineChoice", [(name, name) for name in ENGINES])  # type: ignore[misc]
+ENGINE_HELP = "; ".join(f"{name}: {spec.help}" for name, spec in ENGINES.items()) + "."
 
 
 def measure(
-    url: Annotated[str, typer.Argument(help="A measurement server, such as http://do.example.vn:8080/")],
-    access: Annotated[Access, typer.Option(help="Whose target to compare with.")] = Access.fixed,
-    engine: Annotated[EngineChoice, typer.Option(help="How to measure.")] = EngineChoice.http,
-    interface: Annotated[str | None, typer.Option(help="Leave by this interface, such as wwan0.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Full length: no early stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document and nothing else.")] = False,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Measurement server, such as http://do1.example.vn:8080/")],
+    access: Annotated[AccessType, typer.Option(help="Access type of the line; it sets the target.")] = AccessType[
+        "fixed"
+    ],
+    engine: Annotated[EngineChoice, typer.Option(help=f"How to measure. {ENGINE_HELP}")] = EngineChoice[DEFAULT_ENGINE],
+    interface: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Network interface to use, such as wwan0.",
+            show_default="that of the default route",
+            autocompletion=completion.interfaces,
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", metavar="", help="Test the full length, without early stop.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Measures the download of this machine's line and compares it with the target.
+    """Measure the download speed of this machine's line, and compare it with the target.
 
-    On a unit its bytes count in the line's monthly budget: the agent reads the counters of the port.
+    On a unit the bytes count towards the line's data budget.
 
-    Example: xomnet measure http://do.example.vn:8080/ --access mobile --interface wwan0
+    Exit status: 0 measured, 1 no figure, 130 interrupted.
+
+    Example: xomnet measure http://do1.example.vn:8080/ --access mobile
     """
-    target = load_targets(config_file("targets.yaml")).down_mbps(
-        access.value, dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
-    )
+    if interface is not None and not ENGINES[engine].keeps_interface:
+        raise typer.BadParameter(f"{engine} does not keep to an interface", param_hint="--interface")
+    access_type = cast(Access, access.value)
+    today = dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date()
+    target = load_targets(config_file("targets.yaml")).down_mbps(access_type, today)
     cancelled = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: cancelled.set())
     signal.signal(signal.SIGTERM, lambda *_: cancelled.set())
-    with _live(show=not as_json and sys.stdout.isatty(), target=target) as progress:
-        result = _measure(url, access, engine, interface, full, target, cancelled, progress)
+    first = "connecting …" if ENGINES[engine].reports_progress else "measuring …"
+    with _live(show=not as_json and sys.stdout.isatty(), target=target, first=first) as progress:
+        result = _measure(url, access_type, engine, interface, full, target, cancelled, progress)
     document = as_document(result, target)
     if as_json:
         print(json.dumps(document, ensure_ascii=False))
@@ -78,7 +91,7 @@ def _measure(
     from agent.measure.precheck import precheck  # noqa: PLC0415
     from agent.settings import LineSettings, PrecheckSettings  # noqa: PLC0415
 
-    line = LineSettings(line="once", access=access.value, interface=interface, engine=engine.value)
+    line = LineSettings(line="once", access=access, interface=interface, engine=engine.value)
     check = precheck(interface, target, PrecheckSettings().cpu_busy_percent, 0.02 * target)
     if check.broken is not None:
         error, detail = check.broken
@@ -102,7 +115,7 @@ def verdict(result: Speed, target_mbps: float) -> str:
     if result.down_mbps is None:
         return f"✖ no figure: {result.error}: {result.error_detail}{flags}"
     meets = result.down_mbps >= target_mbps
-    words = "meets the target" if meets else "falls short of the target"
+    words = "meets the target" if meets else "below the target"
     details = [f"{result.streams} streams"] if result.streams else []
     details += [f"{result.duration_s:.1f} s"] if result.duration_s is not None else []
     details += [f"{result.bytes / 1e6:.0f} MB"] if result.bytes is not None else []
@@ -114,8 +127,8 @@ def verdict(result: Speed, target_mbps: float) -> str:
 
 
 @contextmanager
-def _live(show: bool, target: float) -> "Iterator[Callable[[Progress], None]]":
-    """A line that moves while the test runs; nothing where nobody watches."""
+def _live(show: bool, target: float, first: str) -> "Iterator[Callable[[Progress], None]]":
+    """A line that moves while the test runs, `first` until its first step; nothing if nobody watches."""
     if not show:
         yield lambda _: None
         return
@@ -123,7 +136,7 @@ def _live(show: bool, target: float) -> "Iterator[Callable[[Progress], None]]":
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    with Live(Text("connecting …"), console=Console(), transient=True, refresh_per_second=10) as live:
+    with Live(Text(first), console=Console(), transient=True, refresh_per_second=10) as live:
 
         def progress(now: "Progress") -> None:
             width = 40

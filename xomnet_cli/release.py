@@ -1,7 +1,7 @@
-"""`xomnet release`: on the operator's machine, makes and signs what the units fetch.
+"""`xomnet release`: makes, stages and signs, on the operator's machine, what the units install.
 
-DIR/manifest.json, manifest.json.sig      what is in the release, and for whom
-DIR/files/NAME.whl                        the wheels for every Python and machine that it is made for
+DIR/manifest.json, manifest.json.sig      what the release holds, and which units install it when
+DIR/files/NAME.whl                        the wheels for each Python and machine of the release
 """
 
 import datetime as dt
@@ -20,44 +20,101 @@ import typer
 from updater.errors import UpdateError
 from updater.manifest import MAX_FILES, fits, instant, parse
 from updater.releases import MANIFEST, NAMESPACE
+from xomnet_cli import completion
 
-release = typer.Typer(
-    help="Releases for the units: made, staged and signed here, fetched by them.", no_args_is_help=True
-)
+release = typer.Typer(help="Make, stage and sign the releases that units install.", no_args_is_help=True)
 
 PIWHEELS = "https://www.piwheels.org/simple"
-"""Builds for 32-bit Raspberry Pis what PyPI does not carry."""
+"""Wheels for 32-bit Raspberry Pis that PyPI does not have."""
 GLIBC = (17, 24, 26, 27, 28, 31, 34, 35, 36)
 """Wheels may ask for up to glibc 2.36, that of Debian 12."""
-Folder = Annotated[Path, typer.Argument(help="The release's folder.", file_okay=False)]
-Agents = Annotated[list[str] | None, typer.Option("--agent", help="A unit of this stage; more than once for more.")]
-Areas = Annotated[list[str] | None, typer.Option("--area", help="An area of this stage, as in the registry.")]
-Share = Annotated[float | None, typer.Option(min=0, max=1, help="A share of the units, such as 0.1.")]
-From = Annotated[str | None, typer.Option("--from", help="When the stage begins (RFC 3339); now where it is left out.")]
+OF_STAGE = "Stage: a unit must match all of these"
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the release.", file_okay=False)]
+Agents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--agent",
+        metavar="UNIT",
+        help="Only this unit; may be repeated.",
+        rich_help_panel=OF_STAGE,
+        autocompletion=completion.units,
+    ),
+]
+Areas = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--area",
+        metavar="AREA",
+        help="Only units of this area; may be repeated.",
+        rich_help_panel=OF_STAGE,
+        autocompletion=completion.areas,
+    ),
+]
+Share = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE", min=0, max=1, help="Share of the units; 0.1 is one in ten.", rich_help_panel=OF_STAGE
+    ),
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="Beginning, such as 2026-12-01T02:00:00+07:00.",
+        show_default="now",
+        rich_help_panel=OF_STAGE,
+    ),
+]
 
 
 @release.command()
 def make(
     folder: Folder,
-    source: Annotated[Path | None, typer.Option(help="The source tree; that around here if left out.")] = None,
-    python: Annotated[list[str] | None, typer.Option(help="Of the units; 3.11 and 3.13 where it is left out.")] = None,
-    arch: Annotated[list[str] | None, typer.Option(help="aarch64 (default), armv7l, x86_64; more than once.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Source tree.", show_default="the one around this folder")
+    ] = None,
+    python: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Python version of the units; may be repeated.",
+            show_default="3.11 and 3.13",
+            autocompletion=completion.pythons,
+        ),
+    ] = None,
+    arch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MACHINE",
+            help="Machine of the units: aarch64, armv7l or x86_64; may be repeated.",
+            show_default="aarch64",
+            autocompletion=completion.machines,
+        ),
+    ] = None,
     agents: Agents = None,
     areas: Areas = None,
     share: Share = None,
     start: From = None,
-    downgrade: Annotated[bool, typer.Option(help="Units with a younger release go back to this one.")] = False,
+    downgrade: Annotated[
+        bool, typer.Option("--downgrade", metavar="", help="Units with a newer release go back to this one.")
+    ] = False,
 ) -> None:
-    """Builds the wheel, collects what it needs, writes the manifest. Nobody is meant by it until a stage says so.
+    """Build a release: the wheels and the manifest. Sign it afterwards.
 
-    Example: xomnet release make release --arch aarch64 --agent nd-haihau-0012
+    No unit installs it until you add a stage. The options of a stage add the
+    first one.
+
+    Exit status: 0 done, 1 failed, with the reason.
+
+    Example: xomnet release make dist/release --agent nd-haihau-0012
     """
     pythons, machines = tuple(python or ("3.11", "3.13")), tuple(arch or ("aarch64",))
     source = source or next((one for one in (Path.cwd(), *Path.cwd().parents) if (one / "uv.lock").exists()), Path())
     try:
         version = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     except (OSError, KeyError, ValueError) as error:
-        _stop(f"{source}/pyproject.toml: {error}; name the source tree by --source")
+        _stop(f"{source}/pyproject.toml: {error}; name the source tree with --source")
     files = folder / "files"
     files.mkdir(parents=True, exist_ok=True)
     for old in files.glob("*.whl"):
@@ -78,32 +135,38 @@ def make(
         for on in machines:
             number = tuple(int(part) for part in one.split("."))
             cost = sum(file["bytes"] for file in _listed(files) if fits(file["name"], (number[0], number[1]), on))
-            print(f"{version} for Python {one} on {on}: {cost / 1e6:.1f} MB; an upgrade fetches only what changed")
+            print(f"{version} for Python {one} on {on}: {cost / 1e6:.1f} MB; an upgrade downloads only what changed")
 
 
 @release.command()
 def stage(folder: Folder, agents: Agents = None, areas: Areas = None, share: Share = None, start: From = None) -> None:
-    """Adds a stage to a release: more units may take it. Sign it again afterwards.
+    """Add a stage, so that more units install the release. Sign it again afterwards.
 
-    Example: xomnet release stage release --share 0.1
+    Exit status: 0 done, 1 failed, with the reason.
+
+    Example: xomnet release stage dist/release --share 0.1
     """
     if not agents and not areas and share is None:
-        _stop("a stage is for somebody: give --agent, --area or --share (1 means everybody)")
+        _stop("a stage needs units: give --agent, --area or --share (1 is every unit)")
     document = _read(folder)
     document["for"].append(_stage(agents, areas, share, start))
     document["made"] = _now()
     _write(folder, document)
-    print(f"{document['version']}: {len(document['for'])} stages; sign it")
+    print(f"{document['version']}: {len(document['for'])} stages; now sign it")
 
 
 @release.command()
 def sign(
     folder: Folder,
-    key: Annotated[Path, typer.Option(help="The release key, made by ssh-keygen.", dir_okay=False, exists=True)],
+    key: Annotated[
+        Path, typer.Option(metavar="FILE", help="Release key, made by ssh-keygen.", dir_okay=False, exists=True)
+    ],
 ) -> None:
-    """Signs the manifest. The key stays on the operator's machine.
+    """Sign the manifest with the release key. Keep that key on your own machine.
 
-    Example: xomnet release sign release --key ~/.ssh/xomnet-release
+    Exit status: 0 done, 1 failed, with the reason.
+
+    Example: xomnet release sign dist/release --key ~/.ssh/xomnet-release
     """
     _read(folder)
     (folder / f"{MANIFEST}.sig").unlink(missing_ok=True)
@@ -142,7 +205,7 @@ def _stage(
 def _listed(files: Path) -> list[dict[str, Any]]:
     wheels = sorted(files.glob("*.whl"))
     if len(wheels) > MAX_FILES:
-        _stop(f"{files}: {len(wheels)} wheels; at most {MAX_FILES}")
+        _stop(f"{files}: found {len(wheels)} wheels; allowed: at most {MAX_FILES}")
     return [
         {"name": wheel.name, "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(), "bytes": wheel.stat().st_size}
         for wheel in wheels

@@ -1,6 +1,5 @@
 """`xomnet report`: the officer's monthly report as a file."""
 
-import enum
 import json
 import sys
 from pathlib import Path
@@ -8,34 +7,45 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from xomnet.access import ACCESSES
 from xomnet.runtime.clock import utc_now
-
-
-class Language(enum.StrEnum):
-    VI = "vi"
-    EN = "en"
+from xomnet_cli import completion
+from xomnet_cli.options import AsJson, Language
 
 
 def report(
-    month: Annotated[str, typer.Option(help="The month, like 2026-11.")],
-    out: Annotated[Path, typer.Option(help="The file to write: .pdf, .docx, .xlsx, .csv or .html.")],
-    area: Annotated[str | None, typer.Option(help="Only this area of the registry, at any level.")] = None,
-    lang: Annotated[Language, typer.Option(help="The language.")] = Language.VI,
-    config: Annotated[Path, typer.Option(help="The collector's settings file (YAML).")] = Path(
+    month: Annotated[
+        str, typer.Option(metavar="MONTH", help="Month, such as 2026-11.", autocompletion=completion.months)
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .pdf, .docx, .xlsx, .html or .csv.")],
+    area: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AREA",
+            help='Only this area, such as "Ninh Bình/xã Hải Anh".',
+            show_default="the whole province",
+            autocompletion=completion.areas,
+        ),
+    ] = None,
+    lang: Annotated[Language, typer.Option(help="Language of the report.")] = Language.VI,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="The collector's settings file (YAML).")] = Path(
         "/etc/xomnet/collector.yaml"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Writes the monthly report from the collector's store; it only reads, and a collector may run beside.
+    """Write the monthly report to a file.
 
-    Exit status: 0 the file is written, 1 it is not; the file is whole or not there.
+    The command only reads the collector's store. The collector may be running
+    or stopped. The file is written whole or not at all.
 
-    Example: xomnet report --month 2026-11 --area "Nam Định/Hải Hậu" --out report.pdf
+    Exit status: 0 the file is written, 1 it is not, with the reason.
+
+    Example: xomnet report --month 2026-11 --area "Ninh Bình/xã Hải Anh" --out report.pdf
     """
     try:
         from collector.report import make  # noqa: PLC0415  # the server's side, which a unit does not have
     except ImportError as error:
-        _fail(f"{error.name} is not installed, which the report needs: pip install 'xomnet[collector,report]'", as_json)
+        _fail(f"{error.name} is not installed; run: pip install 'xomnet[collector,report]'", as_json)
     try:
         settings, asked, form = make.settings(config), make.month_of(month), make.format_of(out)
         make.check_folder(out)
@@ -51,13 +61,11 @@ def report(
         of = {"month": month, "area": area, "language": lang.value, "as_of": as_of}
         print(json.dumps({**written, **of, "summary": summary}, ensure_ascii=False))
     else:
-        print(_said(out, month, as_of, summary))
+        print(_format_summary(out, month, as_of, summary))
 
 
-def _said(out: Path, month: str, as_of: str | None, summary: dict[str, Any]) -> str:
-    met = ", ".join(
-        f"{access} {summary[access]['met']} of {summary[access]['lines']} met" for access in ("mobile", "fixed")
-    )
+def _format_summary(out: Path, month: str, as_of: str | None, summary: dict[str, Any]) -> str:
+    met = ", ".join(f"{access} {summary[access]['met']} of {summary[access]['lines']} met" for access in ACCESSES)
     when = "" if as_of is None else f" as of {as_of}"
     return f"{out}: {month}{when}; {summary['lines']} lines in {summary['hamlets']} hamlets, {met}"
 

@@ -8,6 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from collector.alerts.conditions import BY_STATE
+from xomnet.area import last_level
 from xomnet.states import LOOKS, State
 
 ALERTS_SHOWN = 8
@@ -30,29 +32,36 @@ class AlertFeed:
             key, state = (line["agent"], line["line"]), line["state"]
             before = self._states.get(key)
             self._states[key] = state
-            if before == state or (before is None and "last_result_at" not in line):
-                continue  # a line that has not begun yet has not gone silent
+            if before == state or "last_result_at" not in line:
+                continue  # a line that has not begun yet has nothing to be alerted of
             since, self._since[key] = self._since.get(key, clock), clock
-            if state in {"short", "silent"}:
+            if state in BY_STATE:
                 self._said.add(key)
                 new.append(f"{clock}  {LOOKS[state].mark} alert   {sentence(line)}")
-            elif before in {"short", "silent"} and key in self._said:
+            elif before is not None and before in BY_STATE and key in self._said:
                 new.append(f"{clock}  {LOOKS[state].mark} again   {sentence(line)}; {LOOKS[before].en} since {since}")
         self.sentences.extend(new)
         return new
 
 
 def place(line: dict[str, Any]) -> str:
-    return f"{line['hamlet']}, {line['area'].rpartition('/')[2]} / {line['line']}"
+    return f"{line['hamlet']}, {last_level(line['area'])} / {line['line']}"
 
 
 def sentence(line: dict[str, Any]) -> str:
     """One line of the page in words."""
-    if line["state"] == "silent":
-        return f"{place(line)}: silent for {line['age_s']:.0f} s" if "age_s" in line else f"{place(line)}: never heard"
+    state = LOOKS[line["state"]].en.lower()
+    if _unheard(line) and "age_s" in line:
+        return f"{place(line)}: {state} for {line['age_s']:.0f} s"
     if "median_mbps" not in line:
-        return f"{place(line)}: {LOOKS[line['state']].en.lower()}"
+        return f"{place(line)}: {state}"
     return f"{place(line)}: {line['median_mbps']:.1f} of {line['target_mbps']:g} Mb/s, {line['samples']} tests"
+
+
+def _unheard(line: dict[str, Any]) -> bool:
+    """True if nothing is heard of a line now: what its tests said is over."""
+    condition = BY_STATE.get(line["state"])
+    return condition is not None and not condition.from_tests
 
 
 def screen(head: str, lines: list[dict[str, Any]], alerts: AlertFeed) -> Group:
@@ -70,7 +79,7 @@ def screen(head: str, lines: list[dict[str, Any]], alerts: AlertFeed) -> Group:
             place(line),
             line["access"],
             f"{line['target_mbps']:g}",
-            _number(line.get("now_mbps") if line["state"] != "silent" else None),
+            _number(None if _unheard(line) else line.get("now_mbps")),
             _number(line.get("median_mbps")),
             str(line["samples"]),
             Text(f"{look.mark} {look.vi}", style=look.colour),

@@ -32,11 +32,13 @@ def main() -> int:
 
 def check() -> int:
     """As `main`."""
-    parser = argparse.ArgumentParser(prog="xomnet agent check", description="Is this unit ready to measure?")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--lang", choices=LANGUAGES, default=language_of())
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--no-test", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="xomnet agent check", description="Check whether this unit is ready to measure."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
+    parser.add_argument("--lang", choices=LANGUAGES, default=language_of(), help="language of the text")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    parser.add_argument("--no-test", action="store_true", help="skip the download tests")
     arguments = parser.parse_args()
     try:
         settings, targets = settings_in_force(arguments.config), load_targets(config_file("targets.yaml"))
@@ -58,7 +60,7 @@ def findings(settings: AgentSettings, targets: Targets, test: bool) -> Iterator[
         here.append(one)
         yield one
     if any(one.name == "disk" and one.mark == "fail" for one in here):
-        yield skip("collector", say("not asked: the disk first"))
+        yield skip("collector", say("not checked: fix the disk first"))
         yield from plan.servers()
         return
     try:
@@ -68,7 +70,7 @@ def findings(settings: AgentSettings, targets: Targets, test: bool) -> Iterator[
             if test:
                 yield from plan.tests(serving)
     except (*CANT_WORK, OSError) as error:
-        restart = say("systemctl restart xomnet-agent; its log: journalctl -u xomnet-agent")
+        restart = say("systemctl restart xomnet-agent; then read its log: journalctl -u xomnet-agent")
         yield fail("collector", say("{reason}", reason=str(error)), restart)
 
 

@@ -15,8 +15,8 @@ LOOK_S = 0.1
 STARTING_S = 120.0
 LATE_S = 900.0
 """Without an answer: three of the usual pauses between two results."""
-REGISTRY = say("the operator: rows of this unit in the registry (lines.csv), from not later than today")
-COLLECTOR = say("tell the operator: is the collector running, can it write? nothing is lost meanwhile")
+REGISTRY = say("the operator must add this unit's rows to the registry (lines.csv), with from not later than today")
+COLLECTOR = say("ask the operator whether the collector runs and can write; meanwhile no result is lost")
 NOBODY, FORBIDDEN = "No matching subscribers", "Not authorized"
 
 
@@ -68,15 +68,17 @@ def not_connected(status: AgentStatus) -> Finding:
     """The broker's or the network's word for it."""
     why = (say("{reason}", reason=status.away),) if status.away else ()
     return fail(
-        "collector", (say("not connected to the broker"), *why), say("the row of the broker first; then its log")
+        "collector",
+        (say("not connected to the broker"), *why),
+        say("fix the row broker first; then read the broker's log"),
     )
 
 
 def rejected(status: AgentStatus) -> Finding:
     """By the collector."""
     reason = status.rejection or "?"
-    remedy = REGISTRY if reason.startswith("unknown_") else say("the technician's guide: why a result was rejected")
-    return fail("collector", say("refuses the result: {reason}", reason=reason), remedy)
+    remedy = REGISTRY if reason.startswith("unknown_") else say("look up the reason in the technician's guide")
+    return fail("collector", say("rejects the result: {reason}", reason=reason), remedy)
 
 
 def of_result(service: Service, seq: int) -> Finding | None:
@@ -88,18 +90,22 @@ def of_result(service: Service, seq: int) -> Finding | None:
 
 def _unanswered(status: AgentStatus) -> Finding:
     if status.refusal == NOBODY:
-        nobody = say("no collector listens at this broker")
+        nobody = say("no collector is connected to this broker")
         return fail("collector", (nobody, *_waiting(status)), COLLECTOR)
     if status.refusal == FORBIDDEN:
         return fail(
             "collector",
-            say("the broker lets this unit publish nothing"),
-            say("the name in the certificate must be agent in agent.yaml; else the operator: the broker's rules"),
+            say("the broker does not allow this unit to publish"),
+            say(
+                "the certificate's name must be agent in agent.yaml; if it is, ask the operator for the broker's rules"
+            ),
         )
     if not status.clock_known:
         waits = say("results wait for the clock")
         return warn(
-            "collector", (waits, *_waiting(status)), say("the clock first; after some minutes they go all the same")
+            "collector",
+            (waits, *_waiting(status)),
+            say("set the clock; after some minutes the results are sent without it"),
         )
     return fail("collector", (say("no answer"), *_waiting(status)), COLLECTOR)
 

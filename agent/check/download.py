@@ -8,14 +8,14 @@ from xomnet.check.finding import Finding, Said, fail, ok, say, warn
 from xomnet.contract.commands import Tested
 
 NO_COUNT: dict[str, Said] = {
-    "cross_traffic": say("others use the line: unplug them and test again"),
-    "cpu_bound": say("the unit was too busy: what else runs on it?"),
-    "throttled": say("heat or power slowed the unit down: ventilation, supply"),
-    "wifi": say("use the cable: a line measured over Wi-Fi never gets a figure"),
-    "link_below_target": say("a cable with all 8 wires, a gigabit port behind it, a Pi 4 or 5"),
+    "cross_traffic": say("other devices use the line: unplug them and test again"),
+    "cpu_bound": say("the unit was too busy: stop other programs on it"),
+    "throttled": say("heat or low voltage slowed the unit down: improve ventilation and power supply"),
+    "wifi": say("use a cable: a test over Wi-Fi does not count"),
+    "link_below_target": say("use a cable with all 8 wires, a gigabit port at its other end, and a Pi 4 or 5"),
 }
 """Flags that keep a figure from counting, and what to do."""
-GUIDE = say("the technician's guide has the code and what to check first")
+GUIDE = say("look up the code in the technician's guide")
 
 
 def test(service: Service, line: LineSettings, target_mbps: float) -> Finding:
@@ -42,15 +42,17 @@ def of_test(name: str, found: Tested, target_mbps: float) -> Finding:
         flags = say("does not count: {flags}", flags=" ".join(flag for flag in NO_COUNT if flag in found.flags))
         return warn(name, (figure, flags, moved), against[0])
     if found.down_mbps < target_mbps:
-        return warn(name, (figure, say("falls short of the target"), moved), say("the unit works; the line is slow"))
+        return warn(name, (figure, say("below the target"), moved), say("the unit works; the line is slow"))
     return ok(name, figure, say("meets the target"), moved)
 
 
 def refusal(name: str, refused: RequestRefused) -> Finding:
     """Why no test was made."""
     if refused.error == "budget":
-        words = say("not tested: this month's bytes are kept for the schedule ({reason})", reason=str(refused))
-        return warn(name, words, say("budget_gb in agent.yaml, or wait for the 1st"))
+        words = say(
+            "not tested: the data left this month is reserved for scheduled tests ({reason})", reason=str(refused)
+        )
+        return warn(name, words, say("raise budget_gb in agent.yaml, or wait for the 1st"))
     if refused.error in {"server_busy", "busy", "too_many"}:
         return warn(name, say("not tested: {reason}", reason=str(refused)), say("try again in a minute"))
     return fail(name, say("not tested: {reason}", reason=str(refused)), GUIDE)

@@ -20,24 +20,24 @@ HOT_C = 80.0
 LEAST_FREE_MB = 200.0
 OLDEST_YEAR = 2025
 CERTAIN_MS = 1_000.0
-SUPPLY = say("a supply of 5.1 V and 3 A (Pi 5: 5 A) with a short cable of its own; no other devices on the USB ports")
-COOLING = say("ventilation, out of the sun; then the supply")
+SUPPLY = say("use a power supply of 5.1 V and 3 A (Pi 5: 5 A) with a short fixed cable; unplug other USB devices")
+COOLING = say("improve ventilation and shade; then check the power supply")
 
 
 def power(throttled: int | None, temperature_c: float | None) -> Finding:
     """From the bits of `get_throttled`, None on another machine, and the processor's temperature."""
     heat = () if temperature_c is None else (say("{n} °C", n=temperature_c),)
     if throttled is None:
-        return skip("power", say("no Raspberry Pi, or its power can't be asked"), *heat)
+        return skip("power", say("not a Raspberry Pi, or its power cannot be read"), *heat)
     ever = throttled >> 16
     if throttled & UNDER_VOLTAGE:
         return fail("power", (say("under-voltage now"), *heat), SUPPLY)
     if throttled & SLOWED:
-        return warn("power", (say("slowed down by heat or power now"), *heat), COOLING)
+        return warn("power", (say("slowed down by heat or low voltage now"), *heat), COOLING)
     if ever & UNDER_VOLTAGE:
         return warn("power", (say("under-voltage since boot"), *heat), SUPPLY)
     if ever & SLOWED:
-        return warn("power", (say("was slowed down since boot"), *heat), COOLING)
+        return warn("power", (say("slowed down since boot"), *heat), COOLING)
     if temperature_c is not None and temperature_c >= HOT_C:
         return warn("power", heat, COOLING)
     return ok("power", say("no under-voltage since boot"), *heat)
@@ -45,15 +45,15 @@ def power(throttled: int | None, temperature_c: float | None) -> Finding:
 
 def clock(now: ClockReading, hold_s: float) -> Finding:
     """Whether the kernel trusts it. Certificates of a clock that is years off are never good."""
-    remedy = say("NTP on port 123 reachable? timedatectl; systemctl status systemd-timesyncd")
+    remedy = say("check that NTP (port 123) is not blocked: timedatectl; systemctl status systemd-timesyncd")
     if now.synced and now.error_ms is None:
-        return ok("clock", say("set by the host"))
+        return ok("clock", say("set by the host machine"))
     if now.synced and now.error_ms is not None:
         within = (say("within {n} ms", n=now.error_ms),) if now.error_ms < CERTAIN_MS else ()
         return ok("clock", say("synchronised"), *within)
     if now.wall.year < OLDEST_YEAR:
-        return fail("clock", say("not set: it says {day}", day=f"{now.wall:%Y-%m-%d}"), remedy)
-    wait = say("results wait up to {n} min for it", n=hold_s / 60)
+        return fail("clock", say("not set: it shows {day}", day=f"{now.wall:%Y-%m-%d}"), remedy)
+    wait = say("results wait up to {n} min for the clock", n=hold_s / 60)
     return warn("clock", (say("not synchronised"), wait), remedy)
 
 
@@ -61,7 +61,9 @@ def disk(settings: AgentSettings) -> Finding:
     """Space, a write that reaches the disk, and a spool that opens."""
     folder = settings.state_dir
     if not os.path.isdir(folder):  # Path's own raises where a folder above is closed
-        return fail("disk", say("{path} is not there", path=str(folder)), say("start the service once; it makes it"))
+        return fail(
+            "disk", say("{path} does not exist", path=str(folder)), say("start the service once: it creates the folder")
+        )
     try:
         try_to_write(folder)
     except OSError as error:
@@ -73,9 +75,13 @@ def disk(settings: AgentSettings) -> Finding:
         found = spool(folder / "spool.db")
     except sqlite3.Error as error:
         damaged = say("the spool does not open: {reason}", reason=str(error))
-        return fail("disk", (free, damaged), say("the service sets it aside at its start; then change the card"))
+        return fail(
+            "disk", (free, damaged), say("restart the service: it sets the damaged file aside; then replace the card")
+        )
     if usage.free < LEAST_FREE_MB * 1e6:
-        return fail("disk", (free, found), say("make room: journalctl --vacuum-size=50M; what fills {path}?", path="/"))
+        return fail(
+            "disk", (free, found), say("free space: journalctl --vacuum-size=50M; find what fills {path}", path="/")
+        )
     return ok("disk", free, found)
 
 
@@ -90,7 +96,7 @@ def spool(path: Path) -> Said:
 
 def _not_written(error: OSError) -> Said:
     if error.errno == errno.EACCES:
-        return say("run it with sudo; the folder belongs to the service's user")
+        return say("run this with sudo: the folder belongs to the service's user")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return say("make room: journalctl --vacuum-size=50M; what fills {path}?", path="/")
-    return say("the card may be dying: copy what is there, change it")
+        return say("free space: journalctl --vacuum-size=50M; find what fills {path}", path="/")
+    return say("the card may be failing: copy its data and replace it")

@@ -7,8 +7,8 @@ from agent.check.service import Service
 from agent.clock.clock import ReadClock
 from agent.delivery.instance_lock import AlreadyRunning
 from agent.delivery.spool import SpoolError
-from agent.measure.health import THERMAL, THROTTLED, temperature, throttled
-from agent.schedule.budget import BudgetError
+from agent.measure.health import THERMAL, THROTTLED, read_temperature, read_throttled
+from agent.schedule.quota.budget import BudgetError
 from agent.settings import AgentSettings, LineSettings
 from agent.status.client import ServiceSilent
 from agent.status.status import AgentStatus
@@ -25,14 +25,14 @@ HOPELESS_S = 2.0
 
 UNIT = Side(
     file="agent.yaml",
-    name=say("the key and certificate of this unit, or its name in agent.yaml"),
-    files=say("enrolled? paths of broker.tls in agent.yaml; key: owner xomnet, mode 600"),
-    fit=say("the key and certificate of this unit, as enrolment made them"),
-    renew=say("systemctl start xomnet-renew; else the operator renews it"),
-    anew=say("revoked, or of another authority: tell the operator, who enrols the unit anew"),
-    up=say("broker.port in agent.yaml; is the broker up? tell the operator"),
-    found=say("broker.host in agent.yaml; is any line online? DNS"),
-    reached=say("is any line online? does a firewall close the port?"),
+    name=say("use this unit's key and certificate, or correct agent in agent.yaml"),
+    files=say("check that the unit is enrolled, broker.tls in agent.yaml, and the key: owner xomnet, mode 600"),
+    fit=say("use the key and the certificate that enrolment made for this unit"),
+    renew=say("systemctl start xomnet-renew; if that fails, tell the operator"),
+    reissue=say("revoked, or issued by another authority: the operator must enrol the unit again"),
+    up=say("check broker.port in agent.yaml; if it is right, tell the operator that the broker is down"),
+    found=say("check broker.host in agent.yaml, DNS, and that a line is online"),
+    reached=say("check that a line is online, and that no firewall blocks the port"),
     theirs=say("tell the operator"),
 )
 CANT_WORK = (ServiceSilent, AlreadyRunning, SpoolError, BudgetError)
@@ -45,7 +45,7 @@ def limited(name: str, check: Check, limit_s: float) -> list[Finding]:
         try:
             return check()
         except CANT_WORK as error:
-            restart = say("systemctl restart xomnet-agent; its log: journalctl -u xomnet-agent")
+            restart = say("systemctl restart xomnet-agent; then read its log: journalctl -u xomnet-agent")
             return fail(name, say("{reason}", reason=str(error)), restart)
 
     return bounded(name, known, limit_s)
@@ -63,7 +63,9 @@ class Plan:
     def here(self) -> Iterator[Finding]:
         """The unit, its ports and modems, the broker."""
         settings = self._settings
-        yield from limited("power", lambda: machine.power(throttled(THROTTLED), temperature(THERMAL)), QUICK_S)
+        yield from limited(
+            "power", lambda: machine.power(read_throttled(THROTTLED), read_temperature(THERMAL)), QUICK_S
+        )
         now = self._read_clock(settings.clock.assume_synced)
         yield from limited("clock", lambda: machine.clock(now, settings.clock.hold_s), QUICK_S)
         yield from limited("disk", lambda: machine.disk(settings), QUICK_S)

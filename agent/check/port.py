@@ -34,8 +34,8 @@ class DefaultRoute:
 def ports(line: LineSettings, target_mbps: float, model: str) -> list[Finding]:
     """What is between this machine and the line; the modem first, which explains why its port is down."""
     if line.interface is None:
-        unchecked = say("no interface is named: port, Wi-Fi and other traffic go unchecked")
-        return [warn(line.line, unchecked, say("write interface: at the line in agent.yaml"))]
+        unchecked = say("no interface is set: port, Wi-Fi and other traffic are not checked")
+        return [warn(line.line, unchecked, say("set interface: for the line in agent.yaml"))]
     radio: list[Finding] = []
     if line.access == "mobile" or line.modem is not None:
         seen = signal(line)
@@ -50,7 +50,7 @@ def port(line: LineSettings, target_mbps: float, model: str, sys: Path = SYS) ->
     name = line.interface or ""
     state = read_interface(name, sys)
     if state is None:
-        plug = say("plug it in; ip link lists what is there")
+        plug = say("plug it in; ip link lists the interfaces")
         return fail(name, say("there is no interface {name}", name=name), plug)
     if not state.up:
         return _down(name, _text(sys / name / "carrier"))
@@ -61,25 +61,27 @@ def port(line: LineSettings, target_mbps: float, model: str, sys: Path = SYS) ->
     where = say("{address}", address=addresses[0])
     ceiling = min(state.link_mbps or 1e6, *[mbps for prefix, mbps in CEILINGS_MBPS.items() if prefix in model][:1], 1e6)
     if state.wireless:
-        return fail(name, (say("Wi-Fi"), where), say("use the cable: a line measured over Wi-Fi never gets a figure"))
+        return fail(name, (say("Wi-Fi"), where), say("use a cable: a test over Wi-Fi does not count"))
     if ceiling < target_mbps:
-        slow = say("it carries {n} Mb/s at most, the target is {target}", n=ceiling, target=target_mbps)
-        return fail(name, (*speed, slow), say("a cable with all 8 wires, a gigabit port behind it, a Pi 4 or 5"))
+        slow = say("it carries at most {n} Mb/s, the target is {target}", n=ceiling, target=target_mbps)
+        return fail(
+            name, (*speed, slow), say("use a cable with all 8 wires, a gigabit port at its other end, and a Pi 4 or 5")
+        )
     answer, silent = _gateway(name, line)
     if any(said.english.endswith("half duplex") for said in speed):
-        return warn(name, (*speed, where, answer), say("another cable; both ends of it on automatic"))
+        return warn(name, (*speed, where, answer), say("use another cable; set both ends to automatic"))
     return warn(name, (*speed, where, answer), silent) if silent else ok(name, *speed, where, answer)
 
 
 def _down(name: str, carrier: str) -> Finding:
     if carrier == "0":
-        words = say("no signal at the port")
-        return fail(name, words, say("the cable at both ends; is the modem, ONT or switch behind it on?"))
+        words = say("no link at the port")
+        return fail(name, words, say("check the cable at both ends, and that the modem, ONT or switch is on"))
     return fail(name, say("switched off"), say("sudo ip link set {name} up; nmcli device connect {name}", name=name))
 
 
 def _dhcp(name: str) -> Said:
-    return say("does the router give one (DHCP)? nmcli device show {name}", name=name)
+    return say("check that the router gives an address (DHCP): nmcli device show {name}", name=name)
 
 
 def _speed(state: InterfaceState, duplex: str) -> tuple[Said, ...]:
@@ -105,7 +107,7 @@ def _gateway(name: str, line: LineSettings) -> tuple[Said, Said | None]:
     quiet = say("gateway {address} does not answer", address=route.gateway)
     if line.access == "mobile":  # few operators' do
         return quiet, None
-    return quiet, say("some answer no ping; if the server below fails too: restart the router")
+    return quiet, say("some routers answer no ping; if the server below fails too, restart the router")
 
 
 def own_addresses(name: str) -> list[str]:
@@ -130,13 +132,17 @@ def signal(line: LineSettings) -> Finding:
     """What ModemManager says of the line's modem."""
     name = f"signal {line.line}"
     try:
-        found = modem.ask(line.interface, line.modem)
+        found = modem.read_modem(line.interface, line.modem)
     except ModemSilent as error:
         install = say("apt install modemmanager; systemctl status ModemManager")
-        return warn(name, say("the modem can't be asked: {reason}", reason=str(error)), install)
+        return warn(name, say("the modem cannot be read: {reason}", reason=str(error)), install)
     if found is None:
-        words = say("ModemManager knows no modem of {name}", name=line.interface or "")
-        return warn(name, words, say("a stick that is a router of its own tells nothing: normal; else plug it in anew"))
+        words = say("ModemManager finds no modem for {name}", name=line.interface or "")
+        return warn(
+            name,
+            words,
+            say("normal for a USB stick that is itself a router; for others, unplug the modem and plug it in again"),
+        )
     return of_modem(name, found)
 
 
@@ -147,17 +153,19 @@ def of_modem(name: str, found: Modem) -> Finding:
         sim = say("sudo mmcli -i {n} --pin=PIN; or take the PIN off the SIM in a phone", n=number)
         return fail(name, say("modem seen, SIM locked ({reason})", reason=found.reason or "?"), sim)
     if found.state == "failed":
-        seat = say("SIM in its slot, the right way round, paid for? then plug the modem in anew")
+        seat = say("check the SIM: in its slot, right way round, paid for; then unplug the modem and plug it in again")
         return fail(name, say("modem failed: {reason}", reason=found.reason or "?"), seat)
     if found.state == "disabled":
         return fail(name, say("modem switched off"), say("sudo mmcli -m {n} --enable; nmcli radio wwan on", n=number))
     if found.state not in WORKING:
-        aerial = say("aerial, place, SIM paid for? mmcli -m {n}", n=number)
+        aerial = say("check the antenna, the place, and that the SIM is paid for: mmcli -m {n}", n=number)
         return fail(name, say("no mobile network ({state})", state=found.state), aerial)
     words = radio_words(found.radio)
-    if modem.weak(found.radio):
-        return warn(name, (say("weak signal"), *words), say("another place or an aerial outside, away from metal"))
-    return ok(name, *words) if words else skip(name, say("connected, without figures of the signal"))
+    if modem.is_weak(found.radio):
+        return warn(
+            name, (say("weak signal"), *words), say("move the unit, or use an outdoor antenna, away from metal")
+        )
+    return ok(name, *words) if words else skip(name, say("connected; the modem gives no signal figures"))
 
 
 def radio_words(radio: Radio) -> tuple[Said, ...]:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from agent.engines import ENGINES
 from agent.errors import MeasurementError
 from agent.measure.engines.http_stream import HEAD_LIMIT, Source, parse_head
 from agent.net.dns import resolve
-from agent.net.sockets import failure, open_socket
+from agent.net.sockets import open_socket, to_measurement_error
 from agent.settings import LineSettings
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 
@@ -29,7 +30,7 @@ def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
         try:
             resolve(host, 80, line.interface, NAME_S)
         except MeasurementError as error:
-            remedy = say("the line's name servers: nmcli device show (IP4.DNS); is the line online?")
+            remedy = say("check that the line is online, and its name servers: nmcli device show (IP4.DNS)")
             return fail(title, say("{reason}", reason=str(error)), remedy)
     return ok(title, say("found in {n} ms", n=round((time.monotonic() - start) * 1000))) if hosts else None
 
@@ -37,10 +38,13 @@ def names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
 def server(line: LineSettings, servers: Sequence[str]) -> Finding:
     """The first that answers and is not busy measures."""
     title = f"server {line.line}"
-    if line.engine != "http":
-        return skip(title, say("{engine} chooses one of speedtest.net when it tests", engine=line.engine))
+    server_list = ENGINES[line.engine].server_list
+    if server_list is not None:
+        return skip(
+            title, say("{engine} chooses a server of {list} at each test", engine=line.engine, list=server_list)
+        )
     if not servers:
-        return fail(title, say("no server is set"), say("write servers: in agent.yaml"))
+        return fail(title, say("no server is set"), say("set servers: in agent.yaml"))
     away: list[Said] = []
     busy = False
     for one in servers:
@@ -54,10 +58,16 @@ def server(line: LineSettings, servers: Sequence[str]) -> Finding:
         good = say("{server} answers in {n} ms, not busy", server=where, n=ms)
         if not away:
             return ok(title, good)
-        return warn(title, (*away, good), say("the next one is used instead; tell the operator"))
+        return warn(title, (*away, good), say("the next server is used instead; tell the operator"))
     if busy:
-        return warn(title, tuple(away), say("now and then is normal, it tries again; always: tell the operator"))
-    return fail(title, tuple(away), say("is the line online? server's address in agent.yaml; else the operator"))
+        return warn(
+            title, tuple(away), say("normal now and then, the unit tries again; if it goes on, tell the operator")
+        )
+    return fail(
+        title,
+        tuple(away),
+        say("check that the line is online, and servers: in agent.yaml; if both are right, tell the operator"),
+    )
 
 
 def look(server: str, interface: str | None) -> float:
@@ -86,7 +96,7 @@ def look(server: str, interface: str | None) -> float:
                 if not data or len(head) > HEAD_LIMIT:
                     raise MeasurementError("portal" if head else "reset", "no whole HTTP answer")
         except OSError as error:
-            raise failure(error, url.netloc) from error
+            raise to_measurement_error(error, url.netloc) from error
     parse_head(head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
     return ms
 

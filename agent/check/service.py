@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from agent.clock.clock import boot_id, read_clock
-from agent.delivery.instance_lock import only_one
+from agent.delivery.instance_lock import lock_state_dir
 from agent.delivery.spool import Spool
-from agent.delivery.spool_file import machine
+from agent.delivery.spool_file import machine_id
 from agent.delivery.uplink import Uplink
 from agent.loop import AgentLoop
 from agent.measure.runner import TestRequest
-from agent.schedule.budget import DataBudget
+from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, LineSettings
 from agent.status.client import RunningService, ServiceSilent
 from agent.status.status import AgentStatus, status_source
@@ -39,14 +39,14 @@ class Service(Protocol):
 class StandIn:
     """The parts of the service without its loop and its schedule."""
 
-    def __init__(self, unit: AgentLoop, uplink: Uplink, spool: Spool) -> None:
-        self._unit, self.status = unit, status_source(unit, uplink, spool, read_clock)
+    def __init__(self, loop: AgentLoop, uplink: Uplink, spool: Spool) -> None:
+        self._loop, self.status = loop, status_source(loop, uplink, spool, read_clock)
 
     def report(self) -> None:
-        self._unit.report()
+        self._loop.report()
 
     def measure(self, line: LineSettings) -> Tested:
-        return self._unit.test_asked(line, TestRequest(OPERATOR))
+        return self._loop.run_requested_test(line, TestRequest(OPERATOR))
 
 
 @contextmanager
@@ -68,22 +68,22 @@ def service(settings: AgentSettings, targets: Targets) -> Iterator[Service]:
 @contextmanager
 def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
     """Holds the state folder's lock, and reports to the collector as the service would."""
-    with only_one(settings.state_dir):
+    with lock_state_dir(settings.state_dir):
         spool = Spool(
-            settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine()
+            settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine_id()
         )
-        ledger = DataBudget(settings.state_dir / "ledger.json")
+        budget = DataBudget(settings.state_dir / "ledger.json")
         clock = settings.clock
         uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock)
         stop = threading.Event()
-        unit = AgentLoop(settings, spool, ledger, targets, stop, read_clock)
-        for event in spool.take_news():  # whoever opens the file hears what befell it
-            unit.note(event)
-        if ledger.reset_detail is not None:
-            unit.note(Event(name="ledger_reset", detail=ledger.reset_detail[:512]))
+        loop = AgentLoop(settings, spool, budget, targets, stop, read_clock)
+        for event in spool.take_events():  # whoever opens the file hears what happened to it
+            loop.commit_event(event)
+        if budget.reset_detail is not None:
+            loop.commit_event(Event(name="ledger_reset", detail=budget.reset_detail[:512]))
         uplink.start()
         try:
-            yield StandIn(unit, uplink, spool)
+            yield StandIn(loop, uplink, spool)
         finally:
             stop.set()
             uplink.stop()

@@ -1,1 +1,1 @@
-"""What time it is, how far that can be trusted, and when something was taken."""
+"""The time, how far it can be trusted, and the timestamps of results."""

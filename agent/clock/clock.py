@@ -1,4 +1,4 @@
-"""What time it is, and how far that can be trusted: a Pi has no battery clock."""
+"""The wall clock, the boot clock, and whether the kernel trusts the wall clock: a Pi has no battery clock."""
 
 import ctypes
 import datetime as dt
@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Timex(ctypes.Structure):
-    """`struct timex` of <sys/timex.h>; only its head is read."""
+    """`struct timex` of <sys/timex.h>, of which only the head is read."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -38,11 +38,11 @@ class ClockReading:
     boot_ns: int
     synced: bool
     error_ms: float | None = None
-    """The kernel's bound on its error; None where the kernel does not say."""
+    """The kernel's bound on its error; None if the kernel gives none."""
 
 
 ReadClock = Callable[[bool], ClockReading]
-"""`read_clock`, or what stands in its place where a test sets the time; the argument is `assume_synced`."""
+"""`read_clock`, or what a test puts in its place to set the time; the argument is `assume_synced`."""
 
 
 def boot_id() -> UUID:
@@ -56,7 +56,9 @@ def boot_ns() -> int:
 
 
 def read_clock(assume_synced: bool = False) -> ClockReading:
-    """Now. `assume_synced` is for machines whose clock something else keeps (a virtual machine, a container)."""
+    """Reads both clocks now. `assume_synced` is for machines whose host keeps the clock (virtual machine,
+    container).
+    """
     timex = _Timex()
     result = _libc.adjtimex(ctypes.byref(timex))
     if result == -1 and ctypes.get_errno() in {errno.EPERM, errno.ENOSYS}:
@@ -67,11 +69,11 @@ def read_clock(assume_synced: bool = False) -> ClockReading:
     return ClockReading(dt.datetime.now(dt.UTC), boot_ns(), synced or assume_synced, error_ms)
 
 
-def rebase(taken_boot_ns: int, now: ClockReading) -> dt.datetime:
-    """When, by the wall clock of `now`, something of the same boot was taken."""
-    return now.wall - dt.timedelta(microseconds=(now.boot_ns - taken_boot_ns) // 1000)
+def rebase(then_boot_ns: int, now: ClockReading) -> dt.datetime:
+    """The time, by the wall clock of `now`, of an instant of the same boot."""
+    return now.wall - dt.timedelta(microseconds=(now.boot_ns - then_boot_ns) // 1000)
 
 
-def stepped_s(before: ClockReading, after: ClockReading) -> float:
-    """By how many seconds the wall clock was set between two readings of one boot; back is negative."""
+def clock_step_s(before: ClockReading, after: ClockReading) -> float:
+    """Seconds by which the wall clock was set between two readings of one boot; negative if it was set back."""
     return (after.wall - rebase(after.boot_ns, before)).total_seconds()

@@ -1,1 +1,1 @@
-"""What the server asks of this unit: commands and remote settings."""
+"""Commands and settings from the server."""

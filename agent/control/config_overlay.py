@@ -1,4 +1,4 @@
-"""What was changed from afar, laid over agent.yaml: pure."""
+"""Remote settings laid over agent.yaml. Pure, but for reading that file."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,39 +10,39 @@ from agent.settings import AgentSettings, check
 from xomnet.contract.remote_settings import CHANGEABLE, Setting, allowed, form
 from xomnet.settings import SettingsError, convert, document, parse, text_of
 
-AFAR = "settings from afar"
-"""Stands in errors where the file's name would."""
+REMOTE = "remote settings"
+"""Stands in errors in place of a file's name."""
 
 Overlay = Mapping[str, Setting]
 
 _LINE = re.compile(r"^lines\[(\d+)\]")
 
 
-def read(config: Path, overlay: Overlay) -> AgentSettings:
-    """agent.yaml with the overlay on it. Raises SettingsError, which says whose fault it is."""
+def read_with_overlay(config: Path, overlay: Overlay) -> AgentSettings:
+    """agent.yaml with the overlay on it. Raises SettingsError, whose `file` is agent.yaml's or REMOTE."""
     text = text_of(config)
     settings = parse(text, AgentSettings, str(config), config.parent)
     check(settings, str(config))
     if not overlay:
         return settings
     try:
-        found = convert(merged(document(text, str(config)), overlay), AgentSettings, AFAR, config.parent)
-        check(found, AFAR)
+        found = convert(merge(document(text, str(config)), overlay), AgentSettings, REMOTE, config.parent)
+        check(found, REMOTE)
     except SettingsError as error:
         key = _LINE.sub(lambda found: f"lines.{settings.lines[int(found[1])].line}", error.key)
-        raise SettingsError(AFAR, None, key, error.found, error.allowed) from error
+        raise SettingsError(REMOTE, None, key, error.found, error.allowed) from error
     return found
 
 
-def merged(document: Any, overlay: Overlay) -> Any:
+def merge(document: Any, overlay: Overlay) -> Any:
     """The document of a good agent.yaml with the overlay's values in their places; the document stays as it is.
 
-    Raises SettingsError where a key may not be changed from afar, or is of a line that the document does not have.
+    Raises SettingsError if the server may not change a key, or if a key names a line that the document does not have.
     """
-    result = _copied(document)
+    result = _copy(document)
     for key, value in overlay.items():
         if form(key) is None:
-            raise SettingsError(AFAR, None, key, "a key that is not changed from afar", allowed(key))
+            raise SettingsError(REMOTE, None, key, "a key that the server may not change", allowed(key))
         *groups, last = key.split(".")
         group = _group(result, groups, key)
         if value is None:
@@ -52,19 +52,19 @@ def merged(document: Any, overlay: Overlay) -> Any:
     return result
 
 
-def _copied(value: Any) -> Any:
-    """Every group its own: YAML's `&name` and `*name` make one of two."""
+def _copy(value: Any) -> Any:
+    """A copy in which no two groups are one object, as YAML's `&name` and `*name` make them."""
     if isinstance(value, dict):
-        return {key: _copied(one) for key, one in value.items()}
-    return [_copied(one) for one in value] if isinstance(value, list) else value
+        return {key: _copy(one) for key, one in value.items()}
+    return [_copy(one) for one in value] if isinstance(value, list) else value
 
 
 def _group(document: Any, groups: list[str], key: str) -> dict[str, Any]:
-    """Where the last part of a key belongs."""
+    """The group that the last part of a key belongs to. Raises SettingsError."""
     if groups[:1] == ["lines"]:
         by_name: dict[str, dict[str, Any]] = {line["line"]: line for line in document["lines"]}
         if groups[1] not in by_name:
-            raise SettingsError(AFAR, None, key, f"no line {groups[1]}", ", ".join(by_name))
+            raise SettingsError(REMOTE, None, key, f"no line {groups[1]}", ", ".join(by_name))
         return by_name[groups[1]]
     for name in groups:
         document = document.setdefault(name, {})
@@ -72,13 +72,16 @@ def _group(document: Any, groups: list[str], key: str) -> dict[str, Any]:
     return found
 
 
-def changed(overlay: Overlay, settings: Overlay, unset: tuple[str, ...]) -> dict[str, Setting]:
-    """The overlay after a change: what is set takes the place of what was, what is unset is agent.yaml's again."""
+def apply_change(overlay: Overlay, settings: Overlay, unset: tuple[str, ...]) -> dict[str, Setting]:
+    """The overlay after a change: `settings` replace its values; a key of `unset` has agent.yaml's value again."""
     return {key: value for key, value in {**overlay, **settings}.items() if key not in unset}
 
 
-def in_force(settings: AgentSettings) -> dict[str, Setting]:
-    """What the keys of the list have come to, defaults by access included; absent: slots, no limit, the unit's own."""
+def effective_values(settings: AgentSettings) -> dict[str, Setting]:
+    """The values in force of all keys that the server may change, defaults by access included.
+
+    A key without a value is absent: tests by slots, no limit, the unit's servers.
+    """
     return {key: value for key, value in _values(settings) if value is not None}
 
 

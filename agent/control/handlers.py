@@ -1,4 +1,4 @@
-"""What each command does, in the unit's loop. None of them runs a program or reads a file that it names."""
+"""What each command does, in the unit's loop. No command can make the unit run a program or read a file by name."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from agent.control.command_queue import CommandQueue, one_line
+from agent.control.command_queue import CommandQueue, to_contract_text
 from agent.control.identify import identify
 from agent.control.remote_config import RemoteConfig
 from agent.delivery.spool import SpoolError
@@ -24,35 +24,35 @@ class CommandTarget(Protocol):
     """The unit's loop, as commands see it."""
 
     remote: RemoteConfig | None
-    """None where the settings come from no file."""
+    """None if the settings come from no file."""
 
     @property
     def lines(self) -> Sequence[LineSettings]: ...
 
     def servers(self, line: LineSettings) -> tuple[str, ...]: ...
 
-    def test_asked(self, line: LineSettings, asked: TestRequest) -> Tested:
-        """One test, kept as a result. Raises RequestRefused."""
+    def run_requested_test(self, line: LineSettings, request: TestRequest) -> Tested:
+        """Runs one test and commits its result. Raises RequestRefused."""
 
     def report(self) -> int:
-        """Health, now; and how many results wait."""
+        """Commits the unit's health; returns the number of results that wait."""
 
 
-def run_pending(worker: CommandTarget, inbox: CommandQueue) -> None:
-    """Does what waits, and answers each."""
-    while (command := inbox.take()) is not None:
+def run_pending(target: CommandTarget, commands: CommandQueue) -> None:
+    """Runs the commands that wait, and replies to each."""
+    while (command := commands.take()) is not None:
         log.info("command", name=command.name, line=command.line, id=str(command.id))
         try:
-            reply = _done(command, worker, inbox)
+            reply = _run(command, target, commands)
         except (RequestRefused, SpoolError) as error:
             word = error.error if isinstance(error, RequestRefused) else "spool"
-            inbox.refuse(command, RequestRefused(word, str(error)))
+            commands.refuse(command, RequestRefused(word, str(error)))
         else:
-            inbox.answer(reply)
+            commands.reply(reply)
 
 
-def tested(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
-    """A result in short; `seq` is None where the disk refused it."""
+def summarize(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
+    """A result in short; `seq` is None if the disk refused it."""
     return Tested(
         line=line,
         spool=None if seq is None else spool,
@@ -66,51 +66,51 @@ def tested(line: str, result: Speed, spool: UUID, seq: int | None) -> Tested:
     )
 
 
-def _done(command: Command, worker: CommandTarget, inbox: CommandQueue) -> Reply:
-    done = Reply(id=command.id, agent=inbox.agent, ok=True)
+def _run(command: Command, target: CommandTarget, commands: CommandQueue) -> Reply:
+    done = Reply(id=command.id, agent=commands.agent, ok=True)
     match command.name:
         case "measure":
-            detail, tests = _measure(command, worker, inbox)
+            detail, tests = _measure(command, target, commands)
             return replace(done, detail=detail, tested=tests)
         case "report":
-            return replace(done, detail=f"health sent; {worker.report()} results wait")
+            return replace(done, detail=f"health sent; {target.report()} results wait")
         case "identify":
             return replace(done, detail=identify())
         case "settings":
-            return _settings(command, worker.remote, done)
+            return _change_settings(command, target.remote, done)
 
 
-def _settings(command: Command, remote: RemoteConfig | None, done: Reply) -> Reply:
+def _change_settings(command: Command, remote: RemoteConfig | None, done: Reply) -> Reply:
     if remote is None:
         raise RequestRefused("forbidden", "this unit's settings come from no file")
     detail = None
     if command.settings or command.unset:
         detail = remote.change(command.settings or {}, command.unset, command.prove_s)
-    now = remote.standing()
-    ignored = None if now.ignored is None else one_line(now.ignored)
+    now = remote.config_in_force()
+    ignored = None if now.ignored is None else to_contract_text(now.ignored)
     return replace(
         done, detail=detail, settings=now.settings, changed=now.changed, trial_s=now.trial_s, ignored=ignored
     )
 
 
-def _measure(command: Command, worker: CommandTarget, inbox: CommandQueue) -> tuple[str | None, tuple[Tested, ...]]:
-    lines = [line for line in worker.lines if command.line in (None, line.line)]
+def _measure(command: Command, target: CommandTarget, commands: CommandQueue) -> tuple[str | None, tuple[Tested, ...]]:
+    lines = [line for line in target.lines if command.line in (None, line.line)]
     if not lines:
-        raise RequestRefused("unknown_line", f"this unit's lines are {', '.join(line.line for line in worker.lines)}")
+        raise RequestRefused("unknown_line", f"this unit's lines are {', '.join(line.line for line in target.lines)}")
     if command.server not in (None, "other"):
         raise RequestRefused("not_understood", f"server: {command.server}")
-    asked = TestRequest(command.asked or OPERATOR, command.server == "other")
+    request = TestRequest(command.asked or OPERATOR, command.server == "other")
     tests: list[Tested] = []
     refusals: list[RequestRefused] = []
     for line in lines:
         try:
-            if inbox.is_late(command):
+            if commands.is_expired(command):
                 raise RequestRefused("expired", "the tests before it took until it was too late")
-            tests.append(worker.test_asked(line, asked))
+            tests.append(target.run_requested_test(line, request))
         except RequestRefused as refusal:
             refusals.append(refusal)
-            tests.append(Tested(line=line.line, error=refusal.error, error_detail=one_line(refusal.detail)))
+            tests.append(Tested(line=line.line, error=refusal.error, error_detail=to_contract_text(refusal.detail)))
     if len(refusals) == len(lines):
         raise refusals[0]
-    alone = asked.other_server and any(len(worker.servers(line)) < 2 for line in lines)
+    alone = request.other_server and any(len(target.servers(line)) < 2 for line in lines)
     return "only one measurement server is set: there is no other" if alone else None, tuple(tests)

@@ -1,4 +1,4 @@
-"""Which of the boxes on the wall is it? The green LED blinks for a while."""
+"""The command `identify`: the green LED blinks, so that a person finds the unit among others."""
 
 import threading
 from pathlib import Path
@@ -14,7 +14,7 @@ _blinking = threading.Lock()
 
 
 def identify(leds: Path = LEDS, for_s: float = BLINKS_S) -> str:
-    """Lets the LED blink for `for_s`, beside the caller, then gives it back what it showed. Raises RequestRefused."""
+    """Starts blinking for `for_s` seconds and returns at once; then restores the LED. Raises RequestRefused."""
     led = next((leds / name for name in NAMES if (leds / name / "trigger").exists()), None)
     if led is None:
         raise RequestRefused("no_led", f"this machine has no LED that can blink: {leds / NAMES[0]} is missing")
@@ -22,7 +22,7 @@ def identify(leds: Path = LEDS, for_s: float = BLINKS_S) -> str:
         return f"the LED {led.name} blinks already"
     trigger = led / "trigger"
     try:
-        before = chosen(trigger.read_text())
+        before = active_trigger(trigger.read_text())
         trigger.write_text("timer")
     except OSError as error:
         _blinking.release()
@@ -40,6 +40,6 @@ def identify(leds: Path = LEDS, for_s: float = BLINKS_S) -> str:
     return f"the LED {led.name} blinks for {for_s:g} s"
 
 
-def chosen(triggers: str) -> str:
-    """The trigger in force: the kernel lists all and puts brackets around it."""
+def active_trigger(triggers: str) -> str:
+    """The LED's trigger now: the kernel lists all and puts brackets around it."""
     return next((word.strip("[]") for word in triggers.split() if word.startswith("[")), "none")

@@ -1,6 +1,6 @@
-"""What the updater, which upgrades this unit and renews its certificate, has noted, as events of the unit.
+"""Notes of the updater (upgrades, certificates), committed as events of the unit.
 
-`updater/notes.py` writes the file, root's own; this side only reads it. A kill in between tells a note twice.
+`updater/notes.py` writes the file as root; this side only reads it. A kill in between commits a note twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ log = Log("agent.control.updater_events")
 
 NOTES = Path("/var/lib/xomnet-updater/notes.json")
 OLD_NOTES = Path("/var/lib/xomnet-upkeep/notes.json")
-"""Where the updater of version 0.1 writes: releases arrive by themselves, the updater comes with the deployment."""
-TOLD = "tool_notes"
+"""Where the updater of version 0.1 writes: a unit may have a new release and an old updater."""
+LAST_NOTE_KEY = "tool_notes"
 
 
 class _UpdaterNote(msgspec.Struct, frozen=True):
@@ -32,27 +32,29 @@ class _NotesFile(msgspec.Struct, frozen=True):
 
 
 class UpdaterEvents:
-    """Looks as often as it is asked to; reads only a file that has changed."""
+    """Commits each note once, with `commit`. Reads the file only if it has changed."""
 
-    def __init__(self, spool: Spool, note: Callable[[Event], None], paths: Sequence[Path] = (NOTES, OLD_NOTES)) -> None:
-        self._spool, self._note, self._paths = spool, note, paths
-        self._seen: int | None = None
+    def __init__(
+        self, spool: Spool, commit: Callable[[Event], None], paths: Sequence[Path] = (NOTES, OLD_NOTES)
+    ) -> None:
+        self._spool, self._commit, self._paths = spool, commit, paths
+        self._mtime_ns: int | None = None
 
-    def look(self) -> None:
-        """Tells what is new."""
+    def commit_new(self) -> None:
+        """Commits the notes that are new."""
         path = self._paths[0]
         try:
             path = next((one for one in self._paths if one.exists()), path)
             changed = path.stat().st_mtime_ns
-            if changed == self._seen:
+            if changed == self._mtime_ns:
                 return
             notes = msgspec.json.decode(path.read_bytes(), type=_NotesFile).notes
-            last = int(self._spool.kept(TOLD) or 0)
+            last = int(self._spool.get_value(LAST_NOTE_KEY) or 0)
             for note in notes:
                 if note.number > last:
-                    self._note(Event(name=note.name, detail=note.detail))
-                    self._spool.keep(TOLD, str(note.number))
-            self._seen = changed
+                    self._commit(Event(name=note.name, detail=note.detail))
+                    self._spool.set_value(LAST_NOTE_KEY, str(note.number))
+            self._mtime_ns = changed
         except FileNotFoundError:
             return  # no updater here
         except (OSError, ValueError, SpoolError, msgspec.DecodeError) as error:

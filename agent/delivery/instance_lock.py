@@ -9,8 +9,8 @@ class AlreadyRunning(Exception):
     """Another agent works in the same state folder."""
 
 
-def only_one(state_dir: Path) -> IO[str]:
-    """A lock on the state folder, held while it is open. Raises AlreadyRunning or OSError."""
+def lock_state_dir(state_dir: Path) -> IO[str]:
+    """Locks the state folder for as long as the file returned is open. Raises AlreadyRunning, OSError."""
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = (state_dir / "lock").open("w")
     try:

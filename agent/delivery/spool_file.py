@@ -1,7 +1,7 @@
-"""The spool's file: its tables, and what becomes of it when it is damaged, torn, or on another machine.
+"""The spool's file: its tables and their migration, and what happens if it is damaged, torn, or on another machine.
 
-A card may lose its last writes with the power, though it said that they were on it. Numbers of such results may have
-been published: so the first commit of each boot leaves a random stretch of numbers out, and none is given twice.
+A card may lose its last commits with the power, though it confirmed them. Numbers of such results may have been
+published. So the first commit of each boot skips a random stretch of numbers, and no number is given twice.
 """
 
 import hashlib
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from agent.delivery.spool_rows import SpoolRow, sum_of
+from agent.delivery.spool_rows import SpoolRow, checksum
 from xomnet.runtime.atomic_file import put_in_place
 from xomnet.runtime.log import Log
 
 log = Log("agent.delivery.spool")
 
 VERSION = 1
-"""`PRAGMA user_version`; 0 is the file of xomnet 0.1.0."""
+"""`PRAGMA user_version`; 0 is the file of xomnet 0.1."""
 PAGE_BYTES = 1024
 """A commit writes whole pages, and a result is smaller than one."""
-LEAP = (2**16, 2**32)
-"""How many numbers a new boot leaves out, at random: more than a card can lose, and not to be met by chance by a spool
-that is an old copy of this one.
+SKIPPED_SEQS = (2**16, 2**32)
+"""How many numbers a new boot skips, at random between the two: more than a card can lose, and too many for an old copy
+of this spool to reach the same numbers by chance.
 """
 MAX_SEQ = 2**52
 
@@ -45,12 +45,12 @@ CREATE TABLE results (
     sum INTEGER
 );
 """
-_UNTOLD = "CREATE TABLE untold (seq INTEGER PRIMARY KEY, line TEXT);"
-"""What no manifest has told yet."""
+_UNREPORTED = "CREATE TABLE untold (seq INTEGER PRIMARY KEY, line TEXT);"
+"""Results that no receipt has counted yet."""
 _NEW = f"""
 BEGIN;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-{_RESULTS}{_UNTOLD}
+{_RESULTS}{_UNREPORTED}
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
@@ -61,7 +61,7 @@ ALTER TABLE results ADD COLUMN not_before_us INTEGER;
 ALTER TABLE results ADD COLUMN sum INTEGER;
 UPDATE results SET spool = (SELECT value FROM meta WHERE key = 'spool');
 UPDATE results SET sum = sum_of(seq, {", ".join(SpoolRow._fields)});
-{_UNTOLD}
+{_UNREPORTED}
 INSERT INTO meta SELECT 'told', CAST(coalesce(max(seq), 0) AS TEXT) FROM sqlite_sequence WHERE name = 'results';
 PRAGMA user_version = {VERSION};
 COMMIT;
@@ -71,7 +71,7 @@ _COLUMNS = {
     "results": "seq kind line boot boot_ns wall_us clock at_error_s data spool not_before_us sum",
     "untold": "seq line",
 }
-_NO_FAULT_OF_THE_FILE = {
+_NOT_DAMAGE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
@@ -87,26 +87,28 @@ SERIALS = (Path("/sys/firmware/devicetree/base/serial-number"), Path("/etc/machi
 
 
 class SpoolError(Exception):
-    """The disk does not take the result (full, read-only, broken); nothing was promised."""
+    """The disk refuses (full, read-only, broken); nothing was promised."""
 
 
 def disk_error(path: Path, error: Exception) -> SpoolError:
-    """The disk's refusal in a sentence."""
-    return SpoolError(f"{path}: {error}; free some space or mend the card, and see that the folder is writable")
+    """The disk's refusal, with what to do."""
+    return SpoolError(f"{path}: {error}; free some space or replace the card, and check that the folder is writable")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """True where the file is at fault, not the disk's room or rights, nor one who asks a closed one."""
+    """True if the file itself is broken; False for a disk that is full or refuses, and for a closed database."""
     if isinstance(error, sqlite3.ProgrammingError):
         return False
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_IOERR_SHORT_READ:
         return True
-    return code is None or code & 0xFF not in _NO_FAULT_OF_THE_FILE
+    return code is None or code & 0xFF not in _NOT_DAMAGE
 
 
-def machine(serials: tuple[Path, ...] = SERIALS) -> str | None:
-    """This machine, hashed: by the board's serial number, else by the system's id, which a copied card has too."""
+def machine_id(serials: tuple[Path, ...] = SERIALS) -> str | None:
+    """A hash that identifies this machine: of the board's serial number, else of the system's id, which is copied with
+    the card. None if there is neither.
+    """
     for path in serials:
         with suppress(OSError):
             if text := path.read_bytes().strip(b"\0\n "):
@@ -114,8 +116,8 @@ def machine(serials: tuple[Path, ...] = SERIALS) -> str | None:
     return None
 
 
-def open_file(path: Path, boot: UUID, machine_: str | None) -> tuple[sqlite3.Connection, str | None]:
-    """The spool's database, and where a damaged one was set aside. Raises SpoolError where none can be made."""
+def open_database(path: Path, boot: UUID, machine_: str | None) -> tuple[sqlite3.Connection, str | None]:
+    """The spool's database, and where a damaged one was set aside. Raises SpoolError if none can be made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = None
     try:
@@ -134,7 +136,7 @@ def open_file(path: Path, boot: UUID, machine_: str | None) -> tuple[sqlite3.Con
 
 
 def set_aside(path: Path, reason: str) -> str:
-    """Moves a damaged file away, with what belongs to it; says where to. Raises OSError."""
+    """Moves a damaged file and its WAL away; returns the reason and the new name. Raises OSError."""
     aside = path.with_name(f"{path.name}.damaged-{os.urandom(4).hex()}")
     for suffix in ("", "-wal", "-shm"):
         if (old := Path(f"{path}{suffix}")).exists():
@@ -144,7 +146,7 @@ def set_aside(path: Path, reason: str) -> str:
 
 
 def _create(path: Path, boot: UUID, machine_: str | None) -> None:
-    """Under another name first: so a spool without tables, or of no bytes, is never one that has just begun."""
+    """Makes the file under another name first, so that a file without tables or bytes is always a damaged one."""
     new = path.with_name(f"{path.name}.new")
     for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{new}{suffix}").unlink(missing_ok=True)
@@ -157,7 +159,7 @@ def _create(path: Path, boot: UUID, machine_: str | None) -> None:
         db.execute("PRAGMA journal_mode=WAL")
         with db:
             for key, value in (("spool", str(uuid4())), ("boot", str(boot)), ("machine", machine_)):
-                put(db, key, value)
+                set_meta(db, key, value)
     finally:
         db.close()
     put_in_place(new, path)
@@ -165,7 +167,7 @@ def _create(path: Path, boot: UUID, machine_: str | None) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     if not path.exists() or not path.stat().st_size:
-        raise sqlite3.DatabaseError("the file is gone or empty, what belonged to it is not")
+        raise sqlite3.DatabaseError("the file is gone or empty, its WAL is not")
     db = sqlite3.connect(path, timeout=5, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row
@@ -177,17 +179,17 @@ def _connect(path: Path) -> sqlite3.Connection:
         if check != "ok":
             raise sqlite3.DatabaseError(f"quick_check: {check}")
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            db.create_function("sum_of", -1, sum_of)
+            db.create_function("sum_of", -1, checksum)
             db.executescript(_FROM_0)
-        _check(db)
+        _check_schema(db)
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _check(db: sqlite3.Connection) -> None:
-    """Raises DatabaseError where tables, numbers or names are not what they were: whatever reads can rely on them."""
+def _check_schema(db: sqlite3.Connection) -> None:
+    """Raises DatabaseError if tables, numbers or the id are not as we write them: readers rely on them."""
     for table, columns in _COLUMNS.items():
         found = " ".join(row["name"] for row in db.execute(f"PRAGMA table_info({table})"))
         if found != columns:
@@ -198,12 +200,12 @@ def _check(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"the last number is {[row[0] for row in numbers]}, of a result {last}")
     if last and not numbers:
         raise sqlite3.DatabaseError("results without a last number")
-    name_of(db)
+    spool_id(db)
 
 
-def name_of(db: sqlite3.Connection) -> UUID:
-    """The spool's name. Raises DatabaseError where there is none that can be read."""
-    found = get(db, "spool")
+def spool_id(db: sqlite3.Connection) -> UUID:
+    """The spool's id. Raises DatabaseError if none can be read."""
+    found = get_meta(db, "spool")
     with suppress(ValueError, TypeError):
         if str(name := UUID(found)) == found:
             return name
@@ -211,55 +213,62 @@ def name_of(db: sqlite3.Connection) -> UUID:
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
-    """A spool that came from another machine: how many results it had no right to date were taken out."""
+class CopiedSpool:
+    """A spool that came from another machine: its id there, and how many results without a time were dropped."""
 
     before: str | None
     dropped: int
 
 
-def begin_boot(db: sqlite3.Connection, boot: UUID, machine_: str | None) -> Copied | None:
-    """In the caller's transaction: what the first commit of a boot needs. Returns what a change of machine did.
+def begin_boot(db: sqlite3.Connection, boot: UUID, machine_: str | None) -> CopiedSpool | None:
+    """Prepares the file for a boot's first commit, in the caller's transaction; returns what a change of machine did.
 
-    On another machine the file is a copy. What waits goes out under its own name and number, the same bytes as the
-    original sends: a store has it once. What has no time yet would get another than there, and is taken out.
+    On another machine the file is a copy, and takes a new id. Results that wait keep their id and number, and go out as
+    the same bytes as from the original: the store has them once. Results without a time would get another time than
+    there, and are dropped.
     """
     copied = None
-    before = get(db, "machine")
-    if machine_ is not None and before is not None and machine_ != before and _kind(machine_) == _kind(before):
-        old = get(db, "spool")
+    before = get_meta(db, "machine")
+    if (
+        machine_ is not None
+        and before is not None
+        and machine_ != before
+        and _id_source(machine_) == _id_source(before)
+    ):
+        old = get_meta(db, "spool")
         dropped = db.execute("DELETE FROM results WHERE clock IS NULL").rowcount
         db.execute("DELETE FROM untold")
-        put(db, "spool", str(uuid4()))
-        put(db, "told", str(last_seq(db)))
-        copied = Copied(old, dropped)
+        set_meta(db, "spool", str(uuid4()))
+        set_meta(db, "told", str(last_seq(db)))
+        copied = CopiedSpool(old, dropped)
     if machine_ is not None and machine_ != before:
-        put(db, "machine", machine_)
-    if get(db, "boot") != str(boot):
-        leapt = last_seq(db) + LEAP[0] + secrets.randbelow(LEAP[1] - LEAP[0])
+        set_meta(db, "machine", machine_)
+    if get_meta(db, "boot") != str(boot):
+        skipped_to = last_seq(db) + SKIPPED_SEQS[0] + secrets.randbelow(SKIPPED_SEQS[1] - SKIPPED_SEQS[0])
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'results'")
-        db.execute("INSERT INTO sqlite_sequence VALUES ('results', ?)", (leapt,))
-        put(db, "boot", str(boot))
+        db.execute("INSERT INTO sqlite_sequence VALUES ('results', ?)", (skipped_to,))
+        set_meta(db, "boot", str(boot))
     return copied
 
 
-def _kind(machine_: str) -> str:
+def _id_source(machine_: str) -> str:
     return machine_.partition(":")[0]
 
 
 def last_seq(db: sqlite3.Connection) -> int:
-    """The last number given, or left out."""
+    """The last number that was given or skipped."""
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'results'").fetchone()
     return 0 if row is None else int(row[0])
 
 
-def get(db: sqlite3.Connection, key: str) -> str | None:
+def get_meta(db: sqlite3.Connection, key: str) -> str | None:
+    """The value of a key in `meta`; None if there is none."""
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def put(db: sqlite3.Connection, key: str, value: str | None) -> None:
-    """None takes it out."""
+def set_meta(db: sqlite3.Connection, key: str, value: str | None) -> None:
+    """Sets the value of a key in `meta`; None deletes it."""
     if value is None:
         db.execute("DELETE FROM meta WHERE key = ?", (key,))
     else:

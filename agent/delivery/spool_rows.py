@@ -1,5 +1,6 @@
-"""A result as a row of the spool, and as the message that goes out. Each row carries a sum of itself: a card may flip a
-bit where SQLite does not look.
+"""A result as a row of the spool, and as the message that goes out.
+
+Each row carries its checksum: a card may flip a bit where SQLite does not check.
 """
 
 import datetime as dt
@@ -35,28 +36,28 @@ _FREEZE = "UPDATE results SET wall_us=?, clock=?, at_error_s=?, sum=? WHERE seq=
 
 
 def insert(db: sqlite3.Connection, row: SpoolRow) -> int:
-    """Puts a result in, and among those that no manifest has told; returns its number."""
+    """Inserts a result, and lists it for the next receipt; returns its number."""
     seq = db.execute(_INSERT, row).lastrowid
     assert seq is not None
-    db.execute("UPDATE results SET sum=? WHERE seq=?", (sum_of(seq, *row), seq))
+    db.execute("UPDATE results SET sum=? WHERE seq=?", (checksum(seq, *row), seq))
     db.execute("INSERT OR REPLACE INTO untold VALUES (?, ?)", (seq, row.line))
     return seq
 
 
-def freeze(db: sqlite3.Connection, found: sqlite3.Row, dated: Dated) -> None:
-    """Writes the time of a result down, for good."""
+def freeze_time(db: sqlite3.Connection, found: sqlite3.Row, dated: Dated) -> None:
+    """Writes the final time of a result."""
     wall_us, clock, error_s = dated
     row = _row(found)._replace(wall_us=wall_us, clock=clock, at_error_s=error_s)
-    db.execute(_FREEZE, (wall_us, clock, error_s, sum_of(found["seq"], *row), found["seq"]))
+    db.execute(_FREEZE, (wall_us, clock, error_s, checksum(found["seq"], *row), found["seq"]))
 
 
 def is_intact(found: sqlite3.Row) -> bool:
-    """False where its bytes are not those that were written."""
-    return bool(found["sum"] == sum_of(found["seq"], *_row(found)))
+    """False if the row is not as it was written."""
+    return bool(found["sum"] == checksum(found["seq"], *_row(found)))
 
 
 def undated(found: sqlite3.Row) -> Undated:
-    """What is known of the time of a result that has none."""
+    """What a result without a time has instead."""
     return Undated(found["boot"], found["boot_ns"], found["wall_us"], found["not_before_us"])
 
 
@@ -81,16 +82,16 @@ def message(agent: str, found: sqlite3.Row, dated: Dated) -> bytes:
     )
 
 
-class Oldest(NamedTuple):
-    """Results to evict, the bytes that frees, and the first number that is gone with them, now or before."""
+class OldestResults(NamedTuple):
+    """Results to evict, the bytes that this frees, and the first number that is gone with them, now or before."""
 
     seqs: list[int]
     freed: int
     first: int
 
 
-def oldest(db: sqlite3.Connection, excess: float, overhead: int) -> Oldest:
-    """The oldest results that take `excess` bytes or more, `overhead` each beside their data."""
+def oldest_results(db: sqlite3.Connection, excess: float, overhead: int) -> OldestResults:
+    """The oldest results that take `excess` bytes or more together; each takes its data and `overhead` bytes."""
     seqs, freed, first = [], 0, 2**53
     with closing(db.execute("SELECT seq, kind, data FROM results ORDER BY seq")) as rows:
         for seq, kind, data in rows:
@@ -99,11 +100,11 @@ def oldest(db: sqlite3.Connection, excess: float, overhead: int) -> Oldest:
             freed += len(data) + overhead
             seqs.append(seq)
             first = min(first, _first_evicted(seq, kind, data))
-    return Oldest(seqs, freed, first)
+    return OldestResults(seqs, freed, first)
 
 
 def _first_evicted(seq: int, kind: str, data: bytes) -> int:
-    """The first result that goes with a row: its own, or those that it says were evicted before."""
+    """The first number that is gone with a row: its own or, if it is an `evicted` event, the first that it names."""
     with suppress(msgspec.DecodeError):  # a card may flip a bit
         if kind == "event" and (event := msgspec.json.decode(data, type=Event)).name == "evicted":
             return min(seq, event.first_seq or seq)
@@ -111,7 +112,7 @@ def _first_evicted(seq: int, kind: str, data: bytes) -> int:
 
 
 def delete(db: sqlite3.Connection, names: Iterable[tuple[int, str]], overhead: int) -> int:
-    """Takes results out by number and spool; returns the bytes that frees."""
+    """Deletes results by number and spool; returns the bytes that this frees."""
     freed = 0
     for name in names:
         size = db.execute("DELETE FROM results WHERE seq=? AND spool=? RETURNING length(data)", name).fetchone()
@@ -123,6 +124,6 @@ def _row(found: sqlite3.Row) -> SpoolRow:
     return SpoolRow(*tuple(found)[1:-1])
 
 
-def sum_of(*columns: object) -> int:
-    """Of a result's number and Row."""
+def checksum(*columns: object) -> int:
+    """CRC-32 of a result's number and the values of its SpoolRow."""
     return zlib.crc32(msgspec.json.encode(columns))

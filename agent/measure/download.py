@@ -1,4 +1,4 @@
-"""One download test of a line: which server, what its failure means, what it cost."""
+"""One download test of a line: which server measures, what a failure means, how many bytes it took."""
 
 import contextlib
 import dataclasses
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from agent.engines import ENGINES
 from agent.errors import MeasurementError, ServersBusy
 from agent.measure.conditions import TestConditions
 from agent.measure.engines import Engine, Progress, TestSpec, engine
@@ -16,20 +17,19 @@ from xomnet.contract.messages import Flag, Speed
 
 METERED_MEASURED_S, UNMETERED_MEASURED_S = 6.0, 10.0
 METERED_BYTES, UNMETERED_BYTES = 40_000_000, 200_000_000
-SPEEDTEST_CLI_BYTES = 450_000_000
-"""Four of each of its ten files."""
 LINE_ERRORS = frozenset(
     {"dns_failure", "connect_timeout", "unreachable", "interface_down", "stalled", "reset", "network_error", "timeout"}
 )
-"""Errors that a line out of order would give; whether it is, the anchors decide."""
-LOOK = LatencySettings(echoes=3, interval_ms=200, timeout_ms=1000)
+"""Errors that a line that is down would cause. Whether it is down is decided by the anchors."""
+ANCHOR_PROBE = LatencySettings(echoes=3, interval_ms=200, timeout_ms=1000)
 NO_PROGRESS: Callable[[Progress], None] = lambda _: None  # noqa: E731
 
 
 def wanted_bytes(line: LineSettings) -> int:
-    """The byte cap of a test of this line; for speedtest-cli, which knows no cap, all that it may come to."""
-    if line.engine == "speedtest-cli":
-        return SPEEDTEST_CLI_BYTES
+    """The byte cap of a test of this line; all that a test may come to where its engine keeps no cap."""
+    uncapped = ENGINES[line.engine].uncapped_bytes
+    if uncapped is not None:
+        return uncapped
     return METERED_BYTES if line.is_metered else UNMETERED_BYTES
 
 
@@ -44,13 +44,15 @@ def download(
     last_try: bool = True,
     cross_traffic_mbps: float | None = None,
 ) -> Speed:
-    """A result in any case, with what was seen beside it; a failed one says why. Raises ServersBusy unless this is the
-    `last_try`. Others may receive `cross_traffic_mbps`; None: 2 % of the figure.
-    """
-    witness = TestConditions(line)
+    """Tests the servers in order until one gives a figure; returns a result in any case, a failed one with its error.
 
-    def told(now: Progress) -> None:
-        witness.progress(now)
+    Raises ServersBusy unless this is the `last_try`. `full`: an audit, no early stop. Cross traffic is flagged above
+    `cross_traffic_mbps`; None: 2% of the figure.
+    """
+    conditions = TestConditions(line)
+
+    def on_progress(now: Progress) -> None:
+        conditions.on_progress(now)
         progress(now)
 
     test = TestSpec(
@@ -61,11 +63,11 @@ def download(
         max_measured_s=METERED_MEASURED_S if line.is_metered else UNMETERED_MEASURED_S,
         full=full,
         cancelled=cancelled,
-        progress=told,
+        progress=on_progress,
     )
-    with contextlib.closing(witness):
+    with contextlib.closing(conditions):
         result = _first_that_answers(engine(line.engine), line.engine, test, servers, anchors, last_try)
-        return witness.tell(result, cross_traffic_mbps)
+        return conditions.annotate(result, cross_traffic_mbps)
 
 
 def _first_that_answers(
@@ -92,16 +94,21 @@ def _first_that_answers(
         engine=name,
         server=server,
         bytes=spent,
-        flags=(*first.flags, *_blame([f for _, f in failures], test.interface, anchors)),
+        flags=(*first.flags, *_fault_flags([f for _, f in failures], test.interface, anchors)),
         error=first.error,
         error_detail="".join(c if c.isprintable() else " " for c in first.detail)[:512],
     )
 
 
-def _blame(failures: Sequence[MeasurementError], interface: str | None, anchors: Sequence[Anchor]) -> tuple[Flag, ...]:
-    """A healthy unit whose line is down is a valid 0. It is down when all servers fail so and no anchor answers."""
+def _fault_flags(
+    failures: Sequence[MeasurementError], interface: str | None, anchors: Sequence[Anchor]
+) -> tuple[Flag, ...]:
+    """The flags that say whose fault a failed test is.
+
+    `link_down` if all servers failed with LINE_ERRORS and no anchor answers: then the line's 0 is valid.
+    """
     if any(failed.error == "interface_missing" for failed in failures):
         return ("unit_fault",)
     if not anchors or not all(failed.error in LINE_ERRORS for failed in failures):
         return ()
-    return ("link_down",) if probe(anchors, interface, LOOK).received == 0 else ()
+    return ("link_down",) if probe(anchors, interface, ANCHOR_PROBE).received == 0 else ()

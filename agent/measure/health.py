@@ -1,4 +1,4 @@
-"""The unit itself: CPU, memory, disk, temperature, power, interfaces, clock, spool."""
+"""The health of the unit itself: CPU, memory, disk, temperature, power, interfaces, clock, spool."""
 
 import shutil
 import subprocess
@@ -14,18 +14,18 @@ from xomnet.contract.messages import Health, Interface
 
 PLATFORM = Path("/sys/devices/platform")
 THROTTLED = next(PLATFORM.glob("soc*/soc*:firmware/get_throttled"), PLATFORM / "soc/soc:firmware/get_throttled")
-"""Raspberry Pi kernels give here what `vcgencmd get_throttled` prints, readable for all; a Pi 5 under another name, and
-newer kernels no more: then the program is asked, which wants the group `video`.
+"""Raspberry Pi kernels show here what `vcgencmd get_throttled` prints, readable by all; a Pi 5 has another path. Newer
+kernels do not have it: then the program is run, which needs the group `video`.
 """
 VCGENCMD_S = 2.0
 THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 MAX_INTERFACES = 8
 
 
-def health(
+def read_health(
     state_dir: Path, clock: ClockReading, spool_depth: int, spool_bytes: int, overrides: int | None = None
 ) -> Health:
-    """A reading now. CPU is the mean since the last reading."""
+    """Reads the health now. CPU is the mean since the last reading. `overrides`: remote settings in force."""
     memory, disk, process = psutil.virtual_memory(), psutil.disk_usage(str(state_dir)), psutil.Process()
     return Health(
         version=__version__,
@@ -40,22 +40,22 @@ def health(
         spool_bytes=max(0, spool_bytes),
         clock_synced=clock.synced,
         clock_error_ms=clock.error_ms,
-        temp_c=temperature(THERMAL),
-        throttled=throttled(THROTTLED),
-        interfaces=interfaces(),
+        temp_c=read_temperature(THERMAL),
+        throttled=read_throttled(THROTTLED),
+        interfaces=read_interfaces(),
         overrides=overrides,
     )
 
 
-def temperature(path: Path) -> float | None:
-    """Degrees Celsius of the first thermal zone; None where the machine has none."""
+def read_temperature(path: Path) -> float | None:
+    """Degrees Celsius of the first thermal zone; None if the machine has none."""
     try:
         return int(path.read_text()) / 1000
     except (OSError, ValueError):
         return None
 
 
-def throttled(path: Path) -> int | None:
+def read_throttled(path: Path) -> int | None:
     """The bits of `get_throttled`; None on a machine that is no Raspberry Pi."""
     try:
         return int((_text(path) or _vcgencmd()).strip().removeprefix("throttled="), 16)
@@ -63,8 +63,10 @@ def throttled(path: Path) -> int | None:
         return None
 
 
-def throttled_between(before: int | None, after: int | None) -> bool:
-    """True where one of the two readings shows it (bits 0 to 3), or a bit of what has occurred (16 to 19) is new."""
+def is_throttled(before: int | None, after: int | None) -> bool:
+    """Whether power or heat slowed the unit down between two readings: a reading shows it (bits 0 to 3), or a bit of
+    what has occurred since boot (16 to 19) is new.
+    """
     now = (before or 0) | (after or 0)
     occurred = ((after or 0) & ~(before or 0)) >> 16 if before is not None else 0
     return bool((now | occurred) & 0b1111)
@@ -88,8 +90,8 @@ def _vcgencmd() -> str:
     return done.stdout.decode(errors="replace")
 
 
-def interfaces() -> tuple[Interface, ...]:
-    """Counters of the interfaces that may be a line: all that lead out of the machine."""
+def read_interfaces() -> tuple[Interface, ...]:
+    """Counters of the interfaces that lead out of the machine, at most MAX_INTERFACES."""
     found: list[Interface] = []
     for name, counted in sorted(psutil.net_io_counters(pernic=True).items()):
         if name.startswith(VIRTUAL) or len(found) == MAX_INTERFACES:

@@ -1,4 +1,6 @@
-"""Round trips, loss and jitter to a few anchors: ICMP without privileges, TCP connect where that is not allowed."""
+"""Latency, packet loss and jitter to a few anchors: by ICMP without privileges, by TCP connect if that is not
+allowed.
+"""
 
 import secrets
 import socket
@@ -18,18 +20,18 @@ from agent.settings import LatencySettings
 from xomnet.contract.messages import Latency
 
 TCP_PORT = 443
-"""Where TCP connect knocks when an anchor names no port; a refusal is an answer too."""
+"""The port of a TCP connect if an anchor names none; a refusal is an answer too."""
 
 NAME_S = 30.0
-"""What an anchor's name may take."""
+"""The time that finding an anchor's name may take."""
 
 RoundTrip = float | None
-"""Milliseconds; None where nothing answered."""
+"""Milliseconds; None if nothing answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """`port` None: ICMP."""
+    """A host that answers echoes; by ICMP if `port` is None, else by TCP connect."""
 
     host: str
     port: int | None = None
@@ -44,7 +46,7 @@ def parse_anchor(text: str) -> Anchor:
 
 
 def probe(anchors: Sequence[Anchor], interface: str | None, settings: LatencySettings) -> Latency:
-    """Echoes to each anchor, one anchor after the other. A name that does not resolve counts as lost echoes."""
+    """Sends echoes to each anchor, one anchor after the other. A name that does not resolve counts as lost echoes."""
     trips: list[list[RoundTrip]] = []
     methods: list[str] = []
     problems: list[str] = []
@@ -57,15 +59,15 @@ def probe(anchors: Sequence[Anchor], interface: str | None, settings: LatencySet
         else:
             trips.append(_series(echo, settings))
     method = methods[0] if len(set(methods)) == 1 else "mixed"
-    return summary(method, [_shown(anchor) for anchor in anchors], trips, problems[0] if problems else None)
+    return summary(method, [_label(anchor) for anchor in anchors], trips, problems[0] if problems else None)
 
 
-def longest_s(anchors: int, settings: LatencySettings) -> float:
-    """What a probe of so many anchors takes at most: every echo lost, every name found at the last moment."""
+def max_probe_s(anchors: int, settings: LatencySettings) -> float:
+    """Seconds that a probe of this many anchors takes at most: every echo lost, every name found at the last moment."""
     return anchors * (NAME_S + settings.echoes * max(settings.interval_ms, settings.timeout_ms) / 1000)
 
 
-def _shown(anchor: Anchor) -> str:
+def _label(anchor: Anchor) -> str:
     return anchor.host if anchor.port is None else f"{anchor.host}:{anchor.port}"
 
 
@@ -82,7 +84,10 @@ def _series(echo: Callable[[int], RoundTrip], settings: LatencySettings) -> list
 def summary(
     method: str, anchors: Sequence[str], trips: Sequence[Sequence[RoundTrip]], problem: str | None = None
 ) -> Latency:
-    """The figures of some series of echoes, one series an anchor. Jitter is taken within each series."""
+    """The figures of series of echoes, one for each anchor. Pure.
+
+    Jitter is the mean absolute difference of consecutive round trips within a series.
+    """
     answered = [trip for series in trips for trip in series if trip is not None]
     sent = sum(len(series) for series in trips)
     steps = [
@@ -113,7 +118,9 @@ def _p95(values: list[float]) -> float | None:
 
 
 def _echo(anchor: Anchor, interface: str | None, timeout_s: float) -> tuple[Callable[[int], RoundTrip] | str, str]:
-    """How this anchor is asked, and the method's name; a text where it can't be asked at all."""
+    """The function that sends an echo to an anchor, and the method's name; an error text in place of the function if
+    the name does not resolve.
+    """
     method = "icmp" if anchor.port is None else "tcp"
     try:
         address = resolve(anchor.host, anchor.port or TCP_PORT, interface)
@@ -136,7 +143,7 @@ def _echo(anchor: Anchor, interface: str | None, timeout_s: float) -> tuple[Call
 
 
 def _icmp(host: str, interface: str | None, timeout_s: float) -> Callable[[int], RoundTrip] | None:
-    """None where the system does not let us send echoes (net.ipv4.ping_group_range)."""
+    """None if the system does not let us send echoes (net.ipv4.ping_group_range)."""
     identity = secrets.randbelow(0xFFFF)
 
     def echo(number: int) -> RoundTrip:
@@ -159,8 +166,9 @@ def _icmp(host: str, interface: str | None, timeout_s: float) -> Callable[[int],
 
 
 def server_anchors(servers: Sequence[str]) -> tuple[Anchor, ...]:
-    """Measurement servers as anchors of latency, for a unit that names no others. They can't tell whose fault it is
-    that a test fails, so they are not asked then.
+    """The first two measurement servers as anchors of latency, for a unit without anchors.
+
+    They can't tell whose fault a failed test is, so they are not probed then.
     """
     found = [urlsplit(server) for server in servers[:2]]
     return tuple(Anchor(url.hostname, url.port or 80) for url in found if url.hostname)

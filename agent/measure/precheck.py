@@ -6,17 +6,17 @@ from pathlib import Path
 
 import psutil
 
-from agent.measure.health import THROTTLED, throttled, throttled_between
+from agent.measure.health import THROTTLED, is_throttled, read_throttled
 from agent.net.interface import SYS, read_interface
 from xomnet.contract.messages import Flag
 
-LOOK_S = 1.0
+OBSERVE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Precheck:
-    """`flags` go with the result. `busy` says why it would be better to wait, `broken` (a code and a detail) why it
-    can't run at all.
+    """`flags` go with the result. `busy` is a reason to wait; `broken` (error code and detail) is why the test can't
+    run at all.
     """
 
     flags: tuple[Flag, ...] = ()
@@ -33,11 +33,11 @@ def precheck(
     sys: Path = SYS,
     throttled_file: Path = THROTTLED,
 ) -> Precheck:
-    """Looks at CPU, power and interface for a second."""
+    """Observes CPU, power and interface for OBSERVE_S. CPU in percent, traffic and target in Mb/s."""
     psutil.cpu_percent()
     before = None if interface is None else read_interface(interface, sys)
     start = time.monotonic()
-    time.sleep(LOOK_S)
+    time.sleep(OBSERVE_S)
     cpu = psutil.cpu_percent()
     after = None if interface is None else read_interface(interface, sys)
     flags: list[Flag] = []
@@ -45,7 +45,7 @@ def precheck(
     if cpu > cpu_busy_percent:
         flags.append("cpu_bound")
         busy = f"CPU {cpu:.0f} % busy"
-    if throttled_between(None, throttled(throttled_file)):
+    if is_throttled(None, read_throttled(throttled_file)):
         flags.append("throttled")
     if interface is None:
         return Precheck(tuple(flags), busy)

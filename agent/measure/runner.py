@@ -1,4 +1,4 @@
-"""One download test of a line, from the precheck to the ledger. Keeping its result is up to who wants it."""
+"""One download test of a line, from the precheck to the data budget. The caller commits the result."""
 
 import datetime as dt
 import threading
@@ -11,8 +11,8 @@ from agent.measure.download import download, wanted_bytes
 from agent.measure.latency import Anchor
 from agent.measure.precheck import Precheck, precheck
 from agent.schedule import slots
-from agent.schedule.budget import BudgetError
-from agent.schedule.metering import DRAIN_S, Meter
+from agent.schedule.quota.budget import BudgetError
+from agent.schedule.quota.metering import DRAIN_S, Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.messages import Flag, Speed
 from xomnet.targets import Targets
@@ -20,7 +20,7 @@ from xomnet.targets import Targets
 
 @dataclass(frozen=True, slots=True)
 class TestRequest:
-    """A test beside the schedule: by whom (Speed.asked), and whether by another server than the first one."""
+    """A test beside the schedule: who asks for it (Speed.asked), and whether another server than the first measures."""
 
     by: str
     other_server: bool = False
@@ -28,7 +28,7 @@ class TestRequest:
 
 @dataclass(frozen=True, slots=True)
 class TestRunner:
-    """Measures as these settings say; `stop` cuts a test off."""
+    """Runs tests with these settings; `stop` cancels a test."""
 
     settings: AgentSettings
     anchors: tuple[Anchor, ...]
@@ -37,32 +37,32 @@ class TestRunner:
     stop: threading.Event
 
     def check(self, line: LineSettings, now: dt.datetime) -> Precheck:
-        """What speaks against a test of this line now."""
+        """Checks whether the loop is fit to measure this line now."""
         today = now.astimezone(self.settings.timezone).date()
         target = line.target_mbps or self.targets.down_mbps(line.access, today)
         checks = self.settings.precheck
         return precheck(line.interface, target, checks.cpu_busy_percent, checks.cross_traffic_mbps or 0.02 * target)
 
-    def servers(self, line: LineSettings, asked: TestRequest | None = None) -> tuple[str, ...]:
-        """In the order in which they are tried."""
+    def servers(self, line: LineSettings, request: TestRequest | None = None) -> tuple[str, ...]:
+        """The line's measurement servers in the order in which they are tried."""
         servers = line.servers or self.settings.servers
-        return servers[1:] + servers[:1] if asked is not None and asked.other_server else servers
+        return servers[1:] + servers[:1] if request is not None and request.other_server else servers
 
     def measure(
         self,
         line: LineSettings,
         check: Precheck,
         synced: bool,
-        planned: slots.Planned | None = None,
+        planned: slots.PlannedTest | None = None,
         last_try: bool = True,
-        asked: TestRequest | None = None,
+        request: TestRequest | None = None,
     ) -> Speed:
-        """A result in any case, whatever came of it, with all that belongs to it.
+        """Runs a test; returns a result in any case, with flags, budget and request.
 
-        Raises AllBusy unless this is the `last_try`. A test that was asked for and that the budget does not allow is
-        no result: raises RequestRefused.
+        Raises ServersBusy unless this is the `last_try`, and RequestRefused if the budget does not allow a requested
+        test. A scheduled test that the budget does not allow is a result.
         """
-        result = self._measure(line, check, planned, last_try, asked)
+        result = self._measure(line, check, planned, last_try, request)
         flags: list[Flag] = list(check.flags) + ([] if synced else ["clock_unsynced"])
         budget = line.budget_bytes
         return replace(
@@ -70,29 +70,29 @@ class TestRunner:
             flags=tuple(dict.fromkeys([*result.flags, *flags])),
             link_mbps=result.link_mbps or check.link_mbps,
             budget_bytes=budget,
-            budget_used_bytes=None if budget is None else self.meter.used(line),
-            asked=None if asked is None else asked.by,
+            budget_used_bytes=None if budget is None else self.meter.used_bytes(line),
+            asked=None if request is None else request.by,
         )
 
     def _measure(
         self,
         line: LineSettings,
         check: Precheck,
-        planned: slots.Planned | None,
+        planned: slots.PlannedTest | None,
         last_try: bool,
-        asked: TestRequest | None,
+        request: TestRequest | None,
     ) -> Speed:
-        """Reserves the bytes, measures, settles."""
-        servers = self.servers(line, asked)
+        """Reserves the bytes, measures, settles the reservation."""
+        servers = self.servers(line, request)
         failed = Speed(engine=line.engine, server=servers[0] if servers else "", bytes=0)
         if check.broken is not None:
             error, detail = check.broken
-            # A dark Ethernet port is a cable or a box without power on our side; a modem's is the network's as well.
+            # An Ethernet port that is down is our cable or a box without power; a modem's may be the network's fault.
             ours: tuple[Flag, ...] = ("unit_fault",) if line.access == "fixed" else ()
             return replace(failed, error=error, error_detail=detail, flags=ours)
-        allowed = self.meter.allowance(line, wanted_bytes(line), planned, None if asked is None else asked.by)
+        allowed = self.meter.allowance(line, wanted_bytes(line), planned, None if request is None else request.by)
         if allowed.reason is not None:
-            if asked is not None:
+            if request is not None:
                 raise RequestRefused("budget", allowed.reason)
             return replace(failed, error="budget", error_detail=allowed.reason, flags=("budget_skip",))
         try:

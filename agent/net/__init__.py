@@ -1,1 +1,1 @@
-"""The unit's ports and modems, sockets and names that keep to a line."""
+"""The unit's interfaces and modems; sockets and names that are pinned to a line."""

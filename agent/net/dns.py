@@ -1,7 +1,7 @@
-"""A name's address. For a pinned line it is asked over that line's interface, of that line's name servers.
+"""The address of a name. A pinned line asks over its own interface, and its own name servers.
 
-The system's own resolver would ask over the default route: the name of a server would then be found by one line and
-used on another, and a mobile line would not be told of its DNS being out of order.
+The system's resolver would ask over the default route: one line would then find the name of a server and another line
+use it, and a broken DNS of a mobile line would stay hidden.
 """
 
 import errno
@@ -16,13 +16,23 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from agent.errors import MeasurementError
-from agent.net.dns_message import AAAA, NO_ERROR, NO_SUCH_NAME, RCODES, A, DnsAnswer, name_of, parse, question
-from agent.net.name_servers import in_hosts, name_servers
+from agent.net.dns_message import (
+    AAAA,
+    NO_ERROR,
+    NO_SUCH_NAME,
+    RCODES,
+    A,
+    DnsAnswer,
+    encode_name,
+    encode_question,
+    parse_answer,
+)
+from agent.net.name_servers import hosts_addresses, name_servers
 from agent.net.sockets import Address, open_socket
 
 DNS_PORT = 53
 AGAIN_S = 1.0
-"""A server that has said nothing is asked again after this."""
+"""A server that has not answered is asked again after this."""
 TCP_S = 4.0
 UDP_BYTES = 4096
 
@@ -34,18 +44,18 @@ def resolve(
     timeout_s: float = 10.0,
     servers: Callable[[str], Sequence[str]] = name_servers,
 ) -> Address:
-    """The first address of a name, IPv4 before IPv6. Raises MeasurementError, mostly `dns_failure`; keeps to its time.
+    """The first address of a name, IPv4 before IPv6, within `timeout_s`. Raises MeasurementError, mostly `dns_failure`.
 
-    With an interface: an address as it stands, then /etc/hosts, then DNS over that interface of those that `servers`
-    gives for it; names are absolute.
+    With an interface: an address as it stands, then /etc/hosts, then DNS over the interface, of the name servers that
+    `servers` gives for it. Names are absolute.
     """
     if not 0 < port < 65536:  # getaddrinfo takes 99999 for 34463
         raise MeasurementError("settings", f"{host}: port {port} is not one of 1 to 65535", ("unit_fault",))
     try:
         if interface is None:
-            found = _of_system(host, port, timeout_s)
+            found = _resolve_by_system(host, port, timeout_s)
         else:
-            found = _pinned(host, port, interface, timeout_s, servers)
+            found = _resolve_pinned(host, port, interface, timeout_s, servers)
     except OSError as error:
         raise MeasurementError("dns_failure", f"{host}: {error.strerror or error}") from error
     except ValueError as error:  # IDNA says UnicodeError of an empty label or one of over 63 letters
@@ -58,8 +68,8 @@ def _numeric(host: str, port: int, flags: int = socket.AI_NUMERICHOST) -> list[A
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
 
 
-def _of_system(host: str, port: int, timeout_s: float) -> list[Address]:
-    """getaddrinfo knows no limit on its time: it runs in a thread that may stay behind."""
+def _resolve_by_system(host: str, port: int, timeout_s: float) -> list[Address]:
+    """getaddrinfo has no time limit, so it runs in a thread that may stay behind."""
     answer: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -78,15 +88,15 @@ def _of_system(host: str, port: int, timeout_s: float) -> list[Address]:
     return found
 
 
-def _pinned(
+def _resolve_pinned(
     host: str, port: int, interface: str, timeout_s: float, servers: Callable[[str], Sequence[str]]
 ) -> list[Address]:
     deadline = time.monotonic() + timeout_s
     try:
         return _numeric(host, port)
     except socket.gaierror:
-        name = name_of(host)
-    texts = in_hosts(name.decode())
+        name = encode_name(host)
+    texts = hosts_addresses(name.decode())
     if not texts:
         known = servers(interface)
         if not known:
@@ -95,16 +105,18 @@ def _pinned(
                 f"{host}: no name server is known for {interface}; look at nmcli device show and /etc/resolv.conf",
                 ("unit_fault",),
             )
-        texts = ask(name, known, interface, deadline - time.monotonic(), DNS_PORT)
+        texts = query(name, known, interface, deadline - time.monotonic(), DNS_PORT)
     return [address for text in texts for address in _numeric(text, port)]
 
 
-def ask(name: bytes, servers: Sequence[str], interface: str, timeout_s: float, port: int) -> tuple[str, ...]:
-    """A name's IPv4 addresses, or where it has none, its IPv6 ones, as text. Raises MeasurementError `dns_failure`."""
+def query(name: bytes, servers: Sequence[str], interface: str, timeout_s: float, port: int) -> tuple[str, ...]:
+    """The IPv4 addresses of a name as text; its IPv6 addresses if it has none. Raises MeasurementError
+    `dns_failure`.
+    """
     deadline = time.monotonic() + timeout_s
     for kind in (A, AAAA):
-        asked = question(secrets.randbelow(1 << 16), name, kind)
-        server, answer = _first_answer(asked, name.decode(), servers, interface, deadline, port)
+        question = encode_question(secrets.randbelow(1 << 16), name, kind)
+        server, answer = _first_answer(question, name.decode(), servers, interface, deadline, port)
         if answer.rcode == NO_SUCH_NAME:
             break
         if answer.addresses:
@@ -113,31 +125,31 @@ def ask(name: bytes, servers: Sequence[str], interface: str, timeout_s: float, p
 
 
 def _first_answer(
-    asked: bytes, name: str, servers: Sequence[str], interface: str, deadline: float, port: int
+    question: bytes, name: str, servers: Sequence[str], interface: str, deadline: float, port: int
 ) -> tuple[str, DnsAnswer]:
-    """Who answered first, and what. All are asked at once: which ones a line can reach, only asking tells."""
+    """The server that answered first, and its answer. All are asked at once: a line may reach only some of them."""
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        inquiries: list[_Inquiry] = []
+        queries: list[_Query] = []
         failures: list[str] = []
         for server in servers:
             try:
-                inquiry = _Inquiry(server, port, interface, asked)
+                one = _Query(server, port, interface, question)
             except OSError as error:
-                failures.append(f"{server}: {_words(error)}")
+                failures.append(f"{server}: {_reason(error)}")
             else:
-                inquiries.append(inquiry)
-                selector.register(stack.enter_context(inquiry.sock), selectors.EVENT_READ, inquiry)
+                queries.append(one)
+                selector.register(stack.enter_context(one.sock), selectors.EVENT_READ, one)
         again = 0.0
-        while any(inquiry.silent for inquiry in inquiries) and (now := time.monotonic()) < deadline:
+        while any(one.waiting for one in queries) and (now := time.monotonic()) < deadline:
             if now >= again:
                 again = now + AGAIN_S
-                for inquiry in inquiries:
-                    inquiry.send()
+                for one in queries:
+                    one.send()
             for key, _ in selector.select(min(again, deadline) - now):
                 if answer := key.data.answer(deadline):
                     return key.data.server, answer
-    failures += [f"{inquiry.server}: {inquiry.said}" for inquiry in inquiries]
+    failures += [f"{one.server}: {one.outcome}" for one in queries]
     raise MeasurementError(
         "dns_failure",
         f"{name}: no name server answered over {interface} ({', '.join(failures)});"
@@ -145,41 +157,41 @@ def _first_answer(
     )
 
 
-class _Inquiry:
-    """One question to one server, over UDP until that truncates the answer."""
+class _Query:
+    """One question to one server, over UDP; over TCP if the answer is truncated."""
 
-    def __init__(self, server: str, port: int, interface: str, asked: bytes) -> None:
-        """Raises OSError where there is no way to the server, MeasurementError where there is no such interface."""
-        self.server, self.said = server, "no answer"
-        self.silent = True
-        self._interface, self._asked = interface, asked
+    def __init__(self, server: str, port: int, interface: str, question: bytes) -> None:
+        """Raises OSError if there is no route to the server, MeasurementError if there is no such interface."""
+        self.server, self.outcome = server, "no answer"
+        self.waiting = True
+        self._interface, self._question = interface, question
         self._family, self._address = _numeric(server, port)[0]
         self.sock = open_socket(self._family, interface, socket.SOCK_DGRAM)
         try:
-            self.sock.connect(self._address)  # what others send is not heard; a refusal of the host is
+            self.sock.connect(self._address)  # so the kernel drops packets of others, and reports a refusal
         except OSError:
             self.sock.close()
             raise
 
     def send(self) -> None:
         try:
-            self.sock.send(self._asked)
+            self.sock.send(self._question)
         except OSError as error:
-            self._failed(_words(error))
+            self._fail(_reason(error))
 
     def answer(self, deadline: float) -> DnsAnswer | None:
-        """An answer that settles the question. None: something else came, or a refusal, which is noted."""
+        """The answer, if one has arrived that settles the question; None else. A refusal becomes the `outcome`."""
         try:
-            answer = parse(self.sock.recv(UDP_BYTES), self._asked)
+            answer = parse_answer(self.sock.recv(UDP_BYTES), self._question)
             if answer and answer.truncated:
                 answer = self._over_tcp(max(0.1, min(TCP_S, deadline - time.monotonic())))
         except BlockingIOError:
             return None
         except OSError as error:
-            self._failed(_words(error))
+            self._fail(_reason(error))
             return None
         if answer and answer.rcode not in (NO_ERROR, NO_SUCH_NAME):
-            self._failed(RCODES.get(answer.rcode, f"error {answer.rcode}"))
+            self._fail(RCODES.get(answer.rcode, f"error {answer.rcode}"))
             return None
         return answer
 
@@ -188,16 +200,16 @@ class _Inquiry:
         with open_socket(self._family, self._interface) as sock:
             sock.settimeout(timeout_s)
             sock.connect(self._address)
-            sock.sendall(struct.pack("!H", len(self._asked)) + self._asked)
+            sock.sendall(struct.pack("!H", len(self._question)) + self._question)
             (length,) = struct.unpack("!H", _exactly(sock, 2, deadline))
-            return parse(_exactly(sock, length, deadline), self._asked)
+            return parse_answer(_exactly(sock, length, deadline), self._question)
 
-    def _failed(self, why: str) -> None:
-        self.silent, self.said = False, why
+    def _fail(self, reason: str) -> None:
+        self.waiting, self.outcome = False, reason
 
 
 def _exactly(sock: socket.socket, count: int, deadline: float) -> bytes:
-    """So many bytes. Raises OSError where the other side ends before, or takes too long."""
+    """Receives `count` bytes. Raises OSError if the other side ends before, or takes too long."""
     data = b""
     while len(data) < count:
         sock.settimeout(max(0.01, deadline - time.monotonic()))
@@ -208,5 +220,5 @@ def _exactly(sock: socket.socket, count: int, deadline: float) -> bytes:
     return data
 
 
-def _words(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     return error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""The few messages of DNS that a name's addresses take (RFC 1035, section 4). Pure."""
+"""The DNS messages that ask for the addresses of a name (RFC 1035, section 4). Pure."""
 
 import socket
 import struct
@@ -19,50 +19,50 @@ _FAMILIES = {A: socket.AF_INET, AAAA: socket.AF_INET6}
 
 @dataclass(frozen=True, slots=True)
 class DnsAnswer:
-    """`truncated`: the whole of it wants TCP. `addresses` as text, in the server's order."""
+    """`truncated`: the whole answer needs TCP. `addresses` as text, in the server's order."""
 
     rcode: int
     truncated: bool = False
     addresses: tuple[str, ...] = ()
 
 
-def name_of(host: str) -> bytes:
-    """A host's name as it is asked for. Raises ValueError where it can be none."""
+def encode_name(host: str) -> bytes:
+    """A host's name as DNS takes it. Raises ValueError if it can't be a name."""
     name = host.rstrip(".").encode("idna").lower()
     if not 0 < len(name) <= MAX_NAME_BYTES:
         raise ValueError(f"a name has 1 to {MAX_NAME_BYTES} letters")
     return name
 
 
-def question(number: int, name: bytes, kind: int) -> bytes:
-    """The query with this id for a name's records of one type."""
+def encode_question(number: int, name: bytes, kind: int) -> bytes:
+    """The query, with `number` as its id, for a name's records of one type."""
     labels = b"".join(bytes([len(label)]) + label for label in name.split(b"."))
     header = _HEADER.pack(number, _RECURSION_DESIRED, 1, 0, 0, 0)
     return header + labels + b"\0" + struct.pack("!HH", kind, _INTERNET)
 
 
-def parse(message: bytes, asked: bytes) -> DnsAnswer | None:
-    """The answer to the question `asked`; None where the message is something else, or damaged."""
+def parse_answer(message: bytes, question: bytes) -> DnsAnswer | None:
+    """The answer to the question `question`; None where the message is something else, or damaged."""
     try:
-        return _parse(message, asked)
+        return _parse(message, question)
     except (struct.error, IndexError):
         return None
 
 
-def _parse(message: bytes, asked: bytes) -> DnsAnswer | None:
+def _parse(message: bytes, question: bytes) -> DnsAnswer | None:
     _, flags, questions, records, _, _ = _HEADER.unpack_from(message)
     rcode = flags & _RCODE
-    if not flags & _IS_ANSWER or message[:2] != asked[:2]:
+    if not flags & _IS_ANSWER or message[:2] != question[:2]:
         return None
     if questions == 0 and rcode != NO_ERROR:  # a server that could not read the question need not repeat it
         return DnsAnswer(rcode)
-    if message[_HEADER.size : len(asked)].lower() != asked[_HEADER.size :].lower():
+    if message[_HEADER.size : len(question)].lower() != question[_HEADER.size :].lower():
         return None
     if flags & _TRUNCATED:
         return DnsAnswer(rcode, truncated=True)
-    (wanted,) = struct.unpack("!H", asked[-4:-2])
+    (wanted,) = struct.unpack("!H", question[-4:-2])
     addresses: list[str] = []
-    at = len(asked)
+    at = len(question)
     for _ in range(records):
         at = _after_name(message, at)
         kind, class_, _, length = _RECORD.unpack_from(message, at)
@@ -76,7 +76,7 @@ def _parse(message: bytes, asked: bytes) -> DnsAnswer | None:
 
 
 def _after_name(message: bytes, at: int) -> int:
-    """Where a name ends; what it is does not matter here."""
+    """The offset after a name, which is not decoded."""
     while (length := message[at]) != 0:
         if length >= 0xC0:  # a pointer to the rest of the name
             return at + 2

@@ -1,4 +1,4 @@
-"""What the kernel says of a network interface (`/sys/class/net`)."""
+"""The state of a network interface by the kernel (`/sys/class/net`)."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ _RECEIVED = ("rx_bytes", "rx_packets")
 
 @dataclass(frozen=True, slots=True)
 class InterfaceState:
-    """Bytes since boot; `link_mbps` is None where the port does not say (a modem, a bridge)."""
+    """Bytes since boot; `link_mbps` is None if the port has no link rate (a modem, a bridge)."""
 
     up: bool
     wireless: bool
@@ -20,11 +20,11 @@ class InterfaceState:
     tx_bytes: int
     link_mbps: float | None = None
     ethernet: bool = True
-    """Its bytes count the 14 of an Ethernet header with each packet; a modem's or a tunnel's do not."""
+    """Its bytes include the 14 of an Ethernet header for each packet; a modem's or a tunnel's do not."""
 
 
 def read_interface(name: str, sys: Path = SYS) -> InterfaceState | None:
-    """None where there is no such interface."""
+    """The state now; None if there is no such interface."""
     folder = sys / name
     if not folder.exists():
         return None
@@ -39,18 +39,18 @@ def read_interface(name: str, sys: Path = SYS) -> InterfaceState | None:
     )
 
 
-class Received:
-    """What an interface has received; kept open, since a test reads it at every tick: that must cost microseconds."""
+class ReceiveCounter:
+    """The receive counters of an interface, with their files kept open: a test reads them at every tick."""
 
     def __init__(self, name: str, sys: Path = SYS) -> None:
-        """Raises OSError where there is no such interface."""
+        """Raises OSError if there is no such interface."""
         with contextlib.ExitStack() as opened:
             files = [opened.enter_context((sys / name / "statistics" / one).open("rb")) for one in _RECEIVED]
             self._files = files
             self._opened = opened.pop_all()
 
     def read(self) -> tuple[int, int]:
-        """Bytes and packets since boot. Raises OSError where the interface is gone."""
+        """Bytes and packets since boot. Raises OSError if the interface is gone."""
         bytes_, packets = (int(os.pread(file.fileno(), 32, 0)) for file in self._files)
         return bytes_, packets
 

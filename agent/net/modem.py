@@ -1,6 +1,6 @@
-"""What a 4G or 5G modem says of its cell, by ModemManager's `mmcli`.
+"""The state of a 4G or 5G modem and its radio, by ModemManager's `mmcli`.
 
-A stick that is a router of its own (HiLink) is plain Ethernet to this machine: ModemManager has no modem for it.
+A stick that is a router itself (HiLink) is plain Ethernet to this machine: ModemManager has no modem for it.
 """
 
 import os
@@ -19,12 +19,13 @@ from xomnet.contract.radio import Radio
 T = TypeVar("T")
 
 CALL_S = 4.0
-"""No longer for a call; after one that took so long nothing more is asked."""
+"""The time limit of a call; after a call that reached it the modem is not asked further."""
 REFRESH_S = 10
-"""How often ModemManager asks the modem for its signal, once it was told to."""
+"""How often ModemManager reads the modem's signal, once polling is set up."""
 WEAK_RSRP_DBM, WEAK_SINR_DB = -110.0, 0.0
-"""Below, a cell's edge: 3GPP TS 36.133 reports RSRP from -140 to -44 dBm, and operators plan coverage for -105 to
--110; with SINR below 0 dB there is more noise than signal."""
+"""Below these values, a cell's edge: 3GPP TS 36.133 reports RSRP from -140 to -44 dBm, and operators plan coverage for
+-105 to -110; with SINR below 0 dB there is more noise than signal.
+"""
 
 _GENERATIONS: Mapping[str, int] = {
     **dict.fromkeys(("pots", "gsm", "gsm-compact", "gprs", "edge", "1xrtt"), 2),
@@ -38,7 +39,7 @@ _LTE_BANDS: Sequence[tuple[int, int]] = (
     *((6150, 20), (6450, 21), (6600, 0), (8040, 25), (8690, 26), (9040, 27), (9210, 28), (9660, 0), (37750, 38)),
     *((38250, 39), (38650, 40), (39650, 41), (41590, 42), (43590, 43), (45590, 0)),
 )
-"""First downlink EARFCN of each band (3GPP TS 36.101, table 5.7.3-1); 0 for what is left out."""
+"""First downlink EARFCN of each band (3GPP TS 36.101, table 5.7.3-1); band 0 for ranges that are left out."""
 _NR_BANDS: Sequence[tuple[int, int]] = (
     *((0, 0), (151600, 28), (160601, 0), (361000, 3), (376001, 0), (422000, 1), (434001, 0), (460000, 40)),
     *((480001, 0), (499200, 41), (538000, 0), (620000, 78), (653334, 77), (680001, 0), (693334, 79), (733334, 0)),
@@ -50,7 +51,7 @@ NO_RADIO = Radio()
 
 
 class ModemSilent(Exception):
-    """mmcli is not there, took too long, or said what is no answer; the text says which."""
+    """mmcli is missing, took too long, or gave no valid answer; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,66 +60,66 @@ class Modem:
 
     path: str
     state: str
-    """ModemManager's word: `connected`, `registered`, `locked` (the SIM wants its PIN), `failed` …"""
+    """ModemManager's state: `connected`, `registered`, `locked` (the SIM needs its PIN), `failed` …"""
     reason: str | None = None
-    """Of `locked`, which lock; of `failed`, why: `sim-missing`, `sim-error` …"""
+    """If `locked`, which lock; if `failed`, why: `sim-missing`, `sim-error` …"""
     radio: Radio = NO_RADIO
 
 
-def ask(interface: str | None, named: str | None = None) -> Modem | None:
-    """The modem `named` as `mmcli -m` takes it, else the one that has this interface; None where there is none.
+def read_modem(interface: str | None, modem_id: str | None = None) -> Modem | None:
+    """The modem `modem_id`, as `mmcli -m` takes it; else the modem of this interface; None if there is none.
 
-    Raises ModemSilent. Takes some tenths of a second, seconds where ModemManager hangs.
+    Raises ModemSilent. Takes some tenths of a second, seconds if ModemManager hangs.
     """
-    document = _document(interface, named)
+    document = _document(interface, modem_id)
     if document is None:
         return None
-    path, state = str(document.get("dbus-path", "")), str(_at(document, "generic", "state") or "unknown")
+    path, state = str(document.get("dbus-path", "")), str(_value(document, "generic", "state") or "unknown")
     reason = {
-        "locked": _at(document, "generic", "unlock-required"),
-        "failed": _at(document, "generic", "state-failed-reason"),
+        "locked": _value(document, "generic", "unlock-required"),
+        "failed": _value(document, "generic", "state-failed-reason"),
     }.get(state)
     if state in {"locked", "failed", "disabled"}:
         return Modem(path, state, reason)
-    return Modem(path, state, reason, radio_of(document, _signal(path), _cells(path), _location(path)))
+    return Modem(path, state, reason, parse_radio(document, _signal(path), _cells(path), _location(path)))
 
 
-def weak(radio: Radio) -> bool:
-    """True where power or SINR is that of a cell's edge."""
+def is_weak(radio: Radio) -> bool:
+    """True if power or SINR is that of a cell's edge."""
     return (radio.rsrp_dbm is not None and radio.rsrp_dbm < WEAK_RSRP_DBM) or (
         radio.sinr_db is not None and radio.sinr_db < WEAK_SINR_DB
     )
 
 
-def changed(before: Radio, after: Radio) -> bool:
-    """True where the two have no generation in common. 5G that joins LTE under load, or HSPA in a UMTS cell, is how
-    these networks work.
+def has_changed_generation(before: Radio, after: Radio) -> bool:
+    """True if the two readings have no generation in common. 5G that joins LTE under load, or HSPA in a UMTS cell, is
+    normal.
     """
     was, is_ = ({_GENERATIONS.get(name, 0) for name in radio.technologies} - {0} for radio in (before, after))
     return bool(was and is_) and not was & is_
 
 
-def radio_of(
+def parse_radio(
     modem: Mapping[str, Any], signal: Mapping[str, Any], cells: Sequence[str], location: Mapping[str, Any]
 ) -> Radio:
-    """From the objects below `modem` in the JSON of `mmcli -m`, `--signal-get` and `--location-get`, and the lines of
-    `--get-cell-info`. Pure.
+    """The radio, from the objects below `modem` in the JSON of `mmcli -m`, `--signal-get` and `--location-get`, and
+    from the lines of `--get-cell-info`. Pure.
     """
-    technologies = tuple(_words(_at(modem, "generic", "access-technologies")))
+    technologies = tuple(_words(_value(modem, "generic", "access-technologies")))
     serving = [cell for cell in map(_cell, cells) if cell.get("serving") == "yes"]
     fields = _power(signal, ("5g", "lte") if "5gnr" in technologies else ("lte", "5g"))
-    cell = next((one["ci"] for one in serving if "ci" in one), None) or _at(location, "location", "3gpp", "cid")
+    cell = next((one["ci"] for one in serving if "ci" in one), None) or _value(location, "location", "3gpp", "cid")
     return Radio(
         technologies=technologies,
         bands=tuple(dict.fromkeys(band for one in serving if (band := _band(one)))),
-        operator=_text(_at(modem, "3gpp", "operator-name")),
+        operator=_text(_value(modem, "3gpp", "operator-name")),
         cell=_text(cell),
         **fields,
     )
 
 
 def _power(signal: Mapping[str, Any], order: Sequence[str]) -> dict[str, float]:
-    """The figures of the first technology that gives a power."""
+    """The figures of the first technology that has a power."""
     for technology in order:
         found = {
             name: value
@@ -127,7 +128,7 @@ def _power(signal: Mapping[str, Any], order: Sequence[str]) -> dict[str, float]:
                 ("rsrq_db", "rsrq", -60, 30),
                 ("sinr_db", "snr", -60, 60),
             )
-            if (value := _number(_at(signal, "signal", technology, key), *limits)) is not None
+            if (value := _number(_value(signal, "signal", technology, key), *limits)) is not None
         }
         if "rsrp_dbm" in found:
             return found
@@ -148,35 +149,35 @@ def _band(cell: Mapping[str, str]) -> str | None:
     return None
 
 
-def _document(interface: str | None, named: str | None) -> Mapping[str, Any] | None:
-    """`modem` of the JSON of the modem that is meant."""
-    if named is not None:
-        return _json("-m", named)
+def _document(interface: str | None, modem_id: str | None) -> Mapping[str, Any] | None:
+    """The object `modem` in the JSON of the modem; None if there is no such modem."""
+    if modem_id is not None:
+        return _json("-m", modem_id)
     if interface is None:
         return None
     for path in _list():
         document = _json("-m", path)
-        if f"{interface} (net)" in (_at(document, "generic", "ports") or ()):
+        if f"{interface} (net)" in (_value(document, "generic", "ports") or ()):
             return document
     return None
 
 
 def _signal(path: str) -> Mapping[str, Any]:
-    """Polling is set up where it is not: after a start, and after a modem's reset."""
+    """The signal. Sets up polling if it is off, as after a start or a reset of the modem."""
     try:
         found = _json("-m", path, "--signal-get")
-        if _at(found, "signal", "refresh", "rate") == "0":
+        if _value(found, "signal", "refresh", "rate") == "0":
             _run("-m", path, f"--signal-setup={REFRESH_S}")
             found = _json("-m", path, "--signal-get")
-    except _Refused:  # an old modem, or no right to set it up
+    except _CallRefused:  # an old modem, or no right to set it up
         return {}
     return found
 
 
 def _cells(path: str) -> Sequence[str]:
     try:
-        found = _at(_json("-m", path, "--get-cell-info"), "generic", "cell-info")
-    except _Refused:
+        found = _value(_json("-m", path, "--get-cell-info"), "generic", "cell-info")
+    except _CallRefused:
         return ()
     return [line for line in found if isinstance(line, str)] if isinstance(found, list) else ()
 
@@ -184,12 +185,12 @@ def _cells(path: str) -> Sequence[str]:
 def _location(path: str) -> Mapping[str, Any]:
     try:
         return _json("-m", path, "--location-get")
-    except _Refused:
+    except _CallRefused:
         return {}
 
 
-class _Refused(ModemSilent):
-    """mmcli answered that it can't, or may not."""
+class _CallRefused(ModemSilent):
+    """mmcli answered that it can't do that, or may not."""
 
 
 def _json(*arguments: str) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def _decoded(*arguments: str, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(text, type=type_)
     except msgspec.DecodeError as error:
-        raise _Refused(f"mmcli {' '.join(arguments)}: {text[:100]!r} is not what was asked for") from error
+        raise _CallRefused(f"mmcli {' '.join(arguments)}: {text[:100]!r} is not what was asked for") from error
 
 
 def _run(*arguments: str) -> str:
@@ -230,13 +231,13 @@ def _run(*arguments: str) -> str:
     except OSError as error:
         raise ModemSilent(f"mmcli: {error.strerror}") from error
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().removeprefix("error: ")
-        raise _Refused(f"mmcli {' '.join(arguments)}: {said or f'ended with {done.returncode}'}")
+        complaint = done.stderr.decode(errors="replace").strip().removeprefix("error: ")
+        raise _CallRefused(f"mmcli {' '.join(arguments)}: {complaint or f'ended with {done.returncode}'}")
     return done.stdout.decode(errors="replace")
 
 
-def _at(document: Any, *keys: str) -> Any:
-    """What lies below these keys; None where it does not, or is mmcli's `--`."""
+def _value(document: Any, *keys: str) -> Any:
+    """The value below these keys; None if there is none, or if it is mmcli's `--`."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return None if document == "--" else document
@@ -248,7 +249,7 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any, lowest: float, highest: float) -> float | None:
-    """None where it is none, or what no radio can be: a modem's filler."""
+    """A number within the limits; None if it is none, or outside: modems fill in impossible values."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -257,6 +258,6 @@ def _number(value: Any, lowest: float, highest: float) -> float | None:
 
 
 def _words(value: Any) -> list[str]:
-    """Also those of a newer ModemManager, as far as the contract can write them."""
+    """The words of a list, also those of a newer ModemManager, as far as the contract takes them."""
     found = value if isinstance(value, list) else []
     return [word for word in found if isinstance(word, str) and _WORD.fullmatch(word) and word != "unknown"][:8]

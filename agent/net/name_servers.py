@@ -1,7 +1,8 @@
-"""Which name servers an interface has: a mobile operator's often answer only on its own network.
+"""The name servers of an interface: a mobile operator's often answer only on its own network.
 
-Raspberry Pi OS runs NetworkManager, which writes the servers of all lines into one /etc/resolv.conf; which of them
-belongs to which line, only NetworkManager knows. With systemd-resolved, resolv.conf names a stub on this machine.
+Raspberry Pi OS runs NetworkManager, which writes the servers of all lines into one /etc/resolv.conf; only
+NetworkManager knows which server belongs to which line. With systemd-resolved, resolv.conf names a stub on this
+machine.
 """
 
 import os
@@ -11,23 +12,27 @@ from pathlib import Path
 
 ETC_HOSTS = Path("/etc/hosts")
 RESOLV_CONFS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
-"""The second one has what the stub in the first one asks."""
+"""The second file has the servers that the stub in the first one asks."""
 PROGRAM_S = 3.0
 
 
 def name_servers(interface: str) -> tuple[str, ...]:
-    """Addresses as text: those of this interface, else all that resolv.conf names. Empty: none that it could reach."""
+    """The name servers of an interface, as text; if it has none, those of resolv.conf. Empty: none that it can
+    reach.
+    """
     of_all = ["-t", "-e", "no", "-f", "GENERAL.IP-IFACE,IP4.DNS,IP6.DNS", "device", "show"]
-    own = of_network_manager(_said("nmcli", *of_all), interface) or of_resolved(_said("resolvectl", "dns", interface))
-    candidates = [own] if own else [in_resolv_conf(_text(file)) for file in RESOLV_CONFS]
+    own = parse_nmcli(_output("nmcli", *of_all), interface) or parse_resolvectl(_output("resolvectl", "dns", interface))
+    candidates = [own] if own else [parse_resolv_conf(_text(file)) for file in RESOLV_CONFS]
     for servers in candidates:
-        if reachable := tuple(server for server in servers if interface == "lo" or not _here(server)):
+        if reachable := tuple(server for server in servers if interface == "lo" or not _is_loopback(server)):
             return reachable
     return ()
 
 
-def of_network_manager(text: str, interface: str) -> tuple[str, ...]:
-    """From what nmcli says of all devices: one for a modem is called cdc-wdm0, its interface wwan0."""
+def parse_nmcli(text: str, interface: str) -> tuple[str, ...]:
+    """The servers of an interface, from nmcli's output on all devices: a modem's device is cdc-wdm0, its interface
+    wwan0.
+    """
     for device in text.split("\n\n"):
         fields = [(key, value) for key, colon, value in (line.partition(":") for line in device.splitlines()) if colon]
         if ("GENERAL.IP-IFACE", interface) in fields:
@@ -35,29 +40,29 @@ def of_network_manager(text: str, interface: str) -> tuple[str, ...]:
     return ()
 
 
-def of_resolved(text: str) -> tuple[str, ...]:
-    """From `resolvectl dns INTERFACE`: `Link 3 (wwan0): 10.1.1.1 2001:db8::1#dns.example`."""
+def parse_resolvectl(text: str) -> tuple[str, ...]:
+    """The servers in `resolvectl dns INTERFACE`: `Link 3 (wwan0): 10.1.1.1 2001:db8::1#dns.example`."""
     return tuple(server.partition("#")[0] for server in text.partition("): ")[2].split())
 
 
-def in_resolv_conf(text: str) -> tuple[str, ...]:
-    """Its name servers, in order."""
+def parse_resolv_conf(text: str) -> tuple[str, ...]:
+    """The name servers of a resolv.conf, in order."""
     lines = [line.split() for line in text.splitlines()]
     return tuple(words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")
 
 
-def in_hosts(name: str, text: str | None = None) -> tuple[str, ...]:
+def hosts_addresses(name: str, text: str | None = None) -> tuple[str, ...]:
     """The addresses of a name in /etc/hosts."""
     lines = [line.partition("#")[0].split() for line in (_text(ETC_HOSTS) if text is None else text).splitlines()]
     return tuple(address for address, *names in filter(None, lines) if name in map(str.lower, names))
 
 
-def _here(server: str) -> bool:
+def _is_loopback(server: str) -> bool:
     return server.startswith("127.") or server == "::1"
 
 
-def _said(program: str, *arguments: str) -> str:
-    """Standard output; empty where there is no such program or it fails, as on a system that runs the other one."""
+def _output(program: str, *arguments: str) -> str:
+    """Standard output; empty if there is no such program or it fails, as on a system that uses the other one."""
     if (path := shutil.which(program)) is None:
         return ""
     try:

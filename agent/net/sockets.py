@@ -1,4 +1,4 @@
-"""TCP sockets pinned to a line's interface, and what their errors mean."""
+"""TCP sockets that are pinned to a line's interface, and their errors as MeasurementError."""
 
 import contextlib
 import errno
@@ -23,18 +23,20 @@ _CODES = {
 }
 
 
-def failure(error: OSError, what: str) -> MeasurementError:
-    """A socket's error in our words."""
+def to_measurement_error(error: OSError, what: str) -> MeasurementError:
+    """A socket's error as MeasurementError; `what` names the peer or the interface."""
     code = "connect_timeout" if isinstance(error, TimeoutError) else _CODES.get(error.errno or 0, "network_error")
     return MeasurementError(code, f"{what}: {error.strerror or error}")
 
 
 def open_socket(family: socket.AddressFamily, interface: str | None, type_: int = socket.SOCK_STREAM) -> socket.socket:
-    """A non-blocking socket that leaves by `interface` whatever the routes say. Raises MeasurementError."""
+    """A non-blocking socket that uses `interface` whatever the routes are; None: by the routes. Raises
+    MeasurementError.
+    """
     try:
         sock = socket.socket(family, type_ | socket.SOCK_CLOEXEC)
     except OSError as error:
-        raise failure(error, "no socket") from error
+        raise to_measurement_error(error, "no socket") from error
     try:
         sock.setblocking(False)
         pin(sock, interface)
@@ -45,7 +47,7 @@ def open_socket(family: socket.AddressFamily, interface: str | None, type_: int 
 
 
 def pin(sock: socket.socket, interface: str | None) -> None:
-    """Binds a socket to an interface. Raises MeasurementError where there is no such interface, or no right to it."""
+    """Binds a socket to an interface (SO_BINDTODEVICE). Raises MeasurementError if it is missing, or not permitted."""
     if interface is None:
         return
     name = interface.encode() + b"\0"
@@ -53,11 +55,11 @@ def pin(sock: socket.socket, interface: str | None) -> None:
         if sock.getsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, 16) != name:  # a second time takes a privilege
             sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, name)
     except OSError as error:
-        raise failure(error, f"interface {interface}") from error
+        raise to_measurement_error(error, f"interface {interface}") from error
 
 
 def connect_ms(address: Address, interface: str | None, timeout_s: float) -> float:
-    """Time of one TCP connect, in ms; a refusal is an answer too. Raises OSError, MeasurementError."""
+    """The time of one TCP connect in ms; a refusal is an answer too. Raises OSError, MeasurementError."""
     family, target = address
     sock = open_socket(family, interface)
     with sock:

@@ -1,4 +1,4 @@
-"""What the unit's loop remembers of a line, and what new settings leave of it."""
+"""What the unit's loop remembers of a line, also over new settings."""
 
 import datetime as dt
 import random
@@ -12,25 +12,25 @@ from xomnet.contract.messages import Speed
 
 @dataclass(slots=True)
 class LineState:
-    """Written by the loop alone; others may read it."""
+    """Written by the loop's thread; other threads may read it. Times `…_at` are time.monotonic()."""
 
     settings: LineSettings
     latency_at: float
     speed_at: float
-    """time.monotonic(); for a line tested by slots, not before this."""
-    deferred: int = 0
+    """When a test is due; for a line tested by slots, not before this."""
+    deferrals: int = 0
     busy_tries: int = 0
-    spent: bool = False
-    """It was said that no byte is left for echoes."""
+    budget_spent: bool = False
+    """The event that no bytes are left for echoes was committed."""
     test_at: float | None = None
-    """time.monotonic() of the next test of the schedule, as the loop last reckoned it."""
+    """The next test of the schedule, as the loop last calculated it."""
     testing: bool = False
-    last: tuple[dt.datetime, Speed] | None = None
-    """The last test of this process, and when it began by the unit's clock."""
+    last_test: tuple[dt.datetime, Speed] | None = None
+    """When the last test of this process began, by the unit's clock, and its result."""
 
     @contextmanager
-    def test(self) -> Iterator[None]:
-        """A test runs."""
+    def mark_testing(self) -> Iterator[None]:
+        """Sets `testing` for as long as the context lasts."""
         self.testing = True
         try:
             yield
@@ -38,19 +38,19 @@ class LineState:
             self.testing = False
 
 
-def lines_of(settings: AgentSettings, now: float, known: Sequence[LineState] = ()) -> list[LineState]:
-    """The lines as they stand now (time.monotonic()); one that is known keeps what is remembered of it.
+def line_states(settings: AgentSettings, now: float, before: Sequence[LineState] = ()) -> list[LineState]:
+    """The states of the settings' lines at `now` (time.monotonic()); a line that was there `before` keeps its state.
 
-    Where a pace is new, the first test by it comes at random within it: many units may hear of it at once.
+    After a change of `every_s` the first test comes at a random time within it: many units may change it at once.
     """
-    by_name = {line.settings.line: line for line in known}
-    found = []
+    by_name = {line.settings.line: line for line in before}
+    states = []
     for line in settings.lines:
         paced = now + (line.every_s or 0) * random.random()  # noqa: S311
-        one = by_name.get(line.line) or LineState(line, now, paced)
-        one.latency_at = min(one.latency_at, now + settings.latency.every_s)
-        if line.every_s != one.settings.every_s:
-            one.speed_at = paced if one.settings.every_s is None else min(one.speed_at, paced)
-        one.settings = line
-        found.append(one)
-    return found
+        state = by_name.get(line.line) or LineState(line, now, paced)
+        state.latency_at = min(state.latency_at, now + settings.latency.every_s)
+        if line.every_s != state.settings.every_s:
+            state.speed_at = paced if state.settings.every_s is None else min(state.speed_at, paced)
+        state.settings = line
+        states.append(state)
+    return states

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-PEAK_HOURS = (19, 23)
-METERED_HOURS = ((6, 12), (12, 18), (19, 21), (21, 23))
-UNMETERED_HOURS = ((0, 6), (6, 11), (11, 15), (15, 19), (19, 20), (20, 21), (21, 22), (22, 23))
-PEAK_SHARE = 0.5
-"""Of the slots of either kind."""
+from xomnet.plan import day_plan, is_peak
+
 AUDIT_ONE_IN = 10
 LONGEST_MONTH_DAYS = 31
 LATEST = dt.timedelta(minutes=1)
-"""Before a slot's end: a test begun later would run into the next one."""
+"""Before a slot's end: a test that starts later would run into the next slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +24,17 @@ class Slot:
 
 
 @lru_cache(maxsize=64)
-def slots(day: dt.date, metered: bool, zone: ZoneInfo) -> tuple[Slot, ...]:
+def slots_of_day(day: dt.date, metered: bool, zone: ZoneInfo) -> tuple[Slot, ...]:
     """The slots of a day by the clock on the wall there, in the order of time."""
 
     def at(hour: int) -> dt.datetime:
         return dt.datetime.combine(day, dt.time(hour), zone).astimezone(dt.UTC)
 
-    hours = METERED_HOURS if metered else UNMETERED_HOURS
-    return tuple(Slot(at(start), at(end), PEAK_HOURS[0] <= start < PEAK_HOURS[1]) for start, end in hours)
+    return tuple(Slot(at(start), at(end), is_peak(start)) for start, end in day_plan(metered).slots)
 
 
-def moment(slot: Slot, seed: str, not_before: dt.datetime | None = None) -> dt.datetime:
-    """The test's time in its slot; spread anew over what is left where the unit came up after it."""
+def scheduled_time(slot: Slot, seed: str, not_before: dt.datetime | None = None) -> dt.datetime:
+    """The test's time in its slot; at random in the rest of the slot if the unit came up after that time."""
     chosen = _between(slot.start, slot.end - LATEST, f"{seed}/{slot.start.isoformat()}")
     if not_before is None or chosen >= not_before:
         return chosen
@@ -50,7 +46,7 @@ def _between(first: dt.datetime, last: dt.datetime, seed: str) -> dt.datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedTest:
     slot: Slot
     at: dt.datetime
     audit: bool
@@ -63,33 +59,33 @@ def next_test(
     metered: bool,
     seed: str,
     zone: ZoneInfo,
-) -> Planned:
+) -> PlannedTest:
     """The next test of a line that the unit can run.
 
-    `done_until` is the start of the last slot that had its test, `up_since` the start of the unit. A slot that was done
-    in the future was done by a clock that has been set right since: it counts for nothing.
+    `done_until` is the start of the last slot that had its test, `up_since` the start of the unit. A `done_until` in
+    the future comes from a clock that has been corrected since, and does not count.
     """
     if done_until is not None and done_until > now:
         done_until = None
     today = now.astimezone(zone).date()
     for days in range(3):
-        for slot in slots(today + dt.timedelta(days=days), metered, zone):
+        for slot in slots_of_day(today + dt.timedelta(days=days), metered, zone):
             if slot.end - LATEST <= now or (done_until is not None and slot.start <= done_until):
                 continue
             resumed = up_since if slot.start <= up_since < slot.end else None
             audit = random.Random(f"audit/{seed}/{slot.start.isoformat()}").randrange(AUDIT_ONE_IN) == 0  # noqa: S311
-            return Planned(slot, moment(slot, seed, resumed), audit)
+            return PlannedTest(slot, scheduled_time(slot, seed, resumed), audit)
     raise AssertionError("three days without a slot")
 
 
 def peak_tests_left(now: dt.datetime | None, metered: bool, zone: ZoneInfo) -> int:
     """Peak tests between now and the end of the calendar month; None, a clock not to be trusted: of a whole one."""
     if now is None:
-        return LONGEST_MONTH_DAYS * sum(slot.peak for slot in slots(dt.date(2000, 1, 1), metered, zone))
+        return LONGEST_MONTH_DAYS * sum(slot.peak for slot in slots_of_day(dt.date(2000, 1, 1), metered, zone))
     local = now.astimezone(zone)
     day, count = local.date(), 0
     while day.month == local.month:
-        count += sum(1 for slot in slots(day, metered, zone) if slot.peak and slot.start > now)
+        count += sum(1 for slot in slots_of_day(day, metered, zone) if slot.peak and slot.start > now)
         day += dt.timedelta(days=1)
     return count
 

@@ -1,1 +1,1 @@
-"""What the running unit says of itself."""
+"""The status of the running unit: document, HTTP server, client, command."""

@@ -1,4 +1,6 @@
-"""The running service, asked through the socket in its state folder, as root or its own user may."""
+"""Client of the running service, through the socket in its state folder; only root and the service's user may
+use it.
+"""
 
 import http.client
 import os
@@ -20,7 +22,7 @@ T = TypeVar("T")
 
 ASK_S = 10.0
 REPORT_S, MEASURE_S = 60.0, 240.0
-"""It may be in the middle of a test of its own."""
+"""The service may be in the middle of a test."""
 
 
 class ServiceSilent(Exception):
@@ -28,29 +30,29 @@ class ServiceSilent(Exception):
 
 
 class RunningService:
-    """The service of this state folder, asked through its socket."""
+    """The running service of a state folder. Methods raise ServiceSilent, and RequestRefused if it refuses."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
 
     def status(self) -> AgentStatus:
-        return _typed(self._asked("GET", "/status.json", b"", ASK_S), AgentStatus)
+        return _decode(self._request("GET", "/status.json", b"", ASK_S), AgentStatus)
 
     def report(self) -> None:
-        self._order("report", None, REPORT_S)
+        self._run_command("report", None, REPORT_S)
 
     def measure(self, line: LineSettings) -> Tested:
-        return self._order("measure", line.line, MEASURE_S).tested[0]
+        return self._run_command("measure", line.line, MEASURE_S).tested[0]
 
-    def _order(self, name: CommandName, line: str | None, limit_s: float) -> Reply:
-        wanted = Command(id=uuid.uuid4(), name=name, line=line, expires=datetime.now(UTC) + timedelta(seconds=limit_s))
-        reply = _typed(self._asked("POST", "/ask", msgspec.json.encode(wanted), limit_s + ASK_S), Reply)
+    def _run_command(self, name: CommandName, line: str | None, limit_s: float) -> Reply:
+        command = Command(id=uuid.uuid4(), name=name, line=line, expires=datetime.now(UTC) + timedelta(seconds=limit_s))
+        reply = _decode(self._request("POST", "/ask", msgspec.json.encode(command), limit_s + ASK_S), Reply)
         if not reply.ok:
             raise RequestRefused(reply.error or "refused", reply.detail or "no reason given")
         return reply
 
-    def _asked(self, method: str, path: str, body: bytes, limit_s: float) -> bytes:
-        connection = _Local(self._state_dir, limit_s)
+    def _request(self, method: str, path: str, body: bytes, limit_s: float) -> bytes:
+        connection = _UnixConnection(self._state_dir, limit_s)
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
@@ -64,7 +66,7 @@ class RunningService:
         return text
 
 
-class _Local(http.client.HTTPConnection):
+class _UnixConnection(http.client.HTTPConnection):
     """HTTP over the socket in the state folder."""
 
     def __init__(self, state_dir: Path, timeout_s: float) -> None:
@@ -81,7 +83,7 @@ class _Local(http.client.HTTPConnection):
             os.close(folder)
 
 
-def _typed(text: bytes, kind: type[T]) -> T:
+def _decode(text: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:

@@ -1,7 +1,7 @@
-"""Who asks the running unit: people and programs by HTTP on the port of `status_page`, and `xomnet agent` by a socket
-in the state folder, which only the service's user and root can open.
+"""HTTP server of the unit's status: for people and programs on the port of `status_page`, for `xomnet agent` on a
+socket in the state folder, which only root and the service's user can open.
 
-The port only reads. One request a connection; their number, sizes and times are bounded.
+The port is read-only. One request for each connection; their number, sizes and times are bounded.
 """
 
 import io
@@ -25,16 +25,16 @@ log = Log("agent.status.status")
 
 SOCKET = "agent.sock"
 MAX_REQUESTS = 6
-"""Requests at a time; who comes then is turned away."""
+"""Requests at a time; further connections are closed."""
 HEAD_BYTES, BODY_BYTES = 8_192, 4_096
-HEAR_S, SAY_S = 5.0, 5.0
+READ_S, WRITE_S = 5.0, 5.0
 JSON, HTML, TEXT = "application/json", "text/html; charset=utf-8", "text/plain; charset=utf-8"
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 class Request(NamedTuple):
-    """`local`: it came by the socket, so from root or from the service's own user."""
+    """`local`: it came through the socket, so from root or the service's user."""
 
     method: str
     path: str
@@ -51,17 +51,17 @@ class Response(NamedTuple):
 
 
 class _Unreadable(Exception):
-    """What came is no request that we take."""
+    """The client sent no request that we accept."""
 
 
 def text_response(status: HTTPStatus, text: str) -> Response:
-    """A plain sentence."""
+    """A response with one plain sentence."""
     return Response(status, TEXT, (text + "\n").encode())
 
 
 def is_own_name(host: str) -> bool:
-    """Whether a Host header names this machine. A page of the web that had its own name lead here (DNS rebinding) can
-    only send that name, never an address.
+    """Whether a Host header names this machine. A web page whose own name leads here (DNS rebinding) can only send that
+    name, never an address.
     """
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     own = socket.gethostname().lower()
@@ -75,7 +75,7 @@ def is_own_name(host: str) -> bool:
 
 
 class StatusServer(threading.Thread):
-    """Answers until `close`. What can't be listened on is logged: the unit measures all the same."""
+    """Answers until `close`. If it can't listen, it logs that: the unit measures all the same."""
 
     def __init__(self, state_dir: Path, page: StatusPageSettings, answer: Callable[[Request], Response]) -> None:
         super().__init__(name="status", daemon=True)
@@ -106,7 +106,7 @@ class StatusServer(threading.Thread):
                     self._admit(key.fileobj.accept()[0], key.data)
 
     def close(self) -> None:
-        """Ends the thread and what it listens on; requests under way are let go."""
+        """Ends the thread and closes its sockets; requests under way are not waited for."""
         self._wake_out.send(b"\0")
         if self.is_alive():
             self.join(2)
@@ -126,13 +126,13 @@ class StatusServer(threading.Thread):
         try:
             with connection, suppress(OSError):
                 try:
-                    answer = self._answer(read(connection, local))
+                    answer = self._answer(read_request(connection, local))
                 except _Unreadable as error:
                     answer = text_response(HTTPStatus.BAD_REQUEST, str(error))
                 except Exception:  # a defect here must not look like a broken network
                     log.exception("status not told")
                     answer = text_response(HTTPStatus.INTERNAL_SERVER_ERROR, "a defect; the unit's log has it")
-                connection.settimeout(SAY_S)
+                connection.settimeout(WRITE_S)
                 connection.sendall(_head(answer) + answer.body)
                 connection.shutdown(socket.SHUT_WR)
                 for _ in range(3):  # a close on unread bytes would cut the answer off
@@ -143,7 +143,7 @@ class StatusServer(threading.Thread):
 
 
 def _unix(state_dir: Path) -> socket.socket:
-    """Through the folder's descriptor: the path may be longer than such an address can be."""
+    """Binds through the folder's descriptor: the path may be longer than a socket address can be."""
     folder = os.open(state_dir, os.O_PATH | os.O_DIRECTORY)
     try:
         (state_dir / SOCKET).unlink(missing_ok=True)
@@ -160,12 +160,12 @@ def _tcp(page: StatusPageSettings) -> socket.socket:
     return socket.create_server((page.host, page.port), family=family, backlog=MAX_REQUESTS)
 
 
-def read(connection: socket.socket, local: bool) -> Request:
-    """One request, within HEAR_S. Raises _Unreadable, OSError."""
-    deadline = time.monotonic() + HEAR_S
+def read_request(connection: socket.socket, local: bool) -> Request:
+    """Reads one request, within READ_S. Raises _Unreadable, OSError."""
+    deadline = time.monotonic() + READ_S
     data = b""
     while b"\r\n\r\n" not in data:
-        data += _more(connection, deadline)
+        data += _receive(connection, deadline)
         if len(data) > HEAD_BYTES:
             raise _Unreadable(f"allowed: a head of {HEAD_BYTES} bytes")
     head, _, body = data.partition(b"\r\n\r\n")
@@ -179,12 +179,12 @@ def read(connection: socket.socket, local: bool) -> Request:
     if not 0 <= length <= BODY_BYTES:
         raise _Unreadable(f"allowed: a body of {BODY_BYTES} bytes")
     while len(body) < length:
-        body += _more(connection, deadline)
+        body += _receive(connection, deadline)
     path, _, query = target.partition("?")
     return Request(method, path, query, headers.get("Host", ""), body[:length], local)
 
 
-def _more(connection: socket.socket, deadline: float) -> bytes:
+def _receive(connection: socket.socket, deadline: float) -> bytes:
     connection.settimeout(max(0.01, deadline - time.monotonic()))
     data = connection.recv(HEAD_BYTES)
     if not data or time.monotonic() > deadline:

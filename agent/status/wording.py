@@ -7,7 +7,7 @@ from xomnet.check.texts import CheckTexts
 def bytes_used(line: LineReport, t: CheckTexts) -> str:
     """Of the month; of how many, where the line has a budget."""
     if line.used_bytes >= 2**53:
-        return t.text("the count was lost: no test until the 1st")
+        return t.text("the data count was lost: no test until the 1st")
     used = round(line.used_bytes / 1e6)
     if line.budget_bytes is None:
         return t.text("{n} MB", n=used)

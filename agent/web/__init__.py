@@ -1,1 +1,1 @@
-"""The unit's page, for a phone beside it."""
+"""The unit's page, for a phone on site."""

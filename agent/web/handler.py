@@ -1,4 +1,4 @@
-"""What the running unit answers: its status as a document, a page for a phone, and what `xomnet agent check` asks."""
+"""The answers of the running unit: its status as a document, a page for a phone, commands of `xomnet agent check`."""
 
 import threading
 import time
@@ -24,34 +24,39 @@ if TYPE_CHECKING:
 
 log = Log("agent.status.status")
 
-OLD_S, AGAIN_S = 300.0, 10.0
-"""How old findings may be that a page shows; and where somebody asks for new ones."""
-ASKED: tuple[str, ...] = ("report", "measure")
+MAX_AGE_S, MIN_AGE_S = 300.0, 10.0
+"""How old the findings of a page may be; and if a person asks for new ones."""
+LOCAL_COMMANDS: tuple[str, ...] = ("report", "measure")
 MAX_ASK_S = 250.0
 
 
 class Findings:
-    """What the checks found last. They run beside the loop, one round at a time, only when somebody looks."""
+    """The last findings of the checks. They run beside the loop, one round at a time, only if somebody opens the
+    page.
+    """
 
-    def __init__(self, look: Callable[[], "Sequence[Finding]"]) -> None:
-        self._look = look
+    def __init__(self, run_checks: Callable[[], "Sequence[Finding]"]) -> None:
+        self._run_checks = run_checks
         self._lock = threading.Lock()
         self._running = False
         self._found: Sequence[Finding] | None = None
-        self._at = -OLD_S
+        self._at = -MAX_AGE_S
 
-    def now(self, again: bool, may_begin: bool) -> "tuple[Sequence[Finding] | None, float, bool]":
-        """The findings (None: none yet), their age in seconds, and whether new ones are on their way."""
+    def current(self, again: bool, may_begin: bool) -> "tuple[Sequence[Finding] | None, float, bool]":
+        """The findings (None: none yet), their age in seconds, and whether the checks are running.
+
+        Starts a round if `may_begin` and the findings are too old; `again`: a person asks for new ones.
+        """
         with self._lock:
             age_s = time.monotonic() - self._at
-            if may_begin and not self._running and age_s > (AGAIN_S if again else OLD_S):
+            if may_begin and not self._running and age_s > (MIN_AGE_S if again else MAX_AGE_S):
                 self._running = True
                 threading.Thread(target=self._run, name="findings", daemon=True).start()
             return self._found, age_s, self._running
 
     def _run(self) -> None:
         try:
-            self._found = list(self._look())
+            self._found = list(self._run_checks())
             self._at = time.monotonic()
         except Exception:
             log.exception("the checks failed")
@@ -64,23 +69,23 @@ class StatusPage:
 
     def __init__(
         self,
-        tell: Callable[[], AgentStatus],
+        status: Callable[[], AgentStatus],
         settings: Callable[[], AgentSettings],
         targets: Targets,
-        inbox: CommandQueue,
+        commands: CommandQueue,
     ) -> None:
-        self._tell, self._settings, self._targets, self._inbox = tell, settings, targets, inbox
-        self._findings = Findings(self._look)
+        self._status, self._settings, self._targets, self._commands = status, settings, targets, commands
+        self._findings = Findings(self._run_checks)
 
     def answer(self, request: Request) -> Response:
-        """By path; the port only reads."""
+        """The answer to a request by its path; the port is read-only."""
         if not request.local and not is_own_name(request.host):
             return text_response(
                 HTTPStatus.MISDIRECTED_REQUEST, "allowed: this unit's address, its own name, or localhost"
             )
         match request.method, request.path:
             case "GET", "/status.json":
-                return Response(HTTPStatus.OK, JSON, msgspec.json.encode(self._tell()))
+                return Response(HTTPStatus.OK, JSON, msgspec.json.encode(self._status()))
             case "GET", "/":
                 return Response(HTTPStatus.OK, HTML, self._page(request.query))
             case "POST", "/ask" if request.local:
@@ -94,29 +99,31 @@ class StatusPage:
         from agent.web import page  # noqa: PLC0415  # a unit at which nobody looks does not carry the checks
 
         values = parse_qs(query, max_num_fields=4)
-        status = self._tell()
+        status = self._status()
         testing = any(line.testing for line in status.lines)
-        found, age_s, running = self._findings.now("again" in values, may_begin=not testing)
-        language = page.language(values.get("lang", [""])[0])
+        found, age_s, running = self._findings.current("again" in values, may_begin=not testing)
+        language = page.language_of(values.get("lang", [""])[0])
         return page.html(status, self._settings().timezone, found, age_s, running, language).encode()
 
-    def _look(self) -> "Sequence[Finding]":
+    def _run_checks(self) -> "Sequence[Finding]":
         from agent.check import plan  # noqa: PLC0415
 
-        return plan.without_tests(plan.Plan(self._settings(), self._targets, read_clock), self._tell())
+        return plan.without_tests(plan.Plan(self._settings(), self._targets, read_clock), self._status())
 
     def _ask(self, body: bytes) -> Response:
-        """A command of root or of the service's own user, and its answer."""
+        """Runs a command of root or the service's user; returns its reply."""
         try:
             command = decode_command(body)
         except msgspec.DecodeError as error:
             return text_response(HTTPStatus.BAD_REQUEST, str(error))
-        if command.name not in ASKED:
-            return text_response(HTTPStatus.BAD_REQUEST, f"allowed: {' and '.join(ASKED)}")
-        return Response(HTTPStatus.OK, JSON, msgspec.json.encode(self._replied(command)))
+        if command.name not in LOCAL_COMMANDS:
+            return text_response(HTTPStatus.BAD_REQUEST, f"allowed: {' and '.join(LOCAL_COMMANDS)}")
+        return Response(HTTPStatus.OK, JSON, msgspec.json.encode(self._run_command(command)))
 
-    def _replied(self, command: Command) -> Reply:
+    def _run_command(self, command: Command) -> Reply:
         try:
-            return self._inbox.ask(command, MAX_ASK_S)
+            return self._commands.ask(command, MAX_ASK_S)
         except RequestRefused as refusal:
-            return Reply(id=command.id, agent=self._inbox.agent, ok=False, error=refusal.error, detail=refusal.detail)
+            return Reply(
+                id=command.id, agent=self._commands.agent, ok=False, error=refusal.error, detail=refusal.detail
+            )

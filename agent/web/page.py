@@ -1,4 +1,4 @@
-"""The unit's page: what the checks found and what the service knows, for a phone. It looks like the collector's."""
+"""The unit's page for a phone: findings of the checks and the status. It looks like the collector's page."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from agent.status.status import AgentStatus, LineReport
 from agent.status.wording import bytes_used
+from xomnet import access
 from xomnet.check.finding import MARKS, Finding, Mark
 from xomnet.check.outcome import verdict
 from xomnet.check.texts import LANGUAGES, CheckTexts, Language
@@ -20,15 +21,15 @@ TONES: dict[Mark, str] = {
     "skip": LOOKS["silent"].colour,
 }
 SOON_S, LATER_S = 2, 30
-"""When the page loads itself again: while the checks run, and else."""
+"""After how many seconds the page reloads: while the checks run, and otherwise."""
 LOGO = (
     '<svg class="logo" viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">'
     '<path d="M2 20V12l5-4 5 4v8z"/><path d="M15 20V9M19 20V5M23 20V2"/></svg>'
 )
 
 
-def language(wanted: str) -> Language:
-    """Vietnamese unless English is wanted."""
+def language_of(wanted: str) -> Language:
+    """English if it is asked for, else Vietnamese."""
     return "en" if wanted == "en" else "vi"
 
 
@@ -90,30 +91,30 @@ def _row(one: Finding, t: CheckTexts) -> str:
 def _facts(status: AgentStatus, t: CheckTexts, zone: ZoneInfo) -> str:
     last = t.text("none yet") if status.last_ack_age_s is None else _ago(status.last_ack_age_s, t)
     facts = [
-        (t.text("Service runs since"), f"{t.moment(status.since, zone)} ({t.span(status.up_s)})"),
+        (t.text("Service running since"), f"{t.moment(status.since, zone)} ({t.span(status.up_s)})"),
         (t.text("Broker"), t.text("connected") if status.connected else t.text("not connected")),
         (t.text("Last answer of the collector"), last),
-        (t.text("Results that wait"), "?" if status.waiting is None else t.number(status.waiting)),
+        (t.text("Results waiting"), "?" if status.waiting is None else t.number(status.waiting)),
         (t.text("Stored since the start"), t.number(status.stored)),
     ]
     if status.rejected:
-        facts.append((t.text("Refused since the start"), f"{t.number(status.rejected)}: {status.rejection}"))
-    return _listed(facts)
+        facts.append((t.text("Rejected since the start"), f"{t.number(status.rejected)}: {status.rejection}"))
+    return _definition_list(facts)
 
 
 def _line(line: LineReport, status: AgentStatus, t: CheckTexts, zone: ZoneInfo) -> str:
-    facts = [(t.text("Last test"), _last(line, t, zone))]
+    facts = [(t.text("Last test"), _last_test(line, t, zone))]
     if line.next_test_at is not None and status.clock_known:
         facts.append((t.text("Next test"), t.moment(line.next_test_at, zone)))
     facts.append((t.text("Bytes this month"), bytes_used(line, t)))
-    access = t.text("fixed line") if line.access == "fixed" else t.text("mobile line")
+    kind = t.text("{access} line", access=access.word(line.access, t.language))
     where = "" if line.interface is None else f", {line.interface}"
-    return f'<h2>{escape(line.line)} <span class="quiet">{escape(access + where)}</span></h2>{_listed(facts)}'
+    return f'<h2>{escape(line.line)} <span class="quiet">{escape(kind + where)}</span></h2>{_definition_list(facts)}'
 
 
-def _last(line: LineReport, t: CheckTexts, zone: ZoneInfo) -> str:
+def _last_test(line: LineReport, t: CheckTexts, zone: ZoneInfo) -> str:
     if line.testing:
-        return t.text("runs now")
+        return t.text("running now")
     if line.last_test_at is None:
         return t.text("none since the start")
     what = line.last_error if line.last_mbps is None else t.text("{n} Mb/s", n=line.last_mbps)
@@ -124,5 +125,5 @@ def _ago(seconds: float, t: CheckTexts) -> str:
     return t.text("{span} ago", span=t.span(seconds))
 
 
-def _listed(facts: Sequence[tuple[str, str]]) -> str:
+def _definition_list(facts: Sequence[tuple[str, str]]) -> str:
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts) + "</dl>"

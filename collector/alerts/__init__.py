@@ -1,1 +1,5 @@
-"""Alerts without Grafana: what is told, to whom, once. `decide` is pure; `book` keeps; `desk` runs; `send` sends."""
+"""Alerts without Grafana.
+
+`conditions` has what lines are alerted of, `rules` decides (pure), `texts` and `digest` write the messages, `store`
+keeps alerts and messages over a restart, `service` runs, `dispatcher` sends.
+"""

@@ -1,43 +1,41 @@
-"""What an alert is, and what there is to tell of it: values that `book` keeps and `texts` puts into words."""
+"""Alerts, and what happens to them: values that `store` keeps and `texts` puts into words."""
 
 import datetime as dt
-import unicodedata
-from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from collector.store import LineId
+from collector.store.line_id import LineId
+from xomnet.area import areas_of
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
+from xomnet.states import State
 
-Trouble = Literal["short", "silent"]
 Kind = Literal["line", "unit", "area", "isp"]
 End = Literal["not_assessable", "unregistered"]
-"""How a line's trouble may end otherwise than by being over."""
+"""How an alert of a line may end although the line is not well."""
 
 
 class AlertRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When something is told."""
+    """When alerts open and end."""
 
-    hold: dt.timedelta = dt.timedelta(minutes=2)
-    """So long a trouble waits for others like it."""
-    suspect: dt.timedelta = dt.timedelta(hours=1)
-    """So long it waits at most where most of its neighbours lean the same way."""
+    group_wait: dt.timedelta = dt.timedelta(minutes=2)
+    """How long a line waits for others with the same condition."""
+    max_group_wait: dt.timedelta = dt.timedelta(hours=1)
+    """How long it waits at most if most of its neighbours lean to the condition."""
     silent_after: dt.timedelta = dt.timedelta(minutes=30)
-    lines: int = 5
-    share: float = 0.5
+    no_data_after: dt.timedelta = dt.timedelta(days=1)
+    """How long a line may be without data after it was registered."""
+    group_lines: int = 5
+    group_share: float = 0.5
     """Of a provider's or an area's lines, how many and which share make a common cause."""
-    together: dt.timedelta = dt.timedelta(hours=1)
-    """Within so long of each other lines fall silent of a common cause."""
-    together_short: dt.timedelta = dt.timedelta(hours=12)
-    """The same of short: a line is tested some times a day, so a fall of all is seen one by one."""
-    calm: dt.timedelta = dt.timedelta(minutes=10)
-    """So long a line must be well before its alert ends; doubled with each alert of a day."""
-
-    def within(self, trouble: Trouble) -> dt.timedelta:
-        return self.together if trouble == "silent" else self.together_short
+    group_window: dt.timedelta = dt.timedelta(hours=1)
+    """Lines that fall silent within this time of each other may have a common cause."""
+    group_window_short: dt.timedelta = dt.timedelta(hours=12)
+    """The same of lines below their target: a line is tested some times a day, so a fall of all is seen one by one."""
+    keep_firing_for: dt.timedelta = dt.timedelta(minutes=10)
+    """How long a line must be well before its alert ends; doubled with each alert of a day."""
 
 
 class AlertedLine(Struct, frozen=True, omit_defaults=True):
@@ -46,11 +44,11 @@ class AlertedLine(Struct, frozen=True, omit_defaults=True):
     agent: str
     line: str
     since: dt.datetime
-    """Since when it has had the trouble."""
+    """Since when it has the condition."""
     seen_at: dt.datetime
-    """When the trouble was first seen."""
+    """When that was first seen."""
     good_since: dt.datetime | None = None
-    """Since when it has been well again."""
+    """Since when it is well again."""
     end: End | None = None
 
     @property
@@ -58,11 +56,12 @@ class AlertedLine(Struct, frozen=True, omit_defaults=True):
         return LineId(self.agent, self.line)
 
 
-class Alert(Struct, frozen=True, omit_defaults=True):
-    """One thing that people were told: of a line, of a unit whose lines all fell silent, of an area, of a provider."""
+class Alert(Struct, frozen=True, omit_defaults=True, rename={"alerted_before": "told"}):
+    """What people were alerted of: a line, a unit all of whose lines have the condition, an area, a provider."""
 
     id: int
-    trouble: Trouble
+    trouble: State
+    """Which condition: see collector.alerts.conditions."""
     kind: Kind
     place: str
     """The unit, the area's path or the provider; of a line `agent/line`."""
@@ -70,15 +69,15 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     lines: tuple[AlertedLine, ...]
     access: Access | None = None
     """Of a provider's lines, which."""
-    told: int = 0
+    alerted_before: int = 0
     """How many of the lines had an alert of their own before this one took them in."""
 
     @property
     def since(self) -> dt.datetime:
         return min(one.since for one in self.lines)
 
-    def holds(self, row: LineRow) -> bool:
-        """True where a line belongs to what the alert is about."""
+    def covers(self, row: LineRow) -> bool:
+        """True if a line belongs to what the alert is about."""
         match self.kind:
             case "line":
                 return self.place == f"{row.agent}/{row.line}"
@@ -94,11 +93,11 @@ class Alert(Struct, frozen=True, omit_defaults=True):
 
 
 class PendingLine(Struct, frozen=True):
-    """A trouble that was seen and is not told yet."""
+    """A line with a condition that is not reported yet."""
 
     agent: str
     line: str
-    trouble: Trouble
+    trouble: State
     since: dt.datetime
     seen_at: dt.datetime
 
@@ -106,37 +105,25 @@ class PendingLine(Struct, frozen=True):
     def id(self) -> LineId:
         return LineId(self.agent, self.line)
 
-    @property
-    def covered(self) -> AlertedLine:
+    def to_alerted_line(self) -> AlertedLine:
         return AlertedLine(self.agent, self.line, self.since, self.seen_at)
 
 
-class AlertState(Struct, frozen=True):
-    """All that is to be remembered between two decisions."""
+class AlertState(Struct, frozen=True, rename={"pending": "waiting", "opening_times": "opened"}):
+    """What is remembered from one minute to the next."""
 
     next_id: int = 1
     alerts: tuple[Alert, ...] = ()
-    waiting: tuple[PendingLine, ...] = ()
-    opened: dict[str, tuple[dt.datetime, ...]] = {}
-    """`agent/line/trouble` -> when it was told of in the last day."""
+    pending: tuple[PendingLine, ...] = ()
+    opening_times: dict[str, tuple[dt.datetime, ...]] = {}
+    """`agent/line/trouble` -> when alerts of it opened in the last day."""
 
 
 class AlertChange(Struct, frozen=True):
-    """Something to tell."""
+    """An alert has opened or ended."""
 
-    what: Literal["opened", "ended"]
+    event: Literal["opened", "ended"]
     alert: Alert
     at: dt.datetime
-    still: tuple[AlertedLine, ...] = ()
-    """Of an end: the few lines that are not well yet. They are alerts of their own from now on."""
-
-
-def areas_of(path: str) -> Iterator[str]:
-    """`A/B/C` -> A, A/B, A/B/C."""
-    levels = path.split("/")
-    return ("/".join(levels[:depth]) for depth in range(1, len(levels) + 1))
-
-
-def same_name(given: str, name: str) -> bool:
-    """True where people mean a provider or an area of the registry: a Mac writes Vietnamese in other bytes."""
-    return unicodedata.normalize("NFC", given).strip("/ ") == unicodedata.normalize("NFC", name)
+    remaining: tuple[AlertedLine, ...] = ()
+    """Of an end: the few lines that are not well yet. Each has an alert of its own from now on."""

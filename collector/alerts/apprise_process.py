@@ -1,4 +1,4 @@
-"""`python -m collector.alerts.apprise_process`: sends messages through apprise; what `send` starts."""
+"""`python -m collector.alerts.apprise_process`: sends messages through apprise; `delivery` starts it."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from collector.alerts.outbox import Notification
 
 AT_ONCE = 8
 SHORTEST = 4
-"""Letters of a secret; what is shorter is in too many words."""
+"""Characters of a secret; what is shorter is in too many words."""
 
 
 class _Reasons(logging.Handler):
@@ -26,46 +26,46 @@ class _Reasons(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.said: dict[int, str] = {}
+        self.by_thread: dict[int, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said[record.thread or 0] = record.getMessage()
+        self.by_thread[record.thread or 0] = record.getMessage()
 
 
 class _AppriseSender:
-    """Sends parcels, and says what became of each."""
+    """Sends messages, and reports what became of each."""
 
-    def __init__(self, say: Callable[[DeliveryOutcome], object]) -> None:
-        self._say, self._reasons, self._lock = say, _Reasons(), threading.Lock()
+    def __init__(self, report: Callable[[DeliveryOutcome], object]) -> None:
+        self._report, self._reasons, self._lock = report, _Reasons(), threading.Lock()
         logging.getLogger("apprise").addHandler(self._reasons)
 
-    def send_in_order(self, parcels: Iterable[tuple[int, Delivery]]) -> None:
-        """Parcels of one address: an end must not overtake its beginning."""
-        for number, parcel in parcels:
-            reason = self._reason(parcel)
+    def send_in_order(self, deliveries: Iterable[tuple[int, Delivery]]) -> None:
+        """Those to one address: an end must not overtake its beginning."""
+        for number, delivery in deliveries:
+            reason = self._send(delivery)
             with self._lock:
-                self._say(DeliveryOutcome(number, reason))
+                self._report(DeliveryOutcome(number, reason))
 
-    def _reason(self, parcel: Delivery) -> str | None:
-        """Why it was not sent; None where it was."""
-        self._reasons.said.pop(threading.get_ident(), None)
+    def _send(self, delivery: Delivery) -> str | None:
+        """Why it was not sent; None if it was."""
+        self._reasons.by_thread.pop(threading.get_ident(), None)
         shown = ""
         try:
-            service = Apprise.instantiate(parcel.url, asset=AppriseAsset(app_id="xomnet", app_desc="xomnet"))
+            service = Apprise.instantiate(delivery.url, asset=AppriseAsset(app_id="xomnet", app_desc="xomnet"))
             if service is None:
                 return "apprise does not know such an address"
             shown = service.url(privacy=True)  # type: ignore[no-untyped-call]
-            if service.notify(**letter_for(service, parcel.message)):
+            if service.notify(**notify_arguments(service, delivery.message)):
                 return None
-            reason = self._reasons.said.get(threading.get_ident(), "the service refused")
+            reason = self._reasons.by_thread.get(threading.get_ident(), "the service refused")
         except Exception as error:  # noqa: BLE001  # of a hundred services, whatever one of them raises
             reason = f"{type(error).__name__}: {error}"
-        return without_secrets(reason, parcel.url, shown)[:300]
+        return without_secrets(reason, delivery.url, shown)[:300]
 
 
-def letter_for(service: NotifyBase, message: Notification) -> dict[str, Any]:
-    """What `service` is asked to send: HTML where it takes that and it is short enough, else text, in parts where that
-    is too long. A service that has no titles would put them before the body without escaping them.
+def notify_arguments(service: NotifyBase, message: Notification) -> dict[str, Any]:
+    """What `service` is asked to send: HTML if it takes that and it is short enough, else text, in parts if that is
+    too long. A service that has no titles would put them before the body without escaping them.
     """
     html = service.resolve_format(NotifyFormat.TEXT) == NotifyFormat.HTML and len(message.html) <= service.body_maxlen
     title, body = message.title, message.html if html else message.text
@@ -87,15 +87,15 @@ def without_secrets(reason: str, url: str, shown: str) -> str:
 
 
 def main() -> int:
-    """Parcels on standard input, an outcome a line on standard output."""
+    """Deliveries on standard input, an outcome a line on standard output."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a plugin's own words are no outcome
-    post = _AppriseSender(lambda outcome: out.write(msgspec.json.encode(outcome) + b"\n"))
+    sender = _AppriseSender(lambda outcome: out.write(msgspec.json.encode(outcome) + b"\n"))
     by_url: dict[str, list[tuple[int, Delivery]]] = {}
-    for number, parcel in enumerate(msgspec.json.decode(sys.stdin.buffer.read(), type=list[Delivery])):
-        by_url.setdefault(parcel.url, []).append((number, parcel))
+    for number, delivery in enumerate(msgspec.json.decode(sys.stdin.buffer.read(), type=list[Delivery])):
+        by_url.setdefault(delivery.url, []).append((number, delivery))
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        list(threads.map(post.send_in_order, by_url.values()))
+        list(threads.map(sender.send_in_order, by_url.values()))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Who is told, and how: `urls_file`, a list of addresses as apprise takes them, each with what it wants to hear of."""
+"""Who gets messages: `urls_file`, a list of addresses as apprise takes them, each with the lines that it wants."""
 
 import datetime as dt
 import hashlib
@@ -9,11 +9,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from collector.alerts.alert import areas_of, same_name
 from collector.texts.texts import Language, Texts
-from xomnet.mqtt.broker import check_private
+from xomnet.area import areas_of, same_name
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.log import Log
+from xomnet.runtime.secrets import check_private
 from xomnet.settings import SettingsError, load
 
 log = Log("collector.alerts")
@@ -40,7 +40,7 @@ class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.name or f"{self.url.partition(':')[0]}-{self.id[:4]}"
 
     def wants(self, row: LineRow) -> bool:
-        """True where a line concerns it."""
+        """True if it wants a line."""
         here = not self.areas or any(same_name(given, area) for given in self.areas for area in areas_of(row.area))
         return here and (not self.isps or any(same_name(given, row.isp) for given in self.isps))
 
@@ -68,7 +68,7 @@ def warn_of_unmatched(channels: Iterable[Channel], registry: Registry, now: dt.d
 
 @dataclass(frozen=True, slots=True)
 class NotificationSettings:
-    """To whom, and how: from the settings."""
+    """The channels, and how messages to them are written: from the settings."""
 
     channels: Sequence[Channel] = ()
     language: Language = "vi"

@@ -1,4 +1,4 @@
-"""Has messages sent by a process of their own, `post`, which ends when they are sent.
+"""Has messages sent by a process of their own, `apprise_process`, which ends when they are sent.
 
 apprise with its plugins takes as much memory as the whole collector, and some of its services wait long; so it is
 never loaded into the collector. The addresses, which are secrets, go through a pipe.
@@ -25,16 +25,16 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class DeliveryOutcome(msgspec.Struct, frozen=True):
-    """What became of a parcel: `reason` is None where it was sent."""
+    """What became of a delivery: `reason` is None if it was sent."""
 
     number: int
     reason: str | None = None
 
 
-def deliver(parcels: Sequence[Delivery], limit_s: float = LIMIT_S) -> Iterator[DeliveryOutcome]:
-    """Gives what became of each parcel as soon as it is known; within `limit_s`, or the rest has failed."""
+def deliver(deliveries: Sequence[Delivery], limit_s: float = LIMIT_S) -> Iterator[DeliveryOutcome]:
+    """Gives what became of each delivery as soon as it is known; within `limit_s`, or the rest has failed."""
     command = [sys.executable, "-m", "collector.alerts.apprise_process"]
-    open_ = set(range(len(parcels)))
+    open_ = set(range(len(deliveries)))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -42,7 +42,7 @@ def deliver(parcels: Sequence[Delivery], limit_s: float = LIMIT_S) -> Iterator[D
         alarm.start()
         try:
             with contextlib.suppress(BrokenPipeError), child.stdin:
-                child.stdin.write(msgspec.json.encode(list(parcels)))
+                child.stdin.write(msgspec.json.encode(list(deliveries)))
             for line in child.stdout:
                 outcome = msgspec.json.decode(line, type=DeliveryOutcome)
                 open_.discard(outcome.number)

@@ -1,4 +1,4 @@
-"""Brings what waits in the outbox to its channels: tries again for a day, then gives up and says so."""
+"""Sends the messages that wait to their channels: tries again for a day, then gives up and reports it."""
 
 import datetime as dt
 import sqlite3
@@ -17,28 +17,28 @@ from xomnet.runtime.log import Log
 log = Log("collector.alerts")
 
 MAX_ALONE = 3
-"""So many messages a channel gets one by one; more of them at once are one message."""
+"""If more messages than this wait for a channel, they are joined."""
 MAX_JOINED = 20
 LATE = dt.timedelta(hours=1)
-"""A message that waits so long is a trouble of its own."""
+"""A message that waits for longer is reported."""
 
 Deliver = Callable[[Sequence[Delivery]], Iterator[DeliveryOutcome]]
 
 
 class Dispatcher(threading.Thread):
-    """Sends what is due, in a process of its own that ends with it; between two looks it waits `every_s`."""
+    """Sends what is due, in a process of its own that ends with it; it looks every `every_s`."""
 
     def __init__(
         self,
-        book: AlertStore,
-        telling: NotificationSettings,
+        store: AlertStore,
+        settings: NotificationSettings,
         metrics: Metrics,
         deliver: Deliver = deliver,
         every_s: float = 15.0,
     ) -> None:
-        super().__init__(name="courier", daemon=True)
-        self._book, self._telling, self._metrics, self._deliver = book, telling, metrics, deliver
-        self._channels = {channel.id: channel for channel in telling.channels}
+        super().__init__(name="dispatcher", daemon=True)
+        self._store, self._settings, self._metrics, self._deliver = store, settings, metrics, deliver
+        self._channels = {channel.id: channel for channel in settings.channels}
         self._every_s = every_s
         self._wake, self._ending = threading.Event(), threading.Event()
 
@@ -51,7 +51,7 @@ class Dispatcher(threading.Thread):
         while not self._ending.is_set():
             try:
                 if first:
-                    self._book.hasten(utc_now())
+                    self._store.expedite(utc_now())
                     first = False
                 self.send_due(utc_now())
             except sqlite3.Error as error:
@@ -63,70 +63,70 @@ class Dispatcher(threading.Thread):
 
     def send_due(self, now: dt.datetime) -> None:
         """Tries what is due, once, with all else that waits for the same channel: an end after its beginning."""
-        letters = self._book.letters()
-        self._metrics.notify_waiting.set(len(letters))
-        for letter in letters:
-            if letter.channel not in self._channels:
-                self._give_up(letter, now, "its address is no longer in notify.urls_file")
-        due = {one.channel for one in letters if one.due <= now} & self._channels.keys()
-        bundles = self._bundles([one for one in letters if one.channel in due])
-        parcels = [self._parcel(one) for one in bundles]
-        if not parcels:
+        queue = self._store.queue()
+        self._metrics.notify_waiting.set(len(queue))
+        for queued in queue:
+            if queued.channel not in self._channels:
+                self._give_up(queued, now, "its address is no longer in notify.urls_file")
+        due = {one.channel for one in queue if one.due <= now} & self._channels.keys()
+        bundles = self._bundles([one for one in queue if one.channel in due])
+        deliveries = [self._delivery(one) for one in bundles]
+        if not deliveries:
             return
-        for outcome in self._deliver(parcels):
-            sent = bundles[outcome.number]
+        for outcome in self._deliver(deliveries):
+            tried = bundles[outcome.number]
             if outcome.reason is None:
-                self._book.sent(sent)
-                self._metrics.notify_sent.inc(len(sent))
-                log.info("messages sent", channel=self._label(sent[0]), messages=len(sent))
+                self._store.mark_sent(tried)
+                self._metrics.notify_sent.inc(len(tried))
+                log.info("messages sent", channel=self._label(tried[0]), messages=len(tried))
             else:
-                self._failed(sent, now, outcome.reason)
-        self._metrics.notify_waiting.set(len(self._book.letters()))
+                self._retry_or_give_up(tried, now, outcome.reason)
+        self._metrics.notify_waiting.set(len(self._store.queue()))
 
-    def _bundles(self, letters: Sequence[QueuedNotification]) -> list[list[QueuedNotification]]:
-        """Letters one by one, or together where a channel would get many at once."""
+    def _bundles(self, queue: Sequence[QueuedNotification]) -> list[list[QueuedNotification]]:
+        """Messages one by one, or joined if a channel would get many at once."""
         bundles: list[list[QueuedNotification]] = []
-        ordered = sorted(letters, key=lambda one: (one.channel, one.id))
+        ordered = sorted(queue, key=lambda one: (one.channel, one.id))
         for _, group in groupby(ordered, key=lambda one: one.channel):
             of = list(group)
             size = 1 if len(of) <= MAX_ALONE else MAX_JOINED
             bundles += [of[start : start + size] for start in range(0, len(of), size)]
         return bundles
 
-    def _parcel(self, letters: Sequence[QueuedNotification]) -> Delivery:
-        channel = self._channels[letters[0].channel]
-        t = self._telling.texts_for(channel)
-        title = t.plural("xomnet: {n} message", "xomnet: {n} messages", len(letters))
-        return Delivery(channel.url, bundle(list(letters), title))
+    def _delivery(self, queued: Sequence[QueuedNotification]) -> Delivery:
+        channel = self._channels[queued[0].channel]
+        t = self._settings.texts_for(channel)
+        title = t.plural("xomnet: {n} message", "xomnet: {n} messages", len(queued))
+        return Delivery(channel.url, bundle(queued, title))
 
-    def _failed(self, letters: Sequence[QueuedNotification], now: dt.datetime, reason: str) -> None:
-        for letter in letters:
-            due = next_try(letter, now)
+    def _retry_or_give_up(self, tried: Sequence[QueuedNotification], now: dt.datetime, reason: str) -> None:
+        for queued in tried:
+            due = next_try(queued, now)
             if due is None:
-                self._give_up(letter, now, reason)
+                self._give_up(queued, now, reason)
             else:
-                self._book.later(letter, due, reason)
-        log.warning("message not sent", channel=self._label(letters[0]), reason=reason, messages=len(letters))
+                self._store.postpone(queued, due, reason)
+        log.warning("message not sent", channel=self._label(tried[0]), reason=reason, messages=len(tried))
 
-    def _give_up(self, letter: QueuedNotification, now: dt.datetime, reason: str) -> None:
-        self._book.give_up(letter, now, reason)
+    def _give_up(self, queued: QueuedNotification, now: dt.datetime, reason: str) -> None:
+        self._store.give_up(queued, now, reason)
         self._metrics.notify_failed.inc()
-        log.error("message given up", channel=self._label(letter), title=letter.message.title, reason=reason)
+        log.error("message given up", channel=self._label(queued), title=queued.message.title, reason=reason)
 
-    def _label(self, letter: QueuedNotification) -> str:
-        channel: Channel | None = self._channels.get(letter.channel)
-        return letter.channel if channel is None else channel.label
+    def _label(self, queued: QueuedNotification) -> str:
+        channel: Channel | None = self._channels.get(queued.channel)
+        return queued.channel if channel is None else channel.label
 
     def trouble(self, now: dt.datetime) -> str | None:
-        """What is wrong with sending, in a sentence: something waits for an hour, or was given up within a day."""
-        late = [one for one in self._book.letters() if now - one.at >= LATE]
+        """What is wrong with sending, in a sentence: a message waits for an hour, or was given up within a day."""
+        late = [one for one in self._store.queue() if now - one.at >= LATE]
         if late:
             return f"{len(late)} messages wait for an hour or more: {late[0].reason}"
-        lately = [one for one in self._book.failed() if now - one.at < dt.timedelta(days=1)]
-        return f"{len(lately)} messages were given up within a day: {lately[0].reason}" if lately else None
+        recent = [one for one in self._store.failures() if now - one.at < dt.timedelta(days=1)]
+        return f"{len(recent)} messages were given up within a day: {recent[0].reason}" if recent else None
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """What is being sent is sent, or tried again by the next process."""
+        """What is being sent is sent, or tried again after the next start."""
         self._ending.set()
         self._wake.set()
         self.join(timeout_s)

@@ -1,4 +1,4 @@
-"""What the stored results say of a line in trouble, beside its speed: what to check first. Pure, but for `gather`."""
+"""What the stored results say of an alerted line, beside its speed: what to check first. Pure, but for `gather`."""
 
 import datetime as dt
 from collections import Counter
@@ -9,8 +9,10 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from collector.judge.assess import counted_mbps
-from collector.store import LatencyRow, LineId, Sample, SpeedRow, Store
-from xomnet.targets import PROVINCE_TIME
+from collector.store import Store
+from collector.store.line_id import LineId
+from collector.store.row_types import LatencyRow, Sample, SpeedRow
+from xomnet.plan import PROVINCE_TIME
 
 BEFORE = dt.timedelta(days=30)
 LATENCY_BEFORE = dt.timedelta(days=3)
@@ -21,7 +23,7 @@ LOSS_FACTOR, LOSS_LEAST = 3.0, 2.0
 
 @dataclass(frozen=True, slots=True)
 class FigureChange:
-    """A figure since the trouble began, and what it was before: medians."""
+    """A figure since the alert's beginning, and what it was before: medians."""
 
     now: float
     before: float
@@ -29,7 +31,7 @@ class FigureChange:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """None where nothing is known, or where nothing is unusual."""
+    """A field is None if nothing is known, or nothing is unusual."""
 
     flags: frozenset[str] = frozenset()
     """What most tests since then were flagged with."""
@@ -62,7 +64,7 @@ def evidence(
     """Both in the order of time."""
     was, new = [r for r in speed if r.at < since], [r for r in speed if r.at >= since]
     confirming = [r.at for r in new if r.asked == "confirmation"]
-    rsrp = _change(was, new, lambda r: r.radio_rsrp_dbm)
+    rsrp = _change(was, new, lambda r: r.radio.rsrp_dbm if r.radio else None)
     link = _change(was, new, lambda r: r.link_mbps)
     old_echoes, new_echoes = [r for r in latency if r.at < since], [r for r in latency if r.at >= since]
     rtt = _change(old_echoes, new_echoes, lambda r: r.rtt_p50_ms)
@@ -106,7 +108,8 @@ def _flags(new: Sequence[SpeedRow]) -> frozenset[str]:
 
 
 def _technology(was: Sequence[SpeedRow], new: Sequence[SpeedRow]) -> tuple[str, str] | None:
-    before, now = (Counter(row.radio_technologies[0] for row in rows if row.radio_technologies) for rows in (was, new))
+    radios = ([row.radio for row in rows if row.radio is not None and row.radio.technologies] for rows in (was, new))
+    before, now = (Counter(radio.technologies[0] for radio in one) for one in radios)
     if not before or not now:
         return None
     old, new_one = before.most_common(1)[0][0], now.most_common(1)[0][0]

@@ -14,19 +14,20 @@ from collector.metrics import Metrics
 from collector.settings import AlertSettings, CollectorSettings
 from collector.store import Store
 
-BOOK = "alerts.db"
+FILE = "alerts.db"
 
 
 def rules_of(alerts: AlertSettings) -> AlertRules:
     return AlertRules(
-        hold=dt.timedelta(seconds=alerts.hold_s),
-        suspect=dt.timedelta(seconds=alerts.suspect_s),
+        group_wait=dt.timedelta(seconds=alerts.group_wait_s),
+        max_group_wait=dt.timedelta(seconds=alerts.max_group_wait_s),
         silent_after=dt.timedelta(seconds=alerts.silent_after_s),
-        lines=alerts.group_lines,
-        share=alerts.group_share,
-        together=dt.timedelta(seconds=alerts.together_s),
-        together_short=dt.timedelta(seconds=alerts.together_short_s),
-        calm=dt.timedelta(seconds=alerts.calm_s),
+        no_data_after=dt.timedelta(seconds=alerts.no_data_after_s),
+        group_lines=alerts.group_lines,
+        group_share=alerts.group_share,
+        group_window=dt.timedelta(seconds=alerts.group_window_s),
+        group_window_short=dt.timedelta(seconds=alerts.group_window_short_s),
+        keep_firing_for=dt.timedelta(seconds=alerts.keep_firing_for_s),
     )
 
 
@@ -42,10 +43,10 @@ def notification_settings(settings: CollectorSettings) -> NotificationSettings:
 
 @dataclass(frozen=True, slots=True)
 class AlertParts:
-    """Desk and courier; no courier where nobody is to be told."""
+    """No dispatcher if there is no channel."""
 
-    desk: AlertService
-    courier: Dispatcher | None
+    service: AlertService
+    dispatcher: Dispatcher | None
 
     @classmethod
     def of(
@@ -57,22 +58,21 @@ class AlertParts:
         metrics: Metrics,
     ) -> Self:
         """`window` is the one over which lines are judged. Raises SecretError, SettingsError, StoreUnavailable."""
-        telling = notification_settings(settings)
-        book = AlertStore(settings.state_dir / BOOK)
+        channels = notification_settings(settings)
+        alerts = AlertStore(settings.state_dir / FILE)
         rules = rules_of(settings.alerts)
-        desk = AlertService(book, store, rules, telling, window, lambda: completeness.latest, metrics)
-        courier = Dispatcher(book, telling, metrics) if telling.channels else None
-        if courier is not None:
-            desk.posted = courier.wake
-        return cls(desk, courier)
+        dispatcher = Dispatcher(alerts, channels, metrics) if channels.channels else None
+        on_queued = (lambda: None) if dispatcher is None else dispatcher.wake
+        service = AlertService(alerts, store, rules, channels, window, lambda: completeness.latest, metrics, on_queued)
+        return cls(service, dispatcher)
 
     def start(self) -> None:
-        self.desk.start()
-        if self.courier is not None:
-            self.courier.start()
+        self.service.start()
+        if self.dispatcher is not None:
+            self.dispatcher.start()
 
     def stop(self) -> None:
-        self.desk.stop()
-        if self.courier is not None:
-            self.courier.stop()
-        self.desk.kept.close()
+        self.service.stop()
+        if self.dispatcher is not None:
+            self.dispatcher.stop()
+        self.service.store.close()

@@ -1,4 +1,4 @@
-"""`python -m collector.alerts.notify_test`: a test message to every channel, now; says which failed."""
+"""`xomnet collector test-notification`: a test message to every channel, now; says which failed."""
 
 import argparse
 import sys
@@ -10,31 +10,36 @@ from collector.alerts.delivery import Delivery, deliver
 from collector.alerts.factory import notification_settings
 from collector.alerts.texts import notification
 from collector.settings import CollectorSettings
-from xomnet.mqtt.broker import SecretError
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
 
 
 def main() -> int:
     """Exit status: 0 all took it, 1 some did not, 2 the settings can't be used, or name nobody."""
-    parser = argparse.ArgumentParser(prog="xomnet collector notify-test")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="xomnet collector test-notification", description="Send a test message to every alert channel."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     arguments = parser.parse_args()
     try:
-        telling = notification_settings(load(arguments.config, CollectorSettings))
+        settings = notification_settings(load(arguments.config, CollectorSettings))
     except (SettingsError, SecretError) as error:
         return _refused(str(error), arguments.json)
-    if not telling.channels:
-        return _refused("nobody is told: notify.urls_file is not set, or names no address", arguments.json)
-    parcels = []
-    for channel in telling.channels:
-        t = telling.texts_for(channel)
-        said = [t.text("This is a test. Alerts of the hamlets' lines will come this way.")]
-        parcels.append(
-            Delivery(channel.url, notification(t.text("xomnet: test message"), said, telling.public_url, "info"))
+    if not settings.channels:
+        return _refused(
+            "there is no channel: set notify.urls_file in the settings, and write an address in that file",
+            arguments.json,
         )
-    outcomes = {outcome.number: outcome.reason for outcome in deliver(parcels)}
-    found = [(channel.label, outcomes[number]) for number, channel in enumerate(telling.channels)]
+    deliveries = []
+    for channel in settings.channels:
+        t = settings.texts_for(channel)
+        said = [t.text("This is a test message. Alerts will be sent through this channel.")]
+        deliveries.append(
+            Delivery(channel.url, notification(t.text("xomnet: test message"), said, settings.public_url, "info"))
+        )
+    outcomes = {outcome.number: outcome.reason for outcome in deliver(deliveries)}
+    found = [(channel.label, outcomes[number]) for number, channel in enumerate(settings.channels)]
     if arguments.json:
         rows = [{"channel": label, "sent": reason is None, "reason": reason} for label, reason in found]
         print(msgspec.json.encode({"channels": rows}).decode())

@@ -1,6 +1,7 @@
-"""What waits to be sent, and what could not be sent: values, and when the next try is. Pure."""
+"""Messages that wait, and messages that were given up: values, and when the next try is. Pure."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -45,19 +46,19 @@ class FailedNotification(Struct, frozen=True, omit_defaults=True):
     reason: str
 
 
-def next_try(letter: QueuedNotification, now: dt.datetime) -> dt.datetime | None:
-    """When a letter whose try has failed is tried again; None where it is given up."""
-    if now - letter.at >= GIVEN_UP_AFTER:
+def next_try(queued: QueuedNotification, now: dt.datetime) -> dt.datetime | None:
+    """When a message whose try has failed is tried again; None if it is given up."""
+    if now - queued.at >= GIVEN_UP_AFTER:
         return None
-    back_off: dt.timedelta = FIRST_RETRY * 2 ** min(letter.tries, 10)
+    back_off: dt.timedelta = FIRST_RETRY * 2 ** min(queued.tries, 10)
     return now + min(LONGEST_RETRY, back_off)
 
 
-def bundle(letters: list[QueuedNotification], count: str) -> Notification:
+def bundle(queued: Sequence[QueuedNotification], count: str) -> Notification:
     """One message of several, each under its title; `count` is the title of them all."""
-    if len(letters) == 1:
-        return letters[0].message
-    messages = [letter.message for letter in letters]
+    if len(queued) == 1:
+        return queued[0].message
+    messages = [one.message for one in queued]
     tones = {message.tone for message in messages}
     return Notification(
         count,

@@ -1,57 +1,35 @@
-"""What to check first, from what the results say of a line; where they say nothing, a sensible order."""
+"""What to check first, from what the results say of a line."""
 
-from collector.alerts.alert import Alert
 from collector.alerts.evidence import Evidence
-from collector.judge.line_states import LineStatus
 from collector.texts.texts import Texts
 
 MAX_CHECKS = 3
 
 OF_FLAGS = {
     "link_below_target": "the unit's port is slower than the target → cable with all 8 wires, gigabit port",
-    "throttled": "the unit is slowed down → power supply, ventilation",
-    "cpu_bound": "the unit's processor is busy → other programs on it",
+    "throttled": "the unit is throttled → power supply, ventilation",
+    "cpu_bound": "the unit's CPU is busy → other programs on it",
     "wifi": "measured over Wi-Fi → use the cable",
-    "cross_traffic": "others use the line during the tests → who is on it",
-    "portal": "a sign-in page answers → is the plan paid, the SIM registered",
-    "payload_mismatch": "something changes the data on the way → proxy, data saver",
-    "link_down": "the line is down at the tests → cable, modem, then the provider",
-    "rat_changed": "the network type changes during the tests → aerial, position",
-    "weak_radio": "weak mobile signal → aerial, position",
-    "no_steady_state": "the speed never settles → full line, radio bridge",
+    "cross_traffic": "others use the line during the tests → find out who",
+    "portal": "a sign-in page answers → plan paid? SIM registered?",
+    "payload_mismatch": "the data is changed on the way → proxy, data saver",
+    "link_down": "the line is down during tests → cable, modem, then the provider",
+    "rat_changed": "the network type changes during the tests → antenna, position",
+    "weak_radio": "weak mobile signal → antenna, position",
+    "no_steady_state": "the speed is not steady → congested line, radio bridge",
 }
 """Flags that say where to look, the unit's own faults first."""
 
 
-def first_checks(alert: Alert, status: LineStatus | None, evidence: Evidence, t: Texts) -> list[str]:
-    """At most three things, the likeliest first. `status` is None for an area or a provider."""
-    if status is None:
-        return _of_many(alert, t)
-    mobile = status.row.access == "mobile"
-    if alert.trouble == "silent" and alert.kind == "unit":
-        return [t.text("the unit's power, then its SIM and cable") if mobile or len(alert.lines) > 1
-                else t.text("the unit's power, then cable and router")]  # fmt: skip
-    if alert.trouble == "silent":
-        return [t.text("modem, SIM (plan, data), signal") if mobile else t.text("cable and router or ONT of this line")]
-    return _of_evidence(evidence, t)[:MAX_CHECKS] or _in_order(mobile, t)
-
-
-def _of_many(alert: Alert, t: Texts) -> list[str]:
-    if alert.kind == "isp":
-        return [t.text("ask the provider; the units and their power are not the cause")]
-    if alert.trouble == "silent":
-        return [t.text("power cut in the area, then the broker's way there")]
-    return [t.text("ask the providers of the area; is one measurement server slow?")]
-
-
-def _of_evidence(found: Evidence, t: Texts) -> list[str]:
+def checks_of(found: Evidence, t: Texts) -> list[str]:
+    """At most three things, the likeliest first; none if nothing is unusual."""
     said = []
     if found.link_mbps is not None:
         values = {"now": t.target(found.link_mbps.now), "before": t.target(found.link_mbps.before)}
         said.append(t.text("the unit's port runs at {now} Mb/s (normally {before}) → cable, switch port", **values))
     if found.rsrp_dbm is not None:
         values = {"now": _dbm(found.rsrp_dbm.now, t), "before": _dbm(found.rsrp_dbm.before, t)}
-        said.append(t.text("signal RSRP {now} dBm (normally {before}) → aerial, position", **values))
+        said.append(t.text("signal RSRP {now} dBm (normally {before}) → antenna, position", **values))
     if found.technology is not None:
         before, now = found.technology
         said.append(t.text("the modem is on {now} (normally {before}) → signal, SIM", now=now, before=before))
@@ -59,17 +37,13 @@ def _of_evidence(found: Evidence, t: Texts) -> list[str]:
     said += [t.text(said_of) for flag, said_of in OF_FLAGS.items() if flag in found.flags - covered]
     if found.loss_percent is not None:
         values = {"now": t.number(found.loss_percent.now), "before": t.number(found.loss_percent.before)}
-        said.append(t.text("loss {now} % (normally {before}) → cable, signal, then the provider", **values))
+        said.append(t.text("packet loss {now}% (normally {before}) → cable, signal, then the provider", **values))
     if found.rtt_ms is not None:
         values = {"now": t.number(found.rtt_ms.now, 0), "before": t.number(found.rtt_ms.before, 0)}
-        said.append(t.text("latency {now} ms (normally {before}) → a full line or another way: the provider", **values))
-    return said
-
-
-def _in_order(mobile: bool, t: Texts) -> list[str]:
-    if mobile:
-        return [t.text("aerial and position, the plan's data, then the provider")]
-    return [t.text("router and cable, who else is on the line, then the provider")]
+        said.append(
+            t.text("latency {now} ms (normally {before}) → congestion or another route: ask the provider", **values)
+        )
+    return said[:MAX_CHECKS]
 
 
 def _dbm(value: float, t: Texts) -> str:

@@ -1,4 +1,4 @@
-"""Where alerts are decided, written down and handed to the courier: follows the snapshots, in a thread of its own."""
+"""Evaluates the alerts of each snapshot, saves them, and queues their messages: in a thread of its own."""
 
 import datetime as dt
 import sqlite3
@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from collector.alerts.alert import Alert, AlertChange, AlertRules
 from collector.alerts.channels import Channel, NotificationSettings
-from collector.alerts.digest import Day, digest, due
+from collector.alerts.conditions import BY_STATE
+from collector.alerts.digest import DigestDay, digest, is_due
 from collector.alerts.evidence import NOTHING, Evidence, gather
 from collector.alerts.outbox import Notification
 from collector.alerts.rules import evaluate
@@ -17,7 +18,9 @@ from collector.alerts.texts import message_of
 from collector.completeness.completeness import Found
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
-from collector.store import LineId, Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.points import Value
 from collector.texts.texts import LOCAL
 from xomnet.runtime.log import Log
@@ -25,29 +28,32 @@ from xomnet.runtime.log import Log
 log = Log("collector.alerts")
 
 MAX_LOOKED_AT = 20
-"""Of so many lines that fell short in one minute, the results are looked at; the others get a sensible order."""
+"""How many lines that open an alert in one minute have their results looked at; the others get the usual checks."""
 
 
 class AlertService(threading.Thread):
-    """`on_snapshot` and `line_fields` are for the line states; the rest is read by page, REST and metrics."""
+    """`on_snapshot` and `line_fields` are for the line states; page, REST and metrics read the rest.
+
+    `on_queued` is called when there are messages to send.
+    """
 
     def __init__(
         self,
-        book: AlertStore,
-        store: Store,
+        store: AlertStore,
+        results: Store,
         rules: AlertRules,
-        telling: NotificationSettings,
+        settings: NotificationSettings,
         window: dt.timedelta,
-        found: Callable[[], Found | None],
+        completeness: Callable[[], Found | None],
         metrics: Metrics,
+        on_queued: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="alerts", daemon=True)
-        self.kept, self._store, self.rules, self.telling = book, store, rules, telling
-        self._window_s, self._found, self._metrics = window.total_seconds(), found, metrics
+        self.store, self.rules, self.settings = store, rules, settings
+        self._results, self._completeness, self._metrics = results, completeness, metrics
+        self._window_s, self._on_queued = window.total_seconds(), on_queued
         self._new, self._ending = threading.Event(), threading.Event()
         self._snapshot: Snapshot | None = None
-        self.posted: Callable[[], None] = lambda: None
-        """Called when there is something to send."""
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -56,15 +62,15 @@ class AlertService(threading.Thread):
     def line_fields(self, snapshot: Snapshot) -> Mapping[LineId, Mapping[str, Value]]:
         """The fields `maintenance` and `acknowledged` of `line_state`, of every line."""
         try:
-            windows, taken = self.kept.windows(snapshot.at), self.kept.acknowledged()
+            windows, acknowledged = self.store.windows(snapshot.at), self.store.acknowledgements()
         except sqlite3.Error as error:  # the states must be written all the same
             log.error("alert book not read", reason=str(error))
             return {}
-        maintained = in_maintenance(windows, snapshot.at)
+        is_maintained = in_maintenance(windows, snapshot.at)
         return {
             s.id: {
-                "maintenance": int(maintained(s.row)),
-                "acknowledged": int(s.id in taken),
+                "maintenance": int(is_maintained(s.row)),
+                "acknowledged": int(s.id in acknowledged),
             }
             for s in snapshot.lines
         }
@@ -78,97 +84,107 @@ class AlertService(threading.Thread):
                 continue
             try:
                 self.evaluate(snapshot)
-                self.tell_the_day(snapshot)
-            except sqlite3.Error as error:  # the book is as before: the next snapshot decides anew
+                self.send_digest(snapshot)
+            except sqlite3.Error as error:  # the stored state is as before: the next snapshot decides again
                 log.error("alerts not decided", reason=str(error))
             except Exception:  # a fault in one minute must not end the alerts of all others
                 log.exception("alerts not decided")
 
     def evaluate(self, snapshot: Snapshot) -> list[AlertChange]:
-        """Decides on a snapshot; the book and what there is to send are on disk when it returns."""
-        now, seen = snapshot.at, {s.id: s for s in snapshot.lines}
-        worked_on = in_maintenance(self.kept.windows(now), now)
-        maintained = {s.id for s in snapshot.lines if worked_on(s.row)}
-        before = self.kept.book()
-        news, book = evaluate(snapshot.lines, before, maintained, self.rules, now)
-        if book != before:
-            found = self._evidence([one for one in news if self._wanted(one, seen)], seen)
-            letters = [pair for one in news for pair in self._letters(one, seen, found.get(one.alert.id, NOTHING))]
-            self._count_room(self.kept.keep(book, letters, now))
-        for one in news:
+        """Decides on a snapshot; the new state and its messages are on disk when it returns."""
+        now, statuses = snapshot.at, {s.id: s for s in snapshot.lines}
+        is_maintained = in_maintenance(self.store.windows(now), now)
+        maintained = {s.id for s in snapshot.lines if is_maintained(s.row)}
+        before = self.store.state()
+        changes, state = evaluate(snapshot.lines, before, maintained, self.rules, now)
+        if state != before:
+            found = self._evidence([one for one in changes if self._channels_for(one, statuses)], statuses)
+            queued = [
+                pair for one in changes for pair in self._messages(one, statuses, found.get(one.alert.id, NOTHING))
+            ]
+            self._count_dropped(self.store.save(state, queued, now))
+        for one in changes:
             log.info(
-                f"alert {one.what}",
+                f"alert {one.event}",
                 id=one.alert.id,
                 trouble=one.alert.trouble,
                 kind=one.alert.kind,
                 place=one.alert.place,
                 lines=len(one.alert.lines),
             )
-        self._let_go(snapshot, book.alerts)
-        if news:
-            self.posted()
-        return news
+        self._end_acknowledgements(snapshot, state.alerts)
+        if changes:
+            self._on_queued()
+        return changes
 
-    def _wanted(self, news: AlertChange, seen: Mapping[LineId, LineStatus]) -> list[Channel]:
-        """Who is to hear of it."""
-        rows = [seen[one.id].row for one in news.alert.lines if one.id in seen]
-        return [c for c in self.telling.channels if not rows or any(c.wants(row) for row in rows)]
+    def _channels_for(self, change: AlertChange, statuses: Mapping[LineId, LineStatus]) -> list[Channel]:
+        """Those that want it."""
+        rows = [statuses[one.id].row for one in change.alert.lines if one.id in statuses]
+        return [c for c in self.settings.channels if not rows or any(c.wants(row) for row in rows)]
 
-    def _letters(
-        self, news: AlertChange, seen: Mapping[LineId, LineStatus], found: Evidence
+    def _messages(
+        self, change: AlertChange, statuses: Mapping[LineId, LineStatus], found: Evidence
     ) -> list[tuple[str, Notification]]:
+        """(channel, message) for each channel that wants it."""
         return [
             (
                 channel.id,
-                message_of(news, seen, self._window_s, self.telling.texts_for(channel), self.telling.public_url,
-                           found, channel.wants),
+                message_of(change, statuses, self._window_s, self.settings.texts_for(channel),
+                           self.settings.public_url, found, channel.wants),
             )
-            for channel in self._wanted(news, seen)
+            for channel in self._channels_for(change, statuses)
         ]  # fmt: skip
 
-    def _evidence(self, news: Sequence[AlertChange], seen: Mapping[LineId, LineStatus]) -> dict[int, Evidence]:
-        """By alert: what the store says of lines that fell short, of the first MAX_LOOKED_AT."""
-        short = [one for one in news if (one.what, one.alert.kind, one.alert.trouble) == ("opened", "line", "short")]
+    def _evidence(self, changes: Sequence[AlertChange], statuses: Mapping[LineId, LineStatus]) -> dict[int, Evidence]:
+        """By alert: what the store says of lines that tests show to have a condition, of the first MAX_LOOKED_AT."""
+        opened = [one for one in changes if (one.event, one.alert.kind) == ("opened", "line")]
+        tested = [one for one in opened if BY_STATE[one.alert.trouble].from_tests]
         found: dict[int, Evidence] = {}
         try:
-            for one in short[:MAX_LOOKED_AT]:
+            for one in tested[:MAX_LOOKED_AT]:
                 line, since = one.alert.lines[0].id, one.alert.since
-                found[one.alert.id] = gather(self._store, line, seen[line].judgement.target_mbps, since, one.at)
+                target_mbps = statuses[line].judgement.target_mbps
+                found[one.alert.id] = gather(self._results, line, target_mbps, since, one.at)
         except StoreUnavailable as error:
             log.warning("alerts without their evidence", reason=str(error))
         return found
 
-    def _let_go(self, snapshot: Snapshot, alerts: Sequence[Alert]) -> None:
-        """An acknowledgement ends with the trouble that it was of; one given since the snapshot is of a later one."""
-        taken = {line: one for line, one in self.kept.acknowledged().items() if one.at <= snapshot.at}
-        if not taken:
+    def _end_acknowledgements(self, snapshot: Snapshot, alerts: Sequence[Alert]) -> None:
+        """An acknowledgement ends when the line recovers; one given since the snapshot is of a later alert."""
+        given = {line: one for line, one in self.store.acknowledgements().items() if one.at <= snapshot.at}
+        if not given:
             return
         troubled = {one.id for alert in alerts for one in alert.lines}
-        troubled |= {s.id for s in snapshot.lines if s.judgement.state in ("short", "silent")}
-        if gone := taken.keys() - troubled:
-            self.kept.forget(gone)
+        troubled |= {s.id for s in snapshot.lines if s.judgement.state in BY_STATE}
+        if ended := given.keys() - troubled:
+            self.store.delete_acknowledgements(ended)
 
-    def tell_the_day(self, snapshot: Snapshot) -> bool:
-        """The digest, once a day from its hour on. True where it was told now."""
-        now, last = snapshot.at, self.kept.digest_on()
+    def send_digest(self, snapshot: Snapshot) -> bool:
+        """The digest, once a day from its hour on. True if it was queued now."""
+        now, last = snapshot.at, self.store.last_digest()
         today = now.astimezone(LOCAL).date()
-        if not self.telling.channels or not due(now, self.telling.digest_at, last):
+        if not self.settings.channels or not is_due(now, self.settings.digest_at, last):
             return False
         if last is None:  # the first day: it has seen nothing of it
-            self.kept.post([], now, today)
+            self.store.enqueue_digest([], now, today)
             return False
-        day = Day(snapshot, self.kept.book(), self.kept.acknowledged(), self.kept.windows(now), self._found(),
-                  self.kept.failed())  # fmt: skip
-        letters = [
-            (c.id, digest(day, self.telling.texts_for(c), c.wants, self.telling.public_url))
-            for c in self.telling.channels
+        day = DigestDay(
+            snapshot,
+            self.store.acknowledgements(),
+            self.store.windows(now),
+            self._completeness(),
+            self.store.failures(),
+        )
+        queued = [
+            (c.id, digest(day, self.settings.texts_for(c), c.wants, self.settings.public_url))
+            for c in self.settings.channels
             if c.digest
         ]
-        self._count_room(self.kept.post(letters, now, today))
-        self.posted()
+        self._count_dropped(self.store.enqueue_digest(queued, now, today))
+        self._on_queued()
         return True
 
-    def _count_room(self, given_up: int) -> None:
+    def _count_dropped(self, given_up: int) -> None:
         if given_up:
             self._metrics.notify_failed.inc(given_up)
             log.error("messages given up, too many wait", messages=given_up)
@@ -176,23 +192,23 @@ class AlertService(threading.Thread):
     def acknowledge(
         self, line: LineId, by: str, note: str, whole_alert: bool, now: dt.datetime
     ) -> list[Acknowledgement]:
-        """Somebody takes a line's trouble on; with `whole_alert`, that of every line of its alerts. Returns what is
-        kept; nothing where the line has no trouble.
+        """Acknowledges a line's alert; with `whole_alert`, for every line of it. Returns the acknowledgements that are
+        stored; none if the line has no alert and no condition.
         """
         snapshot = self._snapshot
         status = None if snapshot is None else snapshot.line(*line)
-        of = [alert for alert in self.kept.book().alerts if any(one.id == line for one in alert.lines)]
-        troubled = status is not None and status.judgement.state in ("short", "silent")
+        of = [alert for alert in self.store.state().alerts if any(one.id == line for one in alert.lines)]
+        troubled = status is not None and status.judgement.state in BY_STATE
         if not of and not troubled:
             return []
         lines = {line} | ({one.id for alert in of for one in alert.lines} if whole_alert else set())
         given = [Acknowledgement(agent=agent, line=name, by=by, at=now, note=note) for agent, name in sorted(lines)]
-        self.kept.acknowledge(given)
+        self.store.acknowledge(given)
         return given
 
     def maintenance_of(self, status: LineStatus, now: dt.datetime) -> list[MaintenanceWindow]:
         """The windows that are on for a line."""
-        return [w for w in self.kept.windows(now) if w.active(now) and w.covers(status.row)]
+        return [w for w in self.store.windows(now) if w.active(now) and w.covers(status.row)]
 
     def stop(self, timeout_s: float = 5.0) -> None:
         self._ending.set()

@@ -1,4 +1,4 @@
-"""What people say of lines: that they are worked on for a while, that somebody has taken a trouble on."""
+"""Maintenance windows and acknowledgements: what people say of lines, so that they are not alerted of them."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable
@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from collector.alerts.alert import areas_of, same_name
-from collector.store import LineId
+from collector.store.line_id import LineId
+from xomnet.area import areas_of, same_name
 from xomnet.contract.values import Instant, Name
 from xomnet.registry.registry import LineRow
 
@@ -19,7 +19,7 @@ LONGEST = dt.timedelta(days=366)
 
 class MaintenanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True,
                        rename={"from_": "from"}):  # fmt: skip
-    """A time in which what happens to lines is meant: of a unit, or of one of its lines, an area, a provider."""
+    """A time without alerts for lines that are being worked on: those of a unit, an area or a provider, or one line."""
 
     until: Instant
     by: Words
@@ -32,7 +32,7 @@ class MaintenanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_field
     isp: Words | None = None
 
     def fault(self, now: dt.datetime) -> str | None:
-        """What can't be meant, in a sentence; None where it can."""
+        """What is wrong with the request, in a sentence; None if nothing is."""
         begins = self.from_ or now
         if sum(one is not None for one in (self.agent, self.area, self.isp)) != 1:
             return "give exactly one of agent, area, isp; line only with agent"
@@ -43,7 +43,7 @@ class MaintenanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_field
         return "at most a year" if self.until - begins > LONGEST else None
 
     def covers(self, row: LineRow) -> bool:
-        """True where it is about a line."""
+        """True if it is about a line."""
         if self.agent is not None:
             return self.agent == row.agent and self.line in (None, row.line)
         if self.isp is not None:
@@ -52,7 +52,7 @@ class MaintenanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class MaintenanceWindow(MaintenanceRequest, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """As it is kept."""
+    """As it is stored."""
 
     id: int
 
@@ -70,11 +70,11 @@ class AcknowledgementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_f
     by: Words
     note: Note = ""
     whole_alert: bool = False
-    """Every line of the alert that this one belongs to."""
+    """Every line of the alert that this line belongs to."""
 
 
 class Acknowledgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody has taken a line's present trouble on."""
+    """Somebody deals with a line's open alert."""
 
     agent: str
     line: str

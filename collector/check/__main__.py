@@ -30,10 +30,10 @@ def main() -> int:
 
 def check() -> int:
     """As `main`."""
-    parser = argparse.ArgumentParser(prog="xomnet collector check", description="Is this server ready?")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--lang", choices=LANGUAGES, default=language_of())
-    parser.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(prog="xomnet collector check", description="Check whether this server is ready.")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
+    parser.add_argument("--lang", choices=LANGUAGES, default=language_of(), help="language of the text")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     arguments = parser.parse_args()
     try:
         settings = load(arguments.config, CollectorSettings)
@@ -44,7 +44,7 @@ def check() -> int:
     logging.disable(logging.CRITICAL)  # what the parts would log is in the rows
     file = str(arguments.config)
     head = say(
-        "xomnet {version}, collector of {file} ({machine})", version=__version__, file=file, machine=about_machine()
+        "xomnet {version}, collector with {file} ({machine})", version=__version__, file=file, machine=about_machine()
     )
     found = findings(settings, targets, arguments.config, utc_now())
     return tell(found, head, {"settings": file}, CheckTexts(arguments.lang), arguments.json)

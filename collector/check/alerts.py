@@ -1,4 +1,4 @@
-"""Who is told of alerts: whether each address is one. No message is sent."""
+"""The channels of alerts: whether each address is valid. No message is sent."""
 
 import datetime as dt
 import logging
@@ -9,8 +9,8 @@ from collector.alerts.channels import unmatched_names
 from collector.alerts.factory import notification_settings
 from collector.settings import CollectorSettings
 from xomnet.check.finding import Finding, fail, ok, say, skip, warn
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError, load_registry
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError
 from xomnet.targets import Targets
 
@@ -18,7 +18,7 @@ from xomnet.targets import Targets
 def alerts(settings: CollectorSettings, targets: Targets, now: dt.datetime) -> Finding:
     """Of `notify.urls_file`; an address is a secret, so a channel is called by its label."""
     if settings.notify is None:
-        return skip("alerts", say("nobody is told: notify is not set"))
+        return skip("alerts", say("no alert is sent: notify is not set"))
     try:
         channels = notification_settings(settings).channels
     except (SecretError, SettingsError) as error:
@@ -26,10 +26,14 @@ def alerts(settings: CollectorSettings, targets: Targets, now: dt.datetime) -> F
     logging.getLogger("apprise").disabled = True  # it would quote the address
     unknown = [one.label for one in channels if Apprise.instantiate(one.url) is None]
     if unknown:
-        bad = say("no address that apprise knows: {channels}", channels=", ".join(unknown))
-        return fail("alerts", bad, say("url in {path}", path=str(settings.notify.urls_file)))
+        bad = say("apprise does not know the address of: {channels}", channels=", ".join(unknown))
+        return fail("alerts", bad, say("correct url in {path}", path=str(settings.notify.urls_file)))
     if not channels:
-        return warn("alerts", say("nobody is told"), say("add a url to {path}", path=str(settings.notify.urls_file)))
+        return warn(
+            "alerts",
+            say("no alert is sent: there is no channel"),
+            say("add a url to {path}", path=str(settings.notify.urls_file)),
+        )
     counted = say("channels: {n}", n=len(channels))
     try:
         silent = unmatched_names(channels, load_registry(settings.registry, targets), now)
@@ -37,6 +41,6 @@ def alerts(settings: CollectorSettings, targets: Targets, now: dt.datetime) -> F
         silent = []
     if silent:
         names = ", ".join(f"{channel.label}: {name}" for channel, name in silent)
-        mistyped = say("no line is in what a channel names ({names})", names=names)
-        return warn("alerts", (counted, mistyped), say("areas and isps as the registry writes them"))
-    return ok("alerts", counted, say("to send each a message: xomnet collector notify-test"))
+        mistyped = say("no line matches areas or isps of a channel ({names})", names=names)
+        return warn("alerts", (counted, mistyped), say("write areas and isps as in the registry"))
+    return ok("alerts", counted, say("to send a test message: xomnet collector test-notification"))

@@ -13,9 +13,10 @@ from collector.ingest.dead_letters import DeadLetters
 from collector.web.operator import SETTING, read_token
 from xomnet.check.finding import Finding, Said, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
-from xomnet.mqtt.broker import SecretError
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import RegistryError, load_registry
-from xomnet.targets import PROVINCE_TIME, Targets
+from xomnet.runtime.secrets import SecretError
+from xomnet.targets import Targets
 
 LEAST_FREE_MB = 500.0
 """The dead letters alone may take 100."""
@@ -35,10 +36,10 @@ def registry(path: Path, targets: Targets, now: dt.datetime) -> Finding:
         found = load_registry(path, targets)
     except RegistryError as error:
         number, first = len(error.problems), str(error.problems[0])
-        bad = say("1 bad cell: {cell}", cell=first)
+        bad = say("1 error: {cell}", cell=first)
         if number > 1:
-            bad = say("{n} bad cells, the first: {cell}", n=number, cell=first)
-        return fail("registry", bad, say("xomnet registry check {path} names them all", path=str(path)))
+            bad = say("{n} errors, the first: {cell}", n=number, cell=first)
+        return fail("registry", bad, say("xomnet registry check {path} lists every error", path=str(path)))
     here = found.current(now)
     counted = say(
         "rows: {rows}; today lines: {lines}, units: {units}",
@@ -54,8 +55,8 @@ def registry(path: Path, targets: Targets, now: dt.datetime) -> Finding:
 def state(folder: Path) -> Finding:
     """Whose it is, whether it may be written, room, and what waits there for a person."""
     if not os.path.isdir(folder):  # Path's own raises where a folder above is closed
-        first = say("the service makes it at its first start (StateDirectory=); else: mkdir, chown xomnet")
-        return warn("state", say("{path} is not there", path=str(folder)), first)
+        first = say("the service creates it at its first start (StateDirectory=); otherwise: mkdir, chown xomnet")
+        return warn("state", say("{path} does not exist", path=str(folder)), first)
     owner, chown = _owner(folder), say("chown -R xomnet {path}", path=str(folder))
     try:
         try_to_write(folder)
@@ -63,29 +64,29 @@ def state(folder: Path) -> Finding:
         closed = say("{path}: {reason}", path=str(folder), reason=error.strerror or str(error))
         return fail("state", (owner, closed), chown)
     if foreign := next((str(one) for one in folder.iterdir() if not os.access(one, os.R_OK | os.W_OK)), None):
-        return fail("state", (owner, say("{path}: the service's user can't write it", path=foreign)), chown)
+        return fail("state", (owner, say("{path}: the service's user cannot write it", path=foreign)), chown)
     free = say("{n} MB free", n=free_mb(folder))
     if free_mb(folder) < LEAST_FREE_MB:
-        return fail("state", (owner, free), say("make room: df -h {path}", path=str(folder)))
+        return fail("state", (owner, free), say("free space: df -h {path}", path=str(folder)))
     if folder.stat().st_mode & stat.S_IRWXO:
-        return warn("state", (owner, free), say("open to others: chmod o= {path}", path=str(folder)))
+        return warn("state", (owner, free), say("other users can read it: chmod o= {path}", path=str(folder)))
     counts = DeadLetters(folder / DEAD_LETTERS).counts()
     if counts:
         codes = ", ".join(f"{code} {number}" for code, number in sorted(counts.items()))
-        wait = say("rejected results that wait: {n} ({codes})", n=sum(counts.values()), codes=codes)
-        return warn("state", (owner, free, wait), say("mend the cause, then: xomnet collector resend"))
+        wait = say("rejected messages: {n} ({codes})", n=sum(counts.values()), codes=codes)
+        return warn("state", (owner, free, wait), say("fix the cause, then: xomnet collector resend"))
     return ok("state", owner, free)
 
 
 def operator(path: Path | None) -> Finding:
     """The token's file."""
     if path is None:
-        return skip("operator", say("{setting} is not set: the page only shows", setting=SETTING))
+        return skip("operator", say("{setting} is not set: the page is read-only", setting=SETTING))
     try:
         read_token(path)
     except SecretError as error:
         return fail("operator", say("{reason}", reason=str(error)), None)
-    return ok("operator", say("the token is closed to others"))
+    return ok("operator", say("other users cannot read the token"))
 
 
 def free_mb(folder: Path) -> int:
@@ -98,4 +99,4 @@ def _owner(folder: Path) -> Said:
     name = str(found.st_uid)
     with suppress(KeyError):
         name = pwd.getpwuid(found.st_uid).pw_name
-    return say("of {owner}, mode {mode}", owner=name, mode=f"{stat.S_IMODE(found.st_mode):o}")
+    return say("owner {owner}, mode {mode}", owner=name, mode=f"{stat.S_IMODE(found.st_mode):o}")

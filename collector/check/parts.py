@@ -10,12 +10,12 @@ import msgspec
 
 from collector.check.files import LEAST_FREE_MB, free_mb
 from collector.settings import CollectorSettings, InfluxSettings, WebSettings
-from collector.store import StoreRefused, StoreUnavailable
+from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.factory import open_store
 from xomnet import __version__
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
 from xomnet.check.host import asked_at
-from xomnet.mqtt.broker import SecretError
+from xomnet.runtime.secrets import SecretError
 
 ANSWER_S = 10.0
 MAX_BYTES = 65_536
@@ -36,9 +36,9 @@ def sqlite(settings: CollectorSettings, path: Path) -> Finding:
     folder = path.parent
     if not os.path.exists(path):
         if os.path.isdir(folder) or folder == settings.state_dir:
-            return ok("store", say("{path} is made at the first start", path=str(path)))
+            return ok("store", say("{path} is created at the first start", path=str(path)))
         return fail(
-            "store", say("{path} is not there", path=str(folder)), say("make the folder, and give it to xomnet")
+            "store", say("{path} does not exist", path=str(folder)), say("create the folder, with owner xomnet")
         )
     try:
         opened = open_store(settings, read_only=True)
@@ -50,12 +50,12 @@ def sqlite(settings: CollectorSettings, path: Path) -> Finding:
         return fail("store", say("{reason}", reason=str(error)), None)
     for one in (folder, path):
         if not os.access(one, os.W_OK):
-            closed = say("{path}: the service's user can't write it", path=str(one))
+            closed = say("{path}: the service's user cannot write it", path=str(one))
             return fail("store", closed, say("chown -R xomnet {path}", path=str(one)))
     free = free_mb(folder)
     size = say("SQLite, {n} MB, {free} MB free", n=round(path.stat().st_size / 1e6, 1), free=free)
     if free < LEAST_FREE_MB:
-        return fail("store", size, say("make room: df -h {path}", path=str(folder)))
+        return fail("store", size, say("free space: df -h {path}", path=str(folder)))
     return ok("store", size)
 
 
@@ -75,7 +75,7 @@ def influx(settings: CollectorSettings) -> Finding:
     except StoreRefused as error:  # says what to do
         return fail("store", say("{reason}", reason=str(error)), None)
     except StoreUnavailable as error:
-        up = say("does it run? systemctl status influxdb; store.url in collector.yaml")
+        up = say("check that it runs (systemctl status influxdb), and store.url in collector.yaml")
         return fail("store", say("{reason}", reason=str(error)), up)
     finally:
         opened.close()
@@ -93,22 +93,26 @@ def running(web: WebSettings) -> Finding:
         said = msgspec.json.decode(connection.getresponse().read(MAX_BYTES), type=dict[str, str])
         state, version = said.pop("status"), said.pop("version")
     except (*NO_COLLECTOR, http.client.HTTPException, msgspec.DecodeError, KeyError) as error:
-        other = say("{where} is another program's, or hangs: {reason}", where=where, reason=_first_line(error))
+        other = say(
+            "another program answers at {where}, or the collector hangs: {reason}",
+            where=where,
+            reason=_first_line(error),
+        )
         return fail("collector", other, _taken(web))
     except OSError:
         return away(web, where)
     finally:
         connection.close()
     wrong = {part: why for part, why in said.items() if why != "ok"}
-    log = say("its log: journalctl -u xomnet-collector")
+    log = say("read its log: journalctl -u xomnet-collector")
     if wrong == {"snapshot": NOT_YET}:
-        return warn("collector", say("runs, and judges the lines for the first time"), say("try again in a minute"))
+        return warn("collector", say("running; it judges the lines for the first time"), say("try again in a minute"))
     if state != "ok":
         return fail("collector", tuple(say("{part}: {reason}", part=part, reason=wrong[part]) for part in wrong), log)
     if version != __version__:
-        older = say("runs as version {version}, {here} is installed", version=version, here=__version__)
+        older = say("running version {version}, {here} is installed", version=version, here=__version__)
         return warn("collector", older, say("systemctl restart xomnet-collector"))
-    return ok("collector", say("runs, all is well at {where}", where=where))
+    return ok("collector", say("running at {where}, no problem", where=where))
 
 
 def away(web: WebSettings, where: str) -> Finding:
@@ -120,16 +124,16 @@ def away(web: WebSettings, where: str) -> Finding:
             one.bind((web.host, web.port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return fail("collector", say("not running, and {where} is taken", where=where), _taken(web))
+            return fail("collector", say("not running, and another program uses {where}", where=where), _taken(web))
         reason = error.strerror or str(error)
         lost = say("{where}: {reason}", where=where, reason=reason)
-        return fail("collector", lost, say("an address of this machine as web.host in collector.yaml"))
-    start = say("systemctl start xomnet-collector; its log: journalctl -u xomnet-collector")
+        return fail("collector", lost, say("set web.host in collector.yaml to an address of this machine"))
+    start = say("systemctl start xomnet-collector; then read its log: journalctl -u xomnet-collector")
     return warn("collector", say("not running; {where} is free", where=where), start)
 
 
 def _taken(web: WebSettings) -> Said:
-    return say("ss -ltnp sport = :{port}; end it, or another web.port", port=str(web.port))
+    return say("ss -ltnp sport = :{port} finds it; stop it, or choose another web.port", port=str(web.port))
 
 
 def _first_line(error: Exception) -> str:

@@ -17,14 +17,14 @@ NAME = "collector"
 """In the certificate: whom the broker's rules let read every unit's results."""
 SERVER = Side(
     file="collector.yaml",
-    name=say("broker.tls in collector.yaml: the certificate named collector, whom the broker's rules know"),
-    files=say("paths of broker.tls in collector.yaml; key: owner xomnet, mode 600"),
-    fit=say("a key and certificate made together by the province's authority: ansible-playbook renew.yml"),
+    name=say("set broker.tls in collector.yaml to the certificate named collector, the name in the broker's rules"),
+    files=say("check the paths of broker.tls in collector.yaml, and the key: owner xomnet, mode 600"),
+    fit=say("issue a new key and certificate: ansible-playbook renew.yml"),
     renew=say("ansible-playbook renew.yml"),
-    anew=say("revoked, or of another authority: ansible-playbook renew.yml; systemctl status mosquitto"),
-    up=say("broker.port in collector.yaml; systemctl status mosquitto"),
-    found=say("broker.host in collector.yaml; DNS"),
-    reached=say("broker.host in collector.yaml; does a firewall close the port?"),
+    reissue=say("revoked, or issued by another authority: ansible-playbook renew.yml; systemctl status mosquitto"),
+    up=say("check broker.port in collector.yaml; systemctl status mosquitto"),
+    found=say("check broker.host in collector.yaml, and DNS"),
+    reached=say("check broker.host in collector.yaml, and that no firewall blocks the port"),
     theirs=say("ansible-playbook renew.yml"),
 )
 

@@ -20,7 +20,7 @@ from collector.alerts.silences import MaintenanceWindow, in_maintenance
 from collector.commands.commands import GRACE, Commands, SentCommand, TooManyCommands
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.periodic import PeriodicWorker
-from collector.store import LineId
+from collector.store.line_id import LineId
 from xomnet.contract.commands import CONFIRMATION
 from xomnet.contract.values import Instant
 from xomnet.registry.registry import LineRow
@@ -116,10 +116,10 @@ def choose(
     return chosen
 
 
-def worked_on(
+def maintenance_at(
     windows: Callable[[dt.datetime], Sequence[MaintenanceWindow]],
 ) -> Callable[[dt.datetime], Callable[[LineRow], bool]]:
-    """Which lines are in maintenance at a time, from the windows that people gave."""
+    """Which lines are in maintenance at a time, from the windows that are stored."""
 
     return lambda now: in_maintenance(windows(now), now)
 
@@ -160,16 +160,16 @@ class ConfirmationWorker(PeriodicWorker):
         self._asked = {
             line: kept
             for line, tests in self._asked.items()
-            if (kept := [self._followed(one, now) for one in tests if now - one.at < DAY])
+            if (kept := [self._with_outcome(one, now) for one in tests if now - one.at < DAY])
         }
-        new = self._chosen(now)
+        new = self._choose(now)
         for line, one in new:
             self._asked.setdefault(line, []).append(one)
         self._keep()
         for line, one in new:
             self._ask(line, one)
 
-    def _chosen(self, now: dt.datetime) -> list[tuple[LineId, Confirmation]]:
+    def _choose(self, now: dt.datetime) -> list[tuple[LineId, Confirmation]]:
         if (snapshot := self._latest()) is None:
             return []
         online, held = frozenset(self._online()), self._held(now)
@@ -182,7 +182,7 @@ class ConfirmationWorker(PeriodicWorker):
         )
         return [(line, Confirmation(uuid.uuid4(), now, server)) for line, server in wanted]
 
-    def _followed(self, one: Confirmation, now: dt.datetime) -> Confirmation:
+    def _with_outcome(self, one: Confirmation, now: dt.datetime) -> Confirmation:
         if one.outcome != "waiting":
             return one
         return replace(one, outcome=outcome_of(one, self._commands.found(one.id), now))

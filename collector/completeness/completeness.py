@@ -26,8 +26,11 @@ from collector.completeness.reconcile import (
 from collector.ingest.dead_letters import DeadLetters
 from collector.metrics import Metrics
 from collector.periodic import PeriodicWorker
-from collector.store import EventRow, LineId, Store, write_own
+from collector.store import Store
+from collector.store.derived_points import write_own
+from collector.store.line_id import LineId
 from collector.store.points import Point, Value, tags_of, time_ns
+from collector.store.row_types import EventRow
 from collector.store.rows import columns_of, row_of
 from xomnet.registry.registry import Registry
 from xomnet.runtime.log import Log

@@ -10,7 +10,8 @@ from dataclasses import astuple, dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from collector.store import EventRow, LineId
+from collector.store.line_id import LineId
+from collector.store.row_types import EventRow
 from xomnet.contract.receipt_digest import digest
 
 

@@ -7,7 +7,6 @@ its result is in the database or in the dead-letter file, and whatever dies in b
 import contextlib
 import datetime as dt
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,8 @@ from collector.ingest.loopback_probe import LoopbackProbe
 from collector.ingest.presence import Presence, PresenceBoard
 from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
-from collector.store import Store, StoreRefused, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.points import Point
 from xomnet.contract.messages import encode
 from xomnet.contract.topics import every, parse, topic
@@ -28,6 +28,7 @@ from xomnet.mqtt.broker import Broker
 from xomnet.mqtt.link import Connection, ConnectionLost, Handler, Link, Message
 from xomnet.registry.registry import Registry
 from xomnet.runtime import failpoints
+from xomnet.runtime.backoff import back_off_s
 from xomnet.runtime.clock import UtcClock
 from xomnet.runtime.log import Log
 
@@ -40,6 +41,7 @@ RECEIVE_MAXIMUM = 1000
 MAX_QUEUED = 4 * RECEIVE_MAXIMUM
 """Mosquitto up to 2.0.12 gives out more than that: each PUBACK of the oldest message releases as many again."""
 BATCH, BATCH_WAIT_S = 500, 0.1
+RETRY_BASE_S, RETRY_MAX_S = 0.25, 30.0
 MAX_PATIENCE_S = 300.0
 """However long the database asks for."""
 
@@ -286,8 +288,7 @@ class Intake(Handler):
                 tries += 1
                 self._metrics.write_errors.inc()
                 say = log.error if isinstance(error, StoreRefused) else log.warning
-                back_off_s = random.uniform(0, min(30.0, 0.25 * 2 ** min(tries, 10)))  # noqa: S311
-                wait_s = min(MAX_PATIENCE_S, error.retry_after_s or back_off_s)
+                wait_s = min(MAX_PATIENCE_S, error.retry_after_s or back_off_s(tries, RETRY_BASE_S, RETRY_MAX_S))
                 say("not stored, kept", reason=str(error), tries=tries, again_in_s=wait_s)
                 if self._stop.wait(wait_s):
                     return None

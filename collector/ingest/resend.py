@@ -20,13 +20,14 @@ from collector.ingest.dead_letters import DeadLetter, DeadLetters, mark_of, payl
 from collector.ingest.validate import Accepted, validate
 from collector.registry.registry_file import RegistryFile
 from collector.settings import CollectorSettings, Unusable
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from xomnet.defaults import config_file
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import Registry, RegistryError
 from xomnet.runtime.clock import utc_now
 from xomnet.runtime.log import setup
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets
 
@@ -97,7 +98,7 @@ def run(settings: CollectorSettings, dry_run: bool) -> ResendOutcome:
     """Raises Unusable, RegistryError, SecretError, StoreUnavailable or OSError."""
     owner = settings.state_dir.stat().st_uid
     if os.geteuid() != owner:
-        raise Unusable(f"{settings.state_dir} belongs to user {owner}: run it as that user, with sudo -u")
+        raise Unusable(f"{settings.state_dir}: belongs to user {owner}; run this as that user, with sudo -u")
     store = open_store(settings)
     try:
         targets = load_targets(settings.targets or config_file("targets.yaml"))
@@ -112,19 +113,23 @@ def run(settings: CollectorSettings, dry_run: bool) -> ResendOutcome:
 def shown(outcome: ResendOutcome, dry_run: bool) -> str:
     """For people."""
     would = "would be stored" if dry_run else "stored now"
-    lines = [f"{outcome.letters} rejected results: {outcome.stored} {would}, {outcome.refused.total()} still refused"]
+    lines = [
+        f"rejected results: {outcome.letters}; {would}: {outcome.stored}; still rejected: {outcome.refused.total()}"
+    ]
     first: dict[str, str] = {}
     for one in outcome.still:
         first.setdefault(one["code"], one["reason"])
-    lines += [f"  {count} {code}, such as: {first.get(code, '')}" for code, count in outcome.refused.most_common()]
+    lines += [f"  {count} {code}, for example: {first.get(code, '')}" for code, count in outcome.refused.most_common()]
     return "\n".join(lines)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="xomnet collector resend")
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--dry-run", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="xomnet collector resend", description="Store the rejected results that are valid now."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be stored")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     arguments = parser.parse_args()
     try:
         settings = load(arguments.config, CollectorSettings)

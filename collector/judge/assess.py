@@ -11,7 +11,7 @@ from functools import lru_cache
 from statistics import fmean, median
 
 from collector.judge.change_detector import HISTORY, DetectorState, detect
-from collector.store import Sample, SpeedRow
+from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
 
 EXCLUDED_FLAGS = frozenset(
@@ -26,7 +26,7 @@ MIN_TESTS = 6
 
 @dataclass(frozen=True, slots=True)
 class JudgingRules:
-    """`window` back from now is judged; a line is silent after `silent_after` without any result of it."""
+    """`window` back from now is judged; a line that was heard is silent after `silent_after` without any result."""
 
     window: dt.timedelta = dt.timedelta(hours=72)
     silent_after: dt.timedelta = dt.timedelta(minutes=15)
@@ -53,7 +53,9 @@ class Judgement:
     """The last test's figure; None where it failed or does not count."""
     last_result_at: dt.datetime | None = None
     since: dt.datetime | None = None
-    """When it came into this state; None where the look-back holds nothing before it."""
+    """When it came into this state; None where the look-back holds nothing before it. A line without data has been so
+    since it was registered.
+    """
     leaning: bool = False
     """The evidence leans to short and does not suffice yet: a confirmation test would decide sooner."""
     before_mbps: float | None = None
@@ -94,21 +96,23 @@ def judge(
     plan_mbps: float | None = None,
     rules: JudgingRules = JudgingRules(),  # frozen
     followed: DetectorState | None = None,
+    registered_since: dt.datetime | None = None,
 ) -> Judgement:
     """The state of one line now. `samples` are in the order of time: those of the rules' `history`, or of the window
-    alone where the line is `followed` already.
+    alone where the line is `followed` already. `last_result_at` is None if the line was never heard, however long ago.
     """
     window = [s for s in samples if now - rules.window <= s.at <= now]
     counted = [value for s in window if (value := counted_mbps(s)) is not None]
     low, high = median_interval(counted, rules.confidence) or (None, None)
     if followed is None:
         followed = course_of([s for s in samples if now - rules.history <= s.at <= now], target_mbps, rules)
-    silent = last_result_at is None or now - last_result_at > rules.silent_after
     too_slow_unit = bool(window) and "link_below_target" in window[-1].flags
     since, before = followed.since, followed.before_mbps
-    if silent:
-        state: State = "silent"
-        since = last_result_at
+    if last_result_at is None:
+        state: State = "no_data"
+        since = registered_since
+    elif now - last_result_at > rules.silent_after:
+        state, since = "silent", last_result_at
     elif too_slow_unit or (plan_mbps is not None and plan_mbps < target_mbps):
         state, since = "not_assessable", None
     elif len(counted) < MIN_TESTS:

@@ -12,11 +12,14 @@ from typing import Protocol
 from collector.judge.assess import Judgement, JudgingRules
 from collector.judge.line_tracker import LineTracker
 from collector.periodic import PeriodicWorker
-from collector.store import LineId, Sample, Store, write_own
+from collector.store import Store
+from collector.store.derived_points import write_own
+from collector.store.line_id import LineId
 from collector.store.points import Point, Value, tags_of, time_ns
+from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.log import Log
-from xomnet.states import worst_first
+from xomnet.states import CODES, worst_first
 
 log = Log("collector.judge.line_states")
 
@@ -45,8 +48,17 @@ class Snapshot:
         return next((s for s in self.lines if s.id == (agent, line)), None)
 
 
+RegisteredSince = Callable[[LineRow], dt.datetime | None]
+"""From when on a result of a line was to be expected; None where that is not known."""
+
+
 def take_snapshot(
-    store: Store, registry: Registry, rules: JudgingRules, now: dt.datetime, followed: LineTracker | None = None
+    store: Store,
+    registry: Registry,
+    rules: JudgingRules,
+    now: dt.datetime,
+    followed: LineTracker | None = None,
+    registered_since: RegisteredSince = lambda row: None,
 ) -> Snapshot:
     """Judges every line registered now; where it is not `followed` from look to look, all is read. Raises
     StoreUnavailable.
@@ -55,7 +67,9 @@ def take_snapshot(
     rows = registry.current(now)
     targets = {LineId.of(row): registry.target_mbps(row, now) for row in rows}
     followed.look(targets, now)
-    lines = [LineStatus(row, *followed.judgement(row, targets[LineId.of(row)], now)) for row in rows]
+    lines = [
+        LineStatus(row, *followed.judgement(row, targets[LineId.of(row)], now, registered_since(row))) for row in rows
+    ]
     return Snapshot(now, tuple(sorted(lines, key=_worst_first)))
 
 
@@ -88,7 +102,7 @@ def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Po
         "age_s": age,
         "lat": row.lat,
         "lon": row.lon,
-        "state_code": worst_first(judged.state),
+        "state_code": CODES[judged.state],
         "since_s": since,
         "failed": sum(sample.error is not None for sample in status.samples),
         **more,
@@ -132,9 +146,10 @@ class LineStates(PeriodicWorker):
         field_sources: Sequence[LineFieldSource] = (),
         point_sources: Sequence[PointSource] = (),
         listeners: Sequence[SnapshotListener] = (),
+        registered_since: RegisteredSince = lambda row: None,
     ) -> None:
         super().__init__("line-states", interval_s, self.take, log, "lines not judged")
-        self._store, self._registry = store, registry
+        self._store, self._registry, self._registered_since = store, registry, registered_since
         self.rules = rules
         self._followed = LineTracker(store, rules, checkpoint)
         self.latest: Snapshot | None = None
@@ -146,7 +161,7 @@ class LineStates(PeriodicWorker):
 
     def take(self, now: dt.datetime) -> Snapshot:
         """One snapshot, written to the store. Raises StoreUnavailable."""
-        snapshot = take_snapshot(self._store, self._registry(), self.rules, now, self._followed)
+        snapshot = take_snapshot(self._store, self._registry(), self.rules, now, self._followed, self._registered_since)
         more: dict[LineId, dict[str, Value]] = {}
         for fields_of in self._field_sources:
             for line, fields in fields_of.line_fields(snapshot).items():

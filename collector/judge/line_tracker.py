@@ -18,8 +18,10 @@ from collector.judge import checkpoint
 from collector.judge.assess import Judgement, JudgingRules, course_of, judge
 from collector.judge.change_detector import DetectorState
 from collector.judge.checkpoint import Checkpoint
-from collector.store import LineId, Sample, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import Point, when
+from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow
 
 AGAIN = dt.timedelta(hours=1)
@@ -31,7 +33,9 @@ KEPT_EVERY = dt.timedelta(minutes=10)
 SLICE = dt.timedelta(hours=6)
 """So much of the window is asked for at once of all lines: some 20,000 tests of 10,000 lines."""
 LOOK_BACK = dt.timedelta(days=35)
-"""How far back the last result of a silent line is looked for."""
+"""How far back the last result is looked for of all lines at once; of the few that have none since, at any time."""
+EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""No point is older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,11 @@ class _Read:
 
 
 class LineTracker:
-    """The lines of a store. `saw` is for any thread, the rest for one. What is known is kept in `file`, if given."""
+    """The lines of a store. `on_stored` is for any thread, the rest for one. What is known is kept in `file`, if given.
+
+    When a line was last heard is never forgotten, also of a line that leaves the registry: if it comes back, it is
+    silent and not without data.
+    """
 
     def __init__(self, store: Store, rules: JudgingRules, file: Path | None = None) -> None:
         self._store, self._rules, self._file = store, rules, file
@@ -68,12 +76,12 @@ class LineTracker:
                         self._changed.add(line)
 
     def look(self, targets: Mapping[LineId, float], now: dt.datetime) -> None:
-        """Reads what is new of the lines with these targets (Mb/s); forgets all others. Raises StoreUnavailable."""
+        """Reads what is new of the lines with these targets (Mb/s); forgets the courses of all others. Raises
+        StoreUnavailable.
+        """
         last = self._store.last_results(now - (AGAIN if self._looked else LOOK_BACK))
+        self._update_last(last)
         with self._lock:
-            for line, at in last.items():
-                self._last[line] = max(at, self._last.get(line, at))
-            self._last = {line: at for line, at in self._last.items() if line in targets}
             changed, self._changed = self._changed & targets.keys(), set()
         if not self._looked:
             self._recall(now)
@@ -96,18 +104,22 @@ class LineTracker:
         if self._file is None or not self._looked:
             return
         with self._lock:
-            changed = set(self._changed)
+            changed, last = set(self._changed), dict(self._last)
         known = ((line, read) for line, read in self._lines.items() if line not in changed)
-        checkpoint.save(
-            self._file, (Checkpoint(*line, read.at, read.key[1], read.course) for line, read in known), self._rules
-        )
+        courses = (Checkpoint(*line, read.at, read.key[1], read.course) for line, read in known)
+        checkpoint.save(self._file, courses, last, self._rules)
         self._kept_at = now
 
     def _recall(self, now: dt.datetime) -> None:
-        """Takes over what was kept of lines that were not tested since. Raises StoreUnavailable."""
-        found = [] if self._file is None else checkpoint.load(self._file, self._rules)
-        good = [one for one in found if now - AGAIN < one.at <= now]
-        if not good or self._lines:
+        """Takes over when lines were last heard, and what was kept of lines that were not tested since. Raises
+        StoreUnavailable.
+        """
+        if self._file is None or self._lines:
+            return
+        kept = checkpoint.load(self._file, self._rules)
+        self._update_last(kept.last_results)
+        good = [one for one in kept.courses if now - AGAIN < one.at <= now]
+        if not good:
             return
         recent = self._window(now)
         for one in good:
@@ -126,18 +138,29 @@ class LineTracker:
             since = until
         return found
 
-    def judgement(self, row: LineRow, target_mbps: float, now: dt.datetime) -> tuple[Judgement, tuple[Sample, ...]]:
-        """Of a line that was looked at, and the tests of its window."""
+    def _update_last(self, last: Mapping[LineId, dt.datetime]) -> None:
+        """Takes note of when lines were heard."""
+        with self._lock:
+            for line, at in last.items():
+                self._last[line] = max(at, self._last.get(line, at))
+
+    def judgement(
+        self, row: LineRow, target_mbps: float, now: dt.datetime, registered_since: dt.datetime | None = None
+    ) -> tuple[Judgement, tuple[Sample, ...]]:
+        """Of a line that was looked at, and the tests of its window. `registered_since`: from when on a result was to
+        be expected.
+        """
         line = LineId.of(row)
         read = self._lines[line]
         oldest = now - self._rules.window
         window = tuple(s for s in read.recent if oldest <= s.at <= now)
         last = self._last.get(line)
         silent = last is None or now - last > self._rules.silent_after
-        same = (read.course, window, last, silent, row.plan_mbps, target_mbps)
+        same = (read.course, window, last, silent, row.plan_mbps, target_mbps, registered_since)
         before = self._judged.get(line)
         if before is None or before[0] != same:
-            before = same, judge(window, target_mbps, now, last, row.plan_mbps, self._rules, read.course)
+            judged = judge(window, target_mbps, now, last, row.plan_mbps, self._rules, read.course, registered_since)
+            before = same, judged
             self._judged[line] = before
         return before[1], window
 
@@ -160,7 +183,10 @@ class LineTracker:
         return max(AT_LEAST, math.ceil(lines * (since / AGAIN)))
 
     def _read(self, lines: Sequence[LineId], targets: Mapping[LineId, float], now: dt.datetime) -> None:
+        """Reads the history of some lines. Raises StoreUnavailable."""
         found = self._store.samples(now - self._rules.history, now, lines)
+        self._update_last({line: samples[-1].at for line, samples in found.items() if samples})
+        self._update_last(self._store.last_results(EARLIEST, [line for line in lines if line not in self._last]))
         for line in lines:
             samples, target = found.get(line, []), targets[line]
             key = hash(tuple(samples)), target
@@ -168,7 +194,4 @@ class LineTracker:
             same = before is not None and before.key == key
             course = before.course if before is not None and same else course_of(samples, target, self._rules)
             recent = tuple(s for s in samples if s.at >= now - self._rules.window)
-            if samples:
-                with self._lock:
-                    self._last[line] = max(samples[-1].at, self._last.get(line, samples[-1].at))
             self._lines[line] = _Read(now, key, course, recent)

@@ -6,7 +6,7 @@ import random
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -15,10 +15,9 @@ from typing import Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 from collector.judge.assess import counted_mbps, median_interval, quantile
-from collector.store import Sample
-from xomnet.contract.messages import Access
+from collector.store.row_types import Sample
+from xomnet.plan import PROVINCE_TIME, is_peak, tests_a_day
 from xomnet.registry.registry import LineRow, Registry
-from xomnet.targets import PROVINCE_TIME
 
 VerdictName = Literal["not_met", "not_certain", "met", "unmeasured"]
 """Worst first: the order of every list."""
@@ -27,14 +26,10 @@ VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 Reason = Literal["few_tests", "few_days", "few_peak", "few_valid", "undecided", "not_assessable"]
 """Why a month is not certain."""
 
-TESTS_PER_DAY: Mapping[Access, int] = {"mobile": 4, "fixed": 8}
-"""What the units' schedule holds for a metered and an unmetered line."""
-
 MIN_TESTS = 30
 MIN_DAYS = 10
 MIN_PEAK = 12
 MIN_VALID = 0.8
-PEAK_HOURS = (19, 23)
 CONSISTENT_MBPS = 0.8
 """Of the target: what a test of the peak hours must reach; consistent where as large a share of them does."""
 RESAMPLES = 1000
@@ -97,7 +92,7 @@ class Verdict:
     days: int = 0
     """Calendar days with a test that counts."""
     peak_samples: int = 0
-    """Those of 19 to 23 h."""
+    """Those of the peak hours."""
     failed: int = 0
     """Tests that count as 0."""
     excluded: int = 0
@@ -141,7 +136,7 @@ def line_verdict(
         samples,
         registry.target_mbps(row, last),
         month,
-        TESTS_PER_DAY[row.access],
+        tests_a_day(row.access),
         now,
         plan_mbps=row.plan_mbps,
         registered=registered,
@@ -175,7 +170,7 @@ def verdict_of(
     moments = [s.at.astimezone(local) for s, _ in own]
     values = [value for _, value in own]
     days = [moment.day for moment in moments]
-    peak = [v for at, v in zip(moments, values, strict=True) if PEAK_HOURS[0] <= at.hour < PEAK_HOURS[1]]
+    peak = [v for at, v in zip(moments, values, strict=True) if is_peak(at.hour)]
     due = max(dt.timedelta(), until - max(since, registered or since))
     expected = int(due / dt.timedelta(days=1) * tests_per_day)
     interval = monthly_interval(values, days)

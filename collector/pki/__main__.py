@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"enrol: can't listen on 127.0.0.1 port {options.port}: {error.strerror}", file=sys.stderr)
+        print(f"enrol: cannot listen on 127.0.0.1 port {options.port}: {error.strerror}", file=sys.stderr)
         return 1
     server = uvicorn.Server(
         uvicorn.Config(
@@ -53,19 +53,23 @@ def _listen(port: int | None) -> socket.socket:
     if port is not None:
         return socket.create_server(("127.0.0.1", port))
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        raise OSError(0, "no --port is given and systemd handed over no socket")
+        raise OSError(0, "no --port is given, and systemd passed no socket")
     return socket.socket(fileno=FIRST_OF_SYSTEMD)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m collector.pki",
-        description="Gives units their certificates; for nginx to stand in front of.",
+        description="Issue certificates to units, behind nginx.",
         epilog="Example: python -m collector.pki --registry /etc/xomnet/lines.csv --port 8422",
     )
-    parser.add_argument("--ca", type=Path, default=Path("/var/lib/xomnet-ca"), help="the authority's folder")
-    parser.add_argument("--registry", type=Path, default=Path("/etc/xomnet/lines.csv"), help="lines.csv")
-    parser.add_argument("--port", type=int, help="on 127.0.0.1; without it the socket that systemd hands over")
+    parser.add_argument(
+        "--ca", type=Path, default=Path("/var/lib/xomnet-ca"), help="folder of the certificate authority"
+    )
+    parser.add_argument(
+        "--registry", type=Path, default=Path("/etc/xomnet/lines.csv"), help="registry that must have the unit"
+    )
+    parser.add_argument("--port", type=int, help="port on 127.0.0.1; without it, the socket that systemd passes")
     return parser
 
 

@@ -47,7 +47,7 @@ class Authority:
             self.certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
             key = load_pem_private_key((folder / "ca.key").read_bytes(), None)
         except FileNotFoundError as error:
-            raise AuthorityError(f"{error.filename} is not there; make an authority: xomnet pki init") from error
+            raise AuthorityError(f"{error.filename}: does not exist; create an authority: xomnet pki init") from error
         except (OSError, ValueError, TypeError) as error:
             raise AuthorityError(f"{folder}: {error}; run this as its owner, or restore it from a backup") from error
         assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -57,7 +57,7 @@ class Authority:
     def make(cls, folder: Path, now: dt.datetime, name: str = "xomnet CA") -> "Authority":
         """A new authority. Raises AuthorityError where the folder holds one: all its units would be locked out."""
         if (folder / "ca.key").exists():
-            raise AuthorityError(f"{folder} holds an authority already; to make another one, name another folder")
+            raise AuthorityError(f"{folder}: holds an authority already; name another folder for another authority")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             key = ec.generate_private_key(ec.SECP256R1())
@@ -75,7 +75,9 @@ class Authority:
                 0o600,
             )
         except OSError as error:
-            raise AuthorityError(f"{error.filename or folder}: {error.strerror}; name a folder of yours") from error
+            raise AuthorityError(
+                f"{error.filename or folder}: {error.strerror}; name a folder that you may write"
+            ) from error
         made = cls(folder)
         made.publish(now)
         return made
@@ -103,13 +105,15 @@ class Authority:
         key = checked_key(csr, name)
         earlier = change.of_name(name)
         if earlier and earlier[0].kind != kind:
-            raise SigningRefused(f"{name} is the name of a {earlier[0].kind}; take another name for a {kind}")
+            raise SigningRefused(f"{name} is the name of a {earlier[0].kind}; use another name for a {kind}")
         if sum(one.from_ + EARLIER > now - dt.timedelta(days=1) for one in earlier) >= MAX_A_DAY:
-            raise SigningRefused(f"{name} has had {MAX_A_DAY} certificates in a day; find out why, and try tomorrow")
+            raise SigningRefused(
+                f"{name} has had {MAX_A_DAY} certificates within a day; find the cause, and try again tomorrow"
+            )
         for one in change.of_key(key_id(key)):
             if one.name != name or one.revoked is not None:
-                what = "revoked" if one.name == name else f"the one of {one.name}"
-                raise SigningRefused(f"this key is {what}; make a new one on the machine itself")
+                what = "is revoked" if one.name == name else f"belongs to {one.name}"
+                raise SigningRefused(f"this key {what}; create a new key on the machine itself")
         return self._signed(change, key, name, kind, now, also)
 
     def _signed(
@@ -145,7 +149,7 @@ class Authority:
         with self.ledger.change() as change:
             known = change.of_name(name)
             if not known:
-                raise SigningRefused(f"{name} has never had a certificate; xomnet pki list shows who has")
+                raise SigningRefused(f"{name} has never had a certificate; xomnet pki list shows the names")
             gone = [one for one in known if one.good(now) and one.serial != but]
             for one in gone:
                 change.revoke(one.serial, now)
@@ -159,7 +163,7 @@ class Authority:
             return change.all()
 
     def publish(self, now: dt.datetime) -> None:
-        """Writes `ca.crl` and `revoked` anew. The list has no end before the authority's: one that is past its end
+        """Writes `ca.crl` and `revoked` again. The list has no end before the authority's: one that is past its end
         locks out every unit, and here it is read from the disk that it was written to.
         """
         with self.ledger.change() as change:  # of two that publish at once the later one has the last word
@@ -187,11 +191,11 @@ def check_name(name: str, kind: Kind) -> None:
     if kind == "server":
         host_name(name)
     elif kind == "unit" and name == BROKER_NAME_OF_COLLECTOR:
-        raise SigningRefused(f"{name} is the collector's name at the broker; a unit needs another one")
+        raise SigningRefused(f"{name} is the collector's name at the broker; use another name for a unit")
     elif kind == "collector" and name != BROKER_NAME_OF_COLLECTOR:
-        raise SigningRefused(f"the collector is called {BROKER_NAME_OF_COLLECTOR} at the broker, not {name}")
+        raise SigningRefused(f"found {name!r}; the collector's certificate must be named {BROKER_NAME_OF_COLLECTOR}")
     elif not is_name(name):
-        raise SigningRefused(f"{name!r} names no unit; write lower-case letters, digits and hyphens, at most 32")
+        raise SigningRefused(f"found {name!r}; write lower-case letters, digits and hyphens, at most 32")
 
 
 def _builder(

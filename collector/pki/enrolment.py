@@ -102,11 +102,9 @@ class EnrolService:
             rows = read_rows(self._registry.read_bytes(), str(self._registry))
         except (OSError, RegistryError) as error:
             log.error("registry not readable", file=str(self._registry), reason=str(error))
-            raise EnrolmentFailed(503, "the server's registry can't be read; tell the operator", 60) from error
+            raise EnrolmentFailed(503, "the server's registry cannot be read; tell the operator", 60) from error
         if not any(row.agent == agent for row in rows):
-            raise SigningRefused(
-                f"{agent} is not in the server's registry; the operator adds its row to lines.csv first"
-            )
+            raise SigningRefused(f"{agent} is not in the server's registry; the operator must add its row to lines.csv")
 
     async def _give(self, name: str, client: str, done: str, make: Callable[[dt.datetime], Entry]) -> Response:
         shown = {"agent": name[:40], "client": client}
@@ -117,7 +115,7 @@ class EnrolService:
             raise EnrolmentFailed(400 if isinstance(error, SigningRefused) else 403, str(error)) from error
         except LedgerError as error:
             log.error("no certificate given", **shown, reason=str(error))
-            raise EnrolmentFailed(503, "the authority's ledger can't be written; tell the operator", 60) from error
+            raise EnrolmentFailed(503, "the authority's ledger cannot be written; tell the operator", 60) from error
         log.info(done, agent=entry.name, client=client, serial=entry.serial, until=entry.until.isoformat())
         return _json(Given(entry.pem, self._authority.pem))
 
@@ -128,11 +126,11 @@ async def body_of(request: Request, type_: type[T]) -> T:
     async for part in request.stream():
         body += part
         if len(body) > LARGEST_BODY:
-            raise EnrolmentFailed(413, f"the body is over {LARGEST_BODY} bytes")
+            raise EnrolmentFailed(413, f"the body is too large; send at most {LARGEST_BODY} bytes")
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise EnrolmentFailed(400, f"the body is not as it should be: {error}") from error
+        raise EnrolmentFailed(400, f"the body is not valid: {error}") from error
 
 
 def create_app(authority: Authority, registry: Path) -> Starlette:

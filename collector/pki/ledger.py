@@ -104,7 +104,7 @@ def _entry(
 
 
 class Ledger:
-    """The file; safe over threads and processes, since each change opens it anew and locks it."""
+    """The file; safe over threads and processes, since each change opens the file again and locks it."""
 
     WAIT_S = 10.0
 
@@ -128,7 +128,7 @@ class Ledger:
                 db.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(
-                f"{self._path}: {error}; look at the disk, the folder's owner and the last backup"
+                f"{self._path}: {error}; check the disk and the folder's owner, or restore the last backup"
             ) from error
 
 

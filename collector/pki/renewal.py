@@ -23,14 +23,16 @@ def holder(authority: Authority, headers: Mapping[str, str], now: dt.datetime) -
     Raises NoCertificate where nginx verified none, or it is not of this authority, over, or revoked, and LedgerError.
     """
     if headers.get(VERIFIED) != "SUCCESS":
-        raise NoCertificate("renewal wants a connection with the unit's certificate; without one, enrol with a token")
+        raise NoCertificate(
+            "renewal needs a connection with the unit's certificate; if there is none, enrol with a token"
+        )
     try:
         shown = x509.load_pem_x509_certificate(unquote_to_bytes(headers.get(CERTIFICATE, "")))
         shown.verify_directly_issued_by(authority.certificate)
     except Exception as error:  # the parser's errors have no common class
-        raise NoCertificate("the client certificate is none of this authority's; enrol with a token") from error
+        raise NoCertificate("this authority did not issue the client certificate; enrol with a token") from error
     with authority.ledger.change() as change:
         entry = change.of_serial(f"{shown.serial_number:x}")
     if entry is None or not entry.good(now) or entry.kind != "unit":
-        raise NoCertificate("the client certificate is no unit's, over or revoked; enrol with a token")
+        raise NoCertificate("the client certificate is expired, revoked or not a unit's; enrol with a token")
     return entry

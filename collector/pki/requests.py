@@ -24,7 +24,7 @@ class SigningRefused(Exception):
 def checked_key(pem: bytes, name: str) -> PublicKey:
     """The public key of a request for `name`. Raises SigningRefused. Whatever else the request asks for is left out."""
     if len(pem) > LARGEST:
-        raise SigningRefused(f"the request has {len(pem)} bytes; send one of at most {LARGEST}")
+        raise SigningRefused(f"found a request of {len(pem)} bytes; send at most {LARGEST}")
     try:
         request = x509.load_pem_x509_csr(pem)
         names = [str(one.value) for one in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
@@ -32,20 +32,20 @@ def checked_key(pem: bytes, name: str) -> PublicKey:
         key = request.public_key()
     except Exception as error:  # the parser's errors have no common class
         raise SigningRefused(
-            "this is no certificate request in PEM; make one with: openssl req -new -key KEY"
+            "found no certificate request in PEM; create it with: openssl req -new -key KEY"
         ) from error
     if names != [name]:
         raise SigningRefused(
-            f"the request is for {', '.join(names)[:80] or 'nobody'}, not for {name}; use -subj /CN={name}"
+            f"the request is for {', '.join(names)[:80] or 'no name'}, not for {name}; use -subj /CN={name}"
         )
     if not holds:
-        raise SigningRefused("the request's signature does not hold: it was changed, or made with another key")
+        raise SigningRefused("the request's signature is not valid; create the request again, with its own key")
     match key:
         case ec.EllipticCurvePublicKey(curve=ec.SECP256R1() | ec.SECP384R1()):
             return key
         case rsa.RSAPublicKey(key_size=size) if 2048 <= size <= 8192:
             return key
-    raise SigningRefused("a weak or unusual key; use P-256: openssl ecparam -name prime256v1 -genkey -noout")
+    raise SigningRefused("found a weak or unusual key; use P-256: openssl ecparam -name prime256v1 -genkey -noout")
 
 
 def key_id(key: PublicKey) -> str:
@@ -59,5 +59,5 @@ def host_name(text: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         if not _HOST.fullmatch(text):
-            raise SigningRefused(f"{text!r} is no host name or address; write one such as xomnet.example.vn") from None
+            raise SigningRefused(f"found {text!r}; write a host name or address, such as xomnet.example.vn") from None
         return x509.DNSName(text)

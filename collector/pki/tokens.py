@@ -17,14 +17,14 @@ class WrongToken(Exception):
     """Wrong, over, spent, of another unit, or never made: who asks is not told which."""
 
     def __init__(self) -> None:
-        super().__init__("the token is wrong, spent or over; ask for a new one: xomnet pki token UNIT")
+        super().__init__("the token is wrong, used or expired; ask the operator for a new token: xomnet pki token UNIT")
 
 
 def make(authority: Authority, agent: str, now: dt.datetime, days: int = DAYS) -> str:
-    """A token for a unit; one that was made before is good no more. Raises SigningRefused or LedgerError."""
+    """A token for a unit; any earlier token stops working. Raises SigningRefused or LedgerError."""
     check_name(agent, "unit")
     if not 1 <= days <= LONGEST_DAYS:
-        raise SigningRefused(f"{days} days; a token is good for 1 to {LONGEST_DAYS}")
+        raise SigningRefused(f"found {days} days; a token is valid for 1 to {LONGEST_DAYS} days")
     token = secrets.token_urlsafe(24)
     with authority.ledger.change() as change:
         change.put_token(agent, Token(_hash(token), now + dt.timedelta(days=days), None))

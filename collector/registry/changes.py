@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.store.points import tags_of
 from xomnet.registry.registry import LineRow, Registry
 

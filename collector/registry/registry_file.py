@@ -1,7 +1,8 @@
 """The registry while the collector runs: read anew when the file changes, the last good one kept where it is refused.
 
-It is refused where it is broken, and where it would give stored results other names. What was last in force is
-remembered in the collector's own folder, so that a restart neither forgets nor stumbles over a file that was refused.
+It is refused where it is broken, and where it would give stored results other names. What was last in force, and since
+when each row has been there, is remembered in the collector's own folder, so that a restart neither forgets nor
+stumbles over a file that was refused.
 """
 
 import datetime as dt
@@ -12,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from collector.registry.changes import Retag, begins, retags, vanished
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from xomnet.contract.values import Instant
 from xomnet.registry.registry import BadCell, LineRow, Registry, RegistryError, load_registry
 from xomnet.runtime.atomic_file import write_atomically
@@ -32,11 +34,18 @@ class _Remembered(msgspec.Struct):
     """Of lines that were there once."""
     gone_at: dict[str, Instant] = {}
     """When it was seen that they had gone, by `agent/line`."""
+    seen_at: dict[str, Instant] = {}
+    """When each of the rows was first seen, by `agent/line/from`. Absent in files of earlier versions."""
 
     def after(self, rows: list[LineRow], now: dt.datetime) -> "_Remembered":
         """What is to be remembered once a registry of these rows is read."""
         gone = vanished([*self.rows, *self.gone], rows)
-        return _Remembered(rows, gone, {_key(row): self.gone_at.get(_key(row), now) for row in gone})
+        return _Remembered(
+            rows,
+            gone,
+            gone_at={_key(row): self.gone_at.get(_key(row), now) for row in gone},
+            seen_at={_row_key(row): self.seen_at.get(_row_key(row), now) for row in rows},
+        )
 
     def ever(self, targets: Targets) -> Registry:
         """A registry that also has the lines that went, each until then."""
@@ -54,13 +63,17 @@ def load_ever(path: Path, targets: Targets, memory: Path, now: dt.datetime) -> R
         remembered = _read(memory)
     except (OSError, msgspec.DecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        instead = "the same command as the collector's user; where the file is damaged, move it away"
+        instead = "run this as the collector's user; if the file is damaged, move it away"
         raise RegistryError([BadCell(str(memory), 0, "file", reason, instead)]) from error
     return remembered.after(registry.rows(), now).ever(targets)
 
 
 def _key(row: LineRow) -> str:
     return f"{row.agent}/{row.line}"
+
+
+def _row_key(row: LineRow) -> str:
+    return f"{_key(row)}/{row.from_}"
 
 
 def _read(memory: Path) -> _Remembered:
@@ -98,6 +111,13 @@ class RegistryFile:
     def ever(self) -> Registry:
         """With the lines that were taken out of the file, each until then: what is stored of them stays theirs."""
         return self._ever
+
+    def registered_since(self, row: LineRow) -> dt.datetime | None:
+        """From when on a result of a row's line was to be expected: its `from`, or when this collector first saw the
+        row, if that was later. None where that is not known: no registry with the row has been read yet.
+        """
+        seen_at = self._memory.seen_at.get(_row_key(row))
+        return None if seen_at is None else max(seen_at, begins(self._registry, row.from_))
 
     def follow(self, call: Callable[[Registry], None]) -> None:
         """Calls with the registry in force, and with each one that comes into force later."""
@@ -153,8 +173,8 @@ class RegistryFile:
         now = ", ".join(repr(now) for _, _, now in one.changes)
         before = ", ".join(repr(before) for _, before, _ in one.changes)
         what = "results" if one.line.line else "the unit's own results"
-        found = f"{now} for what was {before} from {one.since} on, and {what} of {one.line.agent} are stored so"
-        instead = f"{before} again, and the change as a new row of this line with from {tomorrow} or later"
+        found = f"{now}, but {what} of {one.line.agent} from {one.since} on are stored with {before}"
+        instead = f"{before} again, and the change in a new row of this line with from {tomorrow} or later"
         return BadCell(str(self._path), one.row.number, ", ".join(tag for tag, _, _ in one.changes), found, instead)
 
     def _remembered(self) -> _Remembered:

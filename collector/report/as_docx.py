@@ -17,7 +17,7 @@ from docx.shared import Mm, Pt, RGBColor
 
 from collector.judge.verdict import VerdictName
 from collector.report import docx_tables
-from collector.report.blocks import Annex, Bars, Block, Cell, Column, Document, Front, Paragraph, Points, Table
+from collector.report.blocks import Annex, Bars, Block, Cell, Document, Front, Paragraph, Points, Table, TableColumn
 from collector.report.docx_tables import Shown
 from collector.report.texts import LOOKS
 
@@ -185,7 +185,7 @@ def _table(word: "Word", table: Table, width_mm: float, size: float) -> None:
     _gap(word, 6)
 
 
-def _row(row: Sequence[Cell], columns: Sequence[Column], size: float, bold: bool) -> list[Shown]:
+def _row(row: Sequence[Cell], columns: Sequence[TableColumn], size: float, bold: bool) -> list[Shown]:
     shown = []
     for cell, column in zip(row, columns, strict=True):
         colour = LOOKS[cell.verdict].colour if cell.verdict else None
@@ -193,7 +193,7 @@ def _row(row: Sequence[Cell], columns: Sequence[Column], size: float, bold: bool
     return shown
 
 
-def _side(column: Column) -> Literal["left", "right"]:
+def _side(column: TableColumn) -> Literal["left", "right"]:
     return "right" if column.right else "left"
 
 

@@ -21,7 +21,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     title: str
     width: float
     """A share of the others'."""
@@ -32,7 +32,7 @@ class Column:
 class Table:
     """`total`, where there is one, is the last row."""
 
-    columns: Sequence[Column]
+    columns: Sequence[TableColumn]
     rows: Sequence[Sequence[Cell]]
     total: Sequence[Cell] | None = None
 

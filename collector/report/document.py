@@ -8,7 +8,7 @@ from collector.report.annex import annex_table
 from collector.report.blocks import Annex, Bars, Block, Document, Paragraph, Points, Section
 from collector.report.front import closing, front, opening
 from collector.report.method import method
-from collector.report.model import ACCESSES, LineMonth, MonthlyReport
+from collector.report.model import LineMonth, MonthlyReport
 from collector.report.summary import (
     area_under,
     coverage,
@@ -24,6 +24,7 @@ from collector.report.texts import CHANGES, LOOKS, ReportTexts
 from collector.settings import ReportSettings
 from collector.texts.texts import Language
 from xomnet import __version__
+from xomnet.access import ACCESSES
 from xomnet.contract.messages import Access
 
 MAX_BARS = 14
@@ -60,8 +61,8 @@ def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
     covered = coverage(report.lines)
     points = [
         t.text(
-            "Coverage: {measured} of {hamlets} hamlets in the registry ({share}) have a line whose tests count;"
-            " {lines} lines in all.",
+            "Coverage: {measured} of {hamlets} hamlets in the registry ({share}) have valid measurements;"
+            " {lines} lines.",
             measured=t.number(covered.measured, 0),
             hamlets=t.number(covered.hamlets, 0),
             share=t.percent(covered.share),
@@ -81,11 +82,11 @@ def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
 def _compared(t: ReportTexts, report: MonthlyReport) -> str:
     month = t.month(report.month.previous)
     if not report.before_kept:
-        return t.text("The results of {month} are no longer kept: nothing is compared with it.", month=month)
+        return t.text("The results of {month} are no longer stored, so there is no comparison.", month=month)
     if not report.compared:
-        return t.text("No line was measured in {month}: nothing is compared with it.", month=month)
+        return t.text("No line was measured in {month}, so there is no comparison.", month=month)
     return t.text(
-        "Against {month}: {improved} lines improved, {worsened} worsened.",
+        "Compared with {month}: {improved} lines improved, {worsened} worsened.",
         month=month,
         improved=t.number(len(of_change(report.lines, "improved")), 0),
         worsened=t.number(len(of_change(report.lines, "worsened")), 0),
@@ -95,7 +96,7 @@ def _compared(t: ReportTexts, report: MonthlyReport) -> str:
 def _troubles(t: ReportTexts, report: MonthlyReport) -> str:
     found = troubles(report.lines)
     return t.text(
-        "Outages: {outages}, {hours} in all. Units without a test for a day or longer: {silent}.",
+        "Outages: {outages}, {hours} in total. Units without a test for at least one whole day: {silent}.",
         outages=t.number(found.outages, 0),
         hours=t.hours(found.outage_s),
         silent=t.number(found.silent_units, 0),
@@ -110,12 +111,12 @@ def _named(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
 def _sentence(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
     lines = of_access(report.lines, access)
     if not lines:
-        return t.text("{name}: no line is registered.", name=_named(t, report, access))
+        return t.text("{name}: no line in the registry.", name=_named(t, report, access))
     found = tally(lines)
     target = report.targets[access].down_mbps
     return t.text(
-        "{name}: {met} of {lines} lines MET, {not_met} NOT MET, {not_certain} NOT CERTAIN, {unmeasured} NOT MEASURED;"
-        " median of the lines' medians {median} Mb/s.",
+        "{name}: {met} of {lines} lines met, {not_met} not met, {not_certain} undecided, {unmeasured} not"
+        " measured; median speed of the lines {median} Mb/s.",
         name=_named(t, report, access),
         lines=t.number(found.lines, 0),
         median=tables.mbps(t, found.median_mbps, target).text,
@@ -141,7 +142,7 @@ def _by_access(t: ReportTexts, report: MonthlyReport) -> list[Section]:
         own = sum(line.row.target_mbps is not None for line in lines)
         if own:
             said = t.text(
-                "Lines among these with a target of their own in the registry, by which they are judged: {n}.",
+                "Lines judged by a target of their own in the registry: {n}.",
                 n=t.number(own, 0),
             )
             blocks.append(Paragraph(said))
@@ -155,8 +156,8 @@ def _area_chart(t: ReportTexts, areas: dict[str, list[LineMonth]]) -> Bars:
 
 def _how_counted(t: ReportTexts) -> str:
     return t.text(
-        "Share met: of the lines with a certain verdict, met or not. A hamlet with several lines of one access type"
-        " counts by its worst line that was measured."
+        "Share met: lines MET divided by lines MET and NOT MET. A hamlet with several lines of one access type"
+        " counts by the worst of its measured lines."
     )
 
 
@@ -165,7 +166,7 @@ def _taken_out(t: ReportTexts, report: MonthlyReport) -> list[Paragraph]:
     if not lines:
         return []
     said = t.text(
-        "Lines that were taken out of the registry within the month, each judged by the days until then: {n}.",
+        "Lines removed from the registry during the month, each judged by the days before its removal: {n}.",
         n=t.number(lines, 0),
     )
     return [Paragraph(said)]
@@ -175,10 +176,10 @@ def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:
     under = shared_area(report.lines)
     parts: Sequence[tuple[str, VerdictName, tables.LinesTable]] = [
         (t.text("3.1. Lines that do not meet the target"), "not_met", tables.not_met),
-        (t.text("3.2. Lines whose verdict is not certain"), "not_certain", tables.not_certain),
+        (t.text("3.2. Undecided lines"), "not_certain", tables.not_certain),
         (t.text("3.3. Lines not measured"), "unmeasured", tables.unmeasured),
     ]
-    sections = [Section(t.text("3. Lines that are not met, not certain, not measured"), 1, [])]
+    sections = [Section(t.text("3. Lines not met, undecided, not measured"), 1, [])]
     for title, verdict, table in parts:
         lines = of_verdict(report.lines, verdict)
         sections.append(Section(title, 2, [table(t, lines, under) if lines else Paragraph(t.text("None."))]))
@@ -186,13 +187,13 @@ def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:
 
 
 def _changes(t: ReportTexts, report: MonthlyReport) -> Section:
-    title = t.text("4. What improved and what worsened")
+    title = t.text("4. Changes against the previous month")
     if not report.compared:
         return Section(title, 1, [Paragraph(_compared(t, report))])
     month = t.month(report.month.previous)
     said = t.text(
-        "Against {month}. Improved or worsened: the 95 % intervals of the two months do not meet. Where they do,"
-        " another verdict may be chance.",
+        "Compared with {month}. Improved or worsened: the 95% intervals of the two months do not overlap. If"
+        " they overlap, a different verdict may be chance.",
         month=month,
     )
     blocks: list[Block] = [Paragraph(said)]
@@ -211,14 +212,15 @@ def _outages(t: ReportTexts, report: MonthlyReport) -> list[Section]:
     failed = sorted((line for line in report.lines if line.failed_at), key=lambda line: -line.verdict.failed)
     none = Paragraph(t.text("None."))
     named = t.text(
-        "A test that fails while the line is down counts as 0 Mb/s: here is every line with one. A cable pulled out or"
-        " a modem switched off looks the same: ask the technician before anybody is blamed."
+        "A test that fails while the line is down counts as 0 Mb/s. This table lists every line with such a"
+        " test. A modem that is switched off at the site looks the same: verify the cause on site before it is"
+        " attributed."
     )
     return [
         Section(t.text("5. Outages, silent units, tests that count as 0"), 1, []),
         Section(t.text("5.1. Outages"), 2, [tables.outages(t, with_outages, under) if with_outages else none]),
         Section(
-            t.text("5.2. Units without a test on whole days"), 2, [tables.silent(t, silent, under) if silent else none]
+            t.text("5.2. Units without a test for whole days"), 2, [tables.silent(t, silent, under) if silent else none]
         ),
         Section(
             t.text("5.3. Tests that count as 0"),

@@ -1,10 +1,11 @@
 """Head, opening and closing of an administrative document, after Nghị định 30/2020/NĐ-CP. Pure."""
 
 from collector.report.blocks import Closing, Front
-from collector.report.model import ACCESSES, MonthlyReport
+from collector.report.model import MonthlyReport
 from collector.report.texts import ReportTexts
 from collector.settings import ReportSettings
 from collector.texts.texts import LOCAL
+from xomnet.access import ACCESSES
 
 DOTS = "…" * 8
 FEW = "…" * 3
@@ -33,7 +34,7 @@ def front(t: ReportTexts, report: MonthlyReport, head: ReportSettings) -> Front:
         scope=None if report.area is None else t.text("Area: {area}", area=report.area),
         as_of=None
         if report.as_of is None
-        else t.text("As of {when}: the month is not over, every figure may change", when=t.moment(report.as_of)),
+        else t.text("As of {when}: the month is not over, figures may still change", when=t.moment(report.as_of)),
     )
 
 
@@ -49,10 +50,10 @@ def opening(t: ReportTexts, report: MonthlyReport) -> str:
         for access in ACCESSES
     )
     if not sources:
-        return t.text("Against the download targets ({targets}) the lines did as follows:", targets=said)
+        return t.text("Results against the download targets ({targets}):", targets=said)
     return t.text(
-        "Against the download targets of {source} ({targets}; in force since {since}, “per i-Speed”) the lines did in"
-        " {month} as follows:",
+        "Results of {month} against the download targets of {source} ({targets}; in force since {since}, “per"
+        " i-Speed”):",
         source=", ".join(t.document(source) for source in sources),
         targets=said,
         since=t.day(since),
@@ -62,4 +63,4 @@ def opening(t: ReportTexts, report: MonthlyReport) -> str:
 
 def closing(t: ReportTexts, head: ReportSettings) -> Closing:
     recipients = [f"- {head.parent or FEW};", t.text("- File: {dots}.", dots=FEW)]
-    return Closing(t.text("To:"), recipients, t.text("HEAD OF THE OFFICE"))
+    return Closing(t.text("To:"), recipients, t.text("DIRECTOR"))

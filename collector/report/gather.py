@@ -7,11 +7,15 @@ from dataclasses import replace
 
 from collector.judge.assess import counted_mbps
 from collector.judge.verdict import Month, line_verdict
-from collector.report.model import ACCESSES, LineMonth, MonthlyReport
+from collector.report.model import LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, plain
 from collector.rollups.aggregate import portions
 from collector.rollups.months import AT_ONCE, first_rows
-from collector.store import LineId, OutageRow, Sample, Store
+from collector.store import Store
+from collector.store.line_id import LineId
+from collector.store.row_types import OutageRow, Sample
+from xomnet.access import ACCESSES
+from xomnet.area import SEPARATOR, areas_of, is_within, last_level
 from xomnet.registry.registry import TICK, LineRow, Registry
 from xomnet.targets import Targets
 
@@ -108,8 +112,7 @@ def bounds(registry: Registry, month: Month, now: dt.datetime) -> tuple[dt.datet
 
 def lines_of(rows: Sequence[LineRow], area: str | None, month: Month) -> list[LineRow]:
     """Those within an area, at whatever level; all for None. Raises ReportError where there is none."""
-    wanted = None if area is None else area.strip("/").split("/")
-    found = [row for row in rows if wanted is None or row.area.split("/")[: len(wanted)] == wanted]
+    found = [row for row in rows if area is None or is_within(row.area, area.strip(SEPARATOR))]
     if found:
         return found
     if not rows:
@@ -119,9 +122,7 @@ def lines_of(rows: Sequence[LineRow], area: str | None, month: Month) -> list[Li
 
 def closest(rows: Iterable[LineRow], area: str, most: int = 3) -> list[str]:
     """Areas of some lines, at any level, that are written most like one that there is not."""
-    places = sorted(
-        {"/".join(parts[:n]) for row in rows for parts in [row.area.split("/")] for n in range(1, len(parts) + 1)}
-    )
+    places = sorted({place for row in rows for place in areas_of(row.area)})
     like = {place: _likeness(place, area) for place in places}
     return sorted(places, key=lambda place: -like[place])[:most]
 
@@ -129,9 +130,7 @@ def closest(rows: Iterable[LineRow], area: str, most: int = 3) -> list[str]:
 def _likeness(place: str, asked: str) -> float:
     """Of the whole path, or of its last name alone; whatever the letters' case and accents."""
     asked = plain(asked)
-    return max(
-        difflib.SequenceMatcher(None, one, asked).ratio() for one in (plain(place), plain(place.rpartition("/")[2]))
-    )
+    return max(difflib.SequenceMatcher(None, one, asked).ratio() for one in (plain(place), plain(last_level(place))))
 
 
 def registered_days(registry: Registry, line: LineId, month: Month, now: dt.datetime) -> set[dt.date]:

@@ -11,15 +11,16 @@ from collector.judge.verdict import Month
 from collector.registry.registry_file import REMEMBERED, load_ever
 from collector.report.document import document
 from collector.report.gather import ReportError, gather
-from collector.report.model import ACCESSES, MonthlyReport
+from collector.report.model import MonthlyReport
 from collector.report.summary import coverage, of_access, of_change, tally, troubles
 from collector.settings import CollectorSettings, SqliteSettings
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from collector.texts.texts import Language
+from xomnet.access import ACCESSES
 from xomnet.defaults import config_file
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import RegistryError
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
 from xomnet.targets import load_targets
 

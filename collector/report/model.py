@@ -10,9 +10,6 @@ from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
 from xomnet.targets import Target
 
-ACCESSES: tuple[Access, ...] = ("mobile", "fixed")
-"""In the order of the report."""
-
 Change = Literal["improved", "worsened", "open"]
 """Against the month before: the interval of the median lies wholly above it, wholly below it; or the verdict is another
 one while the intervals overlap, or one is missing: whether the line changed is open."""

@@ -3,11 +3,11 @@
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from statistics import median
 
 from collector.judge.verdict import VERDICTS, VerdictName
 from collector.report.model import Change, LineMonth
+from xomnet import area
 from xomnet.contract.messages import Access
 
 Hamlet = tuple[str, str, str]
@@ -101,19 +101,18 @@ def alphabetical(text: str) -> tuple[str, str]:
 
 def shared_area(lines: Iterable[LineMonth]) -> str:
     """The area that all lines share, as far down as they do; empty where they share none."""
-    levels = zip(*(line.row.area.split("/") for line in lines), strict=False)
-    return "/".join(names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels))
+    return area.shared_area(line.row.area for line in lines)
 
 
 def area_under(lines: Iterable[LineMonth]) -> Callable[[LineMonth], str]:
     """Which area a line counts for: the level below the one that all `lines` share, or that one where there is none."""
     shared = shared_area(lines)
 
-    def area(line: LineMonth) -> str:
-        below = line.row.area.removeprefix(shared).strip("/")
-        return (below or line.row.area.rpartition("/")[2]).partition("/")[0]
+    def area_of(line: LineMonth) -> str:
+        below = area.below(line.row.area, shared)
+        return area.levels(below)[0] if below else area.last_level(line.row.area)
 
-    return area
+    return area_of
 
 
 @dataclass(frozen=True, slots=True)

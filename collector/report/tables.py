@@ -4,15 +4,16 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 
 from collector.judge.verdict import Verdict, VerdictName
-from collector.report.blocks import Bar, Bars, Cell, Column, Table
+from collector.report.blocks import Bar, Bars, Cell, Table, TableColumn
 from collector.report.model import LineMonth
 from collector.report.summary import VerdictCounts, area_under, grouped, tally
 from collector.report.texts import LOOKS, ReportTexts
+from xomnet.area import below, levels
 
 LinesTable = Callable[[ReportTexts, Sequence[LineMonth], str], Table]
 """Of some lines; the area that all lines of the report share is not said in each row."""
 
-Figure = tuple[Column, Callable[[LineMonth], Cell]]
+Figure = tuple[TableColumn, Callable[[LineMonth], Cell]]
 """A column, and what stands in it of a line."""
 
 DASH = Cell("–")
@@ -55,14 +56,14 @@ def bars(t: ReportTexts, title: str, groups: Sequence[tuple[str, Sequence[LineMo
     return Bars(title, found, {name: f"{look.mark} {t.verdict(name)}" for name, look in LOOKS.items()})
 
 
-def _tally_columns(t: ReportTexts, first: str) -> list[Column]:
+def _tally_columns(t: ReportTexts, first: str) -> list[TableColumn]:
     return [
-        Column(first, 2.8),
-        Column(t.text("Lines"), 1.1, right=True),
-        *(Column(t.verdict(name), TALLY_WIDTHS[name], right=True) for name in LOOKS),
-        Column(t.text("Share met"), 1.1, right=True),
-        Column(t.text("Median of medians (Mb/s)"), 1.5, right=True),
-        Column(t.text("Hamlets met / measured / all"), 1.6, right=True),
+        TableColumn(first, 2.8),
+        TableColumn(t.text("Lines"), 1.1, right=True),
+        *(TableColumn(t.verdict(name), TALLY_WIDTHS[name], right=True) for name in LOOKS),
+        TableColumn(t.text("Share met"), 1.1, right=True),
+        TableColumn(t.text("Median speed of the lines (Mb/s)"), 1.5, right=True),
+        TableColumn(t.text("Hamlets met / measured / all"), 1.6, right=True),
     ]
 
 
@@ -105,18 +106,17 @@ def where(t: ReportTexts, under: str, width: float = 3) -> Figure:
     """Hamlet and area, the nearest first; what all lines share, `under`, is left out."""
 
     def cell(line: LineMonth) -> Cell:
-        area = line.row.area.removeprefix(under).strip("/")
-        return Cell(", ".join([line.row.hamlet, *reversed(area.split("/"))]) if area else line.row.hamlet)
+        return Cell(", ".join([line.row.hamlet, *reversed(levels(below(line.row.area, under)))]))
 
-    return Column(t.text("Hamlet, area"), width), cell
+    return TableColumn(t.text("Hamlet, area"), width), cell
 
 
 def unit_and_line(t: ReportTexts, width: float = 2) -> Figure:
-    return Column(t.text("Unit / line"), width), lambda line: Cell(f"{line.row.agent} / {line.row.line}")
+    return TableColumn(t.text("Unit / line"), width), lambda line: Cell(f"{line.row.agent} / {line.row.line}")
 
 
 def isp(t: ReportTexts) -> Figure:
-    return Column(t.text("Provider"), 1.5), lambda line: Cell(line.row.isp)
+    return TableColumn(t.text("Provider"), 1.5), lambda line: Cell(line.row.isp)
 
 
 def target(t: ReportTexts) -> Figure:
@@ -124,26 +124,26 @@ def target(t: ReportTexts) -> Figure:
         own = line.verdict.target_mbps
         return Cell(t.target(own), own, 0 if own == int(own) else 1)
 
-    return Column(t.text("Target"), 1, right=True), cell
+    return TableColumn(t.text("Target"), 1, right=True), cell
 
 
 def median(t: ReportTexts, title: str) -> Figure:
     return (
-        Column(title, 1.2, right=True),
+        TableColumn(title, 1.2, right=True),
         lambda line: mbps(t, line.verdict.median_mbps, line.verdict.target_mbps),
     )
 
 
 def ends(t: ReportTexts) -> Figure:
-    return Column(t.text("95 % interval"), 1.9, right=True), lambda line: interval(t, line.verdict)
+    return TableColumn(t.text("95% interval"), 1.9, right=True), lambda line: interval(t, line.verdict)
 
 
 def samples(t: ReportTexts) -> Figure:
-    return Column(t.text("Tests"), 0.9, right=True), lambda line: whole(t, line.verdict.samples)
+    return TableColumn(t.text("Tests"), 0.9, right=True), lambda line: whole(t, line.verdict.samples)
 
 
 def zeros(t: ReportTexts) -> Figure:
-    return Column(t.text("Counted as 0"), 1.2, right=True), lambda line: whole(t, line.verdict.failed)
+    return TableColumn(t.text("Counted as 0"), 1.2, right=True), lambda line: whole(t, line.verdict.failed)
 
 
 def not_met(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
@@ -154,7 +154,7 @@ def not_met(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         isp(t),
         target(t),
         median(t, t.text("Median (Mb/s)")),
-        (Column(t.text("Of the target"), 1, right=True), lambda line: share(t, line.verdict.ratio)),
+        (TableColumn(t.text("Share of target"), 1, right=True), lambda line: share(t, line.verdict.ratio)),
         ends(t),
         samples(t),
         zeros(t),
@@ -174,7 +174,7 @@ def not_certain(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table
         median(t, t.text("Median (Mb/s)")),
         ends(t),
         samples(t),
-        (Column(t.text("Why"), 2.8), why),
+        (TableColumn(t.text("Why"), 2.8), why),
     )
 
 
@@ -185,11 +185,11 @@ def unmeasured(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         unit_and_line(t),
         isp(t),
         (
-            Column(t.text("Tests that do not count"), 1.4, right=True),
+            TableColumn(t.text("Tests that do not count"), 1.4, right=True),
             lambda line: whole(t, line.verdict.excluded),
         ),
-        (Column(t.text("Days without a test"), 1.4, right=True), lambda line: whole(t, line.silent_days)),
-        (Column(t.text("Last test"), 1.6, right=True), lambda line: _when(t, line.last_test_at)),
+        (TableColumn(t.text("Days without a test"), 1.4, right=True), lambda line: whole(t, line.silent_days)),
+        (TableColumn(t.text("Last test"), 1.6, right=True), lambda line: _when(t, line.last_test_at)),
     )
 
 
@@ -202,10 +202,10 @@ def changed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         lines,
         where(t, under),
         unit_and_line(t),
-        (Column(t.text("Month before"), 1.8), lambda line: verdict_cell(t, line.before)),
-        (Column(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.before)),
-        (Column(t.text("This month"), 1.8), lambda line: verdict_cell(t, line.verdict)),
-        (Column(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.verdict)),
+        (TableColumn(t.text("Previous month"), 1.8), lambda line: verdict_cell(t, line.before)),
+        (TableColumn(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.before)),
+        (TableColumn(t.text("This month"), 1.8), lambda line: verdict_cell(t, line.verdict)),
+        (TableColumn(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.verdict)),
     )
 
 
@@ -215,9 +215,9 @@ def outages(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         where(t, under),
         unit_and_line(t),
         isp(t),
-        (Column(t.text("Outages"), 1, right=True), lambda line: whole(t, line.outages)),
-        (Column(t.text("In all"), 1.1, right=True), lambda line: Cell(t.hours(line.outage_s))),
-        (Column(t.text("The longest"), 1.1, right=True), lambda line: Cell(t.hours(line.longest_outage_s))),
+        (TableColumn(t.text("Outages"), 1, right=True), lambda line: whole(t, line.outages)),
+        (TableColumn(t.text("In total"), 1.1, right=True), lambda line: Cell(t.hours(line.outage_s))),
+        (TableColumn(t.text("Longest"), 1.1, right=True), lambda line: Cell(t.hours(line.longest_outage_s))),
     )
 
 
@@ -232,9 +232,9 @@ def silent(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
     return of_lines(
         [own[0] for own in units.values()],
         where(t, under),
-        (Column(t.text("Unit"), 2.2), lambda line: Cell(line.row.agent)),
-        (Column(t.text("Days without a test"), 1.4, right=True), lambda line: whole(t, line.unit_silent_days)),
-        (Column(t.text("Last test"), 1.6, right=True), last),
+        (TableColumn(t.text("Unit"), 2.2), lambda line: Cell(line.row.agent)),
+        (TableColumn(t.text("Days without a test"), 1.4, right=True), lambda line: whole(t, line.unit_silent_days)),
+        (TableColumn(t.text("Last test"), 1.6, right=True), last),
     )
 
 
@@ -242,7 +242,7 @@ def failed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
     def times(line: LineMonth) -> Cell:
         said = "; ".join(t.minute(at) for at in line.failed_at[:MAX_TIMES])
         more = len(line.failed_at) - MAX_TIMES
-        return Cell(said + t.text("; and {n} more, in the CSV", n=t.number(more, 0)) if more > 0 else said)
+        return Cell(said + t.text("; and {n} more in the CSV", n=t.number(more, 0)) if more > 0 else said)
 
     return of_lines(
         lines,
@@ -250,7 +250,7 @@ def failed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         unit_and_line(t),
         samples(t),
         zeros(t),
-        (Column(t.text("When"), 4.2), times),
+        (TableColumn(t.text("When"), 4.2), times),
     )
 
 

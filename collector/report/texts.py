@@ -9,6 +9,7 @@ from typing import ClassVar
 from collector.judge.verdict import MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID, Month, Reason, VerdictName
 from collector.report.model import Change
 from collector.texts.texts import Texts
+from collector.texts.words import access_word
 from xomnet.contract.messages import Access
 from xomnet.states import Look
 
@@ -17,18 +18,16 @@ CATALOGUE = Path(__file__).parent / "locale" / "vi.po"
 LOOKS: Mapping[VerdictName, Look] = {
     "met": Look("●", "MET", "ĐẠT", "#2e7d32"),
     "not_met": Look("▼", "NOT MET", "CHƯA ĐẠT", "#c62828"),
-    "not_certain": Look("◐", "NOT CERTAIN", "CHƯA ĐỦ CHẮC CHẮN", "#a15c00"),
+    "not_certain": Look("◐", "UNDECIDED", "CHƯA ĐỦ CƠ SỞ KẾT LUẬN", "#a15c00"),
     "unmeasured": Look("–", "NOT MEASURED", "CHƯA ĐO ĐƯỢC", "#6b7280"),
 }
 """In the order of every table: the good first, as an office counts."""
 
-ACCESS: Mapping[Access, str] = {"mobile": "Mobile", "fixed": "Fixed"}
-
 REASONS: Mapping[Reason, str] = {
     "few_tests": "fewer than {tests} tests that count",
-    "few_days": "tests on fewer than {days} days",
+    "few_days": "tests that count on fewer than {days} days",
     "few_peak": "fewer than {peak} tests in the peak hours",
-    "few_valid": "less than {valid} of the schedule gave a test that counts",
+    "few_valid": "fewer than {valid} of the scheduled tests count",
     "undecided": "the target lies within the interval",
     "not_assessable": "the plan or the unit's port is slower than the target",
 }
@@ -36,7 +35,7 @@ REASONS: Mapping[Reason, str] = {
 CHANGES: Mapping[Change, str] = {
     "improved": "Improved: {n}",
     "worsened": "Worsened: {n}",
-    "open": "Another verdict, not certainly another speed: {n}",
+    "open": "Verdict changed, change of speed not proven: {n}",
 }
 
 KINDS = {"KH": "Kế hoạch", "QĐ": "Quyết định", "NQ": "Nghị quyết", "CT": "Chỉ thị"}
@@ -53,10 +52,10 @@ class ReportTexts(Texts):
         return LOOKS[verdict].vi if self.language == "vi" else LOOKS[verdict].en
 
     def access(self, access: Access) -> str:
-        return self.text(ACCESS[access])
+        return access_word(self, access)
 
     def reason(self, reason: Reason) -> str:
-        """Why a verdict is not certain, with the limit in force."""
+        """Why a verdict is undecided, with the limit in force."""
         return self.text(REASONS[reason], tests=MIN_TESTS, days=MIN_DAYS, peak=MIN_PEAK, valid=self.percent(MIN_VALID))
 
     def month(self, month: Month) -> str:

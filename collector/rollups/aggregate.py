@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 from collector.judge.assess import counted_mbps, quantile
 from collector.judge.verdict import VERDICTS, Verdict
-from collector.store import Download, LatencyFigures, OutageTotal
 from collector.store.points import SCHEMAS, Point, Value, tags_of, time_ns
+from collector.store.row_types import Download, LatencyFigures, OutageTotal
+from xomnet.area import areas_of
 from xomnet.registry.registry import LineRow
 
 T = TypeVar("T")
@@ -148,9 +149,8 @@ def place_month_fields(verdicts: Sequence[Verdict]) -> dict[str, Value]:
 def places_of(row: LineRow) -> Iterator[tuple[str, str]]:
     """Scope and place of everything that a line belongs to: the province, each level of its area, its ISP."""
     yield "all", ""
-    levels = row.area.split("/")
-    for depth in range(1, len(levels) + 1):
-        yield "area", "/".join(levels[:depth])
+    for area in areas_of(row.area):
+        yield "area", area
     yield "isp", row.isp
 
 

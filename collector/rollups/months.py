@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from collector.judge.verdict import Month, Verdict, line_verdict
 from collector.rollups.aggregate import by_place, month_fields, place_month_fields, portions
-from collector.store import LineId, Store, write_own
+from collector.store import Store
+from collector.store.derived_points import write_own
+from collector.store.line_id import LineId
 from collector.store.points import Point, tags_of, time_ns
 from xomnet.registry.registry import LineRow, Registry
 

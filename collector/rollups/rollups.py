@@ -25,7 +25,10 @@ from collector.rollups.aggregate import (
     portions,
 )
 from collector.rollups.months import write_months
-from collector.store import LineId, Store, StoreUnavailable, write_own
+from collector.store import Store
+from collector.store.derived_points import write_own
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.points import COUNTED, EPOCH, Point
 from xomnet.registry.registry import Registry
 from xomnet.runtime.log import Log

@@ -19,8 +19,8 @@ OWN["line_state"] = {
     "age_s": float,
     "lat": float,
     "lon": float,
-    "state_code": int,  # the place of the state in xomnet.states.STATES: 0 is the worst
-    "since_s": float,  # for how long the line has been in this state
+    "state_code": int,  # as in xomnet.states.CODES
+    "since_s": float,  # for how long the line has been in this state; if without data, for how long it was expected
     "failed": int,  # tests of the window that failed
     "rtt_ms": float,  # of the last hour: median of the probes' medians
     "loss_percent": float,  # of the last hour: lost of sent

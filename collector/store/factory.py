@@ -2,8 +2,8 @@
 
 from collector.settings import CollectorSettings, SqliteSettings
 from collector.store import Store
-from xomnet.mqtt.broker import read_secret
 from xomnet.runtime.clock import utc_now
+from xomnet.runtime.secrets import read_secret
 
 
 def open_store(settings: CollectorSettings, *, read_only: bool = False) -> Store:

@@ -12,25 +12,16 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from collector.store import (
-    EventRow,
-    HealthRow,
-    LatencyRow,
-    LineId,
-    Lines,
-    OutageRow,
-    Rejection,
-    Sample,
-    SpeedRow,
-    StoreRefused,
-    StoreUnavailable,
-)
+from collector.store import Lines
 from collector.store.derived_schemas import ROLLED
+from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.influx_answers import BatchRefused, BatchTooLarge, Series, WriteTarget, check_query, check_write
 from collector.store.influx_figures import InfluxFigures
 from collector.store.influx_text import after, between, in_order, line_of, listed, quoted
+from collector.store.line_id import LineId
 from collector.store.line_protocol import line_protocol
-from collector.store.points import RESULTS, Point, when
+from collector.store.points import RESULTS, Point, Rejection, when
+from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from collector.store.rows import MEASUREMENT_OF, R, Typed, columns_of, rejection, row_of, rows_of, typed
 from xomnet.runtime import failpoints
 
@@ -72,11 +63,11 @@ class InfluxStore:
                 rejections += self._write(bucket, batch)
         return rejections
 
-    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]:
-        return self._of_line(SpeedRow, line, since, until)
+    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[SpeedRow]:
+        return self._of_line(SpeedRow, line, since, until, raw)
 
-    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[LatencyRow]:
-        return self._of_line(LatencyRow, line, since, until)
+    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[LatencyRow]:
+        return self._of_line(LatencyRow, line, since, until, raw)
 
     def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]:
         return self._of_line(OutageRow, line, since, until)
@@ -86,8 +77,7 @@ class InfluxStore:
             return {}
         # the engine is asked for because every test has one: a row without any value is left out by the database
         columns = [*columns_of(Sample), "engine"]
-        one_of = " OR ".join(f"(agent = {quoted(agent)} AND line = {quoted(line)})" for agent, line in lines or ())
-        where = between(since, until) + (f" AND ({one_of})" if one_of else "")
+        where = between(since, until) + _one_of(lines)
         query = f"SELECT {listed(columns)} FROM speed WHERE {where} GROUP BY agent, line"  # noqa: S608
         found: dict[LineId, list[Sample]] = {}
         for series in self._query(query):
@@ -95,17 +85,23 @@ class InfluxStore:
             found[line_of(series)] = [row for row in rows if row is not None]
         return found
 
-    def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
-        query = f"SELECT last(seq) FROM speed, latency WHERE {after(since)} GROUP BY agent, line"  # noqa: S608
+    def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
+        if lines is not None and not lines:
+            return {}
+        where = after(since) + _one_of(lines)
+        query = f"SELECT last(seq) FROM speed, latency WHERE {where} GROUP BY agent, line"  # noqa: S608
         last: dict[LineId, int] = {}
         for series in self._query(query):
             line = line_of(series)
             last[line] = max(series.values[0][0], last.get(line, 0))
         return {line: when(at) for line, at in last.items()}
 
-    def health(self, since: dt.datetime) -> dict[str, HealthRow]:
-        columns = listed(columns_of(HealthRow))
-        query = f"SELECT {columns} FROM health WHERE {after(since)} GROUP BY agent ORDER BY time DESC LIMIT 1"  # noqa: S608
+    def health(self, since: dt.datetime, agent: str | None = None, raw: bool = False) -> dict[str, HealthRow]:
+        of_agent = "" if agent is None else f" AND agent = {quoted(agent)}"
+        query = (
+            f"SELECT {listed(columns_of(HealthRow, raw))} FROM health WHERE {after(since)}{of_agent}"  # noqa: S608
+            " GROUP BY agent ORDER BY time DESC LIMIT 1"
+        )
         last: dict[str, HealthRow] = {}
         for series in self._query(query):
             for row in rows_of(HealthRow, in_order(series)):
@@ -113,12 +109,13 @@ class InfluxStore:
         return last
 
     def events(
-        self, name: str, since: dt.datetime, until: dt.datetime, agent: str | None = None
+        self, name: str | None, since: dt.datetime, until: dt.datetime, agent: str | None = None
     ) -> dict[LineId, list[EventRow]]:
+        of_name = "" if name is None else f' AND "name" = {quoted(name)}'
         of_agent = "" if agent is None else f" AND agent = {quoted(agent)}"
         query = (
-            f'SELECT {listed(columns_of(EventRow))} FROM event WHERE "name" = {quoted(name)}{of_agent}'  # noqa: S608
-            f" AND {between(since, until)} GROUP BY agent, line"
+            f"SELECT {listed(columns_of(EventRow))} FROM event WHERE {between(since, until)}{of_name}{of_agent}"  # noqa: S608
+            " GROUP BY agent, line"
         )
         return {line_of(series): rows_of(EventRow, in_order(series)) for series in self._query(query)}
 
@@ -152,9 +149,11 @@ class InfluxStore:
         self._client.close()  # type: ignore[no-untyped-call]
         self._pool.clear()
 
-    def _of_line(self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime) -> list[R]:
+    def _of_line(
+        self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = True
+    ) -> list[R]:
         query = (
-            f"SELECT {listed(columns_of(kind))} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quoted(line.agent)}"  # noqa: S608
+            f"SELECT {listed(columns_of(kind, raw))} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quoted(line.agent)}"  # noqa: S608
             f" AND line = {quoted(line.line)} AND {between(since, until)}"
         )
         return [row for series in self._query(query) for row in rows_of(kind, in_order(series))]
@@ -216,3 +215,9 @@ class InfluxStore:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise StoreUnavailable(f"{self._url}: {error}") from error
         return answer.status, answer.headers, answer.data.decode(errors="replace")
+
+
+def _one_of(lines: Lines) -> str:
+    """The condition that a point is of one of some lines; empty where they are all."""
+    each = " OR ".join(f"(agent = {quoted(agent)} AND line = {quoted(line)})" for agent, line in lines or ())
+    return f" AND ({each})" if each else ""

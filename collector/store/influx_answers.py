@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from collector.store import StoreRefused, StoreUnavailable
+from collector.store.errors import StoreRefused, StoreUnavailable
 
 
 class WriteTarget(NamedTuple):

@@ -3,11 +3,13 @@
 import datetime as dt
 from collections.abc import Callable, Sequence
 
-from collector.store import PROBE, Agents, Download, LatencyFigures, LineId, OutageTotal
+from collector.store import Agents
 from collector.store.derived_schemas import ROLLED
 from collector.store.influx_answers import Series
 from collector.store.influx_text import between, in_order, line_of, listed, quoted
+from collector.store.line_id import LineId
 from collector.store.points import COUNTED, Point, tags_in
+from collector.store.row_types import PROBE, Download, LatencyFigures, OutageTotal
 from collector.store.rows import columns_of, own_point, row_of
 
 

@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from collector.store import LineId
 from collector.store.influx_answers import Series
+from collector.store.line_id import LineId
 from collector.store.points import time_ns
 
 

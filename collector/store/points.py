@@ -1,15 +1,16 @@
 """From a result and its registry row to a database point: the one place that fixes measurement, tags, fields, time."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import inspect as mi
 
 from collector.store.derived_schemas import OWN, Kind
-from xomnet.contract.messages import RESULT_TYPES, HealthResult, Result
+from xomnet.contract.flat_fields import FlatField, flat_fields, flat_values
+from xomnet.contract.messages import KIND_OF, HealthResult, Result
 from xomnet.registry.registry import LineRow
 
 Value = float | int | bool | str
@@ -30,55 +31,24 @@ class Point:
     time_ns: int
 
 
-def _kind(type_: mi.Type) -> Kind:
+class Rejection(NamedTuple):
+    """A point that the database will never take."""
+
+    point: Point
+    reason: str
+
+
+def _kind(field: FlatField) -> Kind:
     """The database type of a field: lists are stored as text, everything else as itself."""
-    if isinstance(type_, mi.UnionType):
-        type_ = next(t for t in type_.types if not isinstance(t, mi.NoneType))
-    return {mi.FloatType: float, mi.IntType: int, mi.BoolType: bool}.get(type(type_), str)
+    return {mi.FloatType: float, mi.IntType: int, mi.BoolType: bool}.get(type(field.kind), str)
 
 
-def _fields(result: type[Result]) -> dict[str, Kind]:
-    data = next(f.type for f in _struct(result).fields if f.name == "data")
-    assert isinstance(data, mi.StructType)
-    return {**dict(_columns(data)), "spool": str, "seq": int, "clock": str, "at_error_s": float}
+ENVELOPE: dict[str, Kind] = {"spool": str, "seq": int, "clock": str, "at_error_s": float}
+"""The fields that every result has beside what was measured."""
 
-
-def _columns(data: mi.StructType, prefix: str = "") -> Iterator[tuple[str, Kind]]:
-    """The fields of a structure within it stand on their own, so that a database can compare them: `radio_rsrp_dbm`."""
-    for field in data.fields:
-        inner = _structure(field.type)
-        if inner is None:
-            yield prefix + field.encode_name, _kind(field.type)
-        else:
-            yield from _columns(inner, f"{prefix}{field.encode_name}_")
-
-
-def _structure(type_: mi.Type) -> mi.StructType | None:
-    types = type_.types if isinstance(type_, mi.UnionType) else (type_,)
-    return next((one for one in types if isinstance(one, mi.StructType)), None)
-
-
-def _read(data: msgspec.Struct, kinds: Mapping[str, Kind], into: dict[str, Value], prefix: str = "") -> None:
-    """What is not absent, named as in _columns and typed as `kinds` says."""
-    for attribute in data.__struct_fields__:
-        value = getattr(data, attribute)
-        if value is None or value == ():
-            continue
-        name = prefix + attribute
-        if isinstance(value, msgspec.Struct):
-            _read(value, kinds, into, f"{name}_")
-        else:
-            kind = kinds[name]
-            into[name] = _text(value) if kind is str else kind(value)
-
-
-def _struct(kind: type[Result]) -> mi.StructType:
-    info = mi.type_info(kind)
-    assert isinstance(info, mi.StructType)
-    return info
-
-
-SCHEMAS: dict[str, dict[str, Kind]] = {str(_struct(kind).tag): _fields(kind) for kind in RESULT_TYPES} | OWN
+SCHEMAS: dict[str, dict[str, Kind]] = {
+    kind: {field.name: _kind(field) for field in flat_fields(data)} | ENVELOPE for data, kind in KIND_OF.items()
+} | OWN
 """Measurement -> field -> type: of every kind of result, and the collector's own."""
 
 RESULTS: tuple[str, ...] = tuple(name for name, fields in SCHEMAS.items() if "spool" in fields)
@@ -122,7 +92,10 @@ def point_of(result: Result, row: LineRow) -> Point:
     fields: dict[str, Value] = {"spool": str(result.spool), "seq": result.seq, "clock": result.clock}
     if result.at_error_s is not None:
         fields["at_error_s"] = float(result.at_error_s)
-    _read(result.data, SCHEMAS[measurement], fields)
+    kinds = SCHEMAS[measurement]
+    for name, value in flat_values(result.data):
+        kind = kinds[name]
+        fields[name] = _text(value) if kind is str else kind(value)
     line = None if isinstance(result, HealthResult) else result.line
     return Point(measurement, tags_of(row, line), fields, time_ns(result.at, result.seq))
 

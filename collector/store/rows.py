@@ -1,23 +1,22 @@
 """Between points and rows, the same for every store: what may be written, and what a reader gets back."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
-from collector.store import Download, EventRow, HealthRow, LatencyRow, OutageRow, Rejection, Sample, SpeedRow
+from msgspec import Struct, json
+from msgspec import inspect as mi
+
 from collector.store.derived_schemas import Kind
-from collector.store.points import SCHEMAS, Point, Value, when
+from collector.store.points import SCHEMAS, Point, Rejection, Value, when
+from collector.store.row_types import Download, EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
+from xomnet.contract.flat_fields import FlatField, flat_fields
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+R = TypeVar("R", bound=Struct)
 
-    R = TypeVar("R", bound=DataclassInstance)
-else:
-    R = TypeVar("R")
-
-MEASUREMENT_OF: dict[type, str] = {
+MEASUREMENT_OF: dict[type[Struct], str] = {
     SpeedRow: "speed",
     Sample: "speed",
     Download: "speed",
@@ -40,22 +39,44 @@ class _BadField(ValueError):
 class _Plan(NamedTuple):
     """How the rows of a kind are made, worked out once."""
 
-    types: Mapping[str, Callable[[Any], Any]]
+    read: Mapping[str, Callable[[Any], Any]]
+    """Column -> how its value is made of what the database gave."""
     required: frozenset[str]
-    absent: Mapping[str, None]
-    """Fields that have no default but may be None."""
+    absent: Mapping[str, Any]
+    """What has no default and may be missing all the same: figures of a failed test, empty lists."""
+    within: Mapping[str, tuple[type[Struct], Mapping[str, str]]]
+    """Attribute -> the structure that it holds, and its attributes by their columns."""
+    raw: frozenset[str]
 
 
-def _plan(kind: type[Any]) -> _Plan:
+def _plan(kind: type[Struct]) -> _Plan:
     schema = SCHEMAS[MEASUREMENT_OF[kind]]
-    fields = [field for field in dataclasses.fields(kind) if field.name != "at"]
-    hints = get_type_hints(kind)
-    types: dict[str, Callable[[Any], Any]] = {
-        field.name: _words if hints[field.name] == tuple[str, ...] else schema[field.name] for field in fields
-    }
-    bare = {field.name for field in fields if field.default is dataclasses.MISSING}
-    absent = {name for name in bare if isinstance(None, hints[name])}
-    return _Plan(types, frozenset(bare - absent), dict.fromkeys(absent))
+    fields = [field for field in flat_fields(kind) if field.name != "at"]
+    own = [field for field in fields if field.is_required and field.owner is kind]
+    absent = {field.name: () if field.is_list else None for field in own if field.is_list or field.may_be_none}
+    within: dict[str, tuple[type[Struct], dict[str, str]]] = {}
+    for field in fields:
+        if field.owner is not kind:
+            attribute, inner = field.path
+            within.setdefault(attribute, (field.owner, {}))[1][field.name] = inner
+    return _Plan(
+        read={field.name: _reader(field, schema[field.name]) for field in fields},
+        required=frozenset(field.name for field in own) - absent.keys(),
+        absent=absent,
+        within=within,
+        raw=frozenset(field.name for field in fields if field.is_raw),
+    )
+
+
+def _reader(field: FlatField, kind: Kind) -> Callable[[Any], Any]:
+    """Lists are stored as text: words with commas between them, anything else as JSON. A database may say 1 for 1.0 and
+    for true: the types are those of the contract.
+    """
+    if not isinstance(field.kind, mi.VarTupleType):
+        return kind
+    if isinstance(field.kind.item_type, mi.StrType):
+        return _words
+    return partial(json.decode, type=field.type)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -65,19 +86,22 @@ def _words(text: str) -> tuple[str, ...]:
 _PLANS = {kind: _plan(kind) for kind in MEASUREMENT_OF}
 
 
-def columns_of(kind: type[Any]) -> list[str]:
-    """The fields that make up a row of this kind, beside its time."""
-    return list(_PLANS[kind].types)
+def columns_of(kind: type[Struct], raw: bool = True) -> list[str]:
+    """The fields that make up a row of this kind, beside its time; raw material only where it is asked for."""
+    plan = _PLANS[kind]
+    return [name for name in plan.read if raw or name not in plan.raw]
 
 
 def row_of(kind: type[R], time_ns: int, values: Mapping[str, Any]) -> R | None:
-    """A row from what a database gave back; None where a field is missing that every such result has.
-
-    A database may say 1 for 1.0 and for true: the types are those of the contract.
-    """
-    types, required, absent = _PLANS[kind]
-    found = {name: type_(value) for name, type_ in types.items() if (value := values.get(name)) is not None}
-    return kind(**{**absent, "at": when(time_ns), **found}) if required <= found.keys() else None
+    """A row from what a database gave back; None where a field is missing that every such result has."""
+    plan = _PLANS[kind]
+    found = {name: read(value) for name, read in plan.read.items() if (value := values.get(name)) is not None}
+    if not plan.required <= found.keys():
+        return None
+    for attribute, (structure, names) in plan.within.items():
+        if parts := {inner: found.pop(name) for name, inner in names.items() if name in found}:
+            found[attribute] = structure(**parts)
+    return kind(**{**plan.absent, "at": when(time_ns), **found})
 
 
 def rows_of(kind: type[R], found: Iterable[tuple[int, Mapping[str, Any]]]) -> list[R]:

@@ -17,21 +17,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from collector.store import (
-    EventRow,
-    HealthRow,
-    LatencyRow,
-    LineId,
-    Lines,
-    OutageRow,
-    Rejection,
-    Sample,
-    SpeedRow,
-    StoreRefused,
-    StoreUnavailable,
-)
+from collector.store import Lines
 from collector.store.derived_schemas import EVERY_MINUTE
-from collector.store.points import RESULTS, Point, identity_of, time_ns, when
+from collector.store.errors import StoreRefused, StoreUnavailable
+from collector.store.line_id import LineId
+from collector.store.points import RESULTS, Point, Rejection, identity_of, time_ns, when
+from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from collector.store.rows import MEASUREMENT_OF, R, columns_of, rejection, row_of, rows_of, typed
 from collector.store.sqlite_figures import SqliteFigures
 from collector.store.sqlite_tables import insert, listed, make_ready, measurement_of, prune, values
@@ -107,11 +98,11 @@ class SqliteStore:
                     prune(connection, measurement, "rowid", oldest, 2 * len(new) + _RESULTS_PRUNED_AT_LEAST)
         return rejections
 
-    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[SpeedRow]:
-        return self._of_line(SpeedRow, line, since, until)
+    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[SpeedRow]:
+        return self._of_line(SpeedRow, line, since, until, raw)
 
-    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[LatencyRow]:
-        return self._of_line(LatencyRow, line, since, until)
+    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[LatencyRow]:
+        return self._of_line(LatencyRow, line, since, until, raw)
 
     def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]:
         return self._of_line(OutageRow, line, since, until)
@@ -131,31 +122,37 @@ class SqliteStore:
                 samples.setdefault(LineId(agent, line), []).append(sample)
         return samples
 
-    def last_results(self, since: dt.datetime) -> dict[LineId, dt.datetime]:
+    def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
         last: dict[LineId, int] = {}
         for measurement in ("speed", "latency"):
-            for agent, line, at, _ in self._last(measurement, since):
-                last[LineId(agent, line)] = max(at, last.get(LineId(agent, line), 0))
+            if lines is None:
+                found = [(LineId(agent, line), at) for agent, line, at, _ in self._last(measurement, since)]
+            else:
+                found = [(line, at) for line in lines for at in self._last_of(measurement, line, since)]
+            for line, at in found:
+                last[line] = max(at, last.get(line, 0))
         return {line: when(at) for line, at in last.items()}
 
-    def health(self, since: dt.datetime) -> dict[str, HealthRow]:
-        columns = columns_of(HealthRow)
+    def health(self, since: dt.datetime, agent: str | None = None, raw: bool = False) -> dict[str, HealthRow]:
+        columns = columns_of(HealthRow, raw)
         last: dict[str, HealthRow] = {}
-        for agent, _, at, rowid in self._last("health", since):
+        for unit, at, rowid in self._last_health(since) if agent is None else self._last_health_of(agent, since):
             found = self._read(f"SELECT {listed(columns)} FROM health WHERE rowid = ?", (rowid,))  # noqa: S608
             row = row_of(HealthRow, at, dict(zip(columns, found[0], strict=True)))
             if row is not None:
-                last[agent] = row
+                last[unit] = row
         return last
 
     def events(
-        self, name: str, since: dt.datetime, until: dt.datetime, agent: str | None = None
+        self, name: str | None, since: dt.datetime, until: dt.datetime, agent: str | None = None
     ) -> dict[LineId, list[EventRow]]:
         columns = columns_of(EventRow)
+        of_name = "" if name is None else " AND name = ?"
+        of_agent = "" if agent is None else " AND agent = ?"
         found = self._read(
             f"SELECT time_ns, agent, line, {listed(columns)} FROM event"  # noqa: S608
-            " WHERE name = ? AND time_ns >= ? AND time_ns < ? AND agent = coalesce(?, agent) ORDER BY time_ns",
-            (name, time_ns(since), time_ns(until), agent),
+            f" WHERE time_ns >= ? AND time_ns < ?{of_name}{of_agent} ORDER BY time_ns",
+            (time_ns(since), time_ns(until), *(text for text in (name, agent) if text is not None)),
         )
         lines: dict[LineId, list[EventRow]] = {}
         for at, unit, line, *cells in found:
@@ -196,14 +193,26 @@ class SqliteStore:
                 connection.close()
             self._idle.clear()
 
-    def _of_line(self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime) -> list[R]:
-        columns = columns_of(kind)
+    def _of_line(
+        self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = True
+    ) -> list[R]:
+        columns = columns_of(kind, raw)
         found = self._read(
             f"SELECT time_ns, {listed(columns)} FROM {MEASUREMENT_OF[kind]}"  # noqa: S608
             " WHERE agent = ? AND line = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns",
             (*line, time_ns(since), time_ns(until)),
         )
         return rows_of(kind, ((at, dict(zip(columns, cells, strict=True))) for at, *cells in found))
+
+    def _last_health(self, since: dt.datetime) -> list[tuple[str, int, int]]:
+        return [(agent, at, rowid) for agent, _, at, rowid in self._last("health", since)]
+
+    def _last_health_of(self, agent: str, since: dt.datetime) -> list[tuple[str, int, int]]:
+        """Agent, time and rowid, as above."""
+        return self._read(
+            "SELECT agent, time_ns, rowid FROM health WHERE agent = ? AND time_ns >= ? ORDER BY time_ns DESC LIMIT 1",
+            (agent, time_ns(since)),
+        )
 
     def _last(self, measurement: str, since: dt.datetime) -> list[tuple[str, str, int, int]]:
         """Agent, line, time and rowid of the last row of every line: the index is skipped through, not read."""
@@ -224,6 +233,15 @@ class SqliteStore:
             WHERE last.time_ns >= ?
         """  # noqa: S608  # a name of the contract
         return self._read(statement, (time_ns(since),))
+
+    def _last_of(self, measurement: str, line: LineId, since: dt.datetime) -> list[int]:
+        """The time of a line's last row; nothing where there is none."""
+        found = self._read(
+            f"SELECT time_ns FROM {measurement} WHERE agent = ? AND line = ? AND time_ns >= ?"  # noqa: S608
+            " ORDER BY time_ns DESC LIMIT 1",
+            (*line, time_ns(since)),
+        )
+        return [at for (at,) in found]
 
     def _read(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with self._translated():

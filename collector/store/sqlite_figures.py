@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from collector.store import PROBE, Agents, Download, LatencyFigures, LineId, OutageTotal
+from collector.store import Agents
+from collector.store.line_id import LineId
 from collector.store.points import COUNTED, SCHEMAS, Point, tags_in, time_ns
+from collector.store.row_types import PROBE, Download, LatencyFigures, OutageTotal
 from collector.store.rows import columns_of, own_point, row_of
 from collector.store.sqlite_tables import listed
 

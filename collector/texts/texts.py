@@ -17,8 +17,9 @@ from babel import Locale
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
 
+from xomnet.contract.fields import Field
+from xomnet.plan import PROVINCE_TIME
 from xomnet.states import LOOKS, State
-from xomnet.targets import PROVINCE_TIME
 from xomnet.translations import translations
 
 Language = Literal["vi", "en"]
@@ -61,6 +62,10 @@ class Texts:
         """The word of a state."""
         return LOOKS[state].vi if self.language == "vi" else LOOKS[state].en
 
+    def label(self, field: Field) -> str:
+        """The label of a measured field."""
+        return field.vi if self.language == "vi" else field.en
+
     def number(self, value: float, digits: int = 1) -> str:
         """1.234,5 in Vietnamese, 1,234.5 in English."""
         return _number(value, digits, self.language)
@@ -77,16 +82,16 @@ class Texts:
         return self.number(value, 0 if value == int(value) else 1)
 
     def percent(self, ratio: float) -> str:
-        """A share such as 60 %; as `mbps`, never rounded across 100 %."""
+        """A share such as 60%; as `mbps`, never rounded across 100%."""
         value, digits = ratio * 100, 0
         while digits < 3 and (value < 100) != (rounded(value, digits) < 100):
             digits += 1
-        return f"{self.number(value, digits)} %"
+        return f"{self.number(value, digits)}%"
 
     def share(self, ratio: float) -> str:
-        """A share rounded down to two decimals: 99.99 % where one of a million is missing, 100 % where none is."""
+        """A share rounded down to two decimals: 99.99% if one of a million is missing, 100% if none is."""
         value = math.floor(ratio * 10_000) / 100
-        return f"{self.number(value, 0 if value in (0, 100) else 2)} %"
+        return f"{self.number(value, 0 if value in (0, 100) else 2)}%"
 
     def span(self, seconds: float) -> str:
         """A length of time in its largest fitting unit."""

@@ -1,14 +1,13 @@
-"""Flags, errors and access types in plain words: English message ids. A newer agent's word is shown as it is."""
+"""Flags and errors in plain words: English message ids. A newer agent's word is shown as it is."""
 
 from collector.texts.texts import Texts
+from xomnet import access as access_types
 from xomnet.contract.messages import Access
-
-ACCESS: dict[Access, str] = {"fixed": "Fixed", "mobile": "Mobile"}
 
 FLAGS: dict[str, str] = {
     "cross_traffic": "others used the line during the test",
-    "cpu_bound": "the unit's processor was too busy",
-    "throttled": "the unit was slowed down (heat or power)",
+    "cpu_bound": "the unit's CPU was too busy",
+    "throttled": "the unit was throttled (heat or power)",
     "link_below_target": "the unit's port is slower than the target",
     "wifi": "measured over Wi-Fi",
     "rat_changed": "the radio changed its network type during the test",
@@ -16,11 +15,11 @@ FLAGS: dict[str, str] = {
     "clock_unsynced": "the unit's clock was not set",
     "server_busy": "the measurement server was busy",
     "server_fallback": "another measurement server was used",
-    "no_steady_state": "the speed never settled",
-    "capped_bytes": "ended early to save data",
+    "no_steady_state": "the speed did not become steady",
+    "capped_bytes": "stopped at the data cap",
     "portal": "a sign-in page answered instead of the server",
-    "payload_mismatch": "something changed the data on the way",
-    "budget_skip": "skipped: the month's data ran short",
+    "payload_mismatch": "the data was changed on the way",
+    "budget_skip": "skipped: this month's data budget is used up",
     "link_down": "the line was down",
     "unit_fault": "a fault of the unit, not of the line",
     "audit": "full-length test",
@@ -34,15 +33,15 @@ ERRORS: dict[str, str] = {
     "connect_refused": "the server refused the connection",
     "reset": "the connection was cut",
     "unreachable": "the server could not be reached",
-    "network_error": "an error of the network",
-    "stalled": "the transfer stood still",
+    "network_error": "network error",
+    "stalled": "the transfer stalled",
     "server_busy": "the measurement server was busy",
     "portal": "a sign-in page answered instead of the server",
-    "payload_mismatch": "something changed the data on the way",
+    "payload_mismatch": "the data was changed on the way",
     "link_down": "the line was down",
     "interface_down": "the unit's network port was down",
     "interface_missing": "the unit's network port was not found",
-    "budget": "skipped: the month's data ran short",
+    "budget": "skipped: this month's data budget is used up",
     "ledger": "a fault of the unit, not of the line",
     "memory": "a fault of the unit, not of the line",
     "settings": "wrong settings of the unit",
@@ -52,7 +51,7 @@ ERRORS: dict[str, str] = {
 
 
 def access_word(t: Texts, access: Access) -> str:
-    return t.text(ACCESS[access])
+    return access_types.word(access, t.language).capitalize()
 
 
 def _http_status(t: Texts, error: str) -> str:

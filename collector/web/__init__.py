@@ -1,4 +1,4 @@
-"""The page and the REST interface: what the collector knows, for people and for programs. Reads only."""
+"""The pages and the REST interface: what the collector knows, for people and programs. `routes` has every route."""
 
 from collector.web.app import create_app
 

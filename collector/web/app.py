@@ -1,34 +1,33 @@
-"""The web application: routes, headers, and how errors are said."""
+"""The web application: the table of routes, headers on every answer, and the answer to each kind of error."""
 
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.services import Services
-from collector.store import StoreUnavailable
-from collector.throttle import TokenThrottle
-from collector.web.alerts import AlertApi
-from collector.web.api import Api, problem
-from collector.web.commands import CommandApi
+from collector.store.errors import StoreUnavailable
+from collector.web.context import Context
 from collector.web.errors import RequestError
-from collector.web.pages import Pages
-from collector.web.reads import StoreReads
+from collector.web.openapi import document
+from collector.web.operator import OperatorAccess
+from collector.web.page_request import page_request_for_error
+from collector.web.pages import show_error
+from collector.web.responses import error_response
+from collector.web.routes import OPERATIONS, ROUTES
+from collector.web.store_reads import StoreReads
+from xomnet.runtime.clock import UtcClock, utc_now
 from xomnet.runtime.log import Log
 
 log = Log("collector.web")
-
-STATIC = Path(__file__).parent / "static"
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -58,68 +57,68 @@ class SecurityHeaders:
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def create_app(services: Services, operator_token: str | None = None) -> Starlette:
-    """The page and the REST interface over one collector. Without a token nobody may change anything."""
+def create_app(services: Services, operator_token: str | None = None, now: UtcClock = utc_now) -> Starlette:
+    """The pages and the REST interface over one collector. Without a token nobody may change anything."""
     reads = StoreReads(services.store)
-    api, pages = Api(services, reads), Pages(services, reads)
+    context = Context(services, reads, OperatorAccess(operator_token), msgspec.json.encode(document()), now)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         reads.close()
 
-    def say(request: Request, error: RequestError) -> Response:
-        program = request.url.path.startswith("/api/") or request.url.path in {"/openapi.json", "/healthz", "/metrics"}
-        return problem(error) if program else pages.problem(request, error)
-
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestError)
-        return say(request, error)
-
-    async def store_away(request: Request, error: Exception) -> Response:
-        assert isinstance(error, StoreUnavailable)
-        log.warning("store away", path=request.url.path, reason=str(error))
-        retry = 5.0 if error.retry_after_s is None else error.retry_after_s
-        return say(
-            request, RequestError(503, f"the database is away: {error}", "store", "the same request, later", retry)
-        )
-
-    async def book_away(request: Request, error: Exception) -> Response:
-        """Of the alert book; a store translates what its own files say."""
-        log.warning("alert book away", path=request.url.path, reason=str(error))
-        what = f"the alert book can't be read or written: {error}"
-        return say(request, RequestError(503, what, "state_dir", "the same request, later", 10))
-
-    async def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        answer = say(request, RequestError(error.status_code, error.detail, request.url.path))
-        answer.headers.update(error.headers or {})
-        return answer
-
-    async def bug(request: Request, error: Exception) -> Response:
-        log.error("request failed", path=request.url.path, error=type(error).__name__)
-        answer = say(request, RequestError(500, "a fault of the program; its log says more", "server"))
-        answer.headers.update(SECURITY_HEADERS)
-        return answer
-
-    app = Starlette(
-        routes=[
-            *api.routes(),
-            *CommandApi(services).routes(),
-            *AlertApi(services).routes(),
-            *pages.routes(),
-            Mount("/static", StaticFiles(directory=STATIC)),
-        ],
-        # Outermost first; Starlette answers a bug outside of these, so `bug` adds the headers itself.
+    return Starlette(
+        routes=[entry.route(context) for entry in ROUTES],
+        # Outermost first; Starlette answers a fault outside of these, so `_answer_fault` adds the headers itself.
         middleware=[Middleware(SecurityHeaders), Middleware(GZipMiddleware, minimum_size=2000)],
         exception_handlers={
-            RequestError: refused,
-            StoreUnavailable: store_away,
-            sqlite3.Error: book_away,
-            HTTPException: http_error,
-            Exception: bug,
+            RequestError: _answer_request_error,
+            StoreUnavailable: _answer_store_unavailable,
+            sqlite3.Error: _answer_alerts_unavailable,
+            HTTPException: _answer_http_error,
+            Exception: _answer_fault,
         },
         lifespan=lifespan,
     )
-    app.state.operator_token, app.state.wrong_tokens = operator_token, TokenThrottle()
-    return app
+
+
+def _error_response(request: Request, error: RequestError) -> Response:
+    """JSON for programs, a page for people."""
+    if request.url.path.startswith("/api/") or request.url.path in {operation.path for operation in OPERATIONS}:
+        return error_response(error)
+    return show_error(page_request_for_error(request), error)
+
+
+async def _answer_request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return _error_response(request, error)
+
+
+async def _answer_store_unavailable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreUnavailable)
+    log.warning("store away", path=request.url.path, reason=str(error))
+    retry = 5.0 if error.retry_after_s is None else error.retry_after_s
+    return _error_response(
+        request, RequestError(503, f"the database is away: {error}", "store", "the same request, later", retry)
+    )
+
+
+async def _answer_alerts_unavailable(request: Request, error: Exception) -> Response:
+    """Of the alert book; a store translates the errors of its own files."""
+    log.warning("alert book away", path=request.url.path, reason=str(error))
+    what = f"the alert book can't be read or written: {error}"
+    return _error_response(request, RequestError(503, what, "state_dir", "the same request, later", 10))
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = _error_response(request, RequestError(error.status_code, error.detail, request.url.path))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _answer_fault(request: Request, error: Exception) -> Response:
+    log.error("request failed", path=request.url.path, error=type(error).__name__)
+    response = _error_response(request, RequestError(500, "a fault of the program; its log says more", "server"))
+    response.headers.update(SECURITY_HEADERS)
+    return response

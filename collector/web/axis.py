@@ -3,14 +3,14 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from collector.texts.texts import LOCAL
+from xomnet.plan import PEAK_HOURS
 
-HOURS = (1, 24, 168, 720)
+Hours = Literal[1, 24, 168, 720]
+HOURS: tuple[Hours, ...] = get_args(Hours)
 """The ranges that a reader may choose."""
-
-PEAK = (19, 23)
-"""Peak hours of the province, local time."""
 
 MAX_TICKS = 7
 SHORTEST = dt.timedelta(minutes=2)
@@ -51,7 +51,7 @@ class Axis:
         day = self.since.astimezone(LOCAL).replace(hour=0, minute=0, second=0, microsecond=0)
         found = []
         while day < self.until:
-            start, end = (max(self.since, min(self.until, day.replace(hour=hour))) for hour in PEAK)
+            start, end = (max(self.since, min(self.until, day.replace(hour=hour))) for hour in PEAK_HOURS)
             if start < end:
                 found.append((start, end))
             day += dt.timedelta(days=1)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from collector.store import LatencyRow, OutageRow
+from collector.store.row_types import LatencyRow, OutageRow
 from collector.svg import element, path, percent, picture
 from collector.texts.texts import Texts
 from collector.web.axis import Axis

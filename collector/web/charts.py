@@ -7,7 +7,7 @@ from statistics import median
 from markupsafe import Markup
 
 from collector.judge.assess import Judgement, counted_mbps
-from collector.store import Sample
+from collector.store.row_types import Sample
 from collector.svg import element, path, percent, picture
 from xomnet.states import State
 
@@ -82,13 +82,16 @@ def thinned(points: Sequence[tuple[float, float]], at_most: int) -> list[tuple[f
 
 
 def mark(state: State, x: float, y: float, r: float = 6) -> Markup:
-    """A state's shape, as its sign in `LOOKS`: ▼ ○ ◐ – ●; so that colour never stands alone."""
+    """A state's shape, as its sign in `LOOKS`: ▼ ○ · ◐ – ●; so that colour never stands alone."""
     match state:
         case "short":
             points = [(x - r, y - r * 0.8), (x + r, y - r * 0.8), (x, y + r)]
             return element("path", class_=f"mark {state}", d=path(points) + "Z")
         case "silent":
             return element("circle", class_=f"mark {state}", cx=x, cy=y, r=r - 1)
+        case "no_data":
+            reach = element("circle", class_="reach", cx=x, cy=y, r=r)  # so that a pointer meets it as easily
+            return element("g", reach, element("circle", cx=x, cy=y, r=r / 2), class_=f"mark {state}")
         case "uncertain":
             half = f"M{x:.2f} {y - r:.2f}A{r:g} {r:g} 0 0 0 {x:.2f} {y + r:.2f}Z"
             ring = element("circle", class_="ring", cx=x, cy=y, r=r - 1)

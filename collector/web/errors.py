@@ -1,4 +1,4 @@
-"""What goes wrong in a request, as a value that both the page and the REST interface can say."""
+"""What goes wrong in a request, as a value that both the page and the REST interface can show."""
 
 import datetime as dt
 
@@ -20,12 +20,22 @@ def bad_parameter(name: str, found: str, allowed: str) -> RequestError:
     return RequestError(400, f"found {shown!r}", f"query parameter {name}", allowed)
 
 
+def no_such_path(path: str) -> RequestError:
+    """404: a path that no route has, or whose parts are not of the form that the route declares."""
+    return RequestError(404, "Not Found", path)
+
+
 def unknown_line(agent: str, line: str) -> RequestError:
     """404: no such line in the registry."""
     return RequestError(404, f"no line {agent} / {line} in the registry", "path", "a line that /api/v1/lines lists")
 
 
-def taken_out(agent: str, line: str, at: dt.datetime) -> RequestError:
+def unknown_unit(agent: str) -> RequestError:
+    """404: no such unit in the registry."""
+    return RequestError(404, f"no unit {agent} in the registry", "path", "a unit that /api/v1/agents lists")
+
+
+def removed_line(agent: str, line: str, at: dt.datetime) -> RequestError:
     """404: a line that is no longer in the registry, so not judged."""
     what = f"{agent} / {line} was taken out of the registry, seen {at:%Y-%m-%dT%H:%M:%SZ}, and is no longer judged"
     return RequestError(404, what, "path", f"its history: /api/v1/lines/{agent}/{line}/speed and …/latency")

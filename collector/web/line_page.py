@@ -3,7 +3,7 @@
 import datetime as dt
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -11,13 +11,24 @@ from markupsafe import Markup
 from collector.completeness.completeness import DAYS
 from collector.judge.assess import MIN_TESTS, JudgingRules, counted_mbps, early_bias, judge
 from collector.judge.line_states import LineStatus
-from collector.store import LatencyRow, OutageRow, Sample, SpeedRow
+from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from collector.texts.texts import Texts, rounded
 from collector.texts.words import access_word, remarks
 from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
-from collector.web.query import Filter, levels
+from collector.web.figures import (
+    ResultFigures,
+    cells,
+    columns,
+    figures_of_event,
+    figures_of_latency,
+    figures_of_outage,
+    figures_of_test,
+    figures_of_unit,
+)
+from collector.web.line_filter import Filter, levels
 from collector.web.views import sample_of
+from xomnet.plan import PEAK_HOURS
 from xomnet.states import LOOKS, State
 
 MAX_TESTS = 40
@@ -25,12 +36,19 @@ TREND_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class LineHistory:
     """What was read: `speed` begins one window before the axis, so that the first median has its tests."""
 
     speed: list[SpeedRow]
     latency: list[LatencyRow]
     outages: list[OutageRow]
+    test: SpeedRow | None = None
+    """The test whose figures are shown, with its raw material."""
+    probe: LatencyRow | None = None
+    """The last measurement of latency, with its raw material."""
+    health: HealthRow | None = None
+    events: list[EventRow] = field(default_factory=list)
+    """Of the unit and of this line, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +57,9 @@ class TestRow:
 
     at: dt.datetime
     when: str
+    href: str
     validity: draw.Validity
-    figure: str | None
-    idle: str | None
-    loaded: str | None
-    size: str | None
-    duration: str | None
+    cells: list[str | None]
     remarks: list[str]
 
 
@@ -76,22 +91,31 @@ class LinePage:
     empty: bool
     outage_sentence: str
     median_sentence: str | None
+    columns: list[tuple[str, str, str]]
     tests: list[TestRow]
+    results: list[ResultFigures]
+    events: list[tuple[str, str]]
     csv_speed: str
     csv_latency: str
+    csv_outages: str
+    csv_events: str
+    peak_hours: tuple[int, int] = PEAK_HOURS
 
 
 def line_page(
     status: LineStatus,
-    history: History,
+    history: LineHistory,
     axis: Axis,
     hours: int,
     rules: JudgingRules,
     t: Texts,
     now: dt.datetime,
     complete: float | None = None,
+    chosen: bool = False,
 ) -> LinePage:
-    """The page's content; `hours` is the range whose chip is pressed, `complete` the share that is stored."""
+    """The page's content; `hours` is the range whose chip is pressed, `complete` the share that is stored. The
+    figures of a test stand open where it was `chosen`.
+    """
     row, judged = status.row, status.judgement
     shown = [r for r in history.speed if r.at >= axis.since]
     target = judged.target_mbps
@@ -100,7 +124,7 @@ def line_page(
     loaded = [(axis.share(r.at), r.rtt_loaded_ms) for r in shown if r.rtt_loaded_ms is not None]
     span = t.span(axis.span_s)
     watched = bool(history.outages or history.latency)
-    outage_sentence = _outages(history.outages, span, t) if watched else t.text("not measured in this time")
+    outage_sentence = _outages(history.outages, span, t) if watched else t.text("not measured in this time range")
     base = f"/api/v1/lines/{row.agent}/{row.line}"
     csv = urlencode({"from": _rfc3339(axis.since), "to": _rfc3339(axis.until), "format": "csv"})
     return LinePage(
@@ -126,13 +150,18 @@ def line_page(
         tested=len(shown),
         echoes=t.plural("{n} measurement", "{n} measurements", len(history.latency))
         if history.latency
-        else t.text("not measured in this time"),
+        else t.text("not measured in this time range"),
         empty=not shown and not history.latency,
         outage_sentence=outage_sentence,
         median_sentence=_median_sentence(status, rules, t),
-        tests=[_test(r, t) for r in reversed(shown[-MAX_TESTS:])],
+        columns=columns(t),
+        tests=[_test(r, hours, t) for r in reversed(shown[-MAX_TESTS:])],
+        results=_results(row.agent, history, chosen, t),
+        events=[(t.second(one.at), figures_of_event(one, t)) for one in history.events],
         csv_speed=f"{base}/speed?{csv}",
         csv_latency=f"{base}/latency?{csv}",
+        csv_outages=f"{base}/outages?{csv}",
+        csv_events=f"/api/v1/agents/{row.agent}/events?{csv}",
     )
 
 
@@ -156,20 +185,20 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
     """One sentence that says why the line is in its state."""
     judged = status.judgement
     target = t.target(judged.target_mbps)
+    if judged.last_result_at is None:
+        return t.text("No result of this line has arrived yet.")
     if judged.state == "silent":
-        if judged.last_result_at is None:
-            return t.text("No result of this line has ever arrived.")
         age = t.ago(max(0.0, (now - judged.last_result_at).total_seconds()))
-        return t.text("Nothing has arrived since {moment} ({age}).", moment=t.moment(judged.last_result_at), age=age)
+        return t.text("Nothing received since {moment} ({age}).", moment=t.moment(judged.last_result_at), age=age)
     if judged.state == "not_assessable":
         plan = status.row.plan_mbps
         if plan is not None and plan < judged.target_mbps:
             return t.text("The plan of {plan} Mb/s is below the target of {target} Mb/s.",
                           plan=t.target(plan), target=target)  # fmt: skip
-        return t.text("The unit's own port is slower than the target of {target} Mb/s.", target=target)
+        return t.text("The unit's port is slower than the target of {target} Mb/s.", target=target)
     if judged.median_mbps is None or judged.ratio is None:
         if not status.samples:
-            return t.text("Not tested yet; latency has arrived.")
+            return t.text("No download test yet; latency results have arrived.")
         return t.text("No test counts yet: all failed or were flagged.")
     values = {
         "median": t.mbps(judged.median_mbps, judged.target_mbps),
@@ -178,14 +207,14 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
         "tests": t.plural("{n} test", "{n} tests", judged.samples),
         "window": t.span(rules.window.total_seconds()),
     }
-    head = t.text("Median {median} of {target} Mb/s ({ratio}) over {tests} in {window}", **values)
+    head = t.text("Median {median} Mb/s, {ratio} of the target ({target} Mb/s), from {tests} in {window}", **values)
     return head + _decided(status, t)
 
 
 def taken_out(t: Texts, at: dt.datetime) -> str:
     """The same of a line that is no longer in the registry."""
     return t.text(
-        "Taken out of the registry, seen {moment}: no longer judged. Below stands what is stored of the time before.",
+        "Removed from the registry (seen {moment}): no longer judged. The results below were stored before.",
         moment=t.moment(at),
     )
 
@@ -197,11 +226,11 @@ def _decided(status: LineStatus, t: Texts) -> str:
         if judged.samples < MIN_TESTS:
             return t.text("; too few tests to decide.")
         said = t.text("; the tests do not decide.")
-        return said + " " + t.text("They lean to short.") if judged.leaning else said
+        return said + " " + t.text("Likely below target.") if judged.leaning else said
     short = judged.state == "short"
     said = t.text("; the tests are below the target.") if short else t.text("; the tests reach the target.")
     if judged.since is not None:
-        said += " " + t.text("So since {moment}.", moment=t.moment(judged.since))
+        said += " " + t.text("Since {moment}.", moment=t.moment(judged.since))
     if judged.before_mbps is not None:
         said += " " + t.text("Before: {before} Mb/s.", before=t.mbps(judged.before_mbps, judged.target_mbps))
     return said
@@ -213,7 +242,7 @@ def _median_sentence(status: LineStatus, rules: JudgingRules, t: Texts) -> str |
     if judged.state not in ("silent", "not_assessable") or judged.median_mbps is None or judged.ratio is None:
         return None
     return t.text(
-        "Median {median} of {target} Mb/s ({ratio}) over {tests} in {window}",
+        "Median {median} Mb/s, {ratio} of the target ({target} Mb/s), from {tests} in {window}",
         median=t.mbps(judged.median_mbps, judged.target_mbps),
         target=t.target(judged.target_mbps),
         ratio=t.percent(judged.ratio),
@@ -228,7 +257,7 @@ def _facts(
     row, judged = status.row, status.judgement
     last, audits = judged.last_result_at, early_bias(speed)
     facts = [
-        (t.text("Access"), f"{access_word(t, row.access)} · {row.isp}"),
+        (t.text("Access type"), f"{access_word(t, row.access)} · {row.isp}"),
         (t.text("Plan"), t.text("{n} Mb/s", n=t.target(row.plan_mbps)) if row.plan_mbps is not None else None),
         (t.text("Target"), t.text("{n} Mb/s", n=t.target(judged.target_mbps))),
         (t.text("Last test"), t.text("{n} Mb/s", n=t.mbps(judged.now_mbps)) if judged.now_mbps is not None else None),
@@ -238,7 +267,7 @@ def _facts(
         (t.text("Unit"), row.agent),
         (t.text("Line"), row.line + (f" ({row.interface})" if row.interface else "")),
         (t.text("Hamlet code"), row.hamlet_code),
-        (t.text("Registered from"), row.from_.strftime("%d/%m/%Y" if t.language == "vi" else "%Y-%m-%d")),
+        (t.text("In the registry from"), row.from_.strftime("%d/%m/%Y" if t.language == "vi" else "%Y-%m-%d")),
     ]
     return [(name, value) for name, value in facts if value is not None]
 
@@ -246,7 +275,7 @@ def _facts(
 def _early_stop(number: int, off: float, t: Texts) -> str:
     sign = "+" if rounded(100 * off, 1) > 0 else ""
     audits = t.plural("{n} full-length test", "{n} full-length tests", number)
-    return t.text("{off} % off in {audits}", off=sign + t.number(100 * off), audits=audits)
+    return t.text("{off}% in {audits}", off=sign + t.number(100 * off), audits=audits)
 
 
 def validity_of(row: SpeedRow) -> draw.Validity:
@@ -264,25 +293,32 @@ def _dot(row: SpeedRow, axis: Axis, target: float, t: Texts) -> draw.Dot:
     return draw.Dot(axis.share(row.at), row.down_mbps, validity_of(row), " · ".join(said))
 
 
-def _test(row: SpeedRow, t: Texts) -> TestRow:
+def _test(row: SpeedRow, hours: int, t: Texts) -> TestRow:
     return TestRow(
         at=row.at,
         when=t.second(row.at),
+        href="?" + urlencode({"hours": hours, "test": row.at.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")}),
         validity=validity_of(row),
-        figure=None if row.down_mbps is None else t.mbps(row.down_mbps),
-        idle=None if row.rtt_idle_ms is None else t.number(row.rtt_idle_ms, 1 if row.rtt_idle_ms < 10 else 0),
-        loaded=None if row.rtt_loaded_ms is None else t.number(row.rtt_loaded_ms, 1 if row.rtt_loaded_ms < 10 else 0),
-        size=None if row.bytes is None else t.number(row.bytes / 1e6, 1),
-        duration=None if row.duration_s is None else t.number(row.duration_s, 1),
+        cells=cells(row, t),
         remarks=remarks(t, row.flags, row.error, row.error_detail),
     )
+
+
+def _results(agent: str, history: LineHistory, chosen: bool, t: Texts) -> list[ResultFigures]:
+    """All figures of one result of each kind."""
+    return [
+        *([figures_of_test(history.test, chosen, t)] if history.test is not None else []),
+        *([figures_of_latency(history.probe, t)] if history.probe is not None else []),
+        *([figures_of_outage(history.outages[-1], t)] if history.outages else []),
+        *([figures_of_unit(agent, history.health, t)] if history.health is not None else []),
+    ]
 
 
 def _outages(rows: Sequence[OutageRow], span: str, t: Texts) -> str:
     if not rows:
         return t.text("No outage in {span}", span=span)
     total = t.span(sum(row.duration_s for row in rows))
-    return t.plural("{n} outage in {span}, {total} in all", "{n} outages in {span}, {total} in all", len(rows),
+    return t.plural("{n} outage in {span}, {total} in total", "{n} outages in {span}, {total} in total", len(rows),
                     span=span, total=total)  # fmt: skip
 
 

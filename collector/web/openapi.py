@@ -1,34 +1,40 @@
-"""`/openapi.json`: OpenAPI 3.1, its schemas made from the types that `views` answers with."""
+"""`/openapi.json`: OpenAPI 3.1, made from the table of routes and the types that it names."""
 
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
-from collector.alerts.silences import AcknowledgementRequest, MaintenanceRequest, MaintenanceWindow
 from collector.web import views
-from collector.web.alert_view import AcknowledgedList, AlertsView, MaintenanceList
-from collector.web.command_view import CommandRequest, CommandView
-from collector.web.completeness_view import CompletenessView
-from collector.web.query import MAX_RANGE
+from collector.web.parameters import Json, Parameter, body_type, parameters_of
+from collector.web.responses import Content, media_type
+from collector.web.routes import OPERATIONS
+from collector.web.routing import Operation
 from xomnet import __version__
-from xomnet.contract.messages import Access
-from xomnet.contract.topics import NAME_PATTERN
-from xomnet.states import STATES
 
 REF = "#/components/schemas/{name}"
-ANSWERS = (
-    *(views.Lines, views.Line, views.SpeedHistory, views.LatencyHistory),
-    *(views.Agents, CompletenessView, views.RejectedView, views.HealthCheck, views.Error),
-    *(CommandRequest, CommandView),
-    *(AlertsView, MaintenanceList, MaintenanceWindow, MaintenanceRequest, AcknowledgementRequest, AcknowledgedList),
-)
-
-Json = dict[str, Any]
+STATUSES = {
+    200: "Done",
+    201: "Created",
+    202: "No outcome yet: ask again at Location",
+    400: "A parameter or the body can't be used",
+    401: "The operator's token is missing or wrong",
+    403: "The collector has no operator's token, so nobody may change anything",
+    404: "No such thing",
+    409: "Not possible as things are",
+    413: "The body is too large",
+    415: "The body is not said to be JSON",
+    429: "Too many wrong tokens; see Retry-After",
+    503: "Not now; see Retry-After",
+}
 
 
 def document() -> Json:
     """The whole document."""
-    _, schemas = msgspec.json.schema_components(ANSWERS, ref_template=REF)
+    documented = [operation for operation in OPERATIONS if operation.documented]
+    _, schemas = msgspec.json.schema_components(_types(documented), ref_template=REF)
+    paths: dict[str, Json] = {}
+    for operation in documented:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -38,150 +44,53 @@ def document() -> Json:
             "units are in the names of the fields; what is missing is absent.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": _paths(),
+        "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": {"operator": {"type": "http", "scheme": "bearer"}}},
     }
 
 
-def _paths() -> Json:
-    line = [_path_name("agent"), _path_name("line")]
+def _types(operations: list[Operation[Any]]) -> list[type]:
+    """What becomes a schema: bodies, answers, and the error."""
+    contents = [content for one in operations for contents in one.answers.values() for content in contents]
+    bodies = [body for one in operations if (body := body_type(one.parameters)) is not None]
+    structs = [content for content in contents if issubclass(content, msgspec.Struct)]
+    return list(dict.fromkeys([*structs, *bodies, views.Error]))
+
+
+def _operation(operation: Operation[Any]) -> Json:
+    body = body_type(operation.parameters)
     return {
-        "/api/v1/lines": _get(
-            "Every registered line, worst first",
-            views.Lines,
-            [
-                _query("area", {"type": "string"}, "The first levels of the area, such as Nam Định/Hải Hậu"),
-                _query("access", _any_of(get_args(Access)), "Any of these", explode=True),
-                _query("state", _any_of(STATES), "Any of these", explode=True),
-                _query("isp", {"type": "array", "items": {"type": "string"}}, "Any of these", explode=True),
-            ],
-            ("400", "503"),
-        ),
-        "/api/v1/lines/{agent}/{line}": _get("One line", views.Line, line, ("400", "404", "503")),
-        "/api/v1/lines/{agent}/{line}/speed": _get(
-            "Download tests, oldest first", views.SpeedHistory, [*line, *_range()], ("400", "404", "503"), csv=True
-        ),
-        "/api/v1/lines/{agent}/{line}/latency": _get(
-            "Latency and loss, oldest first", views.LatencyHistory, [*line, *_range()], ("400", "404", "503"), csv=True
-        ),
-        "/api/v1/agents": _get("Every unit, registered or heard", views.Agents, [], ("400", "503")),
-        "/api/v1/completeness": _get(
-            "Whether what the units promised is stored, most missing first", CompletenessView, [], ("400", "503")
-        ),
-        "/api/v1/rejected": _get("Refused messages, newest first", views.RejectedView, [], ("400",)),
-        "/api/v1/agents/{agent}/commands": {"post": _ask()},
-        "/api/v1/commands/{id}": _get(
-            "What has become of a command", CommandView, [_path_name("id", "uuid")], ("400", "404")
-        ),
-        "/api/v1/alerts": _get("What is open, and the messages that wait or were given up", AlertsView, [], ("400",)),
-        "/api/v1/lines/{agent}/{line}/acknowledge": {
-            "post": _change(
-                "Takes a line's present trouble on", line, {"200": AcknowledgedList}, AcknowledgementRequest
-            )
-        },
-        "/api/v1/maintenance": {
-            **_get("When what happens to lines is meant", MaintenanceList, [], ("400",)),
-            "post": _change(
-                "Says so of a unit, a line, an area, a provider", [], {"201": MaintenanceWindow}, MaintenanceRequest
-            ),
-        },
-        "/api/v1/maintenance/{id}": {
-            "delete": _change("It is over now", [_path_name("id", "int64")], {"200": MaintenanceWindow})
-        },
-        "/healthz": {
-            "get": {
-                "summary": "Whether the collector works, and which part does not",
-                "responses": {
-                    "200": _json("All is well", views.HealthCheck),
-                    "503": _json("Something is wrong", views.HealthCheck),
-                },
-            }
-        },
-        "/metrics": {
-            "get": {
-                "summary": "Prometheus figures",
-                "responses": {
-                    "200": {"description": "Text format 0.0.4", "content": {"text/plain": _text()}},
-                },
-            }
-        },
-    }
-
-
-def _ask() -> Json:
-    """POST of a command, by the operator."""
-    what = "Asks a unit: measure, report, identify, settings"
-    asked = _change(what, [_path_name("agent")], {"200": CommandView}, CommandRequest)
-    asked["responses"]["202"] = _json("Not answered yet: ask again at Location", CommandView)
-    return asked
-
-
-def _change(
-    summary: str,
-    parameters: list[Json],
-    answers: dict[str, type[msgspec.Struct]],
-    body: type[msgspec.Struct] | None = None,
-) -> Json:
-    """What only the operator may do."""
-    words = {
-        **{"400": "Not what is wanted", "401": "The token is missing or wrong", "403": "No token is set"},
-        **{"404": "No such thing", "409": "Not as things are", "413": "Too large", "415": "Not JSON"},
-        **{"429": "Too many wrong tokens", "503": "Not now; see Retry-After"},
-    }
-    asked = {} if body is None else {"requestBody": {"required": True, **_json("What is wanted", body)}}
-    return {
-        "summary": summary,
-        "security": [{"operator": []}],
-        "parameters": parameters,
-        **asked,
+        "summary": operation.summary,
+        **({"security": [{"operator": []}]} if operation.operator else {}),
+        "parameters": [_parameter(one) for one in parameters_of(operation.parameters, operation.path)],
+        **({} if body is None else {"requestBody": {"required": True, "content": _content((body,))}}),
         "responses": {
-            **{status: _json("Done", answer) for status, answer in answers.items()},
-            **{status: _json(word, views.Error) for status, word in words.items()},
+            **{str(status): _response(status, contents) for status, contents in operation.answers.items()},
+            **{str(status): _response(status, (views.Error,)) for status in operation.error_statuses},
         },
     }
 
 
-def _get(
-    summary: str, answer: type[views.View], parameters: list[Json], errors: tuple[str, ...], csv: bool = False
-) -> Json:
-    found = _json("Found", answer)
-    if csv:
-        found["content"]["text/csv"] = _text()
-    words = {"400": "A parameter that can't be used", "404": "No such line", "503": "Not now; see Retry-After"}
-    responses = {"200": found, **{status: _json(words[status], views.Error) for status in errors}}
-    if "503" in responses:
-        seconds = {"description": "Seconds", "schema": {"type": "integer"}}
-        responses["503"]["headers"] = {"Retry-After": seconds}
-    return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
+def _parameter(parameter: Parameter) -> Json:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        **({"description": parameter.description} if parameter.description else {}),
+        **({"required": True} if parameter.required else {}),
+        "schema": parameter.schema(),
+        **({"style": "form", "explode": True} if parameter.repeated else {}),
+    }
 
 
-def _json(description: str, answer: type[msgspec.Struct]) -> Json:
-    schema = {"$ref": REF.format(name=answer.__name__)}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _response(status: int, contents: tuple[type[Content], ...]) -> Json:
+    seconds = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+    headers = {"headers": seconds} if status in (429, 503) else {}
+    return {"description": STATUSES[status], **headers, "content": _content(contents)}
 
 
-def _text() -> Json:
-    return {"schema": {"type": "string"}}
+def _content(contents: tuple[type[Content], ...]) -> Json:
+    return {media_type(content): {"schema": _schema(content)} for content in contents}
 
 
-def _any_of(words: tuple[str, ...]) -> Json:
-    return {"type": "array", "items": {"type": "string", "enum": list(words)}}
-
-
-def _query(name: str, schema: Json, description: str, explode: bool = False) -> Json:
-    form = {"style": "form", "explode": True} if explode else {}
-    return {"name": name, "in": "query", "description": description, "schema": schema, **form}
-
-
-def _path_name(name: str, form: str | None = None) -> Json:
-    schema = {"type": "string", **({"pattern": NAME_PATTERN} if form is None else {"format": form})}
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _range() -> list[Json]:
-    instant = {"type": "string", "format": "date-time"}
-    return [
-        _query("from", instant, f"Included. By default 24 hours before `to`, at most {MAX_RANGE.days} days"),
-        _query("to", instant, "Not included. By default now"),
-        _query("format", {"type": "string", "enum": ["json", "csv"], "default": "json"}, "JSON or CSV"),
-    ]
+def _schema(content: type[Content]) -> Json:
+    return {"$ref": REF.format(name=content.__name__)} if issubclass(content, msgspec.Struct) else {"type": "string"}

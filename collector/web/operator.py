@@ -3,22 +3,16 @@
 import hmac
 import time
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from collector.throttle import TokenThrottle
 from collector.web.errors import RequestError
-from xomnet.mqtt.broker import SecretError, read_secret
+from xomnet.runtime.secrets import SecretError, read_secret
 
 SETTING = "web.operator_token_file"
 SHORTEST_TOKEN = 16
-LARGEST_BODY = 16_384
-MORE = "see /openapi.json"
-
-T = TypeVar("T")
 
 
 def read_token(path: Path | None) -> str | None:
@@ -37,32 +31,27 @@ def read_token(path: Path | None) -> str | None:
     return token
 
 
-def require_operator(request: Request) -> None:
-    """Raises unless the request carries the token and JSON, which no page of another site can make a browser send."""
-    token: str | None = request.app.state.operator_token
-    if token is None:
-        raise RequestError(403, "nobody may change anything here yet", SETTING, "the path of a file with a token")
-    wrong: TokenThrottle = request.app.state.wrong_tokens
-    host, now = request.client.host if request.client else "", time.monotonic()
-    if wait_s := wrong.wait_s(host, now):
-        raise RequestError(429, "too many wrong tokens", "Authorization", "the same request, later", wait_s)
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
-        wrong.note(host, now)
-        said = "the operator's token is missing or wrong: Authorization: Bearer TOKEN"
-        raise HTTPException(401, said, {"WWW-Authenticate": 'Bearer realm="xomnet"'})
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RequestError(415, "the body is not said to be JSON", "Content-Type", "application/json")
+class OperatorAccess:
+    """Lets the holder of the token change something. Without a token nobody may."""
 
+    def __init__(self, token: str | None) -> None:
+        self._token, self._wrong_tokens = token, TokenThrottle()
 
-async def body_of(request: Request, type_: type[T]) -> T:
-    """The body as a value. Raises RequestError where it is too large or something else."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_BODY:
-            raise RequestError(413, f"the body is over {LARGEST_BODY} bytes", "body", MORE)
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestError(400, str(error), "body", MORE) from error
+    @property
+    def enabled(self) -> bool:
+        return self._token is not None
+
+    def require(self, request: Request) -> None:
+        """Raises unless the request has the token and JSON, which no page of another site can make a browser send."""
+        if self._token is None:
+            raise RequestError(403, "nobody may change anything here yet", SETTING, "the path of a file with a token")
+        host, now = request.client.host if request.client else "", time.monotonic()
+        if wait_s := self._wrong_tokens.wait_s(host, now):
+            raise RequestError(429, "too many wrong tokens", "Authorization", "the same request, later", wait_s)
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token.encode()):
+            self._wrong_tokens.note(host, now)
+            detail = "the operator's token is missing or wrong: Authorization: Bearer TOKEN"
+            raise HTTPException(401, detail, {"WWW-Authenticate": 'Bearer realm="xomnet"'})
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise RequestError(415, "the body is not said to be JSON", "Content-Type", "application/json")

@@ -13,14 +13,13 @@ from collector.judge.line_states import LineStatus, Snapshot
 from collector.texts.texts import Texts
 from collector.texts.words import access_word
 from collector.web import chart_map, charts
-from collector.web.query import Filter, levels
-from xomnet.contract.messages import Access
+from collector.web.line_filter import Filter, levels
+from xomnet.access import ACCESSES
 from xomnet.states import LOOKS, STATES, State
 
 MAX_ROWS = 500
 """More rows wait behind a link: a page of thousands helps nobody who has to act."""
 
-ACCESSES: tuple[Access, ...] = ("mobile", "fixed")
 
 SHORTEST_SPARK = dt.timedelta(minutes=2)
 
@@ -116,7 +115,7 @@ def overview(snapshot: Snapshot, asked: Filter, t: Texts, now: dt.datetime, show
         total=len(snapshot.lines),
         filtered=asked != Filter(),
         narrowed=replace(asked, state=()) != Filter(),
-        never_heard=bool(snapshot.lines) and all(s.judgement.last_result_at is None for s in snapshot.lines),
+        never_heard=bool(snapshot.lines) and all(s.judgement.state == "no_data" for s in snapshot.lines),
         spark_span=t.span((snapshot.at - since).total_seconds()),
         map=_map(shown, t),
     )
@@ -128,8 +127,9 @@ def _sentence(scope: Sequence[LineStatus], t: Texts) -> str:
     parts = [t.plural("{n} of {total} line meets the target", "{n} of {total} lines meet the target",
                       counts["meeting"], total=total)]  # fmt: skip
     rest: dict[State, str] = {
-        "short": "{n} short",
+        "short": "{n} below",
         "silent": "{n} silent",
+        "no_data": "{n} without data yet",
         "uncertain": "{n} uncertain",
         "not_assessable": "{n} not assessable",
     }
@@ -211,7 +211,7 @@ def bar_label(judged: Judgement, t: Texts) -> str:
     if judged.median_mbps is None or judged.ratio is None:
         return t.text("no median; target {target} Mb/s", target=t.target(judged.target_mbps))
     return t.text(
-        "median {median} of {target} Mb/s ({ratio})",
+        "median {median} Mb/s, {ratio} of the target ({target} Mb/s)",
         median=t.mbps(judged.median_mbps, judged.target_mbps),
         target=t.target(judged.target_mbps),
         ratio=t.percent(judged.ratio),

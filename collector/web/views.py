@@ -4,16 +4,20 @@ Times are RFC 3339 in UTC, units are in the names, missing is absent.
 """
 
 import datetime as dt
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from types import GenericAlias
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
-from msgspec import Struct
+from msgspec import Meta, Struct, defstruct
 
 from collector.completeness.completeness import Found
 from collector.ingest.dead_letters import DeadLetter
 from collector.ingest.presence import Presence
 from collector.judge.assess import counted_mbps
 from collector.judge.line_states import LineStatus
-from collector.store import HealthRow, LatencyRow, Sample, SpeedRow
+from collector.store.line_id import LineId
+from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow, StoredRow
+from xomnet.contract.flat_fields import declared_fields, flat_values
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
 from xomnet.states import State
@@ -22,7 +26,7 @@ from xomnet.states import State
 class View(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def of(cls, source: object, **more: Any) -> Self:
-        """A view of a stored row: the fields that both have, and `more`."""
+        """The fields that both have, and `more`."""
         shared = {name: getattr(source, name) for name in cls.__struct_fields__ if hasattr(source, name)}
         return cls(**{**shared, **more})
 
@@ -52,7 +56,8 @@ class Line(View, frozen=True, kw_only=True, omit_defaults=True):
     now_mbps: float | None = None
     plan_mbps: float | None = None
     since: dt.datetime | None = None
-    """When it came into this state; absent where nothing else is known of it."""
+    """When it came into this state; absent where nothing else is known of it. In the state `no_data`: from when on a
+    result was to be expected, the later of `from` in the registry and the collector's first sight of that row."""
     last_result_at: dt.datetime | None = None
     age_s: float | None = None
     completeness: float | None = None
@@ -67,88 +72,86 @@ class Lines(View, frozen=True, kw_only=True):
     """Worst first."""
 
 
-class SpeedView(View, frozen=True, kw_only=True, omit_defaults=True):
-    """A download test; a failed one has `error` and no `down_mbps`."""
+class StoredView(View, frozen=True, kw_only=True, omit_defaults=True):
+    """A stored result: when it was measured, and every field that is declared for its kind."""
 
     at: dt.datetime
-    engine: str
-    server: str
+
+    @classmethod
+    def of_row(cls, row: StoredRow, **more: Any) -> Self:
+        """The row on one level, and `more`."""
+        known = {name: value for name, value in flat_values(row) if name in cls.__struct_fields__}
+        return cls(**{**known, **more})
+
+
+def _view_of(row: type[StoredRow], name: str, base: type[StoredView]) -> type[StoredView]:
+    """`base` and the declared fields of a row, on one level, with their labels as descriptions."""
+    fields: list[Any] = []
+    for field, declared in declared_fields(row):
+        if field.name in base.__struct_fields__:
+            continue
+        text = declared.en if field.unit is None else f"{declared.en} ({field.unit})"
+        default = ((),) if field.is_list else () if field.is_required else (field.default,)
+        fields.append((field.name, Annotated[field.type, Meta(description=text)], *default))
+    made = defstruct(name, fields, bases=(base,), module=__name__, frozen=True, kw_only=True, omit_defaults=True)
+    made.__doc__ = base.__doc__
+    return cast(type[StoredView], made)
+
+
+class _Test(StoredView, frozen=True, kw_only=True, omit_defaults=True):
+    """A download test; a failed one has `error` and no `down_mbps`."""
+
     flags: tuple[str, ...]
     counts: bool
     """True where judging counts it: as `down_mbps`, or as 0 where a healthy unit found its line down."""
-    down_mbps: float | None = None
-    early_mbps: float | None = None
-    """Of an audit: what the test would have said, had it stopped early."""
-    gross_mbps: float | None = None
-    trimmed_mbps: float | None = None
-    bytes: int | None = None
-    duration_s: float | None = None
-    streams: int | None = None
-    stop_reason: str | None = None
-    rtt_idle_ms: float | None = None
-    rtt_loaded_ms: float | None = None
-    error: str | None = None
-    error_detail: str | None = None
-    link_mbps: float | None = None
-    other_bytes: int | None = None
-    cpu_wait_s: float | None = None
-    radio_technologies: tuple[str, ...] = ()
-    radio_bands: tuple[str, ...] = ()
-    radio_rsrp_dbm: float | None = None
-    radio_rsrq_db: float | None = None
-    radio_sinr_db: float | None = None
-    radio_operator: str | None = None
-    radio_cell: str | None = None
-    budget_used_bytes: int | None = None
-    budget_bytes: int | None = None
-    asked: str | None = None
-    """Who wanted it beside the schedule: `operator` or `confirmation`; the verdict of a month leaves such tests out."""
-    clock: str | None = None
 
 
-class LatencyView(View, frozen=True, kw_only=True, omit_defaults=True):
-    at: dt.datetime
-    method: str
-    sent: int
-    received: int
-    loss_percent: float
-    rtt_min_ms: float | None = None
-    rtt_p50_ms: float | None = None
-    rtt_p95_ms: float | None = None
-    jitter_ms: float | None = None
-    error: str | None = None
+class _EventOfUnit(StoredView, frozen=True, kw_only=True, omit_defaults=True):
+    """An event of a unit, or of one of its lines."""
+
+    line: str | None = None
 
 
-class SpeedHistory(View, frozen=True, kw_only=True, rename={"from_": "from"}):
+SpeedView = _view_of(SpeedRow, "SpeedView", _Test)
+LatencyView = _view_of(LatencyRow, "LatencyView", StoredView)
+OutageView = _view_of(OutageRow, "OutageView", StoredView)
+HealthView = _view_of(HealthRow, "HealthView", StoredView)
+EventView = _view_of(EventRow, "EventView", _EventOfUnit)
+
+
+class History(View, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Results of a unit or a line, oldest first; `from` is included, `to` is not."""
+
     agent: str
     line: str
     from_: dt.datetime
     to: dt.datetime
-    results: list[SpeedView]
-    """Oldest first; `from` is included, `to` is not."""
+    results: Sequence[StoredView]
 
 
-class LatencyHistory(View, frozen=True, kw_only=True, rename={"from_": "from"}):
+class UnitHistory(View, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """The same of a unit and its lines."""
+
     agent: str
-    line: str
     from_: dt.datetime
     to: dt.datetime
-    results: list[LatencyView]
+    results: Sequence[StoredView]
 
 
-class HealthView(View, frozen=True, kw_only=True, omit_defaults=True):
-    at: dt.datetime
-    cpu_percent: float
-    mem_used_percent: float
-    disk_free_bytes: int
-    uptime_s: float
-    spool_depth: int
-    clock_synced: bool
-    temp_c: float | None = None
-    throttled: int | None = None
-    """Bits of the unit's `get_throttled`; 0 is none."""
-    overrides: int | None = None
-    """How many settings of the unit were changed from afar."""
+H = TypeVar("H", History, UnitHistory)
+
+
+def _history_of(view: type[StoredView], name: str, base: type[H]) -> type[H]:
+    results = ("results", GenericAlias(list, (view,)))
+    made = defstruct(name, [results], bases=(base,), module=__name__, frozen=True, kw_only=True)
+    made.__doc__ = base.__doc__
+    return cast(type[H], made)
+
+
+SpeedHistory = _history_of(SpeedView, "SpeedHistory", History)
+LatencyHistory = _history_of(LatencyView, "LatencyHistory", History)
+OutageHistory = _history_of(OutageView, "OutageHistory", History)
+EventHistory = _history_of(EventView, "EventHistory", UnitHistory)
 
 
 class AgentLine(View, frozen=True, kw_only=True):
@@ -168,7 +171,7 @@ class Agent(View, frozen=True, kw_only=True, omit_defaults=True):
     lines: list[AgentLine]
     version: str | None = None
     since: dt.datetime | None = None
-    health: HealthView | None = None
+    health: HealthView | None = None  # type: ignore[valid-type]
 
 
 class Agents(View, frozen=True, kw_only=True):
@@ -230,12 +233,22 @@ def sample_of(row: SpeedRow) -> Sample:
     return Sample(at=row.at, down_mbps=row.down_mbps, flags=row.flags, error=row.error)
 
 
-def speed_view(row: SpeedRow) -> SpeedView:
-    return SpeedView.of(row, counts=counted_mbps(sample_of(row)) is not None)
+def speed_view(row: SpeedRow) -> StoredView:
+    return SpeedView.of_row(row, flags=row.flags, counts=counted_mbps(sample_of(row)) is not None)
 
 
-def latency_view(row: LatencyRow) -> LatencyView:
-    return LatencyView.of(row)
+def latency_view(row: LatencyRow) -> StoredView:
+    return LatencyView.of_row(row)
+
+
+def outage_view(row: OutageRow) -> StoredView:
+    return OutageView.of_row(row)
+
+
+def event_views(rows: Mapping[LineId, Sequence[EventRow]]) -> list[StoredView]:
+    """Of all lines and the unit itself, oldest first."""
+    views = [EventView.of_row(row, line=line.line or None) for line, of_line in rows.items() for row in of_line]
+    return sorted(views, key=lambda view: view.at)
 
 
 def agent_views(seen: list[Presence], registered: list[LineRow], health: dict[str, HealthRow]) -> list[Agent]:
@@ -255,5 +268,5 @@ def _agent(name: str, seen: Presence | None, lines: list[LineRow] | None, health
         lines=[AgentLine.of(row) for row in lines or ()],
         version=seen.version if seen else health.version if health else None,
         since=seen.since if seen else None,
-        health=HealthView.of(health) if health else None,
+        health=HealthView.of_row(health) if health else None,
     )

@@ -38,7 +38,7 @@ def test_a_trouble_is_taken_on_and_the_token_is_asked_for_once(tmp_path: Path) -
             browser.until("document.querySelector('#acknowledge .said').textContent.includes('mã không đúng')")
             browser.run(f"document.querySelector('#acknowledge [name=token]').value = '{TOKEN}'")
             browser.run("document.querySelector('#acknowledge [value=send]').click()")
-            browser.until("document.querySelector('.acts .standing')?.textContent.includes('Lan đã nhận xử lý')")
+            browser.until("document.querySelector('.acts .standing')?.textContent.includes('Lan đã tiếp nhận')")
             assert browser.run("document.querySelector('[data-opens=acknowledge]')") is None
             assert press(browser, "maintenance", '{"hours": 2, "why": "thay bộ định tuyến"}') == TOKEN
             browser.run("document.querySelector('#maintenance [value=send]').click()")
@@ -46,6 +46,6 @@ def test_a_trouble_is_taken_on_and_the_token_is_asked_for_once(tmp_path: Path) -
             shown(browser, "operator-maintenance", *DESKTOP)
             assert [line for line in browser.logged if "401" not in line] == []
         assert services.alerts is not None
-        assert [window.why for window in services.alerts.kept.windows(utc_now())] == ["thay bộ định tuyến"]
+        assert [window.why for window in services.alerts.store.windows(utc_now())] == ["thay bộ định tuyến"]
     finally:
         site.stop()

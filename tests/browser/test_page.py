@@ -131,7 +131,7 @@ def test_every_row_is_what_the_interface_says(
     assert all(row["stateHeight"] < 60 for row in rows), "a state's word was broken into letters"
     meeting = sum(line["state"] == "meeting" for line in lines)
     heading = browser.run("document.querySelector('h1').innerText")
-    assert heading.startswith(f"{meeting} trong {len(lines)} " if language == "vi" else f"{meeting} of {len(lines)} ")
+    assert heading.startswith(f"{meeting}/{len(lines)} " if language == "vi" else f"{meeting} of {len(lines)} ")
     no_sideways_scroll(browser)
     shown(browser, f"overview-{language}-{size[0]}", *size)
 

@@ -37,7 +37,7 @@ def puback_is_stored() -> None:
         seq = self._mids.get(mid)
         published(self, connection, mid, reason)
         if seq is not None:
-            self._spool.forget([seq])
+            self._spool.remove_acked([seq])
 
     Uplink.on_published = forgetful  # type: ignore[method-assign]
 

@@ -114,7 +114,7 @@ class Feeder:
         self._history = History(folder / "history.jsonl")
         self._rng = random.Random(f"{self._settings['seed']}/{self._name}/{os.getpid()}")
         self._clock = Clock(self._settings.get("wanders", False), self._quiet)
-        setattr(agent.delivery.uplink, "LET_GO_S", 10.0)  # noqa: B010  # the end of a storm asks for empty spools
+        setattr(agent.delivery.uplink, "FLUSH_S", 10.0)  # noqa: B010  # the end of a storm asks for empty spools
         path = folder / "state/spool.db"
         self._spool = Spool(path, self._name, boot_id(), self._settings.get("spool_bytes", 100_000_000))
         broker = msgspec.convert(self._settings["broker"], Broker, dec_hook=lambda kind, value: kind(value))

@@ -34,7 +34,7 @@ def test_the_storm_kills_at_each_of_them() -> None:
 
 
 def test_a_place_is_nothing_where_nobody_asks_for_a_crash() -> None:
-    assert failpoints.at is failpoints._nowhere
+    assert failpoints.at is failpoints._do_nothing
 
 
 def died(spec: str, passes: str) -> subprocess.CompletedProcess[str]:

@@ -273,23 +273,23 @@ def test_only_what_the_operator_has_signed_for_releases_is_believed(unit: Unit, 
     manifest = press.folder / "manifest.json"
     signed = manifest.read_bytes()
     manifest.write_bytes(signed.replace(b"7.0.0", b"7.0.1"))
-    assert "not a good signature" in unit.run("upgrade")[1]
+    assert "no valid signature" in unit.run("upgrade")[1]
     press.publish(signed, namespace="file")
-    assert "not a good signature" in unit.run("upgrade")[1]
+    assert "no valid signature" in unit.run("upgrade")[1]
     press.publish(signed)
     wheel = press.folder / "files/xomnet-7.0.0-py3-none-any.whl"
     wheel.write_bytes(bytes(wheel.stat().st_size))
-    assert "its sum is not the signed one" in unit.run("upgrade")[1]
+    assert "its checksum is not the signed one" in unit.run("upgrade")[1]
     wheel.write_bytes(bytes(10_000_000))
     door.served = 0
-    assert "longer than signed" in unit.run("upgrade")[1]
+    assert "larger than signed" in unit.run("upgrade")[1]
     assert unit.notes()[-1] == "upgrade_refused"
     assert unit.current == "1.0.0"
 
 
 def test_an_older_manifest_is_not_believed_again_and_going_back_must_be_meant(unit: Unit, press: Press) -> None:
     press.release("8.0.0", stages=[{"agents": ["nd-b"], "from": "2026-01-01T00:00:00Z"}])
-    assert "not for this unit yet" in unit.run("upgrade")[1]
+    assert "includes this unit yet" in unit.run("upgrade")[1]
     made = press.made
     press.release("0.9.0")
     assert "is older than 1.0.0" in unit.run("upgrade")[1]
@@ -297,7 +297,7 @@ def test_an_older_manifest_is_not_believed_again_and_going_back_must_be_meant(un
     assert unit.run("upgrade")[1].startswith("upgraded: 1.0.0 -> 0.9.1")
     press.made = made
     press.release("9.0.0")
-    assert "older than one that was here before" in unit.run("upgrade")[1]
+    assert "older than one that this unit has seen" in unit.run("upgrade")[1]
     assert unit.runs() == "0.9.1"
 
 
@@ -309,7 +309,7 @@ def test_a_run_receives_no_more_than_it_may(unit: Unit, press: Press, door: Door
     (unit.folder / "state/upgrade.json").unlink()
     door.takes_ranges, door.cut_after, door.served = False, 150_000, 0
     try:
-        assert "more than this run may receive" in unit.run("upgrade")[1]
+        assert "more than this run may download" in unit.run("upgrade")[1]
     finally:
         door.takes_ranges = True
     assert door.served < 600_000

@@ -10,7 +10,7 @@ from grafana import fleet, line, province, report
 from grafana.influxql import LINE, LINE_TAGS
 from tests.grafana.expand import Choice, Span
 from tests.grafana.seeded import Seeded
-from xomnet.states import STATES
+from xomnet.states import CODES
 
 Row = dict[str, Any]
 Rows = list[Row]
@@ -77,21 +77,22 @@ def grouped(rows: Rows, by: Sequence[str]) -> Iterator[tuple[Row, Rows]]:
     return ((dict(zip(by, key, strict=True)), members) for key, members in found.items())
 
 
-def counts(measurement: str, code: str, words: Sequence[str], only: Sequence[str], **tags: str) -> Answer:
+def counts(measurement: str, code: str, codes: Mapping[Any, int], only: Sequence[str], **tags: str) -> Answer:
     def answer(asked: Asked) -> Rows:
         rows = newest(asked.points(measurement, **tags), (code,), LINE)
-        of = {word: sum(row[code] == words.index(word) for row in rows) for word in only}
+        of = {word: sum(row[code] == codes[word] for row in rows) for word in only}
         return [{"lines": len(rows), **of}] if rows else []
 
     return answer
 
 
-SHORT, MEETING = STATES.index("short"), STATES.index("meeting")
+SHORT, MEETING = CODES["short"], CODES["meeting"]
+VERDICT_CODES = {verdict: code for code, verdict in enumerate(VERDICTS)}
 NOT_MET, MET = VERDICTS.index("not_met"), VERDICTS.index("met")
 
 
 def states(*only: str) -> Answer:
-    return counts("line_state", "state_code", STATES, only)
+    return counts("line_state", "state_code", CODES, only)
 
 
 def meeting(access: str) -> Answer:
@@ -104,7 +105,7 @@ def meeting(access: str) -> Answer:
 
 
 def verdicts(access: str) -> Answer:
-    return counts("line_month", "verdict_code", VERDICTS, report.SHOWN, access=access)
+    return counts("line_month", "verdict_code", VERDICT_CODES, report.SHOWN, access=access)
 
 
 def below(measurement: str, fields: Sequence[str]) -> Answer:
@@ -141,7 +142,7 @@ def _map(asked: Asked) -> Rows:
 
 def _worst(asked: Asked) -> Rows:
     rows = newest(asked.points("line_state"), province.FIGURES, LINE_TAGS)
-    return [row for row in rows if row["state_code"] <= STATES.index("silent")]
+    return [row for row in rows if row["state_code"] in (SHORT, CODES["silent"])]
 
 
 def every(points: Iterable[Point], field: str, by: Sequence[str] = ()) -> Rows:

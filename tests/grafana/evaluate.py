@@ -77,7 +77,7 @@ def _series(text: str) -> dict[Labels, float]:
 def said(text: str, labels: Mapping[str, str], values: Mapping[str, float]) -> str:
     """An annotation, with the functions that ours use. Raises KeyError for a label or value that is not there."""
     text = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda m: labels[m[1]], text)
-    text = re.sub(r'\{\{ printf "(%\.\df)" \$values\.(\w+)\.Value \}\}', lambda m: m[1] % values[m[2]], text)
+    text = re.sub(r'\{\{ printf "(%\.\d[fg])" \$values\.(\w+)\.Value \}\}', lambda m: m[1] % values[m[2]], text)
     text = re.sub(r"\{\{ humanizePercentage \$values\.(\w+)\.Value \}\}", lambda m: f"{100 * values[m[1]]:.4g}%", text)
     text = re.sub(r"\{\{ humanizeDuration \$values\.(\w+)\.Value \}\}", lambda m: f"{values[m[1]]:.0f}s", text)
     assert "{{" not in text, text

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from xomnet.targets import PROVINCE_TIME
+from xomnet.plan import PROVINCE_TIME
 
 Choice = Mapping[str, Sequence[str]]
 """Variable -> values chosen; one that is absent is at "all"."""

@@ -13,9 +13,9 @@ from collector.rollups.aggregate import by_place, day_of, line_point, place_poin
 from collector.state_points import PROBLEMS
 from collector.store.points import SCHEMAS, Point, Value, tags_in, tags_of, time_ns
 from tests.support.services import Influx
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import LineRow
-from xomnet.states import STATES, State
-from xomnet.targets import PROVINCE_TIME
+from xomnet.states import CODES, State
 
 UNITS = 150
 DAYS = 30
@@ -36,6 +36,7 @@ STATE_OF: tuple[State, ...] = (
     "silent",
     "meeting",
     "not_assessable",
+    "no_data",
 )
 ZONE = ZoneInfo(PROVINCE_TIME)
 MINUTE = dt.timedelta(minutes=1)
@@ -102,7 +103,7 @@ def _minute(at: dt.datetime, rows: Sequence[LineRow], dice: random.Random, shift
     points = [_line_state(at, row, i, dice, shift) for i, row in enumerate(rows)]
     yield from points
     for tags, codes in by_place((row, int(p.fields["state_code"])) for row, p in zip(rows, points, strict=True)):
-        counts: dict[str, Value] = {state: codes.count(i) for i, state in enumerate(STATES)}
+        counts: dict[str, Value] = {state: codes.count(code) for state, code in CODES.items()}
         yield Point("place_state", tags, {"lines": len(codes), **counts}, time_ns(at))
     units = rows[::2]
     for i, row in enumerate(units):
@@ -117,10 +118,9 @@ def _line_state(at: dt.datetime, row: LineRow, number: int, dice: random.Random,
     ratio = {"meeting": 1.0, "short": 0.3}.get(state, 0.7) + dice.random() / 2
     fields: dict[str, Value] = {
         "state": state,
-        "state_code": STATES.index(state),
+        "state_code": CODES[state],
         "samples": number % 30,
         "target_mbps": target,
-        "age_s": dice.uniform(0, 600) + 5000 * (state == "silent"),
         "since_s": 3600.0 * number,
         "failed": number % 3,
         "maintenance": int(number % 10 == 3),
@@ -128,10 +128,12 @@ def _line_state(at: dt.datetime, row: LineRow, number: int, dice: random.Random,
         "lat": row.lat or 0.0,
         "lon": row.lon or 0.0,
     }
-    if state != "not_assessable":
+    if state != "no_data":
+        fields["age_s"] = dice.uniform(0, 600) + 5000 * (state == "silent")
+    if state not in ("not_assessable", "no_data"):
         median = ratio * target
         fields |= {"median_mbps": median, "ratio": ratio, "low_mbps": 0.9 * median, "high_mbps": 1.1 * median}
-    if state != "silent":
+    if state not in ("silent", "no_data"):
         fields |= {"rtt_ms": 20.0 + number, "loss_percent": number % 7 / 2}
         fields |= {"latency_bad": int(number % 40 == 0), "loss_bad": int(number % 50 == 1)}
     return Point("line_state", tags_of(row, row.line), fields, time_ns(at))

@@ -16,7 +16,7 @@ from grafana.dashboards import GRID_WIDTH
 from grafana.files import DASHBOARDS, FOLDER, dashboard, files
 from grafana.panels import RESULTS_SOURCE, ROLLUPS_SOURCE
 from grafana.words import LANGUAGES, Language, words
-from xomnet.states import LOOKS, STATES
+from xomnet.states import CODES, LOOKS, STATES
 
 BOTH = [(key, language) for key in DASHBOARDS for language in LANGUAGES]
 KINDS = {"stat", "table", "timeseries", "geomap", "barchart", "histogram", "state-timeline", "text"}
@@ -99,6 +99,23 @@ def test_no_text_is_left_over(language: Language) -> None:
     shown = {one["matcher"]["options"] for one in overrides}
     assert set(table["columns"]) <= shown
     assert set(COLUMNS) <= shown
+
+
+@each
+def test_a_state_and_a_verdict_have_one_word(key: str, language: Language) -> None:
+    """They come from one place; a word that a version had before, or one typed in, is found here."""
+    said = "\n".join(texts(dashboard(key, language)))
+    assert not re.search(
+        r"\b(SHORT|NOT CERTAIN|UNMEASURED|THIẾU|MẤT TÍN HIỆU|CHƯA RÕ|CHẮC CHẮN|CHƯA ĐO(?! ĐƯỢC))\b", said
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_texts_do_not_type_the_word_of_a_state_or_verdict(language: Language) -> None:
+    table = dict(words(language).table)
+    typed = {look.vi if language == "vi" else look.en for look in LOOKS.values()} | set(table.pop("verdicts").values())
+    found = [text for text in texts(table) for word in typed if re.search(rf"(?<!\w){word}(?!\w)", text)]
+    assert not found
 
 
 def test_only_the_words_differ_between_the_languages() -> None:
@@ -211,10 +228,29 @@ def test_a_state_has_its_word_its_mark_and_its_colour(key: str, language: Langua
         for mapping in one["value"]
     ]
     expected = {
-        str(i): {"text": words(language).state(state), "color": LOOKS[state].colour, "index": i}
+        str(CODES[state]): {"text": words(language).state(state), "color": LOOKS[state].colour, "index": i}
         for i, state in enumerate(STATES)
     }
     assert all(one == expected for one in found)
+    assert found or key in ("fleet", "report")
+
+
+@each
+def test_no_state_is_without_its_word_and_none_but_meeting_is_green(key: str, language: Language) -> None:
+    """Also of panels that colour by codes, and a state that this version does not know yet."""
+    green, meeting = LOOKS["meeting"].colour, CODES["meeting"]
+    found = 0
+    for panel in dashboard(key, language)["panels"]:
+        config = panel["fieldConfig"]
+        properties = [{one["id"]: one["value"] for one in override["properties"]} for override in config["overrides"]]
+        for looks in (config["defaults"], *properties):
+            for mapping in looks.get("mappings", ()):
+                if mapping["options"].get(str(meeting), {}).get("color") != green:
+                    continue
+                found += 1
+                assert {code for code, of in mapping["options"].items() if of["color"] == green} == {str(meeting)}
+                assert mapping["options"].keys() == {str(code) for code in CODES.values()}
+                assert looks["thresholds"]["steps"][-1]["color"] != green
     assert found or key in ("fleet", "report")
 
 

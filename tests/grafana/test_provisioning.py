@@ -85,6 +85,14 @@ def test_every_alert_has_a_way_to_somebody(rule: Any) -> None:
     assert rule.severity == "watchdog" or "alertname" in route["group_by"]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_rule_has_a_row_in_the_guide(language: str) -> None:
+    rows = re.findall(
+        r"^\| `([a-z_]+)` \|", (DOCS / f"grafana.{language}.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert rows == [rule.key for rule in (*RULES, WATCHDOG)]
+
+
 def test_only_the_watcher_hears_the_dead_mans_switch() -> None:
     route = routed(WATCHDOG.severity)
     assert route["receiver"] == "xomnet-watcher"

@@ -1,6 +1,7 @@
 """The alert rules fire for whom they should, say it with figures, and stay calm where they should."""
 
 import datetime as dt
+import json
 import re
 import uuid
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from collector.alerts.conditions import CONDITIONS, Condition
 from collector.store.points import Point, Value, tags_of, time_ns
 from grafana.files import FOLDER
 from grafana.panels import RESULTS_SOURCE
@@ -16,7 +18,7 @@ from grafana.rules import RULES, WATCHDOG
 from tests.grafana.evaluate import DuplicateSeries, Evaluation, evaluate, said
 from tests.grafana.seeded import Fields, Seeded, store
 from tests.support.services import Influx
-from xomnet.states import STATES
+from xomnet.states import CODES, LOOKS, State
 
 ALL = {
     rule["uid"].removeprefix("xomnet-"): rule
@@ -25,6 +27,8 @@ ALL = {
     ]
 }
 BY_QUERY = [rule.key for rule in RULES]
+OF_FIGURES = {"latency", "loss"}
+"""Rules of lines that are not about a state: our own alerts have none of them."""
 
 
 def _stored(influx: Influx, points: list[Point]) -> str:
@@ -43,9 +47,12 @@ def _lines(seed: Seeded, wrong: Callable[[Fields], bool]) -> set[tuple[str, ...]
     }
 
 
+def _in_state(state: State) -> Callable[[Seeded], set[tuple[str, ...]]]:
+    return lambda seed: _lines(seed, lambda fields: fields["state"] == state)
+
+
 WHO: dict[str, Callable[[Seeded], set[tuple[str, ...]]]] = {
-    "short": lambda seed: _lines(seed, lambda fields: fields["state"] == "short"),
-    "silent": lambda seed: _lines(seed, lambda fields: fields["state"] == "silent"),
+    **{condition.state: _in_state(condition.state) for condition in CONDITIONS},
     "latency": lambda seed: _lines(seed, lambda fields: fields.get("latency_bad") == 1),
     "loss": lambda seed: _lines(seed, lambda fields: fields.get("loss_bad") == 1),
     "gap": lambda seed: {
@@ -54,6 +61,22 @@ WHO: dict[str, Callable[[Seeded], set[tuple[str, ...]]]] = {
     "unit": lambda seed: {(p.tags["agent"], "") for p in seed["unit_state"] if p.fields["unhealthy"]},
     "collector": lambda seed: set(),
 }
+
+
+def test_a_line_has_a_rule_for_each_condition_and_none_without() -> None:
+    """What people are alerted of does not depend on who sends: Grafana or the collector."""
+    of_states = {key for key, rule in ALL.items() if "state_code" in json.dumps(rule["data"])}
+    assert of_states == {condition.state for condition in CONDITIONS}
+    of_lines = {key for key, rule in ALL.items() if rule["labels"]["severity"] == "line"}
+    assert of_lines == of_states | OF_FIGURES
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.state)
+def test_a_rule_says_a_condition_as_the_page_does(condition: Condition) -> None:
+    rule, look = ALL[condition.state], LOOKS[condition.state]
+    assert rule["title"].endswith(look.vi)
+    assert rule["annotations"]["summary"].startswith(f"{look.mark} {look.vi} · ")
+    assert rule["for"] == condition.grafana.wait
 
 
 @pytest.mark.parametrize("key", BY_QUERY)
@@ -89,14 +112,15 @@ def test_a_short_line_says_measured_against_target(seed: Seeded, influx: Influx,
     ).fields
     values = {name: of[labels] for name, of in found.values.items() if labels in of}
     text = said(ALL["short"]["annotations"]["description"], line, values)
-    assert f"Tải xuống {newest['median_mbps']:.0f} Mb/s, chỉ tiêu {newest['target_mbps']:.0f} Mb/s" in text
+    assert text.startswith(f"Tải xuống {newest['median_mbps']:.4g} Mb/s, bằng ")
+    assert f"% chỉ tiêu ({newest['target_mbps']:.4g} Mb/s)" in text
     assert f"{newest['samples']} phép đo" in text
     assert line["hamlet"] in said(ALL["short"]["annotations"]["summary"], line, values)
 
 
 def _one_line(seed: Seeded, *then: dict[str, Value]) -> list[Point]:
     """A line that was short, with what changed in the following minutes."""
-    was: dict[str, Value] = {"state_code": STATES.index("short"), "maintenance": 0, "acknowledged": 0}
+    was: dict[str, Value] = {"state_code": CODES["short"], "maintenance": 0, "acknowledged": 0}
     start = seed.now - dt.timedelta(minutes=len(then))
     row = seed.rows[0]
     return [
@@ -109,8 +133,9 @@ def _one_line(seed: Seeded, *then: dict[str, Value]) -> list[Point]:
     ("then", "fires"),
     [
         ({}, True),
-        ({"state_code": STATES.index("meeting")}, False),
-        ({"state_code": STATES.index("uncertain")}, False),
+        ({"state_code": CODES["meeting"]}, False),
+        ({"state_code": CODES["uncertain"]}, False),
+        ({"state_code": CODES["no_data"]}, False),
         ({"maintenance": 1}, False),
         ({"acknowledged": 1}, False),
     ],

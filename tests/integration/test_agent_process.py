@@ -375,7 +375,7 @@ def test_a_disk_that_fills_up_stops_nothing_and_is_said(
         wait_until(lambda: len(province.results) > 2)
         filler = fill(small_disk)
         wait_until(lambda: "result not kept" in unit.said(), 30)
-        assert "free some space or mend the card" in unit.said()
+        assert "free some space or replace the card" in unit.said()
         assert process.poll() is None
         promised = {result.seq for result in province.results}
         filler.unlink()

@@ -122,7 +122,7 @@ def collector(folder: Path, mosquitto: Mosquitto, mailbox: Mailbox, hook: Hook) 
         ROWS,
         web=web,
         notify={"urls_file": str(channels(folder, mailbox, hook)), "digest_at": "never"},
-        alerts={"hold_s": 1, "calm_s": 1},
+        alerts={"group_wait_s": 1, "keep_firing_for_s": 1},
         assess={"every_s": 1, "silent_after_s": 900},
     )
 
@@ -184,7 +184,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         said = hook.posted[0]["message"].splitlines()
         assert hook.posted[0]["type"] == "failure"
         assert said[0].startswith("Download 4")
-        assert "target 150 Mb/s (28 %)" in said[0] or "target 150 Mb/s (27 %)" in said[0]
+        assert "28% of the target (150 Mb/s)" in said[0] or "27% of the target (150 Mb/s)" in said[0]
         assert "tests in 3 days" in said[0]
         assert said[1].startswith("Since ")
         assert said[2].startswith("Check first: ")
@@ -196,7 +196,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         # A person takes it on, says that the line is worked on; both survive the restart.
         token = running.folder / "operator-token"
         code, output = run(running, "ack", "nd-a", "ftth", "--by", "Lan", "--note", "đã đặt ăng-ten", token=token)
-        assert (code, output) == (0, "nd-a / ftth: taken on by Lan\n")
+        assert (code, output) == (0, "nd-a / ftth: acknowledged by Lan\n")
         mend = ("--until", "2h", "--why", "thay bộ định tuyến", "--by", "Lan")
         assert run(running, "maintenance", "add", "--agent", "nd-b", *mend, token=token)[0] == 0
 
@@ -206,7 +206,7 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         until(lambda: mailbox.mails, "what waited is sent", 90)
         subject, _, html = mailbox.mails[0]
         assert subject == "▼ DƯỚI CHỈ TIÊU · Xóm 5, Hải Minh (Hải Hậu, Nam Định) · FTTH VNPT"
-        assert "chỉ tiêu 150 Mb/s" in html
+        assert "chỉ tiêu (150 Mb/s)" in html
         assert "Kiểm tra trước: " in html
         assert '<a href="https://xomnet.example.vn/lines/nd-a/ftth">' in html
         until(lambda: state(running) == "short", "judged anew")
@@ -221,9 +221,9 @@ def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
         until(lambda: running.output().count(unheard) == 3, "said at each start, and when the registry is read anew")
         until(lambda: len(hook.posted) == 2, "the end is told")
         until(lambda: len(mailbox.mails) == 2, "by mail, too")
-        assert hook.posted[1]["title"].startswith("● WELL AGAIN · Xóm 5, Hải Minh")
+        assert hook.posted[1]["title"].startswith("● MEETING AGAIN · Xóm 5, Hải Minh")
         assert hook.posted[1]["type"] == "success"
-        assert "of 30 Mb/s" in hook.posted[1]["message"]
+        assert "target 30 Mb/s" in hook.posted[1]["message"]
         assert mailbox.mails[1][0].startswith("● ĐẠT TRỞ LẠI · Xóm 5")
         until(lambda: running.get("/api/v1/alerts")["alerts"] == [], "nothing is open")
         assert (len(hook.posted), len(mailbox.mails)) == (2, 2)

@@ -32,8 +32,8 @@ def window() -> dict[str, str]:
 def test_a_book_that_the_disk_refuses_is_said(tmp_path: Path, path: str) -> None:
     services = province(tmp_path, SEEDS[:3])
     assert services.alerts is not None
-    with_courier = replace(services, courier=Dispatcher(services.alerts.kept, NotificationSettings(), services.metrics))
-    with TestClient(create_app(with_courier, TOKEN), raise_server_exceptions=False) as web:
+    dispatcher = Dispatcher(services.alerts.store, NotificationSettings(), services.metrics)
+    with TestClient(create_app(replace(services, dispatcher=dispatcher), TOKEN), raise_server_exceptions=False) as web:
         assert web.get(path).status_code == 200
         (tmp_path / "alerts.db").write_bytes(b"no longer a database" * 2000)
         answer = web.get(path)
@@ -49,14 +49,14 @@ def test_a_book_that_the_disk_refuses_is_said(tmp_path: Path, path: str) -> None
 def test_who_waits_for_the_disk_holds_nobody_else_up(tmp_path: Path) -> None:
     services = province(tmp_path, SEEDS[:3])
     assert services.alerts is not None
-    book, app = services.alerts.kept, create_app(services, TOKEN)
+    store, app = services.alerts.store, create_app(services, TOKEN)
 
     async def meanwhile() -> tuple[bool, int, int]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector") as web:
             with contextlib.closing(sqlite3.connect(tmp_path / "alerts.db", isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
                 adding = asyncio.create_task(web.post("/api/v1/maintenance", json=window(), headers=AUTHORISED))
-                while not (book._lock.locked() or adding.done()):
+                while not (store._lock.locked() or adding.done()):
                     await asyncio.sleep(0.01)
                 seen = await web.get("/api/v1/lines")
                 waits = not adding.done()

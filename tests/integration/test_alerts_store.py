@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import json
 import sqlite3
 import stat
 import unicodedata
@@ -24,12 +25,13 @@ from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
 from collector.services import Services
-from collector.store import Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from collector.throttle import MAX_WRONG
 from collector.web import create_app
 from tests.support.province_fixture import TARGETS, province
-from xomnet.mqtt.broker import SecretError
 from xomnet.registry.registry import LineRow, Registry
+from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError
 
 pytestmark = pytest.mark.date
@@ -53,10 +55,10 @@ class Service:
         self.took: list[str] = []
         self.refuses = False
 
-    def deliver(self, parcels: Sequence[Delivery]) -> Iterator[DeliveryOutcome]:
-        for number, parcel in enumerate(parcels):
+    def deliver(self, deliveries: Sequence[Delivery]) -> Iterator[DeliveryOutcome]:
+        for number, delivery in enumerate(deliveries):
             if not self.refuses:
-                self.took.append(parcel.message.title)
+                self.took.append(delivery.message.title)
             yield DeliveryOutcome(number, "no" if self.refuses else None)
 
 
@@ -65,83 +67,83 @@ def service() -> Service:
     return Service()
 
 
-def courier(path: Path, service: Service) -> Dispatcher:
+def dispatcher(path: Path, service: Service) -> Dispatcher:
     return Dispatcher(AlertStore(path), NotificationSettings((CHANNEL,)), Metrics(), service.deliver)
 
 
 def test_a_message_is_tried_for_a_day_over_restarts_and_sent_once(tmp_path: Path, service: Service) -> None:
     path = tmp_path / "alerts.db"
-    book = AlertStore(path)
-    book.keep(AlertState(), [(CHANNEL.id, message())], NOW)
+    store = AlertStore(path)
+    store.save(AlertState(), [(CHANNEL.id, message())], NOW)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     service.refuses = True
     for minutes in (0, 1, 2, 3, 60, 600):
-        courier(path, service).send_due(NOW + minutes * MINUTE)
+        dispatcher(path, service).send_due(NOW + minutes * MINUTE)
     assert service.took == []
-    (waiting,) = book.letters()
+    (waiting,) = store.queue()
     assert waiting.tries == 5  # a minute after the first try, two after that, and so on
     assert waiting.reason == "no"
     service.refuses = False
     for hours in (20, 21):
-        courier(path, service).send_due(NOW + hours * 60 * MINUTE)
+        dispatcher(path, service).send_due(NOW + hours * 60 * MINUTE)
     assert service.took == ["▼ DƯỚI CHỈ TIÊU"]
-    assert book.letters() == []
+    assert store.queue() == []
 
 
 def test_an_end_does_not_overtake_its_beginning(tmp_path: Path, service: Service) -> None:
-    one = courier(tmp_path / "alerts.db", service)
-    one._book.keep(AlertState(), [(CHANNEL.id, message("short"))], NOW)
+    one = dispatcher(tmp_path / "alerts.db", service)
+    one._store.save(AlertState(), [(CHANNEL.id, message("short"))], NOW)
     service.refuses = True
     for minutes in (0, 1, 3, 7):
         one.send_due(NOW + minutes * MINUTE)
     service.refuses = False
-    one._book.keep(AlertState(), [(CHANNEL.id, message("well again"))], NOW + 8 * MINUTE)
+    one._store.save(AlertState(), [(CHANNEL.id, message("well again"))], NOW + 8 * MINUTE)
     one.send_due(NOW + 8 * MINUTE)
     assert service.took == ["short", "well again"]
 
 
 def test_what_nobody_takes_for_a_day_is_given_up_counted_and_shown(tmp_path: Path, service: Service) -> None:
     service.refuses = True
-    one = courier(tmp_path / "alerts.db", service)
-    one._book.keep(AlertState(), [(CHANNEL.id, message())], NOW)
+    one = dispatcher(tmp_path / "alerts.db", service)
+    one._store.save(AlertState(), [(CHANNEL.id, message())], NOW)
     one.send_due(NOW)
     assert one.trouble(NOW + 30 * MINUTE) is None
     assert "wait for an hour" in str(one.trouble(NOW + 70 * MINUTE))
     one.send_due(NOW + 25 * 60 * MINUTE)
-    assert one._book.letters() == []
-    assert [failed.reason for failed in one._book.failed()] == ["no"]
+    assert one._store.queue() == []
+    assert [failed.reason for failed in one._store.failures()] == ["no"]
     assert "given up within a day: no" in str(one.trouble(NOW + 26 * 60 * MINUTE))
     assert b"xomnet_notify_failed_total 1.0" in one._metrics.text()
 
 
 def test_many_at_once_are_one_message_and_the_outbox_has_a_bound(tmp_path: Path, service: Service) -> None:
-    one = courier(tmp_path / "alerts.db", service)
-    one._book.keep(AlertState(), [(CHANNEL.id, message(f"m{n}")) for n in range(5)], NOW)
+    one = dispatcher(tmp_path / "alerts.db", service)
+    one._store.save(AlertState(), [(CHANNEL.id, message(f"m{n}")) for n in range(5)], NOW)
     one.send_due(NOW)
     assert service.took == ["xomnet: 5 bản tin"]
-    assert one._book.keep(AlertState(), [(CHANNEL.id, message(f"m{n}")) for n in range(MAX_QUEUED + 7)], NOW) == 7
-    assert len(one._book.letters()) == MAX_QUEUED
-    assert [failed.title for failed in one._book.failed()] == [f"m{n}" for n in range(6, -1, -1)]
+    assert one._store.save(AlertState(), [(CHANNEL.id, message(f"m{n}")) for n in range(MAX_QUEUED + 7)], NOW) == 7
+    assert len(one._store.queue()) == MAX_QUEUED
+    assert [failed.title for failed in one._store.failures()] == [f"m{n}" for n in range(6, -1, -1)]
 
 
 def test_of_many_lines_that_fall_short_at_once_the_results_of_the_first_are_looked_at(tmp_path: Path) -> None:
     store = Mock(Store, speed=Mock(return_value=[]), latency=Mock(return_value=[]))
     rows = [LineRow(f"nd-{n}", "ftth", "fixed", "Xóm", f"Xã {n}", f"ISP {n}", dt.date(2026, 1, 1)) for n in range(30)]
     lines = tuple(LineStatus(one, Judgement("short", 9, 150.0, 42.0, last_result_at=NOW)) for one in rows)
-    rules = AlertRules(hold=dt.timedelta(), suspect=dt.timedelta())
-    told = NotificationSettings((CHANNEL,))
-    desk = AlertService(
-        AlertStore(tmp_path / "alerts.db"), store, rules, told, 24 * 60 * MINUTE, lambda: None, Metrics()
+    rules = AlertRules(group_wait=dt.timedelta(), max_group_wait=dt.timedelta())
+    settings = NotificationSettings((CHANNEL,))
+    service = AlertService(
+        AlertStore(tmp_path / "alerts.db"), store, rules, settings, 24 * 60 * MINUTE, lambda: None, Metrics()
     )
-    assert len(desk.evaluate(Snapshot(NOW, lines))) == 30
-    assert len(desk.kept.letters()) == 30
+    assert len(service.evaluate(Snapshot(NOW, lines))) == 30
+    assert len(service.store.queue()) == 30
     assert store.speed.call_count == MAX_LOOKED_AT
 
 
 def test_a_damaged_book_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "alerts.db"
     path.write_bytes(b"not a database, but long enough to be taken for one" * 99)
-    assert AlertStore(path).book() == AlertState()
+    assert AlertStore(path).state() == AlertState()
     assert len(list(tmp_path.glob("alerts.db.damaged-*"))) == 1
 
 
@@ -154,6 +156,56 @@ def test_a_book_that_is_locked_is_not_taken_for_a_damaged_one(tmp_path: Path, mo
         with pytest.raises(StoreUnavailable, match=r"alerts\.db: database is locked"):
             AlertStore(path)
     assert list(tmp_path.glob("alerts.db.damaged-*")) == []
+
+
+OF_0_1 = """
+CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE maintenance (id INTEGER PRIMARY KEY AUTOINCREMENT, value TEXT NOT NULL);
+CREATE TABLE acknowledged (agent TEXT, line TEXT, value TEXT NOT NULL, PRIMARY KEY (agent, line));
+CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, at TEXT NOT NULL,
+  due TEXT NOT NULL, tries INTEGER NOT NULL, message TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE failed (id INTEGER PRIMARY KEY AUTOINCREMENT, value TEXT NOT NULL);
+INSERT INTO kept VALUES('book','{"next_id":5,"alerts":[{"id":3,"trouble":"short","kind":"isp","place":"Viettel",
+  "opened_at":"2026-11-22T12:00:00Z","lines":[{"agent":"nd-1","line":"4g","since":"2026-11-22T11:51:00Z",
+  "seen_at":"2026-11-22T11:58:00Z","good_since":"2026-11-22T12:00:00Z"}],"access":"mobile","told":1},
+  {"id":4,"trouble":"silent","kind":"unit","place":"nd-3","opened_at":"2026-11-22T12:00:00Z","lines":[{"agent":"nd-3",
+  "line":"ftth","since":"2026-11-22T11:20:00Z","seen_at":"2026-11-22T11:55:00Z","end":"unregistered"}]}],
+  "waiting":[{"agent":"nd-4","line":"ftth","trouble":"short","since":"2026-11-22T11:57:00Z",
+  "seen_at":"2026-11-22T11:59:00Z"}],"opened":{"nd-1/4g/short":["2026-11-22T11:40:00Z"]}}');
+INSERT INTO kept VALUES('digest_on','2026-11-22');
+INSERT INTO maintenance VALUES(1,'{"until":"2026-11-22T13:00:00Z","by":"Lan","why":"thay bộ định tuyến",
+  "from":"2026-11-22T12:00:00Z","area":"Ninh Bình/xã Hải Anh","id":1}');
+INSERT INTO acknowledged VALUES('nd-1','4g','{"agent":"nd-1","line":"4g","by":"Lan","at":"2026-11-22T12:00:00Z"}');
+INSERT INTO outbox VALUES(1,'5d0c0a1b2c3d','2026-11-22T12:00:00+00:00','2026-11-22T12:01:00+00:00',1,
+  '{"title":"▼ THIẾU","text":"text","html":"<p>text</p>","tone":"failure"}','refused');
+INSERT INTO failed VALUES(1,'{"at":"2026-11-22T12:00:00Z","channel":"5d0c0a1b2c3d","title":"22/11","reason":"no"}');
+"""
+"""What version 0.1.0 wrote, as its own program made it."""
+
+
+def test_a_file_of_version_0_1_is_read_and_written_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.db"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(OF_0_1)
+        (before,) = old.execute("SELECT value FROM kept WHERE name='book'").fetchone()
+    store = AlertStore(path)
+    state = store.state()
+    short, silent = state.alerts
+    assert (short.trouble, short.place, short.access, short.alerted_before) == ("short", "Viettel", "mobile", 1)
+    assert (silent.trouble, silent.lines[0].end) == ("silent", "unregistered")
+    assert [one.id for one in state.pending] == [("nd-4", "ftth")]
+    assert state.opening_times == {"nd-1/4g/short": (NOW - 20 * MINUTE,)}
+    assert store.last_digest() == dt.date(2026, 11, 22)
+    assert [window.why for window in store.windows(NOW)] == ["thay bộ định tuyến"]
+    assert [one.by for one in store.acknowledgements().values()] == ["Lan"]
+    assert [(one.message.title, one.tries, one.reason) for one in store.queue()] == [("▼ THIẾU", 1, "refused")]
+    assert [one.reason for one in store.failures()] == ["no"]
+    store.save(state, [], NOW)
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as now:
+        (after,) = now.execute("SELECT value FROM kept WHERE name='book'").fetchone()
+    assert json.loads(after) == json.loads(before), "an older program reads it, too"
+    assert list(tmp_path.iterdir()) == [path], "nothing is set aside as damaged"
 
 
 @pytest.mark.parametrize("text", ["- url: mailto:/lan:hunter2@mail\n", "- tgram://hunter2/1\n", "tgram://hunter2/1\n"])
@@ -219,7 +271,7 @@ def test_without_the_setting_nothing_may_be_changed(seeded: Services) -> None:
 def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seeded: Services) -> None:
     assert web.post(f"{SHORT}/acknowledge", json={"by": "Lan", "note": "<b>"}, headers=AUTHORISED).status_code == 200
     page = web.get("/lines/nd-giaothuy-0002/4g?lang=en").text
-    assert "Taken on by Lan" in page
+    assert "Acknowledged by Lan" in page
     assert "&lt;b&gt;" in page
     assert seeded.alerts is not None
     snapshot = seeded.lines.latest
@@ -228,11 +280,25 @@ def test_a_trouble_is_taken_on_and_shown_until_it_is_over(web: TestClient, seede
     assert {line for line, fields in known.items() if fields["acknowledged"]} == {("nd-giaothuy-0002", "4g")}
     well = tuple(s for s in snapshot.lines if s.judgement.state == "meeting")
     seeded.alerts.evaluate(replace(snapshot, lines=well))  # of before: it knows nothing of the trouble taken on since
-    assert len(seeded.alerts.kept.acknowledged()) == 1
+    assert len(seeded.alerts.store.acknowledgements()) == 1
     seeded.alerts.evaluate(replace(snapshot, at=dt.datetime.now(dt.UTC), lines=well))
-    assert seeded.alerts.kept.acknowledged() == {}
+    assert seeded.alerts.store.acknowledgements() == {}
     meeting = f"/api/v1/lines/{well[0].row.agent}/{well[0].row.line}/acknowledge"
     assert web.post(meeting, json={"by": "Lan"}, headers=AUTHORISED).status_code == 409
+
+
+def test_a_line_without_data_may_be_taken_on_until_it_is_heard(web: TestClient, seeded: Services) -> None:
+    assert 'data-opens="acknowledge"' in web.get("/lines/nd-haihau-0031/4g").text
+    address = "/api/v1/lines/nd-haihau-0031/4g/acknowledge"
+    assert web.post(address, json={"by": "Lan"}, headers=AUTHORISED).status_code == 200
+    assert seeded.alerts is not None
+    snapshot = seeded.lines.latest
+    assert snapshot is not None
+    seeded.alerts.evaluate(replace(snapshot, at=dt.datetime.now(dt.UTC)))
+    assert seeded.alerts.store.acknowledgements().keys() == {("nd-haihau-0031", "4g")}
+    heard = tuple(s for s in snapshot.lines if s.judgement.state != "no_data")
+    seeded.alerts.evaluate(replace(snapshot, at=dt.datetime.now(dt.UTC), lines=heard))
+    assert seeded.alerts.store.acknowledgements() == {}
 
 
 def test_maintenance_is_added_listed_and_ended(web: TestClient, seeded: Services) -> None:
@@ -281,4 +347,4 @@ def test_another_sites_form_and_a_wrong_token_change_nothing(web: TestClient, se
     assert late.status_code == 429
     assert 0 < int(late.headers["retry-after"]) <= 60
     assert seeded.alerts is not None
-    assert seeded.alerts.kept.acknowledged() == {}
+    assert seeded.alerts.store.acknowledgements() == {}

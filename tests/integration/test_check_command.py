@@ -33,7 +33,7 @@ XOMNET = Path(sys.executable).with_name("xomnet")
 AGENT = "nd-a-1"
 ROW = f"{AGENT},ftth,fixed,Xóm 5,Nam Định/Hải Hậu,VNPT,2024-10-08"
 RATE_MBPS = 170.0
-OTHER_AUTHORITY = "broker.tls.ca must be the authority of the broker; another machine may answer in its place"
+OTHER_AUTHORITY = "broker.tls.ca must be the broker's certificate authority; or another machine answers in its place"
 
 
 class Place:
@@ -144,7 +144,7 @@ def test_for_a_person_there_is_a_row_each_and_one_sentence(place: Place, collect
     assert (done.returncode, done.stderr) == (0, "")
     silent = place.run("status")
     assert silent.returncode == 1
-    assert "does the service run?" in silent.stderr
+    assert "check that the service runs" in silent.stderr
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_the_services_user_keeps_its_files_when_root_checks(
             os.chown(own, nobody.pw_uid, nobody.pw_gid)
         _, rows = place.check("--no-test")
     assert (rows["disk"]["mark"], rows["broker"]["mark"]) == ("ok", "ok"), (rows["disk"], rows["broker"])
-    assert "no collector listens" in rows["collector"]["found"]
+    assert "no collector is connected" in rows["collector"]["found"]
     files = list(place.state.iterdir())
     assert {"spool.db", "lock"} <= {file.name for file in files}
     assert {file.stat().st_uid for file in files} == {nobody.pw_uid}
@@ -177,7 +177,7 @@ def test_without_a_collector_or_without_a_row_of_the_unit_it_is_told_so(
 ) -> None:
     code, rows = place.check("--no-test")
     assert (code, rows["broker"]["mark"], rows["collector"]["mark"]) == (1, "ok", "fail")
-    assert "no collector listens" in rows["collector"]["found"]
+    assert "no collector is connected" in rows["collector"]["found"]
     assert place.unit.waiting() >= 1, "it is not lost"
     broker = secured(mosquitto_tls, authority, "collector")
     with Collector(made(tmp_path, "collector"), broker, [ROW.replace(AGENT, "nd-b-2")]) as collector:
@@ -215,7 +215,7 @@ def test_a_broker_of_another_authority_is_not_trusted(
     tls = Tls(ca=stranger.ca, cert=stranger.certificate, key=stranger.key)
     found = broker(Broker(host="localhost", port=mosquitto_tls.port, tls=tls), AGENT, UNIT, utc_now())
     assert (found.mark, found.remedy) == ("fail", say(OTHER_AUTHORITY))
-    assert words(found).startswith("the broker's certificate is not good: ")
+    assert words(found).startswith("the broker's certificate is not valid: ")
     tls = Tls(ca=own.ca, cert=own.certificate, key=own.key)
     assert broker(Broker(host="localhost", port=mosquitto_tls.port, tls=tls), AGENT, UNIT, utc_now()).mark == "ok"
 
@@ -258,7 +258,7 @@ def test_a_dark_port_is_one_thing_to_fix(root: None, tmp_path: Path, place: Plac
         code, rows = place.check()
     assert code == 1
     assert [name for name, one in rows.items() if one["mark"] == "fail"] == [way.interface]
-    assert rows[way.interface]["found"] == "no signal at the port"
+    assert rows[way.interface]["found"] == "no link at the port"
     assert rows["ftth"] == {"name": "ftth", "mark": "skip", "found": f"not tested: {way.interface} is not ready"}
     assert "server ftth" not in rows
 
@@ -308,7 +308,7 @@ def test_the_running_unit_shows_its_page_and_its_status_to_this_machine_only(
         until(lambda: "acknowledged" in text(f"{url}/?lang=en"), "the checks have run")
         page = text(f"{url}/?lang=en")
         assert "TLS, certificate valid until" in page
-        assert "Bộ thu thập trả lời lần cuối" in text(url)
+        assert "Phần mềm thu thập trả lời lần cuối" in text(url)
         request = urllib.request.Request(f"{url}/status.json", headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError, match="421"):
             urllib.request.urlopen(request, timeout=10)

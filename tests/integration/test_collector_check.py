@@ -107,7 +107,7 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
             check=False,
         )
         assert done.returncode == 0
-        assert re.search(r" ✔ bộ thu thập +đang chạy tốt ở 127\.0\.0\.1:\d+", done.stdout)
+        assert re.search(r" ✔ phần mềm thu thập +đang chạy tốt ở 127\.0\.0\.1:\d+", done.stdout)
         assert done.stdout.endswith("\n Sẵn sàng.\n")
         assert (place.folder / "store.db").read_bytes() == before
         assert collector.output(100_000).count("connected to broker") == 1, "nobody took its name over"
@@ -115,7 +115,7 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
         until(lambda: collector.health()["broker"] != "ok", "it has noticed")
         code, rows = place.check()
     assert (code, marks(rows)) == (1, {"broker": "fail", "collector": "fail"})
-    assert rows["broker"]["found"].endswith("nobody listens there")
+    assert rows["broker"]["found"].endswith("nothing listens there")
     assert rows["collector"]["found"].startswith("broker: ")
     assert "store" not in rows["collector"]["found"]
 
@@ -125,8 +125,8 @@ def test_before_the_first_start_nothing_is_made_and_nothing_is_red(place: Place)
     expected = {"state": "warn", "collector": "warn", "alerts": "skip", "operator": "skip"}
     assert (code, marks(rows)) == (0, expected), rows
     assert rows["collector"]["found"] == f"not running; 127.0.0.1:{place.collector.port} is free"
-    assert rows["state"]["found"] == f"{place.state} is not there"
-    assert rows["store"]["found"].endswith("store.db is made at the first start")
+    assert rows["state"]["found"] == f"{place.state} does not exist"
+    assert rows["store"]["found"].endswith("store.db is created at the first start")
     assert {file.name for file in place.folder.iterdir()} == {"collector.yaml", "lines.csv"}
 
 
@@ -143,12 +143,12 @@ def test_what_a_person_left_wrong_is_one_row_each(place: Place, mosquitto_tls: M
     red = dict.fromkeys(("registry", "store", "collector", "alerts", "operator"), "fail")
     assert marks(rows) == {**red, "state": "warn"}
     assert re.match(
-        r"2 bad cells, the first: \S+lines\.csv, line 2, column access: found 'fibre'", rows["registry"]["found"]
+        r"2 errors, the first: \S+lines\.csv, line 2, column access: found 'fibre'", rows["registry"]["found"]
     )
-    assert "names them all" in rows["registry"]["remedy"]
-    assert rows["store"]["found"] == f"{place.folder}/away is not there"
-    assert "is another program's, or hangs: " in rows["collector"]["found"]
-    assert rows["alerts"]["found"].startswith("no address that apprise knows: nonsense-")
+    assert "lists every error" in rows["registry"]["remedy"]
+    assert rows["store"]["found"] == f"{place.folder}/away does not exist"
+    assert "another program answers at " in rows["collector"]["found"]
+    assert rows["alerts"]["found"].startswith("apprise does not know the address of: nonsense-")
     assert "mode 644 is open to others; run: chmod 600" in rows["operator"]["found"]
 
 
@@ -157,12 +157,12 @@ def test_a_port_that_is_taken_and_says_nothing_at_this_address(place: Place) -> 
         taken.bind(("127.0.0.1", place.collector.port))
         code, rows = place.check()
     assert (code, rows["collector"]["mark"]) == (1, "fail")
-    assert rows["collector"]["found"].startswith("not running, and 127.0.0.1:")
-    assert f"sport = :{place.collector.port};" in rows["collector"]["remedy"]
+    assert rows["collector"]["found"].startswith("not running, and another program uses 127.0.0.1:")
+    assert f"sport = :{place.collector.port} " in rows["collector"]["remedy"]
     elsewhere = away(WebSettings(host="192.0.2.1"), "192.0.2.1:8420")
     assert (elsewhere.mark, elsewhere.remedy) == (
         "fail",
-        say("an address of this machine as web.host in collector.yaml"),
+        say("set web.host in collector.yaml to an address of this machine"),
     )
 
 
@@ -185,7 +185,7 @@ def test_the_folder_tells_of_rejected_results_and_of_a_damaged_database(place: P
     (place.folder / "store.db").write_bytes(b"no database " * 1000)
     code, rows = place.check()
     assert (code, rows["state"]["mark"], rows["store"]["mark"]) == (1, "warn", "fail")
-    assert rows["state"]["found"].endswith("rejected results that wait: 2 (unknown_line 2)")
+    assert rows["state"]["found"].endswith("rejected messages: 2 (unknown_line 2)")
     assert "is damaged" in rows["store"]["found"]
 
 
@@ -195,7 +195,7 @@ def test_a_certificate_of_another_name_is_refused_before_the_broker_does(place: 
     place.write(broker=broker | {"tls": {"ca": str(other.ca), "cert": str(other.certificate), "key": str(other.key)}})
     code, rows = place.check()
     assert (code, rows["broker"]["mark"]) == (1, "fail")
-    assert rows["broker"]["found"] == "the certificate is of nd-a-1, not of collector"
+    assert rows["broker"]["found"] == "the certificate belongs to nd-a-1, not to collector"
 
 
 def test_influxdb_is_asked_for_both_buckets_and_told_nothing(place: Place, own_influx_v2: InfluxV2) -> None:
@@ -264,10 +264,10 @@ def test_root_checks_as_the_services_user(root: None) -> None:
             (place.state / "alerts.db").touch(mode=0o600)
             code, rows = place.check()
             assert (code, rows["state"]["mark"], rows["broker"]["mark"]) == (1, "fail", "fail"), rows
-            assert "alerts.db: the service's user can't write it" in rows["state"]["found"]
+            assert "alerts.db: the service's user cannot write it" in rows["state"]["found"]
             assert "this user can't read it" in rows["broker"]["found"], "the key is root's"
             for mine in (place.state / "alerts.db", own.folder / "collector.key"):
                 os.chown(mine, nobody.pw_uid, nobody.pw_gid)
             code, rows = place.check()
     assert (code, rows["state"]["mark"], rows["broker"]["mark"]) == (0, "ok", "ok"), rows["registry"]
-    assert rows["state"]["found"].startswith("of nobody, mode 700, ")
+    assert rows["state"]["found"].startswith("owner nobody, mode 700, ")

@@ -42,7 +42,7 @@ def refused(folder: Path, **changes: Any) -> tuple[int, str]:
             2,
             "broker.port: found 'many'; allowed: a whole number, at least 1, at most 65535",
         ),
-        ({"registry": "none.csv"}, 2, "none.csv, line 0, column file: found No such file or directory"),
+        ({"registry": "none.csv"}, 2, "none.csv: No such file or directory; name a readable CSV file"),
         ({"state_dir": "/proc/xomnet"}, 1, "state_dir: /proc/xomnet: "),
         ({"store": {"kind": "sqlite", "path": "/proc/xomnet/store.db"}}, 1, "/proc/xomnet/store.db"),
         (

@@ -108,7 +108,7 @@ def test_another_server_measures_where_that_is_asked_for_and_a_person_reads_whic
     done = place.run("nd-a", "measure", "--line", "ftth", "--other-server")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("nd-a / ftth: ")
-    assert f"by {place.servers[1]}" in done.stdout
+    assert f"from {place.servers[1]}" in done.stdout
 
 
 def test_a_line_without_bytes_refuses_and_the_other_one_of_the_unit_measures(place: Place) -> None:

@@ -12,7 +12,8 @@ from collector.completeness.completeness import Completeness
 from collector.completeness.reconcile import Counts, SeqRange
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.metrics import Metrics
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import Point
 from collector.web import create_app
 from tests.support.province_fixture import Seed, fill, services
@@ -226,13 +227,13 @@ def test_one_missing_of_twenty_thousand_is_not_a_hundred_percent(tmp_path: Path)
     (gap,) = line["gaps"]
     assert (gap["spool"], gap["first_seq"], gap["last_seq"], gap["seqs"]) == (SPOOL, 1, 20_000, [[20_000, 20_000]])
     assert web.get(f"/api/v1/lines/{AGENT}/ftth").json()["completeness"] == 19_999 / 20_000
-    assert "99,99 % (30 ngày)" in web.get(f"/lines/{AGENT}/ftth").text
-    assert "99.99 % (30 days)" in web.get(f"/lines/{AGENT}/ftth?lang=en").text
+    assert "99,99% (30 ngày)" in web.get(f"/lines/{AGENT}/ftth").text
+    assert "99.99% (30 days)" in web.get(f"/lines/{AGENT}/ftth?lang=en").text
 
 
 def test_a_complete_line_says_so(tmp_path: Path) -> None:
     web = page_of(tmp_path, 20_000)
-    assert "100 % (30 ngày)" in web.get(f"/lines/{AGENT}/ftth").text
+    assert "100% (30 ngày)" in web.get(f"/lines/{AGENT}/ftth").text
     assert web.get("/api/v1/completeness").json()["ratio"] == 1
 
 

@@ -65,7 +65,7 @@ def test_the_demonstration_tells_the_truth_and_leaves_nothing_running(tmp_path: 
     finally:
         demo.send_signal(signal.SIGINT)
     output = ended_clean(demo, family)
-    assert "▼ alert   Xóm 2, Giao Thiện / 4g: 4" in output
+    assert "▼ alert   Xóm 2, xã Giao Minh / 4g: 4" in output
 
 
 @pytest.mark.timeout(120)

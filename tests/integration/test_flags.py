@@ -30,19 +30,19 @@ ENGINE, PORTS, HERE = "integration/test_http_engine.py", "unit/test_interface.py
 PROVOKED = {
     "cross_traffic": (HERE, "test_a_second_flow_beside_a_test_is_flagged"),
     "cpu_bound": (HERE, "test_a_receiver_that_had_to_wait_for_the_processor_is_flagged"),
-    "throttled": ("unit/test_witness.py", "test_throttling_that_came_and_went_during_a_test_is_flagged"),
+    "throttled": ("unit/test_conditions.py", "test_throttling_that_came_and_went_during_a_test_is_flagged"),
     "link_below_target": (PORTS, "test_a_port_below_the_target_is_flagged"),
     "wifi": (PORTS, "test_wireless_is_flagged"),
     "rat_changed": (HERE, "test_a_modem_that_falls_back_to_3g_during_a_test_is_flagged"),
     "weak_radio": (HERE, "test_a_weak_signal_is_flagged_and_kept_with_the_result"),
-    "clock_unsynced": ("unit/test_unit.py", "test_a_test_under_a_clock_that_is_not_set_is_flagged"),
+    "clock_unsynced": ("unit/test_loop.py", "test_a_test_under_a_clock_that_is_not_set_is_flagged"),
     "server_busy": (ENGINE, "test_on_the_last_try_busy_is_the_result"),
     "server_fallback": (ENGINE, "test_where_the_first_server_is_busy_the_second_measures_and_that_is_flagged"),
     "no_steady_state": (ENGINE, "test_the_byte_cap_ends_a_test_and_is_flagged"),
     "capped_bytes": (ENGINE, "test_the_byte_cap_ends_a_test_and_is_flagged"),
     "portal": (ENGINE, "test_a_server_that_breaks_or_lies_is_a_failed_test_with_its_reason"),
     "payload_mismatch": (ENGINE, "test_a_server_that_breaks_or_lies_is_a_failed_test_with_its_reason"),
-    "budget_skip": ("unit/test_unit.py", "test_a_test_that_the_budget_does_not_allow_is_skipped_and_flagged"),
+    "budget_skip": ("unit/test_loop.py", "test_a_test_that_the_budget_does_not_allow_is_skipped_and_flagged"),
     "link_down": (ENGINE, "test_a_line_that_is_cut_in_mid_transfer_is_down"),
     "unit_fault": (ENGINE, "test_an_interface_that_is_not_there_is_the_units_fault"),
     "audit": (ENGINE, "test_an_audit_runs_its_full_length"),
@@ -116,8 +116,8 @@ def test_what_waits_behind_a_lost_packet_is_told_as_arrived(side_road: Road, mon
     """Not yet readable, it would look like others' traffic: 6 % on a line whose shallow buffer loses much. Here, the
     kernel seems to hold a megabyte for each stream.
     """
-    truly = Stream.held
-    monkeypatch.setattr(Stream, "held", lambda stream: truly(stream) + 1_000_000)
+    truly = Stream.kernel_memory
+    monkeypatch.setattr(Stream, "kernel_memory", lambda stream: truly(stream) + 1_000_000)
     told: list[Progress] = []
     found = run(side_road, progress=told.append)
     assert found.bytes is not None

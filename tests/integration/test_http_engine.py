@@ -58,7 +58,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "FIRST_BYTE_S", 1.0)
     monkeypatch.setattr(loaded_latency, "IDLE_TIMEOUT_S", 0.5)
     monkeypatch.setattr(download_module, "UNMETERED_MEASURED_S", 0.8)
-    monkeypatch.setattr(download_module, "LOOK", LatencySettings(echoes=2, interval_ms=10, timeout_ms=100))
+    monkeypatch.setattr(download_module, "ANCHOR_PROBE", LatencySettings(echoes=2, interval_ms=10, timeout_ms=100))
 
 
 def run(
@@ -184,8 +184,8 @@ def test_what_waits_behind_a_lost_packet_counts_from_its_arrival_on(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the kernel holds when all was read is what overtook a loss: here a megabyte for each stream."""
-    truly = Stream.held
-    monkeypatch.setattr(Stream, "held", lambda stream: truly(stream) + 1_000_000)
+    truly = Stream.kernel_memory
+    monkeypatch.setattr(Stream, "kernel_memory", lambda stream: truly(stream) + 1_000_000)
     transfer = http._Transfer(
         Wanted(server=(server := start()).url, max_measured_s=0.5),
         http._source(Wanted(server=server.url), http.GARBAGE),

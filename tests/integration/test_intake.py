@@ -1,5 +1,6 @@
 """What the collector accepts, what it refuses, and that it says so."""
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,7 @@ from collector.commands.commands import Commands
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
 from collector.metrics import Metrics
-from collector.store import Rejection
-from collector.store.points import Point
+from collector.store.points import Point, Rejection
 from collector.store.sqlite import SqliteStore
 from tests.support.deployment import HEADER, Collector, until
 from tests.support.sender import ROWS, SPOOL, Sender, result
@@ -117,7 +117,19 @@ def test_a_broken_registry_leaves_the_last_good_one_in_force(sender: Sender, col
 def test_every_registered_line_has_a_state_from_the_first_minute_on(collector: Collector) -> None:
     until(lambda: collector.get("/api/v1/lines")["lines"], "lines are judged")
     states = {(line["agent"], line["line"]): line["state"] for line in collector.get("/api/v1/lines")["lines"]}
-    assert states == {("nd-a", "ftth"): "silent", ("nd-b", "ftth"): "silent"}
+    assert states == {("nd-a", "ftth"): "no_data", ("nd-b", "ftth"): "no_data"}
+    assert collector.metric('xomnet_lines{state="no_data"}') == 2
+    assert collector.metric('xomnet_lines{state="silent"}') == 0
+
+
+def test_a_line_without_data_is_expected_since_its_row_was_first_seen(collector: Collector) -> None:
+    until(lambda: collector.health()["snapshot"] == "ok", "lines are judged")
+    first = collector.get("/api/v1/lines/nd-a/ftth")["since"]
+    assert 0 <= (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(first)).total_seconds() < 60
+    collector.kill()
+    collector.start()
+    until(lambda: collector.health()["snapshot"] == "ok", "lines are judged again")
+    assert collector.get("/api/v1/lines/nd-a/ftth")["since"] == first
 
 
 def test_an_audit_is_counted_with_what_stopping_early_would_have_said(sender: Sender, collector: Collector) -> None:

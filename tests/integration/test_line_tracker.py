@@ -4,15 +4,20 @@ import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from collector.judge import line_tracker
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import take_snapshot
 from collector.judge.line_tracker import LineTracker
-from collector.store import LineId, Lines, Sample, Store, StoreUnavailable
+from collector.store import Lines, Store
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.points import Point
-from tests.support.stored import AGENT, LINE, NOW, latency, registry, speed
+from collector.store.row_types import Sample
+from collector.store.sqlite import SqliteStore
+from tests.support.stored import AGENT, LINE, NOW, latency, outage, registry, speed
 
 MOBILE = LineId(AGENT, "4g")
 HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
@@ -45,7 +50,7 @@ def test_a_line_is_read_again_when_something_of_it_is_stored(store: Store) -> No
     stored(store)
     lines = LineTracker(store, RULES)
     first = states(store, lines, NOW + MINUTE)
-    assert first == {"nd-a-1/ftth": ("meeting", 18), "nd-a-1/4g": ("meeting", 18), "nd-b-2/ftth": ("silent", 0)}
+    assert first == {"nd-a-1/ftth": ("meeting", 18), "nd-a-1/4g": ("meeting", 18), "nd-b-2/ftth": ("no_data", 0)}
     new = fallen(MOBILE, NOW - HOUR)
     store.write(new)
     assert states(store, lines, NOW + 2 * MINUTE) == first
@@ -184,3 +189,108 @@ def test_another_target_makes_what_was_kept_worthless(
     anew.look({**TARGETS, LINE: 300.0}, NOW + 2 * MINUTE)
     assert asked.take() == [LINE]
     assert anew.judgement(registry().current(NOW)[0], 300.0, NOW + 2 * MINUTE)[0].state == "short"
+
+
+# --- never heard, and heard before
+
+DAY = dt.timedelta(days=1)
+NEVER = LineId("nd-b-2", "ftth")
+
+
+def judged(lines: LineTracker, now: dt.datetime, line: LineId = NEVER) -> tuple[str, dt.datetime | None]:
+    """State and last result of a line, looked at now."""
+    lines.look(TARGETS, now)
+    row = next(row for row in registry().current(now) if LineId.of(row) == line)
+    found, _ = lines.judgement(row, TARGETS[line], now)
+    return found.state, found.last_result_at
+
+
+def test_a_line_is_without_data_until_its_first_result_and_silent_from_then_on(store: Store) -> None:
+    lines = LineTracker(store, RULES)
+    assert judged(lines, NOW) == ("no_data", None)
+    first = [latency(NOW + MINUTE, 1, NEVER)]
+    store.write(first)
+    lines.on_stored(first)
+    assert judged(lines, NOW + 2 * MINUTE) == ("uncertain", NOW + MINUTE)
+    assert judged(lines, NOW + HOUR) == ("silent", NOW + MINUTE)
+
+
+def test_a_line_that_was_last_heard_long_ago_is_silent(store: Store) -> None:
+    heard = NOW - 100 * DAY
+    store.write([latency(heard, 1, NEVER)])
+    assert judged(LineTracker(store, RULES), NOW) == ("silent", heard)
+
+
+def test_an_outage_alone_is_not_a_result_of_a_line(store: Store) -> None:
+    store.write([outage(NOW - HOUR, 1, NEVER)])
+    assert judged(LineTracker(store, RULES), NOW) == ("no_data", None)
+
+
+def test_a_result_that_another_process_wrote_is_found_when_the_lines_turn_comes(store: Store) -> None:
+    lines = LineTracker(store, RULES)
+    assert judged(lines, NOW) == ("no_data", None)
+    store.write([latency(NOW - 2 * DAY, 1, NEVER)])
+    found = {judged(lines, NOW + n * MINUTE) for n in range(1, 63)}
+    assert found == {("no_data", None), ("silent", NOW - 2 * DAY)}
+
+
+def emptied(folder: Path, name: str) -> Store:
+    """A store whose retention has let go of everything."""
+    return SqliteStore(folder / f"{name}.db")
+
+
+def test_a_silent_line_stays_silent_when_all_its_results_are_gone(store: Store, tmp_path: Path) -> None:
+    heard, file = NOW - 100 * DAY, tmp_path / "courses.json"
+    store.write([latency(heard, 1, NEVER)])
+    LineTracker(store, RULES, file).look(TARGETS, NOW)
+    gone = emptied(tmp_path, "gone")
+    assert judged(LineTracker(gone, RULES), NOW + MINUTE) == ("no_data", None), "nothing else tells"
+    again = LineTracker(gone, RULES, file)
+    assert judged(again, NOW + MINUTE) == ("silent", heard)
+    again.keep(NOW + MINUTE)
+    other_rules = LineTracker(gone, replace(RULES, window=RULES.window / 2), file)
+    assert judged(other_rules, NOW + 3 * DAY) == ("silent", heard), "whoever wrote the file, and whenever"
+    gone.close()
+
+
+def test_the_file_of_an_earlier_version_is_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(store)
+    file, gone = tmp_path / "courses.json", emptied(tmp_path, "gone")
+    LineTracker(store, RULES, file).look(TARGETS, NOW + MINUTE)
+    written = msgspec.json.decode(file.read_bytes())
+    file.write_bytes(msgspec.json.encode({name: written[name] for name in ("made_by", "courses")}))
+    asked = Asked(store, monkeypatch)
+    assert states(store, LineTracker(store, RULES, file), NOW + 2 * MINUTE)["nd-a-1/ftth"] == ("meeting", 18)
+    assert asked.take() == []
+    file.write_bytes(msgspec.json.encode({**written, "made_by": "another version", "courses": [{"of": "its own"}]}))
+    assert judged(LineTracker(gone, RULES, file), NOW + HOUR, LINE) == ("silent", NOW)
+    gone.close()
+
+
+def test_a_line_that_leaves_the_registry_and_comes_back_was_heard(store: Store, tmp_path: Path) -> None:
+    store.write([latency(NOW, 1, NEVER)])
+    file, gone = tmp_path / "courses.json", emptied(tmp_path, "gone")
+    lines = LineTracker(store, RULES, file)
+    lines.look(TARGETS, NOW)
+    lines.look({LINE: TARGETS[LINE]}, NOW + MINUTE)
+    lines.keep(NOW + MINUTE)
+    assert judged(LineTracker(gone, RULES, file), NOW + HOUR) == ("silent", NOW)
+    assert judged(lines, NOW + HOUR) == ("silent", NOW)
+    gone.close()
+
+
+def test_while_the_store_is_away_no_line_is_called_without_data(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = NOW - 100 * DAY
+    store.write([latency(heard, 1, NEVER)])
+    lines, last_results = LineTracker(store, RULES), store.last_results
+
+    def away(since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
+        if lines is not None:
+            raise StoreUnavailable("away")
+        return last_results(since)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "last_results", away)
+        with pytest.raises(StoreUnavailable):
+            lines.look(TARGETS, NOW)
+    assert judged(lines, NOW + MINUTE) == ("silent", heard)

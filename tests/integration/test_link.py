@@ -202,16 +202,16 @@ def test_the_brokers_word_for_it_is_heard(link: Callable[..., tuple[Link, Listen
     ],
 )
 def test_a_rival_is_told_from_a_line_that_breaks(ends: list[tuple[float, bool, bool]], noticed: list[bool]) -> None:
-    rivalry = TakeoverDetector()
-    assert [rivalry.ended(*end) for end in ends] == noticed
+    takeovers = TakeoverDetector()
+    assert [takeovers.connection_ended(*end) for end in ends] == noticed
 
 
 def test_with_each_time_the_field_is_left_for_longer() -> None:
-    rivalry = TakeoverDetector()
+    takeovers = TakeoverDetector()
     pauses = []
     for longest in (1, 1, 15, 30, 60, 120, 120):
-        rivalry.ended(1.0, True, True)
-        row = [rivalry.pause_s() for _ in range(50)]
+        takeovers.connection_ended(1.0, True, True)
+        row = [takeovers.pause_s() for _ in range(50)]
         assert all(longest / 2 <= pause <= longest for pause in row)
         pauses += row
     assert len(set(pauses)) > 200  # two that began together drift apart

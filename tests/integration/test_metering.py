@@ -18,11 +18,11 @@ AGREES = 0.02
 CLIENT = """
 import json, sys
 from pathlib import Path
-from agent.schedule.budget import DataBudget
+from agent.schedule.quota.budget import DataBudget
 from agent.measure.download import METERED_BYTES, download, wanted_bytes
 from agent.clock.clock import read_clock
 from agent.net.counters import read_counters
-from agent.schedule.metering import DRAIN_S, Meter, wire_bytes
+from agent.schedule.quota.metering import DRAIN_S, Meter, wire_bytes
 from agent.settings import AgentSettings, LineSettings
 from xomnet.mqtt.broker import Broker
 import threading, time
@@ -40,7 +40,7 @@ meter.reserve(line, allowed.max_bytes)
 result = download(line, [url], [], allowed.max_bytes, threading.Event())
 time.sleep(DRAIN_S)
 meter.settle(line, result)
-print(json.dumps({"port": counter() - before, "ledger": ledger.used("4g"), "estimate": wire_bytes(result),
+print(json.dumps({"port": counter() - before, "ledger": ledger.used_bytes("4g"), "estimate": wire_bytes(result),
                   "payload": result.bytes, "error": result.error}))
 """
 

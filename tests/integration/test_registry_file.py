@@ -1,16 +1,23 @@
 """The registry as a collector keeps it: a stored result never gets other names, however the file is edited."""
 
 import datetime as dt
+import itertools
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from collector.registry.changes import retags
 from collector.registry.registry_file import RegistryFile
-from collector.store import LineId, Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.sqlite import SqliteStore
 from tests.support.stored import health, latency
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import LineRow, Registry, RegistryError
 from xomnet.targets import Target, Targets
 
@@ -23,6 +30,12 @@ NOON = dt.datetime(2026, 5, 4, 5, tzinfo=dt.UTC)
 NOW = dt.datetime(2026, 6, 30, 17, 30, tzinfo=dt.UTC)
 TOMORROW = dt.date(2026, 7, 2)
 """In Viet Nam, where it is the first day of July already."""
+_seconds = itertools.count()
+
+
+def clock() -> dt.datetime:
+    """A second later at each look."""
+    return NOW + next(_seconds) * dt.timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -33,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 def opened(path: Path, store: Store, *rows: str) -> RegistryFile:
     if rows:
         path.write_text(HEADER + "".join(rows), encoding="utf-8")
-    return RegistryFile(path, TARGETS, path.parent / "registry.json", store, lambda: NOW)
+    return RegistryFile(path, TARGETS, path.parent / "registry.json", store, clock)
 
 
 def edited(file: RegistryFile, path: Path, *rows: str) -> list[str]:
@@ -53,8 +66,8 @@ def test_a_name_under_which_results_are_stored_is_not_changed_and_the_remedy_wor
     store.write([latency(NOON, 1)])
     (problem,) = edited(file, path, OTHER, ROW.replace("Xóm 5", "Xóm Năm"))
     assert problem == (
-        f"{path}, line 3, column hamlet: found 'Xóm Năm' for what was 'Xóm 5' from 2026-01-01 on, and results of nd-a-1"
-        f" are stored so; write 'Xóm 5' again, and the change as a new row of this line with from {TOMORROW} or later"
+        f"{path}, line 3, column hamlet: found 'Xóm Năm', but results of nd-a-1 from 2026-01-01 on are stored with"
+        f" 'Xóm 5'; write 'Xóm 5' again, and the change in a new row of this line with from {TOMORROW} or later"
     )
     assert hamlet(file) == "Xóm 5"
     remedy = ROW.replace("Xóm 5", "Xóm Năm").replace("2026-01-01", str(TOMORROW))
@@ -174,3 +187,81 @@ def test_thousands_of_lines_are_compared_without_asking_the_store_for_each() -> 
 
     found = retags(Registry(rows("VNPT"), TARGETS), Registry(rows("Viettel"), TARGETS))
     assert [one.line for one in found] == [LineId("nd-7", "4g"), LineId("nd-7", "ftth")]
+
+
+# --- since when a row has been known
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "store.db")
+    yield store
+    store.close()
+
+
+def since(file: RegistryFile, line: LineId = LINE, when: dt.datetime | None = None) -> dt.datetime | None:
+    row = file.current().at(*line, when or NOW)
+    assert row is not None
+    return file.registered_since(row)
+
+
+def test_a_row_counts_from_its_first_sight_also_after_a_restart_and_an_edit(empty: SqliteStore, path: Path) -> None:
+    begun = clock()
+    first = since(opened(path, empty, ROW))
+    assert first is not None
+    assert begun < first < clock()
+    again = opened(path, empty, ROW.replace("VNPT", "FPT"), OTHER)
+    assert since(again) == first
+    other = since(again, LineId("nd-b-2", "ftth"))
+    assert other is not None
+    assert other > first
+    path.write_text("broken")
+    refused = opened(path, empty)
+    assert refused.problems
+    assert since(refused) == first
+
+
+def test_a_row_with_a_later_date_counts_from_its_midnight_in_the_provinces_time(empty: SqliteStore, path: Path) -> None:
+    later = ROW.replace("2026-01-01", str(TOMORROW)).replace("Xóm 5", "Xóm 6")
+    file = opened(path, empty, ROW, later)
+    midnight = dt.datetime.combine(TOMORROW, dt.time(), ZoneInfo(PROVINCE_TIME))
+    assert since(file, when=midnight) == midnight
+    today = since(file)
+    assert today is not None
+    assert today < midnight
+
+
+def test_a_new_row_of_a_line_counts_from_its_own_first_sight(empty: SqliteStore, path: Path) -> None:
+    file = opened(path, empty, ROW)
+    first = since(file)
+    assert edited(file, path, ROW, ROW.replace("2026-01-01", "2026-02-01").replace("Xóm 5", "Xóm 6")) == []
+    second = since(file)
+    assert first is not None
+    assert second is not None
+    assert second > first
+
+
+def test_a_row_that_went_and_comes_back_is_seen_for_the_first_time(empty: SqliteStore, path: Path) -> None:
+    file = opened(path, empty, ROW, OTHER)
+    first, row = since(file), file.current().at(*LINE, NOW)
+    assert edited(file, path, OTHER) == []
+    assert first is not None
+    assert row is not None
+    assert file.registered_since(row) is None
+    assert edited(file, path, ROW, OTHER) == []
+    again = since(file)
+    assert again is not None
+    assert again > first
+
+
+def test_rows_that_an_earlier_version_remembered_count_from_the_upgrade(empty: SqliteStore, path: Path) -> None:
+    memory = path.with_name("registry.json")
+    opened(path, empty, ROW, OTHER)
+    written = msgspec.json.decode(memory.read_bytes())
+    assert set(written) == {"rows", "gone", "gone_at", "seen_at"}
+    memory.write_bytes(msgspec.json.encode({name: written[name] for name in written if name != "seen_at"}))
+    begun = clock()
+    upgraded = since(opened(path, empty))
+    assert upgraded is not None
+    assert upgraded >= begun
+    assert since(opened(path, empty)) == upgraded

@@ -1,4 +1,4 @@
-"""Settings from afar, on real parts: command line, collector, a broker with certificates, units that are killed."""
+"""Remote settings, on real parts: command line, collector, a broker with certificates, units that are killed."""
 
 import json
 import signal
@@ -140,7 +140,7 @@ def _posted(url: str, body: dict[str, Any]) -> int:
         return error.code
 
 
-def test_agent_yaml_read_anew_keeps_what_was_changed_from_afar(place: Place) -> None:
+def test_agent_yaml_read_again_keeps_the_remote_settings(place: Place) -> None:
     place.reply("--set", "log_level=debug", "--within", "0.5")
     place.proven()
     config = place.one.folder / "agent.yaml"

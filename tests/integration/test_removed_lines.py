@@ -17,7 +17,8 @@ from collector.report.gather import gather
 from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
 from collector.services import Services
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.sqlite import SqliteStore
 from collector.web import create_app
 from tests.support.months import AFTER, NOVEMBER, OCTOBER, SINCE, TARGETS
@@ -97,11 +98,11 @@ def test_its_page_shows_what_is_stored_and_says_since_when(without: Services) ->
     ended = without.ever().ended("nd-giaothuy-0002", "4g")
     assert ended is not None
     local = ended.astimezone(dt.timezone(dt.timedelta(hours=7)))
-    assert f"Taken out of the registry, seen {local:%-d %b %Y %H:%M:%S}: no longer judged." in page.text
+    assert f"Removed from the registry (seen {local:%-d %b %Y %H:%M:%S}): no longer judged." in page.text
     assert page.text.count('<tr class="test ') == 40
     assert "6 outages in 30 days" in page.text
     assert "data-opens" not in page.text  # nothing can be asked of it
-    assert "Đã bị xóa khỏi danh bạ" in web.get("/lines/nd-giaothuy-0002/4g?lang=vi").text
+    assert "Đã bị xóa khỏi danh mục" in web.get("/lines/nd-giaothuy-0002/4g?lang=vi").text
 
 
 def test_rest_gives_its_history_and_says_why_there_is_no_state(without: Services) -> None:
@@ -181,4 +182,5 @@ def test_the_command_knows_of_it_from_the_collectors_memory(tmp_path: Path, monk
     assert set(found) == {"nd-stays", "nd-goes"}
     assert found["nd-goes"]
     assert not found["nd-stays"]
-    assert "taken out of the registry within the month, each judged by the days until then: 1." in asked("a.html")
+    said = "removed from the registry during the month, each judged by the days before its removal: 1."
+    assert said in asked("a.html")

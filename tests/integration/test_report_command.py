@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("xomnet_cli.report"), "utc_now", lambda: NOW)
 
 
-def tests() -> list[Point]:
+def points() -> list[Point]:
     return [speed(NOW - dt.timedelta(minutes=n), n, down_mbps=159.5 + n) for n in (1, 2, 3)]
 
 
@@ -39,7 +39,7 @@ def tests() -> list[Point]:
 def config(tmp_path: Path) -> Path:
     """A collector's settings with a store of two lines, one of them measured today."""
     store = SqliteStore(tmp_path / "store.db")
-    assert store.write(tests()) == []
+    assert store.write(points()) == []
     store.close()
     with (tmp_path / "lines.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -72,7 +72,7 @@ def test_a_month_that_is_not_over_says_so_on_its_front(config: Path, tmp_path: P
     assert said["summary"]["mobile"]["unmeasured"] == 1
     front = out.read_text(encoding="utf-8").partition("</h2>")[0]
     assert "tháng chưa kết thúc" in front
-    assert "Khu vực: Nam Định/Hải Hậu" in front
+    assert "Địa bàn: Nam Định/Hải Hậu" in front
     assert "SỞ KHOA HỌC VÀ CÔNG NGHỆ" in front
     assert stat.S_IMODE(out.stat().st_mode) == stat.S_IMODE((tmp_path / "lines.csv").stat().st_mode)
 
@@ -172,7 +172,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> InfluxStore:
 
 
 def test_an_influx_database_gives_the_same_report(database: InfluxStore, config: Path, tmp_path: Path) -> None:
-    assert database.write(tests()) == []
+    assert database.write(points()) == []
     (tmp_path / "token").write_text("any")
     (tmp_path / "token").chmod(0o600)
     influx = f"{{kind: influx, url: '{database._url}', token_file: token, bucket: {database._bucket.name}}}"

@@ -32,7 +32,7 @@ from xomnet.registry.registry import LineRow, Registry
 
 HEAD = ReportSettings(parent="Ủy ban nhân dân tỉnh Nam Định", authority="Sở Khoa học và Công nghệ", place="Nam Định")
 VI = Texts("vi")
-WORDS = {"ĐẠT": "met", "CHƯA ĐẠT": "not_met", "CHƯA ĐỦ CHẮC CHẮN": "not_certain", "CHƯA ĐO ĐƯỢC": "unmeasured"}
+WORDS = {"ĐẠT": "met", "CHƯA ĐẠT": "not_met", "CHƯA ĐỦ CƠ SỞ KẾT LUẬN": "not_certain", "CHƯA ĐO ĐƯỢC": "unmeasured"}
 
 Row = dict[str, str]
 
@@ -91,18 +91,18 @@ def summary_of(rows: list[Row]) -> list[str]:
     measured = {(r["area"], r["hamlet"]) for r in rows if r["verdict"] != "unmeasured"}
     share = VI.percent(len(measured) / len(hamlets))
     said.append(
-        f"Phạm vi: {len(measured)} trong {len(hamlets)} thôn, xóm có trong danh bạ ({share})"
-        f" có số liệu đo được tính; tổng cộng {len(rows)} đường truyền."
+        f"Phạm vi đo: {len(measured)}/{len(hamlets)} thôn, xóm trong danh mục ({share})"
+        f" có số liệu đo hợp lệ; {len(rows)} đường truyền."
     )
     for access, word, target in (("mobile", "Di động", "70"), ("fixed", "Cố định", "150")):
         own = [r for r in rows if r["access"] == access]
         count = {name: sum(r["verdict"] == name for r in own) for name in WORDS.values()}
         middle = median(number(r["median_mbps"]) for r in own if r["median_mbps"])
         said.append(
-            f"{word} (chỉ tiêu {target} Mb/s): {count['met']} trong {len(own)} đường truyền ĐẠT,"
-            f" {count['not_met']} CHƯA ĐẠT,"
-            f" {count['not_certain']} CHƯA ĐỦ CHẮC CHẮN, {count['unmeasured']} CHƯA ĐO ĐƯỢC;"
-            f" trung vị của các trung vị {VI.number(middle)} Mb/s."
+            f"{word} (chỉ tiêu {target} Mb/s): {count['met']}/{len(own)} đường truyền đạt,"
+            f" {count['not_met']} chưa đạt, {count['not_certain']} chưa đủ cơ sở kết luận,"
+            f" {count['unmeasured']} chưa có số liệu đo hợp lệ;"
+            f" tốc độ trung vị của các đường truyền {VI.number(middle)} Mb/s."
         )
     apart = [r for r in rows if r["low_mbps"] and r["before_high_mbps"]]
     better = sum(number(r["low_mbps"]) > number(r["before_high_mbps"]) for r in apart)
@@ -111,9 +111,9 @@ def summary_of(rows: list[Row]) -> list[str]:
     hours = VI.number(sum(number(r["outage_s"]) for r in rows) / 3600)
     silent = len({r["agent"] for r in rows if int(r["unit_silent_days"])})
     said.append(
-        f"So với tháng 10/2026: {better} đường truyền tốt lên, {worse} xấu đi."
-        f" Gián đoạn: {outages} lần, tổng cộng {hours} giờ."
-        f" Thiết bị không có phép đo nào trong trọn một ngày trở lên: {silent}."
+        f"So với tháng 10/2026: {better} đường truyền cải thiện, {worse} đường truyền suy giảm."
+        f" Gián đoạn (mất kết nối): {outages} lần, tổng thời gian {hours} giờ."
+        f" Thiết bị không có phép đo trọn một ngày trở lên: {silent}."
     )
     return said
 
@@ -148,7 +148,7 @@ def test_the_tables_by_area_and_provider_are_counted_from_the_csv(rows: list[Row
                 assert shown["Tỷ lệ đạt"] == (VI.percent(count["met"] / certain) if certain else "–")
                 medians = [number(r["median_mbps"]) for r in members if r["median_mbps"]]
                 target = {"mobile": 70, "fixed": 150}[access]
-                assert shown["Trung vị của các trung vị (Mb/s)"] == VI.mbps(median(medians), target)
+                assert shown["Tốc độ trung vị của các đường truyền (Mb/s)"] == VI.mbps(median(medians), target)
 
 
 def test_each_line_stands_in_the_list_of_its_verdict_and_in_the_annex(rows: list[Row], page: str) -> None:
@@ -237,9 +237,9 @@ def test_nothing_is_compared_with_a_month_of_which_there_is_nothing(report: Mont
     line = next(one for one in report.lines if one.before.verdict == "met")
     new = dataclasses.replace(line, before=Verdict("unmeasured", 70))
     page = as_html(document(dataclasses.replace(report, lines=[new]), HEAD, "vi")).decode()
-    assert page.count("Không đường truyền nào đo được trong tháng 10/2026: không so sánh được.") == 2
+    assert page.count("Tháng 10/2026 không có đường truyền nào đo được nên không so sánh.") == 2
     gone = dataclasses.replace(report, before_kept=False)
-    assert as_html(document(gone, HEAD, "vi")).decode().count("Kết quả của tháng 10/2026 không còn được lưu") == 2
+    assert as_html(document(gone, HEAD, "vi")).decode().count("Kết quả tháng 10/2026 không còn được lưu") == 2
     assert {row[name] for row in rows_of(as_csv(gone, "vi")) for name in row if name.startswith("before_")} == {""}
 
 

@@ -104,11 +104,11 @@ def test_it_works_without_a_collector_and_says_so_in_words(sender: Sender, colle
     collector.stop()
     done = command(collector)
     assert done.returncode == 1
-    assert "1 rejected results: 0 stored now, 1 still refused" in done.stdout
-    assert "1 unknown_line, such as: line '4g' of 'nd-a' was not registered" in done.stdout
+    assert "rejected results: 1; stored now: 0; still rejected: 1" in done.stdout
+    assert "1 unknown_line, for example: line '4g' of 'nd-a' was not registered" in done.stdout
     mend(collector)
     done = command(collector)
-    assert (done.returncode, done.stdout) == (0, "1 rejected results: 1 stored now, 0 still refused\n")
+    assert (done.returncode, done.stdout) == (0, "rejected results: 1; stored now: 1; still rejected: 0\n")
     collector.start()
     assert collector.get("/api/v1/rejected") == {"counts": {}, "rejected": []}
     assert stored(collector, "4g") == 1
@@ -145,7 +145,7 @@ def test_another_user_is_told_whose_files_they_are(collector: Collector) -> None
     os.chown(collector.folder / "state", 12345, -1)
     done = command(collector)
     assert done.returncode == 2
-    assert "belongs to user 12345: run it as that user, with sudo -u" in done.stderr
+    assert "belongs to user 12345; run this as that user, with sudo -u" in done.stderr
 
 
 # --- the file itself

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from collector.web.operator import read_token
-from xomnet.mqtt.broker import SecretError
-from xomnet_cli.rest import Rest, RestError
+from xomnet.runtime.secrets import SecretError
+from xomnet_cli.rest_client import RestClient, RestError
 
 TOKEN = "a-token-of-twenty-letters"
 
@@ -58,16 +58,16 @@ def token_file(folder: Path, text: str) -> Path:
 
 
 def test_a_redirect_is_not_followed_and_says_where_to(elsewhere: Elsewhere, tmp_path: Path) -> None:
-    rest = Rest(elsewhere.url, token_file(tmp_path, TOKEN))
-    with pytest.raises(RestError, match=r"301 .*; it is at http://127\.0\.0\.1:1/there: --url"):
-        rest.post("/api/v1/maintenance", {})
+    client = RestClient(elsewhere.url, token_file(tmp_path, TOKEN))
+    with pytest.raises(RestError, match=r"301 .*; it has moved to http://127\.0\.0\.1:1/there: correct --url"):
+        client.post("/api/v1/maintenance", {})
     assert elsewhere.asked == [("POST", "/api/v1/maintenance", f"Bearer {TOKEN}")]
 
 
 @pytest.mark.parametrize("text", [f"{TOKEN}\nanother", "mật-khẩu-dài-hai-mươi"])
 def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
     path = token_file(tmp_path, text)
-    for refused in (lambda: Rest("http://127.0.0.1:1", path).delete("/x"), lambda: read_token(path)):
+    for refused in (lambda: RestClient("http://127.0.0.1:1", path).delete("/x"), lambda: read_token(path)):
         with pytest.raises((RestError, SecretError), match="ASCII letters") as error:
             refused()
         assert text[:6] not in str(error.value)
@@ -76,4 +76,4 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(tmp_path: Pat
 @pytest.mark.parametrize("url", ["http://x y", "http://[", "ftp://x", "http://127.0.0.1:1"])
 def test_an_address_that_is_none_is_said_in_a_sentence(url: str) -> None:
     with pytest.raises(RestError):
-        Rest(url).get("/api/v1/maintenance")
+        RestClient(url).get("/api/v1/maintenance")

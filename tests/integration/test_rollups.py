@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from collector.rollups.aggregate import day_of, hour_of
 from collector.rollups.rollups import AT_ONCE, DAYS_EVERY, MANY, Rollups
-from collector.store import LineId, Store, StoreUnavailable
+from collector.store import Store
+from collector.store.errors import StoreUnavailable
 from collector.store.influx import InfluxStore
+from collector.store.line_id import LineId
 from collector.store.points import Point
 from collector.store.sqlite import SqliteStore
 from tests.support.deployment import Collector, until

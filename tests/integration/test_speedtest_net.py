@@ -131,7 +131,7 @@ def speedtest_net(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Spe
 
 def run(engine: str, interface: str | None = "lo", server: str = "", max_bytes: int = 3_000_000) -> Speed:
     """A test as a unit runs it, pinned like any line with an interface."""
-    line = LineSettings(line="ftth", access="fixed", engine=engine, interface=interface)  # type: ignore[arg-type]
+    line = LineSettings(line="ftth", access="fixed", engine=engine, interface=interface)
     return download(line, [server], [], max_bytes, threading.Event())
 
 

@@ -9,7 +9,8 @@ from collector.ingest.presence import Presence
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.state_points import LatencyLimits, StatePoints
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import Point
 from tests.support.rolled import HOUR, MINUTE, MOBILE
 from tests.support.stored import AGENT, LINE, health, latency, registry
@@ -36,13 +37,14 @@ def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(sto
     of_lines = {(p.tags["agent"], p.tags["line"]): p.fields for p in written("line_state")}
     line = of_lines[LINE]
     assert (line["rtt_ms"], line["loss_percent"], line["latency_bad"], line["loss_bad"]) == (104.5, 10.0, 1, 0)
-    assert "rtt_ms" not in of_lines[MOBILE]
+    assert {"rtt_ms", "age_s"}.isdisjoint(of_lines[MOBILE])
+    assert (of_lines[MOBILE]["state"], of_lines[MOBILE]["state_code"]) == ("no_data", 5)
     units = {p.tags["agent"]: p.fields for p in written("unit_state")}
     assert [(agent, units[agent]["problem"]) for agent in sorted(units)] == [(AGENT, "hot"), ("nd-b-2", "offline")]
     places = {(p.tags["scope"], p.tags.get("place", ""), p.tags["access"]): p.fields for p in written("place_state")}
     assert places["all", "", "fixed"]["lines"] == 2
     assert places["area", "Nam Định/Hải Hậu", "mobile"] == {
-        **{"lines": 1, "silent": 1, "short": 0, "uncertain": 0, "meeting": 0, "not_assessable": 0}
+        **{"lines": 1, "no_data": 1, "short": 0, "silent": 0, "uncertain": 0, "meeting": 0, "not_assessable": 0}
     }
     (own,) = written("collector_state")
     assert own.fields == {"up": 1, "lines": 3, "units": 2, "units_online": 1}

@@ -2,14 +2,22 @@
 
 import datetime as dt
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import line_state_points, take_snapshot
-from collector.store import EventRow, LineId, Sample, Store, StoreUnavailable, write_own
+from collector.store import Store
+from collector.store.derived_points import write_own
+from collector.store.errors import StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.points import Point, Value, time_ns
+from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from collector.store.sqlite import SqliteStore
+from tests.support.filled import filled
 from tests.support.stored import (
     AGENT,
     LINE,
@@ -24,6 +32,7 @@ from tests.support.stored import (
     speed,
     tagged,
 )
+from xomnet.contract.messages import KIND_OF, Event, Health, Interface, Latency, Outage, Speed
 from xomnet.contract.radio import Radio
 
 EARLIER = NOW - dt.timedelta(days=1)
@@ -44,6 +53,10 @@ HOSTILE = [
 ]
 """Texts that end a word, a tag or a string in line protocol, InfluxQL or SQL."""
 
+
+HOUR = dt.timedelta(hours=1)
+UNIT, OTHER = LineId(AGENT, ""), LineId("nd-b-2", "")
+ETH0 = Interface(name="eth0", up=True, rx_bytes=1, tx_bytes=2)
 
 RADIO = Radio(
     technologies=("lte", "5gnr"),
@@ -84,11 +97,53 @@ def test_a_result_is_read_as_it_was_written(store: Store) -> None:
     assert (row.gross_mbps, row.trimmed_mbps, row.duration_s, row.streams) == (140.0, 150.0, 8.5, 4)
     assert (row.rtt_idle_ms, row.rtt_loaded_ms, row.stop_reason) == (10.0, 31.5, "steady")
     assert (row.link_mbps, row.other_bytes, row.cpu_wait_s) == (1000, 1234, 0.25)
-    assert (row.radio_technologies, row.radio_bands) == (RADIO.technologies, RADIO.bands)
-    assert (row.radio_rsrp_dbm, row.radio_rsrq_db, row.radio_sinr_db) == (-104, -14.5, 2)
-    assert (row.radio_operator, row.radio_cell) == ("Viettel", "0197763E")
+    assert row.radio == RADIO
     assert (row.engine, row.server, row.clock) == ("http", "http://s1.example/", "synced")
     assert (row.budget_used_bytes, row.budget_bytes) == (5, 6)
+
+
+def test_every_field_of_every_kind_is_read_as_it_was_sent(store: Store) -> None:
+    sent = {data: structs.asdict(filled(data)) for data in KIND_OF}
+    makers: list[Callable[..., Point]] = [speed, latency, outage, health, event]  # as in KIND_OF
+    assert store.write([make(NOW, 7, **sent[data]) for data, make in zip(KIND_OF, makers, strict=True)]) == []
+    envelope: dict[str, Any] = {"at": NOW, "clock": "synced"}
+    assert store.speed(LINE, EARLIER, LATER, raw=True) == [SpeedRow(**envelope, **sent[Speed])]
+    assert store.latency(LINE, EARLIER, LATER, raw=True) == [LatencyRow(**envelope, **sent[Latency])]
+    assert store.outages(LINE, EARLIER, LATER) == [OutageRow(**envelope, **sent[Outage])]
+    assert store.health(EARLIER, raw=True) == {AGENT: HealthRow(**envelope, **sent[Health])}
+    read = EventRow(**envelope, spool=SPOOL, seq=7, **sent[Event])
+    assert store.events(None, EARLIER, LATER) == {LINE: [read]}
+
+
+def test_raw_material_is_read_only_where_it_is_asked_for(store: Store) -> None:
+    store.write([speed(NOW, 1, series_mbps=(1.0, 2.5)), latency(NOW, 2), health(NOW, 3, interfaces=(ETH0,))])
+    assert [row.series_mbps for row in store.speed(LINE, EARLIER, LATER)] == [()]
+    assert [row.series_mbps for row in store.speed(LINE, EARLIER, LATER, raw=True)] == [(1.0, 2.5)]
+    assert [row.anchors for row in store.latency(LINE, EARLIER, LATER)] == [()]
+    assert [row.anchors for row in store.latency(LINE, EARLIER, LATER, raw=True)] == [("1.1.1.1",)]
+    assert store.health(EARLIER)[AGENT].interfaces == ()
+    assert store.health(EARLIER, raw=True)[AGENT].interfaces == (ETH0,)
+
+
+def test_the_last_health_of_one_unit_is_that_of_all(store: Store) -> None:
+    store.write([health(NOW, 1), health(NOW + HOUR, 2, temp_c=60.0), health(NOW, 3, agent="nd-b-2")])
+    assert store.health(EARLIER, AGENT) == {AGENT: store.health(EARLIER)[AGENT]}
+    assert store.health(EARLIER, AGENT)[AGENT].temp_c == 60.0
+    assert store.health(NOW + HOUR, "nd-b-2") == {}
+    assert store.health(EARLIER, "nobody") == {}
+
+
+def test_events_are_found_by_name_by_unit_or_all(store: Store) -> None:
+    store.write([event(NOW, 1, "started", UNIT), event(NOW, 2, "evicted"), event(NOW, 3, "started", OTHER)])
+    found = store.events(None, EARLIER, LATER)
+    assert {line: [row.name for row in rows] for line, rows in found.items()} == {
+        UNIT: ["started"],
+        LINE: ["evicted"],
+        OTHER: ["started"],
+    }
+    assert store.events(None, EARLIER, LATER, AGENT).keys() == {UNIT, LINE}
+    assert store.events("started", EARLIER, LATER).keys() == {UNIT, OTHER}
+    assert store.events("started", EARLIER, LATER, AGENT).keys() == {UNIT}
 
 
 def test_what_was_not_measured_stays_absent(store: Store) -> None:
@@ -217,6 +272,12 @@ def test_the_last_result_of_a_line_is_its_newest_of_either_kind(store: Store) ->
     store.write([speed(NOW + 2 * minute, 4, quiet, down_mbps=None, error="dns")])
     store.write([speed(NOW - dt.timedelta(days=2), 5, old), health(NOW, 6), outage(NOW + 9 * minute, 7)])
     assert store.last_results(EARLIER) == {LINE: NOW + minute, quiet: NOW + 2 * minute}
+    never = LineId("nd-c-3", "4g")
+    assert store.last_results(EARLIER, [LINE, old, never]) == {LINE: NOW + minute}
+    assert store.last_results(dt.datetime(1970, 1, 1, tzinfo=dt.UTC), [old, quiet, never]) == {
+        **{old: NOW - dt.timedelta(days=2), quiet: NOW + 2 * minute}
+    }
+    assert store.last_results(EARLIER, []) == {}
 
 
 def test_health_is_the_newest_of_each_unit(store: Store) -> None:
@@ -241,7 +302,9 @@ def test_events_of_a_name_are_read_with_their_numbers(store: Store) -> None:
     assert (row.first_seq, row.last_seq, row.count) == (1, 4, 3)
     assert row.digest is not None
     assert len(row.digest) == 32
-    assert store.events("started", EARLIER, LATER) == {LINE: [EventRow(NOW, "started", SPOOL, 7)]}
+    assert store.events("started", EARLIER, LATER) == {
+        LINE: [EventRow(at=NOW, spool=SPOOL, seq=7, clock="synced", name="started")]
+    }
     assert store.events("' OR '1'='1", EARLIER, LATER) == {}
 
 
@@ -302,7 +365,7 @@ def test_a_snapshot_judges_lines_from_what_is_stored_and_is_stored_itself(store:
     store.write([latency(now - dt.timedelta(minutes=1), 200, line) for line in (LINE, LineId(AGENT, "4g"))])
     snapshot = take_snapshot(store, registry(), JudgingRules(), now)
     states = {(s.row.agent, s.row.line): s.judgement.state for s in snapshot.lines}
-    assert states == {(AGENT, "ftth"): "meeting", (AGENT, "4g"): "short", ("nd-b-2", "ftth"): "silent"}
+    assert states == {(AGENT, "ftth"): "meeting", (AGENT, "4g"): "short", ("nd-b-2", "ftth"): "no_data"}
     points = line_state_points(snapshot)
     assert store.write(points) == []
     assert store.write(points) == []

@@ -14,8 +14,9 @@ import pytest
 
 from collector.judge import line_tracker
 from collector.rollups import rollups
-from collector.store import LineId, StoreRefused, StoreUnavailable
+from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.influx import InfluxStore
+from collector.store.line_id import LineId
 from tests.support.services import InfluxV2, Nginx, free_port
 from tests.support.stored import LINE, NOW, health, speed
 from xomnet.runtime.clock import utc_now

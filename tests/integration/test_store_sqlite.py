@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.store import LineId, StoreRefused, StoreUnavailable
+from collector.store.errors import StoreRefused, StoreUnavailable
+from collector.store.line_id import LineId
 from collector.store.points import SCHEMAS, Point, time_ns
 from collector.store.sqlite import SqliteStore
 from tests.support.stored import AGENT, LINE, NOW, latency, speed, tagged

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
-from xomnet.targets import PROVINCE_TIME
+from xomnet.plan import PROVINCE_TIME
 
 VIET_NAM, UTC = ZoneInfo(PROVINCE_TIME), dt.UTC
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from collector.judge.verdict import TESTS_PER_DAY, Month
+from collector.judge.verdict import Month
 from collector.store import Store
 from collector.store.points import Point, point_of
 from xomnet.contract.messages import Access, Outage, OutageResult, Speed, SpeedResult
+from xomnet.plan import tests_a_day
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.targets import Target, Targets
 
@@ -136,9 +137,7 @@ def _line(number: int, row: LineRow, kind: Kind, chance: random.Random) -> Itera
             if ratio is None or (month == NOVEMBER and day in kind.quiet):
                 continue
             middle = ratio * (row.target_mbps or TARGET_MBPS[row.access])
-            for hour in (
-                (9, 14, 19.4, 21.3) if TESTS_PER_DAY[row.access] == 4 else (1, 6, 9, 14, 19.3, 20.2, 21.1, 22.5)
-            ):
+            for hour in (9, 14, 19.4, 21.3) if tests_a_day(row.access) == 4 else (1, 6, 9, 14, 19.3, 20.2, 21.1, 22.5):
                 at = month.since() + dt.timedelta(days=day - 1, hours=hour + chance.uniform(0, 0.4))
                 if at.date() < row.from_:
                     continue

@@ -1,4 +1,4 @@
-"""A province in small for the tests of page and REST: hamlets of Nam Định in all five states, in a real store."""
+"""A province in small for the tests of page and REST: hamlets of Nam Định in all six states, in a real store."""
 
 import datetime as dt
 import random
@@ -35,6 +35,7 @@ from xomnet.contract.messages import (
     Speed,
     SpeedResult,
 )
+from xomnet.plan import is_peak
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.clock import utc_now
 from xomnet.targets import Target, Targets
@@ -149,7 +150,7 @@ def _speed(seed: Seed, seq: int, at: dt.datetime, chance: random.Random) -> Spee
         return Speed(engine="http", server="do.example.vn", error="link_down" if down else "timeout",
                      flags=("link_down",) if down else ("server_busy",),
                      error_detail=None if down else "recv: 15 s")  # fmt: skip
-    evening = 19 <= (at.hour + 7) % 24 < 23
+    evening = is_peak((at.hour + 7) % 24)
     mbps = max(1.0, seed.mbps * chance.gauss(0.9 if evening else 1.0, seed.spread))
     flags = ((seed.flag,) if seed.flag and seq % 4 == 1 else ()) + (("cross_traffic",) if seq % 13 == 6 else ())
     rtt = chance.gauss(9 if seed.access == "fixed" else 34, 2)
@@ -214,9 +215,9 @@ def services(
                dead_letter("xomnet/v1/nd-yyen-0003/up", b"\xff\xfe", "malformed", "not JSON", now,
                       "nd-yyen-0003")])  # fmt: skip
     completeness = Completeness(store, lambda: registry, dead, metrics)
-    desk = AlertService(AlertStore(folder / "alerts.db"), store, AlertRules(), NotificationSettings(), rules.window,
+    alerts = AlertService(AlertStore(folder / "alerts.db"), store, AlertRules(), NotificationSettings(), rules.window,
                 lambda: completeness.latest, metrics)  # fmt: skip
-    lines = LineStates(store, lambda: registry, rules, interval_s, listeners=(desk,))
+    lines = LineStates(store, lambda: registry, rules, interval_s, listeners=(alerts,))
     return Services(
         store=store,
         registry=lambda: registry,
@@ -226,7 +227,7 @@ def services(
         agents=Heard(seen),
         completeness=completeness,
         commands=Commands(utc_now),
-        alerts=desk,
+        alerts=alerts,
     )
 
 

@@ -4,7 +4,8 @@ import datetime as dt
 
 from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
-from collector.store import LineId, Store
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import Value
 from tests.support.stored import AGENT, registry
 from xomnet.runtime.clock import utc_now

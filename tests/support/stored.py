@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from collector.store import LineId, Store
+from collector.store import Store
 from collector.store.influx import InfluxStore
+from collector.store.line_id import LineId
 from collector.store.points import Point, point_of
 from collector.store.sqlite import SqliteStore
 from xomnet.contract.messages import (

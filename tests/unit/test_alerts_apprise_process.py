@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from apprise import Apprise, NotifyBase
 
-from collector.alerts.apprise_process import letter_for, without_secrets
+from collector.alerts.apprise_process import notify_arguments, without_secrets
 from collector.alerts.outbox import Notification
 from collector.alerts.texts import notification
 
@@ -28,7 +28,7 @@ def asked(url: str, message: Notification) -> list[tuple[str, str]]:
         return True
 
     service.send = send  # type: ignore[method-assign,assignment]
-    assert service.notify(**letter_for(service, message))
+    assert service.notify(**notify_arguments(service, message))
     return sent
 
 

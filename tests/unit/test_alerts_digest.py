@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from collector.alerts.alert import AlertState
-from collector.alerts.digest import Day, digest, due
+from collector.alerts.digest import DigestDay, digest, is_due
 from collector.alerts.outbox import FailedNotification
 from collector.alerts.silences import Acknowledgement, MaintenanceWindow
 from collector.completeness.completeness import Found, LineCompleteness
 from collector.completeness.reconcile import Counts
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
-from collector.store import LineId
+from collector.store.line_id import LineId
 from collector.texts.texts import Texts
 from xomnet.registry.registry import LineRow
 
@@ -33,13 +32,12 @@ LINES = (
     line("nd-1", "short", since=NOW - 5 * HOUR),
     line("nd-2", "short", "Xóm Nhận"),
     line("nd-3", "silent", last_result_at=NOW - 9 * HOUR),
-    line("nd-4", "silent", last_result_at=None, median_mbps=None),
+    line("nd-4", "no_data", last_result_at=None, median_mbps=None),
     line("nd-5", "meeting", median_mbps=81.0),
     line("nd-6", "short", "Xóm Sửa"),
 )
-DAY = Day(
+DAY = DigestDay(
     Snapshot(NOW, LINES),
-    AlertState(),
     {LineId("nd-2", "4g"): Acknowledgement(agent="nd-2", line="4g", by="Lan", at=NOW - HOUR, note="đã đặt ăng-ten")},
     [MaintenanceWindow(id=1, agent="nd-6", from_=NOW - HOUR, until=NOW + HOUR, by="Lan", why="x")],
     Found(NOW, {LineId("nd-5", "4g"): LineCompleteness(Counts(10, 7, missing=3))}),
@@ -58,20 +56,20 @@ DAY = Day(
     ],
 )
 def test_it_is_due_once_a_day_by_the_provinces_clock(at: str, last: dt.date | None, told: bool) -> None:
-    assert due(NOW, at, last) == told
+    assert is_due(NOW, at, last) == told
 
 
 def test_it_says_what_is_wrong_and_names_who_has_taken_what_on() -> None:
     message = digest(DAY, EN, lambda _: True, "https://x.vn")
-    assert message.title == "23 Nov: 1 of 6 lines meet the target, 3 short, 2 silent"
+    assert message.title == "23 Nov: 1 of 6 lines meet the target, 3 below, 1 silent, 1 without data yet"
     assert message.text.splitlines() == [
         "Mobile: 1/6",
-        "▼ Xóm 2, Hải Hậu (Nam Định) · 4G Viettel: 42.0 of 70 Mb/s (60 %), since 23 Nov 02:01",
-        "○ Xóm 2, Hải Hậu (Nam Định) · nd-3 (4G Viettel): last heard 9 h ago",
-        "Never heard: 1 line.",
-        "✓ Xóm Nhận, Hải Hậu (Nam Định) · 4G Viettel: taken on by Lan, 23 Nov 06:01 – đã đặt ăng-ten",
+        "▼ Xóm 2, Hải Hậu (Nam Định) · 4G Viettel: 42.0 Mb/s, 60% of the target (70 Mb/s), since 23 Nov 02:01",
+        "○ Xóm 2, Hải Hậu (Nam Định) · nd-3 (4G Viettel): last result 9 h ago",
+        "· No data yet: 1 line.",
+        "✓ Xóm Nhận, Hải Hậu (Nam Định) · 4G Viettel: acknowledged by Lan, 23 Nov 06:01 – đã đặt ăng-ten",
         "In maintenance: 1 line.",
-        "Results missing for good: nd-5 (3).",
+        "Results lost: nd-5 (3).",
         "Not sent in a day: 1 message; the last: refused",
         "https://x.vn",
     ]
@@ -79,7 +77,7 @@ def test_it_says_what_is_wrong_and_names_who_has_taken_what_on() -> None:
 
 def test_in_vietnamese_and_for_one_area_only() -> None:
     message = digest(DAY, VI, lambda row: row.agent == "nd-5", None)
-    assert message.title == "23/11: 1 trên 1 đường truyền đạt chỉ tiêu, 0 thiếu, 0 mất tín hiệu"
+    assert message.title == "23/11: 1/1 đường truyền đạt chỉ tiêu, 0 dưới chỉ tiêu, 0 mất liên lạc, 0 chưa có số liệu"
     assert "Xóm 2" not in message.text
 
 

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.alerts.alert import AlertChange, AlertRules, AlertState
-from collector.alerts.grouping import causes
+from collector.alerts.conditions import BY_STATE
+from collector.alerts.grouping import common_causes
 from collector.alerts.rules import evaluate
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
-from collector.store import LineId, Sample
+from collector.store.line_id import LineId
+from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow
 from xomnet.states import State
 
@@ -36,10 +38,11 @@ class Province:
     def __init__(self, rows: Sequence[LineRow], rules: AlertRules = RULES) -> None:
         self.rows = {f"{r.agent}/{r.line}": r for r in rows}
         self.states: dict[str, State] = dict.fromkeys(self.rows, "meeting")
-        self.silent_since: dict[str, dt.datetime | None] = {}
+        self.silent_since: dict[str, dt.datetime] = {}
+        self.registered_since: dict[str, dt.datetime] = {}
         self.leaning: set[str] = set()
         self.maintained: set[str] = set()
-        self.rules, self.now, self.book = rules, START, AlertState()
+        self.rules, self.now, self.state = rules, START, AlertState()
         self.told: list[AlertChange] = []
 
     def set(self, state: State, names: Iterable[str]) -> None:
@@ -53,17 +56,18 @@ class Province:
 
     def _status(self, name: str) -> LineStatus:
         state = self.states[name]
-        last = self.silent_since.get(name, self.now) if state == "silent" else self.now
-        judged = Judgement(state, 9, 150.0, 42.0, last_result_at=last, leaning=name in self.leaning)
+        last = self.silent_since.get(name, self.now) if state == "silent" else None if state == "no_data" else self.now
+        since = self.registered_since.get(name) if state == "no_data" else None
+        judged = Judgement(state, 9, 150.0, 42.0, last_result_at=last, since=since, leaning=name in self.leaning)
         return LineStatus(self.rows[name], judged, (Sample(self.now, 42.0),))
 
     def go(self, minutes: float = 0) -> list[AlertChange]:
-        """Each minute a decision, over a restart each time: the book goes through its file's form."""
+        """Each minute a decision, over a restart each time: the state goes through its file's form."""
         news: list[AlertChange] = []
         for _ in range(int(minutes) + 1):
-            found, book = evaluate(self.seen(), self.book, {LineId(*n.split("/")) for n in self.maintained}, self.rules,
-                                 self.now)  # fmt: skip
-            self.book = msgspec.json.decode(msgspec.json.encode(book), type=AlertState)
+            maintained = {LineId(*name.split("/")) for name in self.maintained}
+            found, state = evaluate(self.seen(), self.state, maintained, self.rules, self.now)
+            self.state = msgspec.json.decode(msgspec.json.encode(state), type=AlertState)
             news += found
             self.now += MINUTE
         self.told += news
@@ -71,7 +75,7 @@ class Province:
 
 
 def said(news: Sequence[AlertChange]) -> list[tuple[str, str, str, int]]:
-    return [(one.what, one.alert.kind, one.alert.place, len(one.alert.lines)) for one in news]
+    return [(one.event, one.alert.kind, one.alert.place, len(one.alert.lines)) for one in news]
 
 
 @pytest.fixture
@@ -97,7 +101,24 @@ def test_an_end_is_told_once_when_it_has_lasted(few: Province) -> None:
     assert said(ended) == [("ended", "line", "b/ftth", 1)]
     assert ended[0].alert.lines[0].good_since == START + 61 * MINUTE
     assert few.go(300) == []
-    assert few.book.alerts == ()
+    assert few.state.alerts == ()
+
+
+def test_a_line_without_data_has_an_alert_a_day_after_it_was_registered(few: Province) -> None:
+    few.registered_since["b/ftth"] = START - dt.timedelta(hours=23)
+    few.set("no_data", ["b/ftth", "c/ftth"])  # of c nobody knows since when it is registered
+    assert few.go(58) == []
+    assert said(few.go(4)) == [("opened", "unit", "b", 1)]
+    few.set("meeting", ["b/ftth"])
+    assert said(few.go(20)) == [("ended", "unit", "b", 1)]
+    assert few.go(3000) == []
+
+
+def test_a_unit_of_which_nothing_was_ever_heard_has_one_alert(few: Province) -> None:
+    names = ["a/ftth", "a/4g"]
+    few.registered_since = dict.fromkeys(names, START - dt.timedelta(days=2))
+    few.set("no_data", names)
+    assert said(few.go(90)) == [("opened", "unit", "a", 2)]
 
 
 @pytest.mark.parametrize("between", ["uncertain", "silent"])
@@ -137,7 +158,7 @@ def test_one_silent_line_of_a_unit_that_speaks_is_the_lines_own(few: Province) -
     few.set("silent", ["a/ftth"])
     later = few.go(60)
     assert said(later) == [("opened", "unit", "a", 2)]
-    assert later[0].alert.told == 1
+    assert later[0].alert.alerted_before == 1
 
 
 def test_a_unit_that_speaks_again_is_told_with_what_is_still_silent(few: Province) -> None:
@@ -146,15 +167,20 @@ def test_a_unit_that_speaks_again_is_told_with_what_is_still_silent(few: Provinc
     few.set("meeting", ["a/ftth"])
     ended = few.go(20)
     assert said(ended) == [("ended", "unit", "a", 2)]
-    assert [one.line for one in ended[0].still] == ["4g"]
+    assert [one.line for one in ended[0].remaining] == ["4g"]
     few.set("meeting", ["a/4g"])
     assert said(few.go(30)) == [("ended", "line", "a/4g", 1)]
 
 
 def test_a_line_that_was_never_heard_is_not_told(few: Province) -> None:
-    few.set("silent", ["c/ftth"])
-    few.silent_since["c/ftth"] = None
+    few.set("no_data", ["c/ftth"])
     assert few.go(600) == []
+
+
+def test_a_line_that_was_never_heard_does_not_keep_its_unit_from_being_one_message(few: Province) -> None:
+    few.set("no_data", ["a/4g"])
+    few.set("silent", ["a/ftth"])
+    assert said(few.go(60)) == [("opened", "unit", "a", 1)]
 
 
 def test_what_comes_and_goes_is_told_less_and_less(few: Province) -> None:
@@ -163,7 +189,7 @@ def test_what_comes_and_goes_is_told_less_and_less(few: Province) -> None:
         few.go(14)
         few.set("meeting", ["b/ftth"])
         few.go(14)
-    assert 2 <= sum(one.what == "opened" for one in few.told) <= 3
+    assert 2 <= sum(one.event == "opened" for one in few.told) <= 3
 
 
 def test_maintenance_tells_nothing_and_its_end_what_is_still_wrong(few: Province) -> None:
@@ -234,7 +260,7 @@ def test_lines_that_fall_one_by_one_are_held_while_most_lean_the_same_way() -> N
         province.leaning.discard(name)
         province.go(9)
     assert said(province.told) == [("opened", "isp", "Viettel", 5)]
-    assert len(province.book.alerts[0].lines) == 10
+    assert len(province.state.alerts[0].lines) == 10
 
 
 def test_neighbours_that_only_lean_hold_a_line_for_an_hour_at_most() -> None:
@@ -255,7 +281,7 @@ def test_a_group_takes_in_what_was_told_before_it() -> None:
     province.set("short", names[3:])
     news = province.go(30)
     assert said(news) == [("opened", "isp", "Viettel", 10)]
-    assert news[0].alert.told == 3
+    assert news[0].alert.alerted_before == 3
     province.set("meeting", names)
     assert said(province.go(60)) == [("ended", "isp", "Viettel", 10)]
 
@@ -268,7 +294,7 @@ def test_the_last_of_a_group_becomes_an_alert_of_its_own() -> None:
     province.set("meeting", names[1:])
     ended = province.go(30)
     assert said(ended) == [("ended", "isp", "Viettel", 10)]
-    assert [f"{one.agent}/{one.line}" for one in ended[0].still] == names[:1]
+    assert [f"{one.agent}/{one.line}" for one in ended[0].remaining] == names[:1]
     province.set("meeting", names[:1])
     assert said(province.go(30)) == [("ended", "line", names[0], 1)]
 
@@ -289,10 +315,10 @@ def test_what_joined_a_units_alert_and_outlasts_it_is_told_as_its_rest(few: Prov
     assert said(few.told) == [("opened", "unit", "a", 1)]
     few.set("meeting", ["a/ftth"])
     (ended,) = few.go(12)
-    assert [one.line for one in ended.still] == ["4g"]
+    assert [one.line for one in ended.remaining] == ["4g"]
     few.set("silent", ["a/ftth"])
     (again,) = few.go(40)
-    assert (again.alert.kind, len(again.alert.lines), again.alert.told) == ("unit", 2, 1)
+    assert (again.alert.kind, len(again.alert.lines), again.alert.alerted_before) == ("unit", 2, 1)
 
 
 def test_of_causes_that_fit_equally_the_same_comes_first_every_time() -> None:
@@ -300,7 +326,7 @@ def test_of_causes_that_fit_equally_the_same_comes_first_every_time() -> None:
     province = Province([row(f"{isp.lower()}{n}/ftth", isp, f"Nam Định/{isp}{n}") for isp in isps for n in range(5)])
     seen = [*province.seen(), *(replace(s, row=row(f"well{n}/ftth", "other")) for n, s in enumerate(province.seen()))]
     fallen = {s.id: START for s in province.seen()}
-    found = causes(seen, fallen, (), "short")
+    found = common_causes(seen, fallen, (), BY_STATE["short"])
     assert [cause.place.name for cause in found if cause.place.kind == "isp"] == isps
 
 
@@ -325,35 +351,37 @@ def test_a_trouble_is_in_one_alert_at_most_and_is_told_again_only_after_its_end(
         province.set(state, names)
         province.maintained, province.leaning = maintained, leaning
         for _ in range(minutes // 5 + 1):
-            before = {one.id: one for one in province.book.alerts}
+            before = {one.id: one for one in province.state.alerts}
             news = province.go(0)
             province.now += 4 * MINUTE
             for one in news:
                 keys = {(line.id, one.alert.trouble) for line in one.alert.lines}
                 assert len(keys) == len(one.alert.lines), "a line twice in one alert"
-                if one.what == "opened":
+                if one.event == "opened":
                     again = keys & open_
                     units = {a.place for a in before.values() if (a.kind, a.trouble) == ("unit", one.alert.trouble)}
                     joining = {key for key in keys - open_ if key[0].agent in units}  # its unit's alert, then this one
-                    assert len(again) <= one.alert.told <= len(again | joining), "told again without an end between"
+                    assert len(again) <= one.alert.alerted_before <= len(again | joining), (
+                        "told again without an end between"
+                    )
                     assert one.alert.kind != "line" or not again
                     open_ |= keys
                 else:
                     assert one.alert.id in before, "an end without a beginning"
-                    still = {(line.id, one.alert.trouble) for line in one.still}
+                    still = {(line.id, one.alert.trouble) for line in one.remaining}
                     open_ = open_ - keys | still
-            held = [(line.id, alert.trouble) for alert in province.book.alerts for line in alert.lines]
+            held = [(line.id, alert.trouble) for alert in province.state.alerts for line in alert.lines]
             assert len(held) == len(set(held)), "a line in two alerts"
             assert open_ <= set(held), "an alert that vanished without an end"
-            of_many = {(o.id, a.trouble) for a in province.book.alerts if a.kind != "line" for o in a.lines}
+            of_many = {(o.id, a.trouble) for a in province.state.alerts if a.kind != "line" for o in a.lines}
             assert set(held) - open_ <= of_many, "an alert that was not told"
             open_ = set(held)  # what joined a cause that was told is told
-            waiting = {(one.id, one.trouble) for one in province.book.waiting}
+            waiting = {(one.id, one.trouble) for one in province.state.pending}
             assert not waiting & set(held), "told and waiting at once"
     province.maintained, province.leaning = set(), set()
     province.set("meeting", NAMES)
     for _ in range(50):
         province.go(0)
         province.now += 29 * MINUTE
-    assert province.book.alerts == ()
-    assert province.book.waiting == ()
+    assert province.state.alerts == ()
+    assert province.state.pending == ()

@@ -9,8 +9,9 @@ from collector.alerts.outbox import Notification
 from collector.alerts.texts import message_of
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
-from collector.store import LatencyRow, SpeedRow
+from collector.store.row_types import LatencyRow, SpeedRow
 from collector.texts.texts import Texts
+from xomnet.contract.radio import Radio
 from xomnet.registry.registry import LineRow
 
 NOW = dt.datetime(2026, 11, 22, 13, 40, tzinfo=dt.UTC)
@@ -28,7 +29,7 @@ def line(number: int, area: str = "Nam Định/Giao Thủy/Giao Thiện", **judg
 
 
 def measured(mbps: float, hours: range, **more: Any) -> list[SpeedRow]:
-    return [SpeedRow(SINCE + back * HOUR, "http", "s", down_mbps=mbps, **more) for back in hours]
+    return [SpeedRow(at=SINCE + back * HOUR, engine="http", server="s", down_mbps=mbps, **more) for back in hours]
 
 
 def said(news: AlertChange, seen: list[LineStatus], t: Texts, found: Evidence = NOTHING, **more: Any) -> Notification:
@@ -45,13 +46,13 @@ def alert(
 
 def test_a_short_line_in_vietnamese_as_the_specification_has_it() -> None:
     one = line(1)
-    was = measured(81.0, range(-12 * 24, 0, 6), radio_rsrp_dbm=-95.0)
-    new = measured(42.0, range(2), radio_rsrp_dbm=-112.0, asked="confirmation", flags=("weak_radio",))
+    was = measured(81.0, range(-12 * 24, 0, 6), radio=Radio(rsrp_dbm=-95.0))
+    new = measured(42.0, range(2), radio=Radio(rsrp_dbm=-112.0), asked="confirmation", flags=("weak_radio",))
     found = evidence([*was, *new], [], 70.0, SINCE)
     message = said(AlertChange("opened", alert([one]), NOW), [one], VI, found)
     assert message.title == "▼ DƯỚI CHỈ TIÊU · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · 4G Viettel"
     assert message.text.splitlines() == [
-        "Tải xuống 42,0 Mb/s, chỉ tiêu 70 Mb/s (60 %). 9 phép đo trong 24 giờ, 2 phép đo xác nhận, "
+        "Tải xuống 42,0 Mb/s, bằng 60% chỉ tiêu (70 Mb/s). 9 phép đo trong 24 giờ, 2 phép đo xác nhận, "
         "lần cuối lúc 19:40 22/11.",
         "Từ 18:40 22/11, đã 2 giờ. Trước đó đạt 81,0 Mb/s suốt 13 ngày.",
         "Kiểm tra trước: tín hiệu RSRP −112 dBm (bình thường −95) → ăng-ten, vị trí.",
@@ -67,7 +68,7 @@ def test_html_says_the_same_and_a_hostile_name_stays_a_name() -> None:
     assert "<script>" not in message.html
     assert "&lt;script&gt;" in message.html
     assert '<a href="https://xomnet.example.vn/lines/nd-1/4g">' in message.html
-    assert "Download 42.0 Mb/s, target 70 Mb/s (60 %). 9 tests in 24 h" in message.html
+    assert "Download 42.0 Mb/s, 60% of the target (70 Mb/s). 9 tests in 24 h" in message.html
 
 
 def test_a_figure_before_that_was_no_better_is_not_called_meeting() -> None:
@@ -81,7 +82,8 @@ def test_a_figure_before_that_was_no_better_is_not_called_meeting() -> None:
 
 def test_what_to_check_first_comes_from_the_results() -> None:
     def echoes(rtt: float, received: int, hours: range) -> list[LatencyRow]:
-        return [LatencyRow(SINCE + back * HOUR, "icmp", 20, received, 0.0, rtt_p50_ms=rtt) for back in hours]
+        told = {"method": "icmp", "anchors": (), "sent": 20, "received": received, "loss_percent": 0.0}
+        return [LatencyRow(at=SINCE + back * HOUR, **told, rtt_p50_ms=rtt) for back in hours]  # type: ignore[arg-type]
 
     was = measured(200, range(-40, 0), link_mbps=1000.0)
     new = measured(90, range(3), link_mbps=100.0, flags=("no_steady_state",))
@@ -96,13 +98,15 @@ def test_what_to_check_first_comes_from_the_results() -> None:
     check = next(x for x in message.text.splitlines() if x.startswith("Check first"))
     assert check == (
         "Check first: the unit's port runs at 100 Mb/s (normally 1,000) → cable, switch port; "
-        "the speed never settles → full line, radio bridge; "
-        "loss 10.0 % (normally 0.0) → cable, signal, then the provider."
+        "the speed is not steady → congested line, radio bridge; "
+        "packet loss 10.0% (normally 0.0) → cable, signal, then the provider."
     )
 
 
 def test_what_is_usual_is_no_evidence() -> None:
-    rows = measured(80, range(-40, 0), radio_rsrp_dbm=-95.0) + measured(42, range(3), radio_rsrp_dbm=-98.0)
+    rows = measured(80, range(-40, 0), radio=Radio(rsrp_dbm=-95.0)) + measured(
+        42, range(3), radio=Radio(rsrp_dbm=-98.0)
+    )
     found = evidence(rows, [], 70.0, SINCE)
     assert (found.rsrp_dbm, found.flags, found.rtt_ms, found.loss_percent, found.technology) == (
         None,
@@ -112,17 +116,17 @@ def test_what_is_usual_is_no_evidence() -> None:
         None,
     )
     text = said(AlertChange("opened", alert([line(1)]), NOW), [line(1)], EN, found).text
-    assert "Check first: aerial and position, the plan's data, then the provider." in text
+    assert "Check first: antenna and position, the plan's data, then the provider." in text
 
 
 def test_a_silent_unit_and_a_silent_line_are_looked_for_in_different_places() -> None:
     silent = [line(1, state="silent", last_result_at=SINCE)]
     unit = said(AlertChange("opened", alert(silent, "unit", "nd-1", "silent"), NOW), silent, EN)
     assert unit.title.startswith("○ SILENT · Xóm 2, Giao Thiện (Giao Thủy, Nam Định) · unit nd-1 · 1 line")
-    assert "Last heard at 22 Nov 18:40 (2 h ago)." in unit.text
+    assert "Last result at 22 Nov 18:40 (2 h ago)." in unit.text
     assert "Check first: the unit's power" in unit.text
     assert said(AlertChange("ended", alert(silent, "unit", "nd-1", "silent"), NOW), silent, VI).title.startswith(
-        "● CÓ TÍN HIỆU"
+        "● CÓ LIÊN LẠC"
     )
     one = said(AlertChange("opened", alert(silent, trouble="silent"), NOW), silent, EN)
     assert "Check first: modem, SIM (plan, data), signal." in one.text
@@ -130,11 +134,11 @@ def test_a_silent_unit_and_a_silent_line_are_looked_for_in_different_places() ->
 
 def test_a_provider_is_one_message_with_its_areas_and_each_reader_gets_his_own() -> None:
     lines = [line(n, f"Nam Định/{'Hải Hậu' if n < 4 else 'Ý Yên'}/Xã {n}") for n in range(6)]
-    opened = AlertChange("opened", alert(lines, "isp", "Viettel", access="mobile", told=1), NOW)
+    opened = AlertChange("opened", alert(lines, "isp", "Viettel", access="mobile", alerted_before=1), NOW)
     message = said(opened, [*lines, line(9)], EN)
     assert message.title == "▼ BELOW TARGET · Viettel mobile · 6 lines"
     assert message.text.splitlines()[:2] == [
-        "6 of 7 lines fell short together, from 22 Nov 18:40 on. 1 of them was told before.",
+        "6 of 7 lines fell below target together, from 22 Nov 18:40. 1 of them had an alert before.",
         "Hải Hậu 4, Ý Yên 2.",
     ]
     assert message.text.endswith("https://xomnet.example.vn/?state=short&access=mobile&isp=Viettel")
@@ -151,4 +155,4 @@ def test_an_end_says_how_long_it_was_and_what_is_left() -> None:
     assert "Hiện tại 81,0 Mb/s, chỉ tiêu 70 Mb/s." in message.text
     assert message.tone == "success"
     gone = alert([one]).with_lines((AlertedLine("nd-1", "4g", SINCE, SINCE, end="unregistered"),))
-    assert said(AlertChange("ended", gone, NOW), [], EN).title == "– NO LONGER WATCHED · nd-1/4g"
+    assert said(AlertChange("ended", gone, NOW), [], EN).title == "– NO LONGER MONITORED · nd-1/4g"

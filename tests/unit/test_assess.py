@@ -18,7 +18,7 @@ from collector.judge.assess import (
     judge,
     median_interval,
 )
-from collector.store import Sample, SpeedRow
+from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
@@ -154,15 +154,32 @@ def test_one_bad_test_never_makes_a_line_short() -> None:
 
 @pytest.mark.parametrize(
     ("ago", "state"),
-    [(dt.timedelta(minutes=15), "meeting"), (dt.timedelta(minutes=15, seconds=1), "silent"), (None, "silent")],
+    [
+        (dt.timedelta(minutes=15), "meeting"),
+        (dt.timedelta(minutes=15, seconds=1), "silent"),
+        (dt.timedelta(days=4000), "silent"),
+    ],
 )
-def test_a_line_without_a_result_for_a_quarter_of_an_hour_is_silent(ago: dt.timedelta | None, state: State) -> None:
-    last = None if ago is None else NOW - ago
-    assert judge(spread([160.0] * 8), TARGET, NOW, last).state == state
+def test_a_line_without_a_result_for_a_quarter_of_an_hour_is_silent(ago: dt.timedelta, state: State) -> None:
+    assert judge(spread([160.0] * 8), TARGET, NOW, NOW - ago).state == state
+
+
+@pytest.mark.parametrize("plan", [None, 100.0])
+def test_a_line_that_was_never_heard_is_without_data_since_it_was_registered(plan: float | None) -> None:
+    since = NOW - dt.timedelta(days=3)
+    found = judge([], TARGET, NOW, None, plan, registered_since=since)
+    assert (found.state, found.since, found.last_result_at, found.leaning) == ("no_data", since, None, False)
+    assert judge([], TARGET, NOW, None, plan).since is None, "nobody knows since when"
+
+
+def test_when_a_line_was_registered_says_nothing_of_one_that_was_heard() -> None:
+    registered, heard = NOW - dt.timedelta(days=3), NOW - dt.timedelta(hours=2)
+    assert judge([], TARGET, NOW, heard, registered_since=registered).since == heard
+    assert judge([], TARGET, NOW, NOW, registered_since=registered).since is None
 
 
 def test_a_silent_line_keeps_its_figures() -> None:
-    found = judge(spread([160.0] * 8), TARGET, NOW, None)
+    found = judge(spread([160.0] * 8), TARGET, NOW, NOW - dt.timedelta(hours=1))
     assert (found.median_mbps, found.samples) == (160.0, 8)
 
 
@@ -252,7 +269,7 @@ def test_a_fallen_line_says_since_when_and_what_it_gave_before() -> None:
 
 def test_the_early_stop_is_compared_in_the_mean_of_the_audits() -> None:
     def test(down: float | None, early: float | None = None) -> SpeedRow:
-        return SpeedRow(NOW, "http", "http://s.example/", down_mbps=down, early_mbps=early)
+        return SpeedRow(at=NOW, engine="http", server="http://s.example/", down_mbps=down, early_mbps=early)
 
     assert early_bias([]) is None
     assert early_bias([test(100), test(None)]) is None

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from agent.clock.clock import ClockReading
 from agent.measure.download import wanted_bytes
 from agent.net.counters import Counters
-from agent.schedule.budget import RESERVE_FACTOR, SAVE_BYTES, DataBudget
-from agent.schedule.metering import Meter, background
-from agent.schedule.slots import Planned, next_test
+from agent.schedule.quota.budget import RESERVE_FACTOR, SAVE_BYTES, DataBudget
+from agent.schedule.quota.metering import Meter, background_traffic
+from agent.schedule.slots import PlannedTest, next_test
 from agent.settings import AgentSettings, LatencySettings, LineSettings
 from xomnet.contract.messages import Speed
 from xomnet.mqtt.broker import Broker
@@ -102,12 +102,12 @@ class Life:
         self.ledger = DataBudget(self.folder / "ledger.json")
         world = self.world
         self.meter = Meter(self.settings, self.ledger, world.clock, UUID(int=world.boot), world.counters)
-        self.meter.look()
+        self.meter.charge()
 
     def live(self) -> None:
         while self.world.now < START + dt.timedelta(days=DAYS):
             wall = self.world.now + self.world.offset
-            done = self.ledger.done_until("4g")
+            done = self.ledger.last_done_slot("4g")
             planned = next_test(
                 wall,
                 self.world.up_since + self.world.offset,
@@ -128,7 +128,7 @@ class Life:
             if self.dice.random() < self.trouble / 6:
                 self.something_happens()
 
-    def test(self, planned: Planned) -> None:
+    def test(self, planned: PlannedTest) -> None:
         allowed = self.meter.allowance(self.line, wanted_bytes(self.line), planned)
         peak = planned.slot.peak
         if allowed.reason is not None:
@@ -137,7 +137,7 @@ class Life:
             self.done[peak] += 1
             self.meter.reserve(self.line, allowed.max_bytes)
             self.meter.settle(self.line, self.download(allowed.max_bytes))
-        self.ledger.done("4g", planned.slot.start.isoformat())
+        self.ledger.mark_done("4g", planned.slot.start.isoformat())
 
     def download(self, max_bytes: int) -> Speed | None:
         """As the engines have promised: with all that is under way at its end it fits into its bytes."""
@@ -166,8 +166,8 @@ class Life:
             day=1
         )
         for end in sorted({min(self.world.now + wait, next_month.astimezone(dt.UTC)), self.world.now + wait}):
-            day = background(self.settings)
-            bytes_a_day = day.messages + (day.echoes if self.meter.spent(self.line) is None else 0)
+            day = background_traffic(self.settings)
+            bytes_a_day = day.messages + (day.echoes if self.meter.echo_stop_reason(self.line) is None else 0)
             share = (end - self.world.now).total_seconds() / 86_400
             if end == next_month.astimezone(dt.UTC):
                 self.world.now = end - dt.timedelta(seconds=1)
@@ -179,7 +179,7 @@ class Life:
 
     def move_in_background(self, bytes_: float) -> None:
         self.world.move(int(bytes_ * self.dice.choice((self.dice.random(), 1.0, 1.0))))
-        self.meter.look()
+        self.meter.charge()
 
     def something_happens(self) -> None:
         match self.dice.randrange(7):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from collector.judge.assess import Judgement
-from collector.store import LatencyRow, OutageRow, Sample
+from collector.store.row_types import LatencyRow, OutageRow, Sample
 from collector.svg import element, picture
 from collector.texts.texts import LOCAL, Texts
 from collector.web import axis as axes
@@ -34,6 +34,16 @@ def of_class(svg: Markup, name: str) -> list[ElementTree.Element]:
 
 def judged(state: State = "meeting", median: float | None = 100.0, target: float = 100.0) -> Judgement:
     return Judgement(state=state, samples=9, target_mbps=target, median_mbps=median, low_mbps=80, high_mbps=120)
+
+
+def echoes(at: dt.datetime, received: int, **figures: float) -> LatencyRow:
+    """Of twenty."""
+    told = {"sent": 20, "received": received, "loss_percent": 5.0 * (20 - received), **figures}
+    return LatencyRow(at=at, method="icmp", anchors=(), **told)  # type: ignore[arg-type]
+
+
+def outage(at: dt.datetime, duration_s: float) -> OutageRow:
+    return OutageRow(at=at, duration_s=duration_s, failed_probes=5)
 
 
 def test_texts_and_attributes_of_a_drawing_are_escaped() -> None:
@@ -67,6 +77,11 @@ def test_a_line_without_a_median_has_a_target_and_no_bar() -> None:
 def test_every_state_has_a_shape_of_its_own() -> None:
     shapes = {re.sub(r'class="[^"]*"', "", charts.mark(state, 10, 10)) for state in STATES}
     assert len(shapes) == len(STATES) == len({look.mark for look in LOOKS.values()})
+
+
+def test_a_line_without_data_is_a_dot_with_the_reach_of_every_other_mark() -> None:
+    reach, dot = tree(charts.mark("no_data", 10, 10, 7)).iter("circle")
+    assert (reach.get("class"), reach.get("r"), dot.get("r")) == ("reach", "7", "3.5")
 
 
 def test_a_sparkline_leaves_out_what_does_not_count_and_crosses_what_failed() -> None:
@@ -175,16 +190,14 @@ def test_a_line_is_broken_where_nothing_was_measured() -> None:
 def test_latency_loss_and_outages_are_drawn_on_the_axis() -> None:
     axis = axes.Axis(NOW - HOUR, NOW)
     rows = [
-        LatencyRow(NOW - HOUR / 2, "icmp", 20, 10, 50.0, 8, 9, 12, 1),
-        LatencyRow(NOW - HOUR / 4, "icmp", 20, 20, 0.0, 8, 9, 12, 1),
-        LatencyRow(NOW - HOUR / 8, "icmp", 20, 0, 100.0),
+        echoes(NOW - HOUR / 2, 10, rtt_min_ms=8, rtt_p50_ms=9, rtt_p95_ms=12, jitter_ms=1),
+        echoes(NOW - HOUR / 4, 20, rtt_min_ms=8, rtt_p50_ms=9, rtt_p95_ms=12, jitter_ms=1),
+        echoes(NOW - HOUR / 8, 0),
     ]
     lost = history.loss(VI, axis, rows, "x")
     assert [bar.get("x") for bar in of_class(lost, "loss-bar")] == ["50%", "87.5%"]
     assert len(of_class(history.latency(VI, axis, rows, [(0.5, 80.0)], "x"), "loaded")) == 1
-    bars = of_class(
-        history.outages(VI, axis, [OutageRow(NOW - 2 * HOUR, 5400, 5), OutageRow(NOW, 1, 1)], "x"), "outage"
-    )
+    bars = of_class(history.outages(VI, axis, [outage(NOW - 2 * HOUR, 5400), outage(NOW, 1)], "x"), "outage")
     assert [(bar.get("x"), bar.get("width")) for bar in bars] == [("0%", "50%")]
     for drawn in (history.latency(VI, axis, [], [], "x"), history.loss(VI, axis, [], "x")):
         tree(drawn)

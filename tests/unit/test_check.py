@@ -40,14 +40,14 @@ def text(one: Finding) -> str:
 @pytest.mark.parametrize(
     ("throttled", "heat", "mark", "says"),
     [
-        (None, None, "skip", "no Raspberry Pi"),
+        (None, None, "skip", "not a Raspberry Pi"),
         (0, 52.1, "ok", "no under-voltage since boot, 52.1 °C"),
-        (0x1, None, "fail", "under-voltage now → a supply of 5.1 V"),
+        (0x1, None, "fail", "under-voltage now → use a power supply of 5.1 V"),
         (0x50005, 60.0, "fail", "under-voltage now, 60 °C"),
-        (0x4, None, "warn", "slowed down by heat or power now → ventilation"),
-        (0x10000, None, "warn", "under-voltage since boot → a supply"),
-        (0x40000, None, "warn", "was slowed down since boot → ventilation"),
-        (0, 81.0, "warn", "81 °C → ventilation"),
+        (0x4, None, "warn", "slowed down by heat or low voltage now → improve ventilation"),
+        (0x10000, None, "warn", "under-voltage since boot → use a power supply"),
+        (0x40000, None, "warn", "slowed down since boot → improve ventilation"),
+        (0, 81.0, "warn", "81 °C → improve ventilation"),
     ],
 )
 def test_power(throttled: int | None, heat: float | None, mark: Mark, says: str) -> None:
@@ -62,8 +62,12 @@ def test_power(throttled: int | None, heat: float | None, mark: Mark, says: str)
         (ClockReading(NOW, 1, True, 3.0), "ok", "synchronised, within 3 ms"),
         (ClockReading(NOW, 1, True, 16_000.0), "ok", "synchronised"),
         (ClockReading(NOW, 1, True, None), "ok", "set by the host"),
-        (ClockReading(NOW, 1, False), "warn", "not synchronised, results wait up to 10 min for it → NTP"),
-        (ClockReading(NOW.replace(year=1970), 1, False), "fail", "not set: it says 1970-11-22"),
+        (
+            ClockReading(NOW, 1, False),
+            "warn",
+            "not synchronised, results wait up to 10 min for the clock → check that NTP",
+        ),
+        (ClockReading(NOW.replace(year=1970), 1, False), "fail", "not set: it shows 1970-11-22"),
     ],
 )
 def test_clock(now: ClockReading, mark: Mark, says: str) -> None:
@@ -89,10 +93,10 @@ def test_a_disk_without_the_folder_with_a_broken_spool_and_full(tmp_path: Path, 
     (tmp_path / "spool.db").write_bytes(b"rubbish" * 1000)
     assert "the spool does not open: file is not a database" in text(machine.disk(settings(tmp_path)))
     little = machine.disk(settings(small_disk))
-    assert (little.mark, "make room" in text(little)) == ("fail", True)
+    assert (little.mark, "free space" in text(little)) == ("fail", True)
     with pytest.raises(OSError, match="No space"):
         (small_disk / "filler").write_bytes(bytes(3_000_000))
-    assert "No space left on device → make room" in text(machine.disk(settings(small_disk)))
+    assert "No space left on device → free space" in text(machine.disk(settings(small_disk)))
 
 
 ROUTES = """\
@@ -121,13 +125,13 @@ def folder_of(tmp_path: Path, name: str, **files: str) -> Path:
 @pytest.mark.parametrize(
     ("files", "model", "mark", "says"),
     [
-        ({"operstate": "down", "carrier": "0"}, "", "fail", "no signal at the port → the cable"),
+        ({"operstate": "down", "carrier": "0"}, "", "fail", "no link at the port → check the cable"),
         ({"operstate": "down"}, "", "fail", "switched off → sudo ip link set lo up"),
         (
             {"operstate": "up", "speed": "100", "duplex": "full"},
             "",
             "fail",
-            "100 Mb/s full duplex, it carries 100 Mb/s",
+            "100 Mb/s full duplex, it carries at most 100 Mb/s",
         ),
         (
             {"operstate": "up", "speed": "1000", "duplex": "full", "wireless__x": ""},
@@ -136,7 +140,7 @@ def folder_of(tmp_path: Path, name: str, **files: str) -> Path:
             "Wi-Fi, 127.0.0.1 → use",
         ),
         ({"operstate": "up", "speed": "1000", "duplex": "half"}, "", "warn", "1,000 Mb/s half duplex"),
-        ({"operstate": "up", "speed": "1000"}, "Raspberry Pi 3 Model B Rev 1.2", "fail", "it carries 94 Mb/s at most"),
+        ({"operstate": "up", "speed": "1000"}, "Raspberry Pi 3 Model B Rev 1.2", "fail", "it carries at most 94 Mb/s"),
         ({"operstate": "up", "speed": "1000"}, "Raspberry Pi 3 Model B Plus Rev 1.3", "warn", "no default route"),
     ],
 )
@@ -169,9 +173,9 @@ MOBILE = LineSettings(line="4g", access="mobile", interface="wwan0")
         (
             modem([], "failed", **{"state-failed-reason": "sim-missing"}),
             "fail",
-            "modem failed: sim-missing → SIM in its",
+            "modem failed: sim-missing → check the SIM",
         ),
-        (modem([], "searching"), "fail", "no mobile network (searching) → aerial"),
+        (modem([], "searching"), "fail", "no mobile network (searching) → check the antenna"),
         (modem([], "disabled"), "fail", "modem switched off → sudo mmcli -m 0 --enable"),
     ],
 )
@@ -189,7 +193,7 @@ def test_a_locked_sim_is_one_thing_to_fix_not_two(mmcli: FakeMmcli) -> None:
 
 def test_a_modem_with_a_weak_signal_is_amber_and_one_that_nobody_knows_too(mmcli: FakeMmcli) -> None:
     unknown = port.signal(MOBILE)
-    assert (unknown.mark, "a router of its own" in text(unknown)) == ("warn", True)
+    assert (unknown.mark, "itself a router" in text(unknown)) == ("warn", True)
     mmcli.say(modem(["lte"]), signal(lte=WEAK_LTE))
     weak = port.signal(MOBILE)
     assert weak.mark == "warn"
@@ -221,20 +225,20 @@ def test_the_units_certificate_is_read_with_its_name_and_dates(authority: Author
     assert common_name(found) == "nd-a-1"
     assert 29 < (valid.ends - valid.begins) / 86_400 < 31
     assert not valid.ends_soon(utc_now())
-    assert "nobody listens there" in text(asked(tls(authority, "nd-a-1")))
+    assert "nothing listens there" in text(asked(tls(authority, "nd-a-1")))
 
 
 @pytest.mark.date
 def test_a_certificate_of_another_unit_or_authority_or_key(authority: Authority, tmp_path: Path) -> None:
     own = tls(authority, "nd-a-1")
-    assert "the certificate is of nd-a-1, not of nd-b-2" in text(asked(own, "nd-b-2"))
+    assert "the certificate belongs to nd-a-1, not to nd-b-2" in text(asked(own, "nd-b-2"))
     other = tls(Authority(tmp_path), "nd-a-1")
     foreign = asked(Tls(ca=own.ca, cert=other.cert, key=other.key))
-    assert "the certificate of nd-a-1 is not of" in text(foreign)
+    assert "the certificate of nd-a-1 was not issued by" in text(foreign)
     mixed = asked(Tls(ca=own.ca, cert=own.cert, key=other.key))
-    assert "key and certificate do not fit" in text(mixed)
+    assert "the key and the certificate do not match" in text(mixed)
     away = asked(Tls(ca=own.ca, cert=own.cert, key=tmp_path / "away.key"))
-    assert "away.key: No such file or directory; put the secret there → enrolled?" in text(away)
+    assert "away.key: No such file or directory; put the secret there → check that the unit is enrolled" in text(away)
     assert {one.mark for one in (foreign, mixed, away)} == {"fail"}
 
 
@@ -277,9 +281,9 @@ def dated(authority: Authority, name: str, begins: str, ends: str) -> Tls:
 def test_a_certificate_that_ended_or_has_not_begun_says_its_day(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     past = asked(dated(authority, "nd-a-1", "20200101000000Z", "20210315000000Z"), now=NOW)
-    assert "the certificate of nd-a-1 ended on 2021-03-15 → systemctl start xomnet-renew" in text(past)
+    assert "the certificate of nd-a-1 expired on 2021-03-15 → systemctl start xomnet-renew" in text(past)
     early = asked(dated(authority, "nd-a-1", "20990101000000Z", "20991231000000Z"), now=NOW)
-    assert "begins on 2099-01-01 → the clock of this machine first" in text(early)
+    assert "is not valid before 2099-01-01 → set this machine's clock first" in text(early)
 
 
 def test_a_certificate_ends_soon_when_a_fifth_of_its_life_is_left() -> None:
@@ -307,13 +311,21 @@ def status(**more: Any) -> AgentStatus:
         (
             status(rejected=1, rejection="unknown_agent: no line"),
             "fail",
-            "unknown_agent: no line → the operator: rows of",
+            "unknown_agent: no line → the operator must add",
         ),
-        (status(rejected=1, rejection="future: tomorrow"), "fail", "future: tomorrow → the technician's guide"),
-        (status(refusal="No matching subscribers"), "fail", "no collector listens at this broker → tell the operator"),
-        (status(refusal="Not authorized"), "fail", "the broker lets this unit publish nothing → the name in the"),
-        (status(clock_known=False, waiting=3), "warn", "results wait for the clock → the clock first"),
-        (status(), "fail", "no answer → tell the operator"),
+        (status(rejected=1, rejection="future: tomorrow"), "fail", "future: tomorrow → look up the reason"),
+        (
+            status(refusal="No matching subscribers"),
+            "fail",
+            "no collector is connected to this broker → ask the operator",
+        ),
+        (
+            status(refusal="Not authorized"),
+            "fail",
+            "the broker does not allow this unit to publish → the certificate's name",
+        ),
+        (status(clock_known=False, waiting=3), "warn", "results wait for the clock → set the clock"),
+        (status(), "fail", "no answer → ask the operator"),
     ],
 )
 def test_what_came_of_a_round_trip(after: AgentStatus, mark: Mark, says: str) -> None:
@@ -336,7 +348,7 @@ def test_what_came_of_a_round_trip(after: AgentStatus, mark: Mark, says: str) ->
         (
             status(rejected=5, rejection="unknown_agent: x", last_ack_age_s=4.0),
             "fail",
-            "refuses the result: unknown_agent",
+            "rejects the result: unknown_agent",
         ),
         (status(stored=1, waiting=None, last_ack_age_s=4.0), "ok", "the spool can't be read"),
     ],
@@ -357,18 +369,18 @@ def test_what_the_service_knows_of_its_deliveries(now: AgentStatus, mark: Mark, 
         (
             Result(line="ftth", down_mbps=41.7, bytes=1),
             "warn",
-            "41.7 Mb/s of 150, falls short of the target, 0 MB → the unit",
+            "41.7 Mb/s of 150, below the target, 0 MB → the unit",
         ),
-        (Result(line="ftth", down_mbps=149.97), "warn", "149.9 Mb/s of 150, falls short"),
+        (Result(line="ftth", down_mbps=149.97), "warn", "149.9 Mb/s of 150, below the target"),
         (
             Result(line="ftth", down_mbps=160.0, flags=("wifi", "audit")),
             "warn",
-            "does not count: wifi, 0 MB → use the cable",
+            "does not count: wifi, 0 MB → use a cable",
         ),
         (
             Result(line="ftth", error="dns_failure", error_detail="x"),
             "fail",
-            "no figure: dns_failure: x → the technician's",
+            "no figure: dns_failure: x → look up the code",
         ),
     ],
 )

@@ -46,7 +46,7 @@ def xomnet(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A line that meets the mobile target and falls short of the fixed one."""
+    """A line that meets the mobile target and is below the fixed one."""
     server = MeasurementServer("127.0.0.1", 0, RATE_MBPS)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -72,7 +72,7 @@ def test_measure_ends_with_a_verdict_against_the_target(server: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()  # nobody watches: no line that moves
     assert line.startswith("▼ ")
-    assert " Mb/s of 150: falls short of the target (6 streams, " in line
+    assert " Mb/s of 150: below the target (6 streams, " in line
     assert float(line.split()[1]) == pytest.approx(RATE_MBPS, rel=0.05)
     assert "round trip " in line
 
@@ -154,7 +154,7 @@ def test_a_terminal_shows_the_test_as_it_runs(server: str) -> None:
     assert "warming up" in text
     assert "measuring" in text
     assert " ms loaded)" in text.rstrip().splitlines()[-1]
-    assert "falls short of the target" in text
+    assert "below the target" in text
 
 
 SPEED = Speed(
@@ -181,7 +181,7 @@ SPEED = Speed(
         (
             Speed(engine="speedtest-cli", server="s", down_mbps=60.0, flags=("wifi", "cpu_bound")),
             70,
-            "▼ 60.0 Mb/s of 70: falls short of the target ()  [wifi, cpu_bound]",
+            "▼ 60.0 Mb/s of 70: below the target ()  [wifi, cpu_bound]",
         ),
         (
             Speed(engine="http", server="s", error="stalled", error_detail="0 bytes in 8 s", flags=("link_down",)),
@@ -209,7 +209,7 @@ def registry(tmp_path: Path) -> Path:
 def test_a_good_registry_is_counted(registry: Path) -> None:
     done = xomnet("registry", "check", str(registry))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{registry}: good; 3 lines of 2 units in 4 rows\n"
+    assert done.stdout == f"{registry}: no errors; 4 rows, 3 lines, 2 units\n"
 
 
 def test_a_bad_registry_has_every_problem_named_and_exits_1(registry: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_bad_registry_has_every_problem_named_and_exits_1(registry: Path) -> N
         f"{registry}, line 2, column agent: found 'ND A'; write lower-case letters, digits and hyphens, at most 32, "
         "such as nd-haihau-0012",
         f"{registry}, line 2, column access: found 'fibre'; write fixed or mobile",
-        "2 to mend",
+        "2 errors",
     ]
 
 
@@ -255,15 +255,22 @@ def test_a_registry_that_is_not_there_exits_1(tmp_path: Path, as_json: bool) -> 
 
 
 def commands(group: Any, *path: str) -> Iterator[list[str]]:
-    """Every command that does something, by its words."""
+    """Every command that does something, by its words; former names, which are hidden, left out."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, *path, name)
-        else:
+        elif not command.hidden:
             yield [*path, name]
 
 
 EVERY = list(commands(typer.main.get_command(app)))
+GROUPS = sorted({tuple(words[:-1]) for words in EVERY if len(words) > 1})
+
+
+def show_help(*words: str, columns: int = 80) -> str:
+    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": str(columns), "TERM": "dumb"})
+    assert done.exit_code == 0
+    return done.output
 
 
 def test_the_commands_of_the_issue_are_there() -> None:
@@ -277,11 +284,41 @@ def test_the_commands_of_the_issue_are_there() -> None:
     }
 
 
+def test_the_help_of_all_fits_a_screen_and_says_who_uses_what() -> None:
+    rows = [line.strip() for line in show_help().splitlines()]
+    assert len(rows) <= 23, "a terminal of 24 lines has one for the prompt"
+    titles = [row.rstrip("─ ") for row in rows if re.match(r"\S.* ─", row)]
+    assert titles == ["Try it", "Unit (technician)", "Server", "Operator", "Officer"]
+    for name in {words[0] for words in EVERY}:
+        assert [row for row in rows if re.fullmatch(rf"{name}  +[A-Z].*\.", row)], f"{name} has no whole sentence"
+
+
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
-def test_the_help_of_every_command_shows_an_example(words: list[str]) -> None:
-    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
-    assert done.exit_code == 0
-    assert re.search(rf"Example: (sudo (-u \S+ )?)?xomnet {' '.join(words)}", done.output)
+def test_the_help_of_every_command_says_what_it_does_how_it_ends_and_shows_an_example(words: list[str]) -> None:
+    purpose, *more = [line.strip() for line in show_help(*words, columns=200).splitlines() if line.strip()][1:]
+    assert re.fullmatch(r"[A-Z].*\.", purpose)
+    assert [line for line in more if line.startswith("Exit status: 0 ")]
+    assert [line for line in more if re.match(rf"Example: (sudo (-u \S+ )?)?xomnet {' '.join(words)}", line)]
+
+
+@pytest.mark.parametrize("words", [*EVERY, *GROUPS, ()], ids=" ".join)
+def test_no_help_is_cut_at_80_columns(words: tuple[str, ...]) -> None:
+    shown = show_help(*words)
+    assert "…" not in shown.replace("COMMAND …", "")
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_a_former_name_works_is_hidden_and_names_the_new_one(tmp_path: Path) -> None:
+    config = tmp_path / "collector.yaml"
+    config.write_text("registry: lines.csv\n")
+    new, old = (xomnet("collector", name, "--config", str(config)) for name in ("test-notification", "notify-test"))
+    assert (old.returncode, old.stdout) == (new.returncode, new.stdout)
+    warning, *rest = old.stderr.splitlines()
+    assert warning == (
+        "warning: `xomnet collector notify-test` is now `xomnet collector test-notification`; the old name goes away"
+    )
+    assert rest == new.stderr.splitlines()
+    assert "notify-test" not in show_help("collector")
 
 
 @pytest.mark.parametrize(

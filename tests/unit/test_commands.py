@@ -12,15 +12,15 @@ from uuid import UUID
 import pytest
 
 from agent.clock.clock import ClockReading
-from agent.control.command_queue import KEY, MAX_REMEMBERED, WAITING, CommandQueue, refused, unexpired
+from agent.control.command_queue import KEY, MAX_ACCEPTED, MAX_WAITING, CommandQueue, drop_expired, find_refusal
 from agent.control.handlers import run_pending
-from agent.control.identify import chosen, identify
+from agent.control.identify import active_trigger, identify
 from agent.delivery.spool import Spool
 from agent.errors import RequestRefused, ServersBusy
 from agent.loop import AgentLoop
 from agent.measure import runner as tester_module
 from agent.measure.precheck import Precheck
-from agent.schedule.budget import DataBudget
+from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LineSettings
 from collector.commands.commands import Commands, TooManyCommands
 from tests.support.clocks import clock_from
@@ -56,19 +56,19 @@ def queue_of(spool: Spool) -> CommandQueue:
 def test_a_command_is_taken_on_in_its_time_by_a_unit_that_knows_the_time(
     valid: dt.timedelta, synced: bool, error: str | None
 ) -> None:
-    refusal = refused(command(valid), ClockReading(NOW, 0, synced), {})
+    refusal = find_refusal(command(valid), ClockReading(NOW, 0, synced), {})
     assert (refusal and refusal.error) == error
 
 
 def test_ids_are_remembered_while_they_could_come_again_and_no_more_than_so_many() -> None:
-    taken = {uuid.uuid4(): NOW + n * MINUTE for n in range(MAX_REMEMBERED)}
+    taken = {uuid.uuid4(): NOW + n * MINUTE for n in range(MAX_ACCEPTED)}
     reading = ClockReading(NOW, 0, True)
-    assert (refusal := refused(command(), reading, taken)) is not None
+    assert (refusal := find_refusal(command(), reading, taken)) is not None
     assert refusal.error == "too_many"
-    left = unexpired(taken, reading)
-    assert len(left) == MAX_REMEMBERED - 1
-    assert refused(command(), reading, left) is None
-    assert unexpired(taken, ClockReading(NOW + 100 * MINUTE, 0, False)) == taken, "who knows what time it is"
+    left = drop_expired(taken, reading)
+    assert len(left) == MAX_ACCEPTED - 1
+    assert find_refusal(command(), reading, left) is None
+    assert drop_expired(taken, ClockReading(NOW + 100 * MINUTE, 0, False)) == taken, "who knows what time it is"
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_what_was_taken_on_is_not_taken_on_by_the_next_process(spool: Spool) -> 
 
 
 def test_a_damaged_memory_is_no_reason_not_to_start(spool: Spool) -> None:
-    spool.keep(KEY, '{"x":')
+    spool.set_value(KEY, '{"x":')
     inbox = queue_of(spool)
     inbox.receive(encode(command()))
     assert inbox.take() is not None
@@ -99,7 +99,7 @@ def test_a_damaged_memory_is_no_reason_not_to_start(spool: Spool) -> None:
 
 def test_no_more_wait_than_can_be_done_soon(spool: Spool) -> None:
     inbox = queue_of(spool)
-    for _ in range(WAITING + 1):
+    for _ in range(MAX_WAITING + 1):
         inbox.receive(encode(command()))
     assert [reply.error for reply in inbox.replies()] == ["too_many"]
 
@@ -115,7 +115,7 @@ def test_what_waited_for_too_long_is_not_begun(spool: Spool) -> None:
 
 def test_a_reply_that_could_not_be_sent_is_not_gone(spool: Spool) -> None:
     inbox = queue_of(spool)
-    inbox.answer(Reply(id=uuid.uuid4(), agent="nd-a", ok=True))
+    inbox.reply(Reply(id=uuid.uuid4(), agent="nd-a", ok=True))
     next(inbox.replies())  # the connection broke
     assert len(list(inbox.replies())) == 1
     assert not list(inbox.replies())
@@ -175,7 +175,7 @@ def test_a_test_that_was_asked_for_is_a_result_with_the_asker_and_no_slot(bench:
     assert (found.data.asked, found.data.server) == (CONFIRMATION, "http://two/")
     assert [(test.seq, test.spool, test.down_mbps) for test in reply.tested] == [(found.seq, found.spool, 50.0)]
     assert bench.tried == [("http://two/", "http://one/")]
-    assert bench.ledger.done_until("one") is None
+    assert bench.ledger.last_done_slot("one") is None
 
 
 def test_where_there_is_one_server_it_measures_and_the_answer_says_so(
@@ -208,8 +208,8 @@ def test_busy_servers_are_a_refusal_and_no_result(bench: Bench) -> None:
 def test_the_schedule_keeps_its_bytes(
     tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, asked: str, kept: int
 ) -> None:
-    monkeypatch.setattr("agent.schedule.metering.slots.peak_tests_left", lambda *_: 60)
-    monkeypatch.setattr("agent.schedule.metering.slots.days_left", lambda *_: 0.0)
+    monkeypatch.setattr("agent.schedule.quota.metering.slots.peak_tests_left", lambda *_: 60)
+    monkeypatch.setattr("agent.schedule.quota.metering.slots.days_left", lambda *_: 0.0)
     enough, too_little = (kept + 1) * 44_000_000, kept * 44_000_000
     refusal = Bench(tmp_path, spool, monkeypatch, "mobile", budget_gb=too_little / 1e9).ask(asked=asked)
     assert (refusal.ok, refusal.error) == (False, "budget")
@@ -238,7 +238,7 @@ def test_the_led_blinks_for_a_while_and_shows_again_what_it_showed(
     while not later:
         time.sleep(0.01)
     later.pop()()
-    assert (trigger.read_text(), chosen("none")) == ("mmc0", "none")
+    assert (trigger.read_text(), active_trigger("none")) == ("mmc0", "none")
     with pytest.raises(RequestRefused, match="no LED"):
         identify(tmp_path / "nowhere")
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.clock.clock import ClockReading, read_clock, stepped_s
-from agent.measure import conditions as witness_module
+from agent.clock.clock import ClockReading, clock_step_s, read_clock
+from agent.measure import conditions as conditions_module
 from agent.measure import health as health_module
-from agent.measure.conditions import Count, Others, Reading, TestConditions, flags, others
+from agent.measure.conditions import Count, CrossTraffic, Reading, TestConditions, cross_traffic, disturbance_flags
 from agent.measure.engines import Progress
-from agent.measure.health import throttled, throttled_between
-from agent.net.interface import Received
+from agent.measure.health import is_throttled, read_throttled
+from agent.net.interface import ReceiveCounter
 from agent.settings import LineSettings
 from tests.unit.test_interface import ETH0, WWAN0, record
 from tests.unit.test_latency import NOON
@@ -43,33 +43,33 @@ def reading(after_s: float = 0.0, step_s: float = 0.0, wait_s: float = 0.0, inte
     ],
 )
 def test_what_two_readings_say_of_the_time_between_them(after: Reading, expected: tuple[str, ...]) -> None:
-    assert flags(reading(), after) == expected
+    assert disturbance_flags(reading(), after) == expected
 
 
 def test_what_can_not_be_read_is_not_flagged() -> None:
     """A sandbox that hides /proc."""
     before, after = (Reading(ClockReading(NOON, 0, True), at_s) for at_s in (0.0, 10.0))
-    assert flags(before, after) == ()
+    assert disturbance_flags(before, after) == ()
 
 
 def test_a_step_of_the_wall_clock_shows_against_the_boot_clock() -> None:
     before, after = read_clock(), read_clock()
-    assert abs(stepped_s(before, after)) < 0.1
+    assert abs(clock_step_s(before, after)) < 0.1
     later = ClockReading(after.wall - dt.timedelta(hours=2), after.boot_ns, True)
-    assert stepped_s(before, later) == pytest.approx(-7200, abs=0.1)
+    assert clock_step_s(before, later) == pytest.approx(-7200, abs=0.1)
 
 
 def test_a_clock_that_was_set_during_a_test_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = TestConditions(FIXED, NOWHERE, NOWHERE)
-    assert seen.tell(GOOD).flags == ()
+    assert seen.annotate(GOOD).flags == ()
     now = read_clock()
     set_ = ClockReading(now.wall + dt.timedelta(seconds=40), now.boot_ns, True)
-    monkeypatch.setattr(witness_module, "read_clock", lambda: set_)
-    assert seen.tell(GOOD).flags == ("clock_unsynced",)
+    monkeypatch.setattr(conditions_module, "read_clock", lambda: set_)
+    assert seen.annotate(GOOD).flags == ("clock_unsynced",)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_throttled"),
+    ("before", "after", "expected"),
     [
         (0x0, 0x0, False),
         (0x50000, 0x50000, False),  # once since boot, long ago
@@ -84,17 +84,17 @@ def test_a_clock_that_was_set_during_a_test_is_flagged(monkeypatch: pytest.Monke
         (0x0, None, False),
     ],
 )
-def test_throttling_between_two_looks(before: int | None, after: int | None, is_throttled: bool) -> None:
-    assert throttled_between(before, after) is is_throttled
+def test_throttling_between_two_looks(before: int | None, after: int | None, expected: bool) -> None:
+    assert is_throttled(before, after) is expected
 
 
 def test_throttling_that_came_and_went_during_a_test_is_flagged(tmp_path: Path) -> None:
     file = tmp_path / "get_throttled"
     file.write_text("0\n")  # as the kernel prints it: hexadecimal, without 0x
     seen = TestConditions(FIXED, NOWHERE, file)
-    assert seen.tell(GOOD).flags == ()
+    assert seen.annotate(GOOD).flags == ()
     file.write_text("50000\n")
-    assert seen.tell(GOOD).flags == ("throttled",)
+    assert seen.annotate(GOOD).flags == ("throttled",)
 
 
 @pytest.mark.parametrize(
@@ -115,22 +115,24 @@ def test_where_the_kernel_has_no_file_vcgencmd_is_asked(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(health_module, "VCGENCMD_S", 0.5)
-    assert throttled(NOWHERE) == bits
+    assert read_throttled(NOWHERE) == bits
 
 
 def test_headers_are_no_others_traffic() -> None:
     """1,000 packets of 1,448 bytes, as an Ethernet port counts them, and as a modem without Ethernet headers does."""
     begin = Count(1.0, 500, 10_000, 20)
     ethernet, raw = (Count(2.0, 1_448_500, 10_000 + 1000 * size, 1020) for size in (1514, 1500))
-    assert others(begin, ethernet) == Others(0, 1.0)
-    assert others(begin, raw, ethernet=False) == Others(0, 1.0)
-    assert others(begin, Count(2.0, 1_448_500, 10_000 + 2_014_000, 1520)) == Others(467_000, 1.0)
+    assert cross_traffic(begin, ethernet) == CrossTraffic(0, 1.0)
+    assert cross_traffic(begin, raw, ethernet=False) == CrossTraffic(0, 1.0)
+    assert cross_traffic(begin, Count(2.0, 1_448_500, 10_000 + 2_014_000, 1520)) == CrossTraffic(467_000, 1.0)
 
 
 def test_there_are_no_others_without_two_moments_and_never_less_than_none() -> None:
     one = Count(1.0, 0, 0, 0)
-    assert others(None, None) is others(one, one) is others(one, None) is None
-    assert others(one, Count(2.0, 10**6, 10**5, 70)) == Others(0, 1.0)  # a counter of 32 bits that began again
+    assert cross_traffic(None, None) is cross_traffic(one, one) is cross_traffic(one, None) is None
+    assert cross_traffic(one, Count(2.0, 10**6, 10**5, 70)) == CrossTraffic(
+        0, 1.0
+    )  # a counter of 32 bits that began again
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_there_are_no_others_without_two_moments_and_never_less_than_none() -> N
 def test_others_matter_from_two_per_cent_of_the_figure_on(
     others_mbps: float, down_mbps: float | None, limit_mbps: float | None, crossed: bool
 ) -> None:
-    assert Others(int(others_mbps * 125_000 * 4), 4.0).crossed(down_mbps, limit_mbps) is crossed
+    assert CrossTraffic(int(others_mbps * 125_000 * 4), 4.0).exceeds(down_mbps, limit_mbps) is crossed
 
 
 def transfer(seen: TestConditions, sys: Path, mbps: float, others_mbps: float, begin_s: float = 0.0) -> None:
@@ -158,7 +160,7 @@ def transfer(seen: TestConditions, sys: Path, mbps: float, others_mbps: float, b
         packets = int(t_s * mbps * 125_000 / 1448)
         (sys / "eth0/statistics/rx_bytes").write_text(f"{packets * 1514 + int(t_s * others_mbps * 125_000)}\n")
         (sys / "eth0/statistics/rx_packets").write_text(f"{packets}\n")
-        seen.progress(Progress(t_s, mbps, packets * 1448, True))
+        seen.on_progress(Progress(t_s, mbps, packets * 1448, True))
 
 
 @pytest.fixture
@@ -167,12 +169,12 @@ def eth0(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("others_mbps", "expected"), [(0.0, ()), (4.0, ("cross_traffic",))])
-def test_a_witness_counts_what_others_receive_and_reads_the_port(
+def test_a_test_counts_what_others_receive_and_reads_the_port(
     eth0: Path, others_mbps: float, expected: tuple[str, ...]
 ) -> None:
     seen = TestConditions(FIXED, eth0, NOWHERE)
     transfer(seen, eth0, 80.0, others_mbps)
-    found = seen.tell(GOOD)
+    found = seen.annotate(GOOD)
     seen.close()
     assert (found.flags, found.link_mbps, found.other_bytes) == (expected, 1000, int(others_mbps * 125_000 * 3))
 
@@ -182,25 +184,25 @@ def test_another_servers_test_is_counted_anew(eth0: Path) -> None:
     seen = TestConditions(FIXED, eth0, NOWHERE)
     transfer(seen, eth0, 5.0, 40.0, begin_s=4.0)
     transfer(seen, eth0, 80.0, 0.0)
-    assert seen.tell(GOOD).other_bytes == 0
+    assert seen.annotate(GOOD).other_bytes == 0
 
 
 def test_a_line_without_a_port_that_is_there_is_watched_as_far_as_it_can_be(tmp_path: Path) -> None:
     for line in (FIXED, LineSettings(line="ftth", access="fixed")):
         seen = TestConditions(line, tmp_path, NOWHERE)
-        seen.progress(Progress(0.0, 0.0, 0, False))
-        seen.progress(Progress(1.0, 0.0, 0, False))
-        found = seen.tell(GOOD)
+        seen.on_progress(Progress(0.0, 0.0, 0, False))
+        seen.on_progress(Progress(1.0, 0.0, 0, False))
+        found = seen.annotate(GOOD)
         assert (found.other_bytes, found.link_mbps, found.flags) == (None, None, ())
         assert found.cpu_wait_s is not None
 
 
 def test_the_counters_are_read_anew_each_time(tmp_path: Path) -> None:
     sys = record(tmp_path, "wwan0", {**WWAN0, "statistics/rx_packets": "3\n"})
-    received = Received("wwan0", sys)
+    received = ReceiveCounter("wwan0", sys)
     assert received.read() == (7, 3)
     (sys / "wwan0/statistics/rx_bytes").write_text("19000000007\n")
     assert received.read() == (19_000_000_007, 3)
     received.close()
     with pytest.raises(OSError, match="No such file"):
-        Received("wwan1", sys)
+        ReceiveCounter("wwan1", sys)

@@ -1,4 +1,4 @@
-"""Settings from afar over agent.yaml: what may be changed, what becomes of it, how an error reads."""
+"""Remote settings over agent.yaml: what may be changed, what becomes of it, how an error reads."""
 
 import copy
 from pathlib import Path
@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.control.config_overlay import changed, in_force, merged, read
+from agent.control.config_overlay import apply_change, effective_values, merge, read_with_overlay
 from agent.settings import AgentSettings
 from xomnet.contract.remote_settings import CHANGEABLE, LISTS, Setting, form
 from xomnet.settings import SettingsError, convert
@@ -57,25 +57,25 @@ def test_a_change_after_another_is_one_change_and_the_document_stays_as_it_was(
     one: dict[str, Setting], other: dict[str, Setting]
 ) -> None:
     before = copy.deepcopy(DOCUMENT)
-    both = merged(DOCUMENT, changed(one, other, ()))
-    assert typed(both) == typed(merged(merged(DOCUMENT, one), other))
+    both = merge(DOCUMENT, apply_change(one, other, ()))
+    assert typed(both) == typed(merge(merge(DOCUMENT, one), other))
     assert before == DOCUMENT
-    assert typed(merged(DOCUMENT, changed(one, {}, tuple(one)))) == typed(DOCUMENT)
+    assert typed(merge(DOCUMENT, apply_change(one, {}, tuple(one)))) == typed(DOCUMENT)
     backwards = dict(reversed(list(one.items())))
-    assert merged(DOCUMENT, backwards) == merged(DOCUMENT, one)
+    assert merge(DOCUMENT, backwards) == merge(DOCUMENT, one)
 
 
 @settings(deadline=None, max_examples=60)
 @given(overlays())
 def test_what_is_set_is_in_force_and_nothing_else_has_changed(overlay: dict[str, Setting]) -> None:
-    plain, found = in_force(typed(DOCUMENT)), in_force(typed(merged(DOCUMENT, overlay)))
+    plain, found = effective_values(typed(DOCUMENT)), effective_values(typed(merge(DOCUMENT, overlay)))
     follow = {f"lines.{line}.budget_gb" for line in ("ftth", "4g") if f"lines.{line}.metered" in overlay}
     for key in KEYS:
         if overlay.get(key) is not None:
             assert found[key] == overlay[key]
         elif key not in overlay and key not in follow:  # a metered line has a budget by default
             assert found.get(key) == plain.get(key)
-    assert typed(merged(DOCUMENT, overlay)).broker == typed(DOCUMENT).broker
+    assert typed(merge(DOCUMENT, overlay)).broker == typed(DOCUMENT).broker
 
 
 @settings(deadline=None, max_examples=60)
@@ -86,13 +86,13 @@ def test_any_value_loads_or_is_refused_by_key(
     config = tmp_path_factory.getbasetemp() / "agent.yaml"
     config.write_text(yaml.safe_dump(DOCUMENT))
     try:
-        found = read(config, overlay)
+        found = read_with_overlay(config, overlay)
     except SettingsError as error:
         refused = error
     else:
         assert found.agent == "nd-a"
         return
-    assert refused.file == "settings from afar"
+    assert refused.file == "remote settings"
     assert any(refused.key.startswith(key) for key in overlay)
 
 
@@ -106,8 +106,8 @@ def test_any_value_loads_or_is_refused_by_key(
 )
 def test_what_leads_a_unit_elsewhere_stays_where_it_is(key: str) -> None:
     assert form(key) is None
-    with pytest.raises(SettingsError, match="not changed from afar"):
-        merged(DOCUMENT, {key: "elsewhere"})
+    with pytest.raises(SettingsError, match="the server may not change"):
+        merge(DOCUMENT, {key: "elsewhere"})
 
 
 @pytest.mark.parametrize(
@@ -129,22 +129,22 @@ def test_an_error_names_the_key_what_was_found_and_what_is_allowed(
     config = tmp_path / "agent.yaml"
     config.write_text(yaml.safe_dump(DOCUMENT))
     with pytest.raises(SettingsError) as caught:
-        read(config, {key: value})
+        read_with_overlay(config, {key: value})
     assert said in str(caught.value)
-    assert caught.value.file == "settings from afar"
+    assert caught.value.file == "remote settings"
 
 
 def test_groups_that_agent_yaml_writes_once_are_changed_apart(tmp_path: Path) -> None:
     config = tmp_path / "agent.yaml"
     text = "agent: nd-a\nstate_dir: state\nbroker: {}\nlines: [{line: ftth, access: fixed}]\n"
     config.write_text(text + "latency: &pace {every_s: 120}\nhealth: *pace\n")
-    found = read(config, {"latency.every_s": 60})
+    found = read_with_overlay(config, {"latency.every_s": 60})
     assert (found.latency.every_s, found.health.every_s) == (60, 120)
 
 
 def test_every_key_of_the_list_exists_and_its_lists_are_lists() -> None:
     values: dict[str, Setting] = {"servers": ("http://x/",), "anchors": ("x",), "log_level": "error", "metered": True}
     everything = {key: values.get(key.rpartition(".")[2], 7) for key in KEYS}
-    found = in_force(typed(merged(DOCUMENT, everything)))
+    found = effective_values(typed(merge(DOCUMENT, everything)))
     assert found == everything
     assert {form(key) for key, value in found.items() if isinstance(value, tuple)} == LISTS

@@ -22,12 +22,13 @@ from collector.commands.confirmation import (
     ConfirmationWorker,
     choose,
     due,
+    maintenance_at,
     outcome_of,
-    worked_on,
 )
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
-from collector.store import LineId, Sample
+from collector.store.line_id import LineId
+from collector.store.row_types import Sample
 from tests.support.stored import row
 from xomnet.contract.commands import CONFIRMATION, Command, Reply, decode_command
 from xomnet.contract.messages import encode
@@ -214,7 +215,7 @@ def test_a_line_that_people_said_is_worked_on_is_held_while_it_is(tmp_path: Path
     book = AlertStore(tmp_path / "alerts.db")
     said = MaintenanceRequest(agent="nd-a", line="4g", until=NOW + 60 * MINUTE, by="Lan", why="a new mast")
     book.add_window(said, NOW)
-    held = worked_on(book.windows)
+    held = maintenance_at(book.windows)
     lines = [row(LineId("nd-a", "ftth")), row(LineId("nd-a", "4g")), row(LineId("nd-b", "4g"))]
     assert [held(NOW + MINUTE)(line) for line in lines] == [False, True, False]
     assert not held(NOW + 61 * MINUTE)(lines[1])

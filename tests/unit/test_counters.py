@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.net.counters import WRAP, Counters, moved, of_line, read_counters
+from agent.net.counters import WRAP, Counters, bytes_between, line_counters, read_counters
 
 
 def port(sys: Path, name: str, index: int, rx: int, tx: int) -> None:
@@ -33,10 +33,10 @@ def test_this_machine_has_a_loopback_that_counts_what_is_sent_over_it() -> None:
 def test_a_line_has_its_port_and_one_without_a_name_all_that_lead_out() -> None:
     ports = ("lo#1", "eth0#2", "eth0.7#3", "wlan0#4", "veth1a#9", "docker0#10", "br-3#11")
     counters: Counters = {name: (1, 1) for name in ports}
-    assert list(of_line(counters, "eth0")) == ["eth0#2"]
-    assert list(of_line(counters, "wwan0")) == []
-    assert list(of_line(counters, "lo")) == ["lo#1"]
-    assert list(of_line(counters, None)) == ["eth0#2", "eth0.7#3", "wlan0#4"]
+    assert list(line_counters(counters, "eth0")) == ["eth0#2"]
+    assert list(line_counters(counters, "wwan0")) == []
+    assert list(line_counters(counters, "lo")) == ["lo#1"]
+    assert list(line_counters(counters, None)) == ["eth0#2", "eth0.7#3", "wlan0#4"]
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_a_line_has_its_port_and_one_without_a_name_all_that_lead_out() -> None:
     ],
 )
 def test_what_moved_between_two_readings(before: Counters, now: Counters, bytes_: int) -> None:
-    assert moved(before, now) == bytes_
+    assert bytes_between(before, now) == bytes_

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from agent.errors import MeasurementError as Failed
 from agent.net import dns, name_servers
-from agent.net.dns import ask, resolve
-from agent.net.dns_message import AAAA, NO_SUCH_NAME, A, DnsAnswer, name_of, parse, question
-from agent.net.name_servers import in_hosts, in_resolv_conf, of_network_manager, of_resolved
+from agent.net.dns import query, resolve
+from agent.net.dns_message import AAAA, NO_SUCH_NAME, A, DnsAnswer, encode_name, encode_question, parse_answer
+from agent.net.name_servers import hosts_addresses, parse_nmcli, parse_resolv_conf, parse_resolvectl
 from agent.net.sockets import pin
 from tests.support.name_server import SILENCE, NameServer, answer_to, asked_for
 
@@ -39,8 +39,8 @@ NAME = b"do1.example.vn"
 
 
 def test_a_question_is_written_as_by_others() -> None:
-    assert question(0x1234, NAME, A) == QUERY
-    assert question(0x1234, NAME, AAAA) == QUERY_6
+    assert encode_question(0x1234, NAME, A) == QUERY
+    assert encode_question(0x1234, NAME, AAAA) == QUERY_6
 
 
 @pytest.mark.parametrize(
@@ -66,22 +66,22 @@ def test_a_question_is_written_as_by_others() -> None:
 def test_an_answer_of_others_is_read_and_what_is_none_is_left(
     message: str, query: bytes, answer: DnsAnswer | None
 ) -> None:
-    assert parse(bytes.fromhex(message), query) == answer
+    assert parse_answer(bytes.fromhex(message), query) == answer
 
 
 @given(st.binary(max_size=600), st.integers(0, 3))
 def test_no_bytes_are_more_than_no_answer(noise: bytes, records: int) -> None:
     start = QUERY[:2] + bytes.fromhex("81800001") + records.to_bytes(2) + bytes(4) + QUERY[12:]
     for message in (noise, start + noise, start + b"\xc0" + noise):
-        answer = parse(message, QUERY)
+        answer = parse_answer(message, QUERY)
         assert answer is None or all(socket.inet_aton(one) for one in answer.addresses)
 
 
 @given(st.lists(st.ip_addresses(v=4).map(str), max_size=20), st.integers(0, 0xFFFF))
 def test_what_the_test_server_writes_is_read(addresses: list[str], number: int) -> None:
-    query = question(number, NAME, A)
+    query = encode_question(number, NAME, A)
     assert asked_for(query) == (NAME.decode(), A)
-    assert parse(answer_to(query, 0, addresses), query) == DnsAnswer(0, addresses=tuple(addresses))
+    assert parse_answer(answer_to(query, 0, addresses), query) == DnsAnswer(0, addresses=tuple(addresses))
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_what_the_test_server_writes_is_read(addresses: list[str], number: int) 
     [("Do1.Example.vn.", NAME), ("đo.example.vn", b"xn--o-kia.example.vn"), ("exa mple", b"exa mple")],
 )
 def test_a_name_is_asked_for_in_small_letters_and_ascii(host: str, name: bytes) -> None:
-    assert name_of(host) == name
+    assert encode_name(host) == name
 
 
 @pytest.mark.parametrize("host", ["", ".", "a..b", "a" * 64 + ".vn", ".".join(["a" * 60] * 5)])
 def test_what_can_be_no_name_is_refused(host: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # IDNA has its own words
-        name_of(host)
+        encode_name(host)
 
 
 # Whom to ask. What nmcli 1.42 prints for a cable and a modem, and resolvectl 252; as documented, addresses changed.
@@ -117,24 +117,24 @@ GENERAL.IP-IFACE:lo
 
 
 def test_network_manager_knows_the_servers_of_each_interface() -> None:
-    assert of_network_manager(NMCLI, "eth0") == ("192.168.1.1", "8.8.8.8", "2001:db8:1::1")
-    assert of_network_manager(NMCLI, "wwan0") == ("10.53.0.1", "10.53.0.2")
-    assert of_network_manager(NMCLI, "lo") == ()
-    assert of_network_manager(NMCLI, "wlan0") == of_network_manager("", "eth0") == ()
+    assert parse_nmcli(NMCLI, "eth0") == ("192.168.1.1", "8.8.8.8", "2001:db8:1::1")
+    assert parse_nmcli(NMCLI, "wwan0") == ("10.53.0.1", "10.53.0.2")
+    assert parse_nmcli(NMCLI, "lo") == ()
+    assert parse_nmcli(NMCLI, "wlan0") == parse_nmcli("", "eth0") == ()
 
 
 def test_systemd_resolved_knows_them_too() -> None:
-    assert of_resolved("Link 3 (wwan0): 10.53.0.1 2001:db8::1#dns.example\n") == ("10.53.0.1", "2001:db8::1")
-    assert of_resolved("Link 3 (wwan0):\n") == of_resolved("") == ()
+    assert parse_resolvectl("Link 3 (wwan0): 10.53.0.1 2001:db8::1#dns.example\n") == ("10.53.0.1", "2001:db8::1")
+    assert parse_resolvectl("Link 3 (wwan0):\n") == parse_resolvectl("") == ()
 
 
 def test_resolv_conf_and_hosts_are_read() -> None:
     text = "# ours\nsearch lan\nnameserver 192.168.1.1\n;nameserver 1.2.3.4\nnameserver  2001:db8::1 # x\nnameserver\n"
-    assert in_resolv_conf(text) == ("192.168.1.1", "2001:db8::1")
+    assert parse_resolv_conf(text) == ("192.168.1.1", "2001:db8::1")
     hosts = "127.0.0.1 localhost\n# 203.0.113.9 do1\n\n203.0.113.7\tDo1.example.vn do1 # ours\n2001:db8::7 do1\n"
-    assert in_hosts("do1", hosts) == ("203.0.113.7", "2001:db8::7")
-    assert in_hosts("do1.example.vn", hosts) == ("203.0.113.7",)
-    assert in_hosts("ours", hosts) == ()
+    assert hosts_addresses("do1", hosts) == ("203.0.113.7", "2001:db8::7")
+    assert hosts_addresses("do1.example.vn", hosts) == ("203.0.113.7",)
+    assert hosts_addresses("ours", hosts) == ()
 
 
 @pytest.fixture
@@ -197,15 +197,15 @@ NAMES = {"do1.example.vn": "203.0.113.7", "do6.example.vn": "2001:db8::7"}
 
 def test_a_server_tells_an_ipv4_address_and_where_there_is_none_an_ipv6_one(stack: ExitStack) -> None:
     server = stack.enter_context(NameServer(NAMES))
-    assert ask(NAME, [server.address], "lo", 5, server.port) == ("203.0.113.7",)
+    assert query(NAME, [server.address], "lo", 5, server.port) == ("203.0.113.7",)
     assert server.ways == [f"udp {A}"]
-    assert ask(b"do6.example.vn", [server.address], "lo", 5, server.port) == ("2001:db8::7",)
+    assert query(b"do6.example.vn", [server.address], "lo", 5, server.port) == ("2001:db8::7",)
     assert server.ways == [f"udp {A}", f"udp {A}", f"udp {AAAA}"]
 
 
 def test_what_udp_truncates_is_asked_over_tcp(stack: ExitStack) -> None:
     server = stack.enter_context(NameServer(NAMES, truncates=True))
-    assert ask(NAME, [server.address], "lo", 5, server.port) == ("203.0.113.7",)
+    assert query(NAME, [server.address], "lo", 5, server.port) == ("203.0.113.7",)
     assert server.ways == [f"udp {A}", f"tcp {A}"]
 
 
@@ -213,14 +213,14 @@ def test_what_udp_truncates_is_asked_over_tcp(stack: ExitStack) -> None:
 def test_a_server_that_refuses_or_keeps_silent_leaves_the_word_to_the_next(stack: ExitStack, rcode: int) -> None:
     good = stack.enter_context(NameServer(NAMES, "127.0.0.3"))
     stack.enter_context(NameServer(NAMES, "127.0.0.2", good.port, rcode=rcode))
-    assert ask(NAME, ["127.0.0.2", "127.0.0.3"], "lo", 5, good.port) == ("203.0.113.7",)
+    assert query(NAME, ["127.0.0.2", "127.0.0.3"], "lo", 5, good.port) == ("203.0.113.7",)
 
 
 def test_a_server_that_has_lost_the_question_is_asked_again(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns, "AGAIN_S", 0.1)
     server = stack.enter_context(NameServer(NAMES, rcode=SILENCE))
     with pytest.raises(Failed) as caught:
-        ask(NAME, [server.address], "lo", 0.5, server.port)
+        query(NAME, [server.address], "lo", 0.5, server.port)
     assert caught.value.error == "dns_failure"
     assert f"over lo ({server.address}: no answer)" in caught.value.detail
     assert 2 < len(server.asked) < 8
@@ -229,7 +229,7 @@ def test_a_server_that_has_lost_the_question_is_asked_again(stack: ExitStack, mo
 def test_where_every_server_refuses_nobody_waits(stack: ExitStack) -> None:
     server = stack.enter_context(NameServer(NAMES, "127.0.0.2", rcode=5))
     with pytest.raises(Failed) as caught:  # nobody listens at the second address
-        ask(NAME, ["127.0.0.2", "127.0.0.3", "not-an-address"], "lo", 60, server.port)
+        query(NAME, ["127.0.0.2", "127.0.0.3", "not-an-address"], "lo", 60, server.port)
     assert len(server.asked) == 1
     assert "127.0.0.2: REFUSED, 127.0.0.3: Connection refused" in caught.value.detail
     assert "is the line online" in caught.value.detail
@@ -238,7 +238,7 @@ def test_where_every_server_refuses_nobody_waits(stack: ExitStack) -> None:
 def test_no_such_name_is_believed_and_says_who_said_so(stack: ExitStack) -> None:
     server = stack.enter_context(NameServer(NAMES))
     with pytest.raises(Failed) as caught:
-        ask(b"do2.example.vn", [server.address], "lo", 5, server.port)
+        query(b"do2.example.vn", [server.address], "lo", 5, server.port)
     assert caught.value.detail == f"do2.example.vn: {server.address}, asked over lo, knows no address of it"
     assert server.ways == [f"udp {A}"]
 

@@ -15,8 +15,10 @@ from agent.net import sockets
 from agent.settings import AgentSettings
 from collector.metrics import Metrics
 from collector.settings import CollectorSettings
+from collector.store.row_types import EventRow, LatencyRow, OutageRow, SpeedRow
 from collector.texts import words
 from collector.web import openapi, views
+from xomnet.contract.flat_fields import declared_fields
 from xomnet.contract.messages import FLAGS
 from xomnet.contract.remote_settings import CHANGEABLE
 from xomnet.registry.registry import COLUMNS
@@ -128,20 +130,30 @@ def test_every_word_that_a_reader_may_meet_is_explained(name: str, words_: set[s
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_may_be_changed_from_afar_is_named_with_what_may_come_of_it(language: str) -> None:
+def test_remote_settings_are_named_with_what_may_come_of_them(language: str) -> None:
     text = guide("deploy", language)
-    events = codes("agent/control/config_trial.py", "agent/control/remote_config.py", named=("noted",), argument=1)
+    events = codes("agent/control/config_trial.py", "agent/control/remote_config.py", named=("add_note",), argument=1)
     refusals = codes("agent/control/remote_config.py", named=("RequestRefused",))
     assert {"settings_rolled_back", "settings_reset"} <= events
     assert not sorted(word for word in {*CHANGEABLE, *events, *refusals} if f"`{word}`" not in text)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("view", [views.SpeedView, views.LatencyView])
+@pytest.mark.parametrize("view", [views.SpeedView, views.LatencyView, views.OutageView, views.EventView])
 def test_every_column_of_a_csv_has_a_row_in_the_order_of_the_file(view: type[msgspec.Struct], language: str) -> None:
     """One table for each kind of results: `error` and `at` are columns of both."""
     rows = " ".join(re.findall(r"^\| `(\w+)` \|", guide("officer", language), re.MULTILINE))
     assert " ".join(view.__struct_fields__) in rows
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", [SpeedRow, LatencyRow, OutageRow, EventRow])
+def test_a_column_of_a_csv_has_the_unit_of_its_field(kind: type[msgspec.Struct], language: str) -> None:
+    text = guide("officer", language)
+    units = {field.name: field.unit for field, _ in declared_fields(kind) if field.unit is not None}
+    shown = {name: row(text, name).split("|")[2].strip() for name in units}
+    written = {"s": "giây", "bytes": "byte"} if language == "vi" else {}
+    assert not [name for name, unit in units.items() if not shown[name].endswith(written.get(unit, unit))]
 
 
 def test_the_codes_are_found_in_the_code() -> None:

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import MeasurementError as Failed
-from agent.measure.engines.http_stream import check_payload, parse_head
+from agent.measure.captive_portal import check_payload
+from agent.measure.engines.http_stream import parse_head
 from agent.measure.engines.ookla import parse_server
-from agent.measure.engines.speedtest_cli import BUSY_S, explain, over_https, parse_report
+from agent.measure.engines.speedtest_cli import BUSY_S, parse_report, to_measurement_error, uses_https
 from tests.unit.test_latency import NOON, UUID_
 from xomnet.contract.messages import Speed, SpeedResult, decode_result, encode
 
@@ -93,7 +94,7 @@ REPORT = b"""\
 def test_a_complaint_of_speedtest_cli_has_a_code(
     complaint: str, error: str, flags: tuple[str, ...], retry_after_s: float | None
 ) -> None:
-    failed = explain(complaint)
+    failed = to_measurement_error(complaint)
     assert (failed.error, failed.flags, failed.retry_after_s) == (error, flags, retry_after_s)
     assert (complaint.strip().splitlines() or ["no word"])[-1] in failed.detail
 
@@ -146,11 +147,11 @@ def test_speedtest_net_is_asked_over_https_unless_a_proxy_for_plain_http_stands_
 ) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert over_https()
+    assert uses_https()
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert not over_https()
+    assert not uses_https()
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    assert over_https()
+    assert uses_https()
 
 
 def head(*headers: str, first: str = "HTTP/1.1 200 OK") -> bytes:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from collector.store import StoreRefused, StoreUnavailable
+from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.influx_answers import BatchRefused, WriteTarget, check_query, check_write
 
 URL = "http://127.0.0.1:8086"

@@ -12,7 +12,7 @@ import pytest
 from agent.clock.clock import read_clock
 from agent.measure import health as health_module
 from agent.measure import precheck as precheck_module
-from agent.measure.health import health, temperature, throttled
+from agent.measure.health import read_health, read_temperature, read_throttled
 from agent.measure.precheck import precheck
 from agent.net.interface import InterfaceState, read_interface
 from tests.unit.test_latency import NOON, UUID_
@@ -35,7 +35,7 @@ def record(sys_: Path, name: str, files: dict[str, str]) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precheck_module, "LOOK_S", 0.2)
+    monkeypatch.setattr(precheck_module, "OBSERVE_S", 0.2)
 
 
 def flags_of(sys_: Path, name: str, target_mbps: float = 150, throttled_file: Path = Path("/nowhere")) -> list[str]:
@@ -164,14 +164,14 @@ def test_a_throttled_unit_is_flagged(tmp_path: Path, text: str, flags: list[str]
 def test_the_throttling_bits_are_read_in_hex(tmp_path: Path, text: str | None, bits: int | None) -> None:
     if text is not None:
         (tmp_path / "get_throttled").write_text(text)
-    assert throttled(tmp_path / "get_throttled") == bits
+    assert read_throttled(tmp_path / "get_throttled") == bits
 
 
 @pytest.mark.parametrize(("text", "celsius"), [("48312\n", 48.312), ("-5000\n", -5), ("", None), (None, None)])
 def test_the_temperature_is_read_in_thousandths(tmp_path: Path, text: str | None, celsius: float | None) -> None:
     if text is not None:
         (tmp_path / "temp").write_text(text)
-    assert temperature(tmp_path / "temp") == celsius
+    assert read_temperature(tmp_path / "temp") == celsius
 
 
 def test_a_units_health_fits_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_a_units_health_fits_the_contract(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(health_module, "THERMAL", tmp_path / "temp")
     monkeypatch.setattr(health_module, "THROTTLED", tmp_path / "get_throttled")
     clock = read_clock(assume_synced=True)
-    found = health(tmp_path, clock, 3, 4096)
+    found = read_health(tmp_path, clock, 3, 4096)
     assert (found.spool_depth, found.spool_bytes, found.temp_c, found.throttled) == (3, 4096, 48.312, 0x50005)
     assert found.clock_synced
     assert found.uptime_s == pytest.approx(clock.boot_ns / 1e9)
@@ -194,6 +194,6 @@ def test_a_units_health_fits_the_contract(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_machine_without_those_files_leaves_them_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_module, "THERMAL", tmp_path / "nowhere")
     monkeypatch.setattr(health_module, "THROTTLED", tmp_path / "nowhere")
-    document = encode(health(tmp_path, read_clock(), 0, 0))
+    document = encode(read_health(tmp_path, read_clock(), 0, 0))
     assert b"temp_c" not in document
     assert b"throttled" not in document

@@ -9,18 +9,18 @@ import pytest
 
 from agent.clock import clock as clock_module
 from agent.clock.clock import boot_id, boot_ns, read_clock
-from agent.clock.timestamps import of_answer
+from agent.clock.timestamps import server_reference
 from agent.delivery import spool as spool_module
 from agent.delivery.spool import Spool
 from agent.loop import AgentLoop
 from agent.measure import runner as tester_module
 from agent.measure.latency import Anchor, server_anchors
 from agent.measure.precheck import Precheck
-from agent.schedule.budget import DataBudget
-from agent.schedule.line_state import lines_of
+from agent.schedule.line_state import line_states
+from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LatencySettings, LineSettings
 from collector.judge.assess import counted_mbps
-from collector.store import Sample
+from collector.store.row_types import Sample
 from tests.unit.test_clock import Libc
 from xomnet.contract.messages import Access, SpeedResult, decode_result
 from xomnet.defaults import config_file
@@ -136,11 +136,11 @@ def test_where_no_clock_is_set_months_and_slots_go_by_the_servers_time(
     )
     assert unit._meter._now() is None
     told, now = dt.datetime(2031, 5, 1, tzinfo=dt.UTC), boot_ns()
-    spool.learn(of_answer(told, now - 10**9, now))
+    spool.learn_time(server_reference(told, now - 10**9, now))
     found = unit._meter._now()
     assert found is not None
     assert abs((found - told).total_seconds()) < 60
-    assert unit._planned(unit._lines[0]).at.year == 2031
+    assert unit._next_test(unit._lines[0]).at.year == 2031
     spool.close()
 
 
@@ -177,11 +177,11 @@ def test_a_pace_that_is_new_to_many_units_begins_at_another_moment_at_each() -> 
         lines = (LineSettings(line="one", access="fixed", every_s=every_s),)
         return AgentSettings(agent="nd-a", state_dir=Path(), broker=Broker(), lines=lines)
 
-    by_slots = [lines_of(settings(None), 100.0) for _ in range(50)]
-    paced = sorted(lines_of(settings(1000.0), 500.0, before)[0].speed_at for before in by_slots)
+    by_slots = [line_states(settings(None), 100.0) for _ in range(50)]
+    paced = sorted(line_states(settings(1000.0), 500.0, before)[0].speed_at for before in by_slots)
     assert 500 <= paced[0] < paced[-1] <= 1500
     assert paced[-1] - paced[0] > 200
-    (kept,) = lines_of(settings(1000.0), 100.0)
+    (kept,) = line_states(settings(1000.0), 100.0)
     soon = kept.speed_at
-    assert lines_of(settings(1000.0), 600.0, [kept])[0].speed_at == soon, "an old one goes on"
-    assert lines_of(settings(None), 600.0, [kept])[0].speed_at <= 600, "the slots say when"
+    assert line_states(settings(1000.0), 600.0, [kept])[0].speed_at == soon, "an old one goes on"
+    assert line_states(settings(None), 600.0, [kept])[0].speed_at <= 600, "the slots say when"

@@ -11,7 +11,7 @@ from agent import loop as unit_module
 from agent.clock.clock import ClockReading, boot_ns
 from agent.delivery.spool import Spool
 from agent.loop import AgentLoop
-from agent.schedule.budget import DataBudget
+from agent.schedule.quota.budget import DataBudget
 from agent.settings import AgentSettings, ClockSettings, LineSettings
 from xomnet.contract.messages import EventResult, Latency, decode_result
 from xomnet.defaults import config_file
@@ -62,8 +62,8 @@ def test_a_line_whose_budget_is_spent_says_so_once_and_sends_no_more_echoes(
         read_clock=lambda _: ClockReading(at, boot_ns(), True, 1.0),
     )
     looks = iter(range(20))
-    look = unit._meter.look
-    monkeypatch.setattr(unit._meter, "look", lambda: look() if next(looks, None) is not None else stop.set())
+    look = unit._meter.charge
+    monkeypatch.setattr(unit._meter, "charge", lambda: look() if next(looks, None) is not None else stop.set())
     unit.run()
     said = [decode_result(pending.payload) for pending in spool.pending(50, unit._clock(), 1)]
     spool.close()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.net import modem as modem_module
-from agent.net.modem import Modem, ModemSilent, ask, changed, radio_of, weak
+from agent.net.modem import Modem, ModemSilent, has_changed_generation, is_weak, parse_radio, read_modem
 from tests.support.modems import CELLS, GOOD_LTE, LOCATION, PATH, WEAK_LTE, FakeMmcli, mmcli, modem, signal
 from tests.unit.test_latency import NOON
 from xomnet.contract.messages import Speed, SpeedResult, decode_result, encode
@@ -23,7 +23,7 @@ def radio(*technologies: str) -> Radio:
 
 def test_a_modem_is_found_by_the_interface_of_the_line(mmcli: FakeMmcli) -> None:
     mmcli.say(modem(["lte"]), signal(lte=GOOD_LTE), CELLS, LOCATION)
-    assert ask("wwan0") == Modem(
+    assert read_modem("wwan0") == Modem(
         PATH,
         "connected",
         None,
@@ -37,23 +37,23 @@ def test_a_modem_is_found_by_the_interface_of_the_line(mmcli: FakeMmcli) -> None
             cell="0197763E",
         ),
     )
-    assert ask("eth0") is None, "another line's modem"
-    assert ask("wwan") is None
-    assert ask(None) is None
+    assert read_modem("eth0") is None, "another line's modem"
+    assert read_modem("wwan") is None
+    assert read_modem(None) is None
 
 
 def test_a_modem_can_be_named_where_its_interface_is_not_the_lines(mmcli: FakeMmcli) -> None:
     """A dial-up connection has ppp0, which no modem has for a port."""
     mmcli.say(modem(["lte"]), signal(lte=GOOD_LTE))
     mmcli.print("-m any -J", '{"modem":{"dbus-path":"' + PATH + '","generic":{"state":"connected"}}}')
-    assert ask("ppp0") is None
-    found = ask("ppp0", "any")
+    assert read_modem("ppp0") is None
+    found = read_modem("ppp0", "any")
     assert found is not None
     assert (found.path, found.radio.rsrp_dbm) == (PATH, -86)
 
 
 def test_a_stick_that_is_a_router_is_no_modem(mmcli: FakeMmcli) -> None:
-    assert ask("eth1") is None
+    assert read_modem("eth1") is None
     assert mmcli.calls() == ["-L -J"]
 
 
@@ -69,14 +69,14 @@ def test_a_modem_that_can_not_measure_says_why_and_is_asked_no_further(
     mmcli: FakeMmcli, state: str, generic: dict[str, Any], reason: str | None
 ) -> None:
     mmcli.say(modem([], state, **generic), signal(lte=GOOD_LTE))
-    assert ask("wwan0") == Modem(PATH, state, reason)
+    assert read_modem("wwan0") == Modem(PATH, state, reason)
     assert mmcli.calls() == ["-L -J", f"-m {PATH} -J"]
 
 
 def test_a_lock_that_does_not_matter_is_none(mmcli: FakeMmcli) -> None:
     """PIN2 is asked for by next to no network, and modems report it while they are connected."""
     mmcli.say(modem(["lte"], **{"unlock-required": "sim-pin2"}))
-    found = ask("wwan0")
+    found = read_modem("wwan0")
     assert found is not None
     assert (found.state, found.reason) == ("connected", None)
 
@@ -85,7 +85,7 @@ def test_signal_polling_is_set_up_once(mmcli: FakeMmcli) -> None:
     mmcli.say(modem(["lte"]), signal(rate=0))
     mmcli.polled(signal(lte=WEAK_LTE))
     for _ in range(2):
-        found = ask("wwan0")
+        found = read_modem("wwan0")
         assert found is not None
         assert (found.radio.rsrp_dbm, found.radio.sinr_db) == (-113, 1)
     assert sum("--signal-setup=10" in call for call in mmcli.calls()) == 1
@@ -93,7 +93,7 @@ def test_signal_polling_is_set_up_once(mmcli: FakeMmcli) -> None:
 
 def test_without_the_right_to_poll_the_rest_is_kept(mmcli: FakeMmcli) -> None:
     mmcli.say(modem(["hsdpa", "hsupa"]), signal(rate=0), location=LOCATION)
-    found = ask("wwan0")
+    found = read_modem("wwan0")
     assert found is not None
     assert found.radio == Radio(technologies=("hsdpa", "hsupa"), operator="Viettel", cell="0197763E")
 
@@ -101,14 +101,14 @@ def test_without_the_right_to_poll_the_rest_is_kept(mmcli: FakeMmcli) -> None:
 def test_where_there_is_no_program_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ModemSilent, match="install modemmanager"):
-        ask("wwan0")
+        read_modem("wwan0")
 
 
 def test_a_program_that_hangs_is_ended(mmcli: FakeMmcli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modem_module, "CALL_S", 0.3)
     mmcli.hang()
     with pytest.raises(ModemSilent, match=r"mmcli -L -J: no answer within 0\.3 s"):
-        ask("wwan0")
+        read_modem("wwan0")
     assert mmcli.calls() == ["-L -J"], "one long wait, not one for each question"
 
 
@@ -116,20 +116,20 @@ def test_a_program_that_hangs_is_ended(mmcli: FakeMmcli, monkeypatch: pytest.Mon
 def test_what_is_no_answer_is_said(mmcli: FakeMmcli, text: str) -> None:
     mmcli.print("-L -J", text)
     with pytest.raises(ModemSilent, match="not what was asked for"):
-        ask("wwan0")
+        read_modem("wwan0")
 
 
 def test_an_error_is_told_in_its_own_words(mmcli: FakeMmcli) -> None:
     with pytest.raises(ModemSilent, match="mmcli -m 7 -J: couldn't find modem"):
-        ask(None, "7")
+        read_modem(None, "7")
 
 
 def test_of_5g_beside_lte_the_power_is_that_of_5g_where_it_answers() -> None:
     nr = {"rsrp": "-95.00", "rsrq": "-11.00", "snr": "18.50"}
     both, filler = signal(lte=GOOD_LTE, nr=nr), signal(lte=GOOD_LTE, nr={"rsrp": "-32768.00", "snr": "-3276.80"})
-    assert radio_of(modem(["lte", "5gnr"]), both, (), {}).rsrp_dbm == -95
-    assert radio_of(modem(["lte", "5gnr"]), filler, (), {}).rsrp_dbm == -86
-    assert radio_of(modem(["lte"]), both, (), {}).rsrp_dbm == -86
+    assert parse_radio(modem(["lte", "5gnr"]), both, (), {}).rsrp_dbm == -95
+    assert parse_radio(modem(["lte", "5gnr"]), filler, (), {}).rsrp_dbm == -86
+    assert parse_radio(modem(["lte"]), both, (), {}).rsrp_dbm == -86
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_of_5g_beside_lte_the_power_is_that_of_5g_where_it_answers() -> None:
     ],
 )
 def test_the_band_follows_from_the_channel(channel: str, band: str | None) -> None:
-    found = radio_of({}, {}, [f"cell type: x, serving: yes, {channel}"], {})
+    found = parse_radio({}, {}, [f"cell type: x, serving: yes, {channel}"], {})
     assert found.bands == (() if band is None else (band,))
 
 
@@ -178,11 +178,11 @@ def test_the_band_follows_from_the_channel(channel: str, band: str | None) -> No
 def test_a_change_of_network_is_one_of_generation(
     before: tuple[str, ...], after: tuple[str, ...], is_changed: bool
 ) -> None:
-    assert changed(radio(*before), radio(*after)) is is_changed
+    assert has_changed_generation(radio(*before), radio(*after)) is is_changed
 
 
 @pytest.mark.parametrize(
-    ("found", "is_weak"),
+    ("found", "expected"),
     [
         (Radio(rsrp_dbm=-110.0, sinr_db=0.0), False),
         (Radio(rsrp_dbm=-110.5), True),
@@ -190,8 +190,8 @@ def test_a_change_of_network_is_one_of_generation(
         (Radio(), False),
     ],
 )
-def test_a_weak_signal_is_that_of_a_cells_edge(found: Radio, is_weak: bool) -> None:
-    assert weak(found) is is_weak
+def test_a_weak_signal_is_that_of_a_cells_edge(found: Radio, expected: bool) -> None:
+    assert is_weak(found) is expected
 
 
 JSON = st.recursive(
@@ -206,7 +206,7 @@ def test_whatever_a_modem_says_fits_into_a_result(
     technologies: object, name: object, power: object, cid: object, cells: list[str]
 ) -> None:
     """A result that the collector refuses would be a test for nothing."""
-    found = radio_of(
+    found = parse_radio(
         {"generic": {"access-technologies": technologies}, "3gpp": {"operator-name": name}},
         {"signal": {"lte": {"rsrp": power, "rsrq": "-8", "snr": power}}},
         cells,

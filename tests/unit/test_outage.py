@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from agent.clock.clock import ClockReading
-from agent.measure.outage import Ended, Watch, after_probe
+from agent.measure.outage import EndedOutage, Watch, after_probe
 
 START = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 ANCHORS = ("1.1.1.1", "8.8.8.8")
@@ -16,7 +16,7 @@ def at(seconds: float, wall_off_s: float = 0) -> ClockReading:
     return ClockReading(wall, round(seconds * 1e9), True)
 
 
-def ended_of(probes: list[tuple[float, bool]]) -> list[Ended]:
+def ended_of(probes: list[tuple[float, bool]]) -> list[EndedOutage]:
     watch, found = Watch(), []
     for seconds, answered in probes:
         watch, ended = after_probe(watch, answered, at(seconds), ANCHORS)

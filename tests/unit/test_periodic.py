@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from collector.periodic import PeriodicWorker
-from collector.store import StoreUnavailable
+from collector.store.errors import StoreUnavailable
 from xomnet.runtime.log import Log
 
 log = Log("test")

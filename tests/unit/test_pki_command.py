@@ -48,7 +48,7 @@ def test_a_certificate_is_signed_listed_and_revoked(ca: Path) -> None:
     assert (one["name"], one["kind"], one["state"]) == (UNIT, "unit", "good")
     revoked = json.loads(pki("revoke", UNIT, "--ca", str(ca), "--json").stdout)
     assert revoked == {"ok": True, "name": UNIT, "revoked": [one["serial"]]}
-    assert pki("revoke", UNIT, "--ca", str(ca)).stdout == f"{UNIT}: nothing left to revoke\n"
+    assert pki("revoke", UNIT, "--ca", str(ca)).stdout == f"{UNIT}: no valid certificate to revoke\n"
     assert "revoked" in pki("list", UNIT, "--ca", str(ca)).stdout
 
 
@@ -68,7 +68,7 @@ def test_a_token_is_printed_alone_or_as_a_document(ca: Path) -> None:
     ("arguments", "reason"),
     [
         (("token", "nd-unknown-1"), "has no unit nd-unknown-1; add its row"),
-        (("token", UNIT, "--days", "400"), "a token is good for 1 to 90"),
+        (("token", UNIT, "--days", "400"), "a token is valid for 1 to 90"),
         (("sign", UNIT, "--csr", "/nowhere.csr"), "/nowhere.csr: No such file or directory"),
         (("sign", "nd-unknown-1", "--csr", "-"), "has no unit nd-unknown-1"),
     ],
@@ -82,4 +82,4 @@ def test_what_is_refused_is_said_with_the_remedy(ca: Path, arguments: tuple[str,
 
 def test_without_an_authority_it_says_how_to_make_one(tmp_path: Path) -> None:
     said = pki("list", "--ca", str(tmp_path))
-    assert (said.exit_code, "make an authority: xomnet pki init" in said.stderr) == (1, True)
+    assert (said.exit_code, "create an authority: xomnet pki init" in said.stderr) == (1, True)

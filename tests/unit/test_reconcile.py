@@ -2,6 +2,7 @@
 
 import datetime as dt
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,8 @@ from collector.completeness.reconcile import (
     reconcile,
     without,
 )
-from collector.store import EventRow, LineId
+from collector.store.line_id import LineId
+from collector.store.row_types import EventRow
 from xomnet.contract.messages import Event
 from xomnet.contract.receipt_digest import digest
 
@@ -91,7 +93,7 @@ def test_a_number_out_of_its_place_can_cost_neither_memory_nor_time() -> None:
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_none(row: dict[str, object]) -> None:
-    assert receipt_of(FTTH, EventRow(AT, "manifest", "s", 9, **row)) is None  # type: ignore[arg-type]
+    assert receipt_of(FTTH, EventRow(at=AT, spool="s", seq=9, name="manifest", **row)) is None  # type: ignore[arg-type]
 
 
 Fate = st.sampled_from(["stored", "rejected", "evicted", "lost"])
@@ -147,7 +149,7 @@ def test_what_a_unit_says_is_read_as_it_was_meant() -> None:
     rows = [(n, ("ftth", "4g", None)[n % 3]) for n in range(1, 20)]
     said = [(line or "", event) for line, event in spool_receipts(rows, 1, 19)]
     read = [
-        receipt_of(LineId("nd-a-1", line), EventRow(AT, "manifest", "s", 20 + n, *_numbers(event)))
+        receipt_of(LineId("nd-a-1", line), EventRow(at=AT, spool="s", seq=20 + n, name="manifest", **_numbers(event)))
         for n, (line, event) in enumerate(said)
     ]
     found = reconcile([one for one in read if one is not None], {n: line or "" for n, line in rows}, {}, ())
@@ -155,5 +157,5 @@ def test_what_a_unit_says_is_read_as_it_was_meant() -> None:
     assert all(account.tally.ratio == 1 and not account.digest_differs for account in found)
 
 
-def _numbers(event: Event) -> tuple[int | None, int | None, int | None, str | None]:
-    return event.first_seq, event.last_seq, event.count, event.digest
+def _numbers(event: Event) -> dict[str, Any]:
+    return {"first_seq": event.first_seq, "last_seq": event.last_seq, "count": event.count, "digest": event.digest}

@@ -169,7 +169,7 @@ def test_only_one_coordinate_is_a_problem() -> None:
 def test_the_same_line_twice_from_one_day_is_a_problem() -> None:
     (problem,) = problems(GOOD, GOOD.replace("200", "300"))
     assert "line 3, column from" in problem
-    assert "as on line 2" in problem
+    assert "which line 2 has already" in problem
 
 
 def test_a_cell_too_many_is_a_problem() -> None:

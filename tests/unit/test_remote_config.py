@@ -1,4 +1,4 @@
-"""Settings from afar stay where the collector answered under them, and only there: over restarts, reboots, damage."""
+"""Remote settings stay where the collector answered under them, and only there: over restarts, reboots, damage."""
 
 import logging
 import math
@@ -58,7 +58,7 @@ class Machine:
     def start(self) -> None:
         """As after a kill: nothing but the disk remains."""
         self.remote = RemoteConfig(self.folder / "agent.yaml", self.file, UUID(int=self.boot))
-        self.applied = [self.remote.begin()]
+        self.applied = [self.remote.load()]
         self.remote.on_change(self.applied.append)
         self.answered_s = 0.0
 
@@ -73,8 +73,8 @@ class Machine:
     def turn(self, seconds: float = 0.0, held_s: float = 0.0) -> bool:
         """The loop comes by, so much later."""
         self.now_s += seconds
-        asked = self.remote.look(int(self.answered_s * 1e9), held_s)
-        self.remote.tell(self._take)
+        asked = self.remote.check_trial(int(self.answered_s * 1e9), held_s)
+        self.remote.commit_events(self._take)
         return asked
 
     def _take(self, event: Event) -> bool:
@@ -115,19 +115,19 @@ def test_a_change_is_in_force_at_once_and_stays_when_the_collector_answers_under
     said = machine.change(latency__every_s=60, lines__4g__budget_gb=30)
     assert "600 s" in said
     assert (machine.every_s, machine.applied[-1].lines[1].budget_bytes) == (60, 30_000_000_000)
-    assert machine.remote.standing().trial_s == LIMIT_S
+    assert machine.remote.config_in_force().trial_s == LIMIT_S
     machine.turn()
     machine.answer()
     machine.turn(1)
-    assert machine.remote.standing().trial_s is not None, "it may have been an answer to what was said before"
+    assert machine.remote.config_in_force().trial_s is not None, "it may have been an answer to what was said before"
     assert machine.turn(SETTLED_S), "its answer will tell"
     assert not machine.turn(1), "it need not be said twice"
     machine.answer()
     machine.turn()
-    assert machine.remote.standing().trial_s is None
+    assert machine.remote.config_in_force().trial_s is None
     machine.turn(2 * LIMIT_S)
     machine.start()
-    assert (machine.every_s, machine.remote.count(), machine.named) == (60, 2, ["settings_changed"])
+    assert (machine.every_s, machine.remote.override_count(), machine.named) == (60, 2, ["settings_changed"])
     assert machine.file.stat().st_mode & 0o777 == 0o600
 
 
@@ -138,7 +138,7 @@ def test_without_an_answer_the_former_settings_come_back_and_it_is_told(machine:
     machine.turn(LIMIT_S - 1)
     assert machine.every_s == 7
     assert machine.turn(1)
-    assert (machine.every_s, machine.remote.standing().changed) == (60, ("latency.every_s",))
+    assert (machine.every_s, machine.remote.config_in_force().changed) == (60, ("latency.every_s",))
     assert machine.events[-1].name == "settings_rolled_back"
     assert (
         machine.events[-1].detail
@@ -153,7 +153,7 @@ def test_a_change_of_what_is_on_trial_falls_back_to_what_was_proven(machine: Mac
     machine.turn(LIMIT_S / 2)
     machine.change(health__every_s=60)
     machine.turn(LIMIT_S)
-    assert machine.remote.count() == 0
+    assert machine.remote.override_count() == 0
     assert (machine.every_s, machine.applied[-1].health.every_s) == (300, 300)
 
 
@@ -197,11 +197,11 @@ def test_what_is_so_already_changes_nothing(machine: Machine) -> None:
     machine.change(latency__every_s=60)
     machine.prove()
     assert "already" in machine.change(latency__every_s=60)
-    assert machine.remote.standing().trial_s is None
+    assert machine.remote.config_in_force().trial_s is None
     assert machine.remote.change({}, ("latency.every_s",), None)
     assert machine.every_s == 300
     machine.prove()
-    assert machine.remote.count() == 0
+    assert machine.remote.override_count() == 0
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_what_is_so_already_changes_nothing(machine: Machine) -> None:
         ({}, ("state_dir",), "forbidden", "state_dir: found a key that stays in agent.yaml"),
         ({"latency.every_s": 0}, (), "invalid", "latency.every_s: found 0; allowed: a number, more than 0"),
         ({"lines.dsl.every_s": 5}, (), "invalid", "lines.dsl.every_s: found no line dsl; allowed: ftth, 4g"),
-        ({"servers": ()}, ("servers",), "invalid", "servers: found both a value and that it be unset"),
+        ({"servers": ()}, ("servers",), "invalid", "servers: found both a value and `unset`"),
     ],
 )
 def test_what_is_refused_changes_nothing(
@@ -221,7 +221,7 @@ def test_what_is_refused_changes_nothing(
         machine.remote.change({"health.every_s": 9, **settings}, unset, None)
     assert refused.value.error == error
     assert said in refused.value.detail
-    assert (machine.remote.count(), len(machine.applied), machine.file.exists()) == (0, 1, False)
+    assert (machine.remote.override_count(), len(machine.applied), machine.file.exists()) == (0, 1, False)
 
 
 def test_agent_yaml_that_no_longer_has_the_line_is_used_alone_until_that_is_unset(machine: Machine) -> None:
@@ -230,12 +230,12 @@ def test_agent_yaml_that_no_longer_has_the_line_is_used_alone_until_that_is_unse
     machine.edit(lines=[{"line": "lte", "access": "mobile"}])
     machine.start()
     machine.turn()
-    assert (machine.every_s, machine.remote.count(), machine.named[-1]) == (300, 0, "settings_refused")
-    assert "no line 4g; allowed: lte" in (machine.remote.standing().ignored or "")
+    assert (machine.every_s, machine.remote.override_count(), machine.named[-1]) == (300, 0, "settings_refused")
+    assert "no line 4g; allowed: lte" in (machine.remote.config_in_force().ignored or "")
     with pytest.raises(RequestRefused, match="no line 4g"):
         machine.change(health__every_s=60)
     machine.remote.change({}, ("lines.4g.budget_gb",), None)
-    assert (machine.every_s, machine.remote.standing().ignored) == (60, None)
+    assert (machine.every_s, machine.remote.config_in_force().ignored) == (60, None)
 
 
 def test_agent_yaml_edited_during_a_trial_ends_it_where_they_do_not_fit(machine: Machine) -> None:
@@ -282,7 +282,7 @@ def test_a_disk_that_refuses_leaves_all_as_it_was(machine: Machine, monkeypatch:
         patch.setattr(remote_module, "write_atomically", full)
         with pytest.raises(RequestRefused, match="No space left"):
             machine.change(latency__every_s=60)
-        assert (machine.every_s, machine.remote.count()) == (300, 0)
+        assert (machine.every_s, machine.remote.override_count()) == (300, 0)
     machine.change(latency__every_s=60)
     with monkeypatch.context() as patch:
         patch.setattr(remote_module, "write_atomically", full)
@@ -295,7 +295,7 @@ def test_a_disk_that_refuses_leaves_all_as_it_was(machine: Machine, monkeypatch:
 
 def test_what_the_spool_does_not_take_is_told_again(machine: Machine) -> None:
     machine.change(latency__every_s=60)
-    machine.remote.tell(lambda _: False)
+    machine.remote.commit_events(lambda _: False)
     machine.start()
     machine.turn()
     machine.turn()
@@ -303,11 +303,11 @@ def test_what_the_spool_does_not_take_is_told_again(machine: Machine) -> None:
 
 
 def test_the_loop_is_woken_for_what_is_to_be_decided(machine: Machine) -> None:
-    assert machine.remote.due_s() == math.inf
+    assert machine.remote.next_check_s() == math.inf
     machine.change(latency__every_s=60)
-    assert machine.remote.due_s() == SETTLED_S
+    assert machine.remote.next_check_s() == SETTLED_S
     machine.turn(SETTLED_S)
-    assert 0 < machine.remote.due_s() <= 30
+    assert 0 < machine.remote.next_check_s() <= 30
 
 
 STEPS = st.lists(
@@ -348,7 +348,7 @@ def test_what_is_not_proven_goes_and_what_is_proven_stays_whatever_happens(
                     machine.remote.reload()
                     since, looks = machine.now_s, 0
             assert machine.every_s in (proven, wanted)
-            if machine.remote.standing().trial_s is None:
+            if machine.remote.config_in_force().trial_s is None:
                 wanted = machine.every_s
                 assert wanted == proven
         assert machine.every_s == proven

@@ -22,8 +22,9 @@ from collector.rollups.aggregate import (
     portions,
 )
 from collector.rollups.rollups import MANY, _mark
-from collector.store import Download, LatencyFigures, LineId, OutageTotal
+from collector.store.line_id import LineId
 from collector.store.points import SCHEMAS, Value
+from collector.store.row_types import Download, LatencyFigures, OutageTotal
 from tests.support.stored import row
 
 NOW = dt.datetime(2026, 11, 20, 16, 59, tzinfo=dt.UTC)

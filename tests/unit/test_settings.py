@@ -1,15 +1,19 @@
 """Settings: a good file becomes typed values; a bad one names file, line, key, what was found and what is allowed."""
 
 import datetime as dt
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
+from msgspec import inspect as mi
 
-from xomnet.settings import SettingsError, load, parse
+from agent.settings import AgentSettings
+from collector.settings import AlertSettings, CollectorSettings
+from xomnet.settings import SettingsError, convert, load, parse
 from xomnet.targets import load_targets
 
 
@@ -188,3 +192,118 @@ def test_a_target_is_in_force_from_its_day() -> None:
     assert targets.down_mbps("mobile", dt.date(2026, 11, 1)) == 70
     assert targets.down_mbps("fixed", dt.date(2026, 11, 1)) == 150
     assert targets.down_mbps("fixed", dt.date(2020, 1, 1)) == 150
+
+
+# --- keys with a new name
+
+
+class Timer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    RENAMED: ClassVar[Mapping[str, str]] = {"every": "interval_s"}
+
+    interval_s: Annotated[float, Meta(gt=0)] = 60.0
+
+
+class Disk(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="disk"):
+    RENAMED: ClassVar[Mapping[str, str]] = {"file": "path"}
+
+    path: str
+
+
+class Server(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="server"):
+    url: str
+
+
+class Groups(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    timer: Timer = Timer()
+    spare: Timer | None = None
+    store: Disk | Server = Server(url="x")
+    timers: tuple[Timer, ...] = ()
+
+
+def groups(text: str) -> Groups:
+    return parse(text, Groups, "collector.yaml", Path("/"))
+
+
+@pytest.mark.parametrize(
+    ("text", "made", "warning"),
+    [
+        ("timer: {every: 5}", Groups(timer=Timer(interval_s=5)), "line 1: timer.every is called timer.interval_s now"),
+        ("spare:\n  every: 5", Groups(spare=Timer(interval_s=5)), "line 2: spare.every is called spare.interval_s now"),
+        (
+            "store:\n  kind: disk\n  file: f",
+            Groups(store=Disk(path="f")),
+            "line 3: store.file is called store.path now",
+        ),
+        (
+            "timers:\n- interval_s: 5\n- every: 6",
+            Groups(timers=(Timer(interval_s=5), Timer(interval_s=6))),
+            "line 3: timers[1].every is called timers[1].interval_s now",
+        ),
+    ],
+)
+def test_an_old_name_is_taken_and_warned_of(
+    text: str, made: Groups, warning: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert groups(text) == made
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == f"collector.yaml, {warning}: the next version refuses the old name"
+
+
+def test_a_new_name_is_taken_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    assert groups("timer: {interval_s: 5}") == Groups(timer=Timer(interval_s=5))
+    assert not caplog.records
+
+
+def test_both_names_at_once_are_refused_with_the_remedy() -> None:
+    with pytest.raises(SettingsError) as error:
+        groups("timer:\n  interval_s: 5\n  every: 6")
+    assert str(error.value) == (
+        "collector.yaml, line 3: timer.every: found the old name of timer.interval_s beside it; "
+        "allowed: timer.interval_s alone: remove timer.every"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("timer:\n  every: -5", 2, "timer.interval_s"),
+        ("spare:\n  every: 5\n  evry: 6", 3, "spare.evry"),
+        ("timers:\n- {}\n- every: no", 3, "timers[1].interval_s"),
+        ("store:\n  kind: server\n  file: f\n  url: x", 3, "store.file"),
+    ],
+)
+def test_an_error_at_an_old_name_names_its_line(text: str, line: int, key: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        groups(text)
+    assert (error.value.line, error.value.key) == (line, key)
+
+
+def test_settings_without_a_file_have_old_names_too(caplog: pytest.LogCaptureFixture) -> None:
+    assert convert({"timer": {"every": 5}}, Groups, "from the server", Path("/")) == Groups(timer=Timer(interval_s=5))
+    assert caplog.records[0].getMessage().startswith("from the server: timer.every is called")
+
+
+def test_the_alerts_of_version_0_1_keep_their_settings() -> None:
+    old = {"hold_s": 1, "suspect_s": 2, "together_s": 3, "together_short_s": 4, "calm_s": 5}
+    new = ("group_wait_s", "max_group_wait_s", "group_window_s", "group_window_short_s", "keep_firing_for_s")
+    found = convert(old, AlertSettings, "collector.yaml", Path("/"))
+    assert found == AlertSettings(**dict(zip(new, old.values(), strict=True)))
+
+
+def test_every_renamed_key_leads_to_one_that_there_is() -> None:
+    def structs(type_: mi.Type) -> Iterator[mi.StructType]:
+        if isinstance(type_, mi.UnionType):
+            for one in type_.types:
+                yield from structs(one)
+        elif isinstance(type_, mi.StructType):
+            yield type_
+            for field in type_.fields:
+                yield from structs(field.type)
+
+    for settings in (AgentSettings, CollectorSettings):
+        for struct in structs(mi.type_info(settings)):
+            names = {field.encode_name for field in struct.fields}
+            renamed = getattr(struct.cls, "RENAMED", {})
+            assert set(renamed.values()) <= names
+            assert not names & renamed.keys()

@@ -65,9 +65,9 @@ def test_a_result_is_pending_until_it_is_forgotten(spool: Spool) -> None:
     third = spool.commit(Event(name="started"), None, at(3))
     assert [one.seq for one in everything(spool, at(4))] == [first, second, third]
     assert spool.depth() == 3
-    spool.forget([second])
+    spool.remove_acked([second])
     assert [one.seq for one in everything(spool, at(4))] == [first, third]
-    spool.forget([first, third, third, 99])
+    spool.remove_acked([first, third, third, 99])
     assert (everything(spool, at(4)), spool.depth(), spool.size_bytes()) == ([], 0, 0)
 
 
@@ -75,7 +75,7 @@ def test_what_is_forgotten_for_later_is_not_sent_again_and_goes_with_the_next_co
     """One write less to the card for each result. A kill before it costs a resend."""
     seqs = [spool.commit(speed(n), "ftth", at(n)) for n in range(3)]
     changes = spool._db.total_changes
-    spool.forget(seqs[:2], later=True)
+    spool.remove_acked(seqs[:2], later=True)
     assert spool._db.total_changes == changes
     assert [one.seq for one in spool.pending(1, at(4), HOLD_S)] == [seqs[2]]
     assert spool.depth() == 1
@@ -84,8 +84,8 @@ def test_what_is_forgotten_for_later_is_not_sent_again_and_goes_with_the_next_co
     killed.close()
     new = spool.commit(speed(4), "ftth", at(4))
     assert spool._db.execute("SELECT seq FROM results").fetchall()[0]["seq"] == seqs[2]
-    spool.forget([seqs[2], new], later=True)
-    spool.let_go()
+    spool.remove_acked([seqs[2], new], later=True)
+    spool.flush_acked()
     assert (spool.depth(), spool.size_bytes()) == (0, 0)
 
 
@@ -153,7 +153,7 @@ def test_a_number_is_never_used_again_even_after_all_were_forgotten_and_a_restar
         spool = Spool(path, "nd-a-1", UUID(int=boot))
         ids.add(spool.id)
         used += [spool.commit(speed(), "ftth", at(n)) for n in range(4)]
-        spool.forget(used)
+        spool.remove_acked(used)
         spool.close()
     assert used == sorted(set(used))
     assert len(ids) == 1
@@ -286,7 +286,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_spool_begins(path: Path, damage: 
         raw[:100] = bytes(100)
     path.write_bytes(raw)
     spool = Spool(path, "nd-a-1", BOOT)
-    (news,) = spool.take_news()
+    (news,) = spool.take_events()
     assert news.name == "spool_reset"
     assert spool.id != old_id  # so that a number under the new id is another result
     (aside,) = [file for file in path.parent.iterdir() if ".damaged-" in file.name]
@@ -295,7 +295,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_spool_begins(path: Path, damage: 
     assert spool.commit(speed(), "ftth", at(1)) == 1
     spool.close()
     spool = Spool(path, "nd-a-1", BOOT)
-    assert spool.take_news() == []
+    assert spool.take_events() == []
     spool.close()
 
 
@@ -306,7 +306,7 @@ def test_a_disk_without_room_refuses_and_keeps_all_that_was_there(path: Path, sp
     grown = path.with_name("spool.db-wal").stat().st_size
     with full_disk(grown):
         for n in range(3):
-            with pytest.raises(SpoolError, match=r"spool\.db: .*; free some space or mend the card"):
+            with pytest.raises(SpoolError, match=r"spool\.db: .*; free some space or replace the card"):
                 spool.commit(speed(error_detail="x" * 512), "ftth", at(10 + n))
         assert everything(spool, at(20)) == before
     assert spool.size_bytes() == size
@@ -333,7 +333,9 @@ def test_a_disk_that_is_full_at_the_start_is_said_in_a_sentence(path: Path) -> N
 
 def test_a_folder_that_can_not_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "spool.db").mkdir()
-    with pytest.raises(SpoolError, match=r"spool\.db: unable to open database file; .*see that the folder is writable"):
+    with pytest.raises(
+        SpoolError, match=r"spool\.db: unable to open database file; .*check that the folder is writable"
+    ):
         Spool(tmp_path / "spool.db", "nd-a-1", BOOT)
 
 
@@ -342,7 +344,7 @@ def test_two_threads_commit_and_forget_without_losing_count(spool: Spool) -> Non
         for n in range(100):
             seq = spool.commit(speed(n), line, at(n))
             if n % 2:
-                spool.forget([seq])
+                spool.remove_acked([seq])
 
     threads = [threading.Thread(target=work, args=(f"l{n}",)) for n in range(3)]
     for thread in threads:
@@ -402,7 +404,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
         seqs = data.draw(st.sets(st.sampled_from(sorted(self.sent)), max_size=5))
-        self.spool.forget(seqs)
+        self.spool.remove_acked(seqs)
         self.gone |= seqs
         for seq in seqs:
             self.expected.pop(seq, None)

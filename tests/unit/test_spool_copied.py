@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent.delivery import spool_file
 from agent.delivery.spool import Spool
-from agent.delivery.spool_file import machine
+from agent.delivery.spool_file import machine_id
 from tests.unit.test_budget import full_disk
 from tests.unit.test_spool import BOOT, NEXT_BOOT, at, everything, messages, speed
 from xomnet.contract.messages import SpeedResult
@@ -26,7 +26,7 @@ def copied(tmp_path: Path, waiting: int = 2) -> tuple[Spool, Path]:
 def test_a_copy_begins_a_name_of_its_own_and_says_so(tmp_path: Path) -> None:
     original, path = copied(tmp_path)
     copy = Spool(path, "nd-a-1", NEXT_BOOT, machine=OTHER)
-    (news,) = copy.take_news()
+    (news,) = copy.take_events()
     assert (news.name, news.count) == ("spool_cloned", 1)
     assert str(original.id) in (news.detail or "")
     assert copy.id != original.id
@@ -37,7 +37,7 @@ def test_a_copy_begins_a_name_of_its_own_and_says_so(tmp_path: Path) -> None:
     assert all(theirs[key] == mine[key] for key in theirs if key in mine)  # the same bytes: stored once
     assert set(theirs) - set(mine) == {(copy.id, new)}
     again = Spool(path, "nd-a-1", NEXT_BOOT, machine=OTHER)
-    assert (again.id, again.take_news()) == (copy.id, [])
+    assert (again.id, again.take_events()) == (copy.id, [])
     for spool in (original, copy, again):
         spool.close()
 
@@ -46,9 +46,9 @@ def test_an_answer_to_the_old_name_takes_out_the_old_and_no_other(tmp_path: Path
     original, path = copied(tmp_path)
     copy = Spool(path, "nd-a-1", NEXT_BOOT, machine=OTHER)
     new = copy.commit(speed(9), "ftth", at(1))
-    copy.forget([1, 2, new], original.id)
+    copy.remove_acked([1, 2, new], original.id)
     assert [m.seq for m in messages(everything(copy, at(2)))] == [new]
-    copy.forget([new])
+    copy.remove_acked([new])
     assert copy.depth() == 0
     original.close()
     copy.close()
@@ -58,7 +58,7 @@ def test_the_copys_manifests_begin_with_its_own_results(tmp_path: Path) -> None:
     original, path = copied(tmp_path)
     copy = Spool(path, "nd-a-1", NEXT_BOOT, machine=OTHER)
     new = copy.commit(speed(9), "ftth", at(1))
-    copy.tell_manifest(at(2), 1)
+    copy.commit_receipts(at(2), 1)
     told = [m.data for m in messages(everything(copy, at(3))) if m.data.__class__.__name__ == "Event"]
     assert [(e.first_seq, e.last_seq, e.count) for e in told if e.count] == [(new, new, 1)]  # type: ignore[union-attr]
     original.close()
@@ -82,7 +82,7 @@ def test_a_card_without_the_spool_begins_a_new_one(tmp_path: Path) -> None:
     for flash in ("one", "two"):
         spool = Spool(tmp_path / flash / "spool.db", "nd-a-1", BOOT, machine=ONE)
         assert spool.commit(speed(), "ftth", at(1)) == 1
-        assert spool.take_news() == []
+        assert spool.take_events() == []
         ids.add(spool.id)
         spool.close()
     assert len(ids) == 2
@@ -94,7 +94,7 @@ def test_a_machine_that_can_not_be_told_changes_nothing(tmp_path: Path) -> None:
     for one in (None, ONE, None, "machine-id:cccc", "machine-id:cccc"):
         spool = Spool(tmp_path / "spool.db", "nd-a-1", BOOT, machine=one)
         spool.commit(speed(), "ftth", at(1))
-        found.append((spool.id, spool.take_news()))
+        found.append((spool.id, spool.take_events()))
         spool.close()
     assert len({name for name, _ in found}) == 1
     assert all(news == [] for _, news in found)
@@ -102,16 +102,16 @@ def test_a_machine_that_can_not_be_told_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_machine_is_known_by_its_board_else_by_its_system(tmp_path: Path) -> None:
     board, system = tmp_path / "serial-number", tmp_path / "machine-id"
-    assert machine((board, system)) is None
+    assert machine_id((board, system)) is None
     system.write_text("3d1219c7\n")
-    by_system = machine((board, system))
+    by_system = machine_id((board, system))
     board.write_bytes(b"10000000abcdef\0")
-    by_board = machine((board, system))
+    by_board = machine_id((board, system))
     assert by_system is not None
     assert by_board is not None
     assert by_system.startswith("machine-id:")
     assert by_board.startswith("serial-number:")
     assert "abcdef" not in by_board
     board.write_bytes(b"10000000abcdef")
-    assert machine((board, system)) == by_board
+    assert machine_id((board, system)) == by_board
     assert spool_file.SERIALS[0].name == "serial-number"

@@ -62,7 +62,7 @@ def lived(folder: Path) -> Life:
         if rng.random() < 0.15:
             life.payloads |= {(spool.id, one.seq): one.payload for one in everything(spool, at(n))}
             gone = set(rng.sample(sorted(held), len(held) // 4))
-            spool.forget(gone)
+            spool.remove_acked(gone)
             held -= gone
             life.after.append(set(held))
     life.payloads |= {(spool.id, one.seq): one.payload for one in everything(spool, at(400))}
@@ -99,8 +99,8 @@ def worked_with(life: Life, spool: Spool) -> tuple[set[int], list[str]]:
         else:
             assert message.seq >= fresh or (isinstance(message, EventResult) and message.data.name == "evicted")
     assert (spool.id, fresh) not in life.payloads, "a number that was published is given to another result"
-    spool.tell_manifest(at(8), 1)
-    news = [event.name for event in spool.take_news()]
+    spool.commit_receipts(at(8), 1)
+    news = [event.name for event in spool.take_events()]
     told = [msgspec.json.decode(one.payload)["data"].get("name", "manifest") for one in everything(spool, at(9))]
     return held, [*news, *(name for name in told if name != "manifest")]
 
@@ -227,7 +227,7 @@ def test_damage_that_shows_only_later_begins_a_new_spool_at_once(tmp_path: Path)
         everything(spool, at(51))
     seq = spool.commit(speed(5), "ftth", at(60))
     assert spool.id != before
-    assert [event.name for event in spool.take_news()] == ["spool_reset"]
+    assert [event.name for event in spool.take_events()] == ["spool_reset"]
     assert [one.seq for one in spool.pending(9, at(61), HOLD_S)] == [seq]
     spool.close()
 

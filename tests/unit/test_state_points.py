@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import msgspec
 import pytest
 
 from collector.completeness.reconcile import Counts
@@ -16,8 +17,9 @@ from collector.state_points import (
     unit_state_point,
     units_of,
 )
-from collector.store import HealthRow, LatencyFigures, LineId
+from collector.store.line_id import LineId
 from collector.store.points import SCHEMAS
+from collector.store.row_types import HealthRow, LatencyFigures
 from tests.support.stored import row
 from xomnet.states import State
 
@@ -27,13 +29,13 @@ NOW = dt.datetime(2026, 11, 20, 16, 59, tzinfo=dt.UTC)
 def test_a_place_now_counts_its_lines_by_state() -> None:
     states: list[tuple[State, float | None]] = [
         *(("meeting", 1.2), ("meeting", 1.1), ("short", 0.5), ("silent", 2.0), ("uncertain", 1.0)),
-        ("not_assessable", None),
+        *(("not_assessable", None), ("no_data", None)),
     ]
     judgements = [
         Judgement(state, 9, 100.0, median_mbps=None if ratio is None else ratio * 100) for state, ratio in states
     ]
     fields = place_state_fields(judgements)
-    counts = {"lines": 6, "meeting": 2, "short": 1, "silent": 1, "uncertain": 1, "not_assessable": 1}
+    counts = {"lines": 7, "meeting": 2, "short": 1, "silent": 1, "uncertain": 1, "not_assessable": 1, "no_data": 1}
     assert fields == {**counts, "share": 2 / 3, "ratio": pytest.approx(1.1)}
     assert set(fields) == set(SCHEMAS["place_state"])
     assert "share" not in place_state_fields(judgements[3:])
@@ -50,16 +52,30 @@ def test_latency_is_bad_above_its_limit_and_by_more_than_a_single_probe() -> Non
     assert latency_fields(LatencyFigures(12, 0, 0), limits) == {}
 
 
-HEALTHY = HealthRow(NOW - dt.timedelta(minutes=4), "1.0", 3.0, 20.0, 10**10, 3600.0, 5, True, 50.0, 0xF0000)
+HEALTHY = HealthRow(
+    at=NOW - dt.timedelta(minutes=4),
+    version="1.0",
+    cpu_percent=3.0,
+    load1=0.1,
+    mem_used_percent=20.0,
+    disk_free_bytes=10**10,
+    disk_used_percent=30.0,
+    uptime_s=3600.0,
+    rss_bytes=40_000_000,
+    spool_depth=5,
+    spool_bytes=4096,
+    clock_synced=True,
+    temp_c=50.0,
+    throttled=0xF0000,
+)
 
 
 ALL_THERE = Counts(10, 10)
 
 
 def unit(seen: bool | None = True, tally: Counts = ALL_THERE, **health: object) -> UnitStatus:
-    named = {name: getattr(HEALTHY, name) for name in HEALTHY.__dataclass_fields__}
     said = None if seen is None else Presence("nd-a-1", seen, "1.0", NOW)
-    return UnitStatus(row(LineId("nd-a-1", "4g")), NOW, said, HealthRow(**{**named, **health}), tally)
+    return UnitStatus(row(LineId("nd-a-1", "4g")), NOW, said, msgspec.structs.replace(HEALTHY, **health), tally)
 
 
 @pytest.mark.parametrize(

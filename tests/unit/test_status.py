@@ -211,14 +211,14 @@ def test_checks_run_when_somebody_looks_and_one_round_at_a_time() -> None:
         return [ok("power")]
 
     findings = Findings(look)  # type: ignore[arg-type]
-    found, _, running = findings.now(again=False, may_begin=False)
+    found, _, running = findings.current(again=False, may_begin=False)
     assert (found, running) == (None, False)
     assert rounds == []
-    assert findings.now(again=False, may_begin=True)[2]
-    assert findings.now(again=True, may_begin=True)[0] is None
+    assert findings.current(again=False, may_begin=True)[2]
+    assert findings.current(again=True, may_begin=True)[0] is None
     go_on.set()
-    until(lambda: not findings.now(again=False, may_begin=True)[2])
-    assert findings.now(again=False, may_begin=True)[0] == [ok("power")]
+    until(lambda: not findings.current(again=False, may_begin=True)[2])
+    assert findings.current(again=False, may_begin=True)[0] == [ok("power")]
     assert len(rounds) == 1
 
 
@@ -231,8 +231,8 @@ def test_a_round_that_fails_may_be_repeated() -> None:
 
     findings = Findings(look)  # type: ignore[arg-type]
     for _ in range(2):
-        findings.now(again=False, may_begin=True)
-        until(lambda: not findings.now(again=False, may_begin=False)[2])
+        findings.current(again=False, may_begin=True)
+        until(lambda: not findings.current(again=False, may_begin=False)[2])
     assert len(rounds) == 2
 
 
@@ -303,14 +303,14 @@ def test_an_answer_goes_to_who_asked_here_and_not_to_the_collector(inbox: Comman
         inbox.wait(20)
         taken = inbox.take()
         assert taken is not None
-        inbox.answer(Reply(id=taken.id, agent="nd-a-1", ok=True, detail="done"))
+        inbox.reply(Reply(id=taken.id, agent="nd-a-1", ok=True, detail="done"))
 
     loop = threading.Thread(target=obey)
     loop.start()
     assert inbox.ask(asked, 20).detail == "done"
     loop.join()
     assert list(inbox.replies()) == []
-    inbox.answer(Reply(id=uuid4(), agent="nd-a-1", ok=True))
+    inbox.reply(Reply(id=uuid4(), agent="nd-a-1", ok=True))
     assert len(list(inbox.replies())) == 1
 
 

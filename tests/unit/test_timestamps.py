@@ -18,11 +18,11 @@ from agent.clock.timestamps import (
     Times,
     Undated,
     best_estimate,
-    between,
-    date,
-    micros,
-    of_answer,
-    read_times,
+    clamp_time,
+    date_result,
+    parse_times,
+    server_reference,
+    to_micros,
 )
 from agent.delivery.spool import Spool
 from tests.unit.test_spool import BOOT, HOLD_S, NEXT_BOOT, START, at, everything, messages, speed
@@ -53,16 +53,16 @@ def test_a_servers_time_bounds_every_other_of_that_boot(
     answered_ns = asked_ns + int((there_s + back_s) * S)
     said_us = true_us + int((there_s + server_off_s) * 1e6)
     time = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=said_us)
-    known = of_answer(time, asked_ns, answered_ns)
+    known = server_reference(time, asked_ns, answered_ns)
     instant_ns = answered_ns + int(passed_s * S)
-    wall_us, error_s = known.at(instant_ns)
+    wall_us, error_s = known.time_at(instant_ns)
     truth_us = true_us + (there_s + back_s) * 1e6 + passed_s * (1 + drift) * 1e6
     assert abs(wall_us - truth_us) / 1e6 <= error_s + 1e-4
 
 
 def test_the_bound_is_half_of_the_round_trip_and_a_second() -> None:
-    known = of_answer(START, 100 * S, 104 * S)
-    assert known == Reference(104 * S, micros(START) + 2_000_000, 3.0)
+    known = server_reference(START, 100 * S, 104 * S)
+    assert known == Reference(104 * S, to_micros(START) + 2_000_000, 3.0)
 
 
 KNOWN = Times({THERE: Reference(50 * S, 1_000_000_000, 2.0)})
@@ -107,7 +107,7 @@ KNOWN = Times({THERE: Reference(50 * S, 1_000_000_000, 2.0)})
 def test_the_time_of_a_result(
     taken: Undated, now: ClockReading, times: Times, expected: tuple[int, str, float | None] | None
 ) -> None:
-    assert date(taken, HERE, now, times, HOLD_S) == expected
+    assert date_result(taken, HERE, now, times, HOLD_S) == expected
 
 
 @given(st.integers(0, 10**16), st.integers(0, 10**16), st.integers(0, 10**16), st.floats(0, 1))
@@ -116,33 +116,33 @@ def test_what_lies_between_two_known_times_is_off_by_no_more_than_it_says(
 ) -> None:
     before, after = min(one, other), max(one, other)
     truth = before + share * (after - before)
-    found, error_s = between(wall_us, before, after)
+    found, error_s = clamp_time(wall_us, before, after)
     assert before <= found <= after
     assert abs(found - truth) / 1e6 <= error_s + 1e-3
 
 
 def test_a_server_that_speaks_of_a_time_that_has_passed_is_not_believed() -> None:
     times = Times({THERE: Reference(0, 10**15, 1.0)})
-    assert not times.improved_by(HERE, Reference(0, 10**15 - 10**8, 1.0))
-    assert times.improved_by(HERE, Reference(0, 10**15, 1.0))
+    assert not times.is_improved_by(HERE, Reference(0, 10**15 - 10**8, 1.0))
+    assert times.is_improved_by(HERE, Reference(0, 10**15, 1.0))
 
 
 def test_what_is_known_is_written_only_where_it_got_much_better() -> None:
-    times = Times().knowing(HERE, Reference(0, 10**15, 1.5))
-    assert not times.improved_by(HERE, Reference(60 * S, 10**15, 1.0))
-    assert times.improved_by(HERE, Reference(86_400 * S, 10**15, 1.0))  # the quartz has run a day
+    times = Times().with_reference(HERE, Reference(0, 10**15, 1.5))
+    assert not times.is_improved_by(HERE, Reference(60 * S, 10**15, 1.0))
+    assert times.is_improved_by(HERE, Reference(86_400 * S, 10**15, 1.0))  # the quartz has run a day
 
 
 def test_a_text_that_is_damaged_is_nothing_known() -> None:
-    times = Times().knowing(HERE, Reference(5, 6, 7.0))
-    assert read_times(times.text()) == times
-    assert read_times(times.text()[:-3]) == read_times("\ufffd") == read_times(None) == Times()
+    times = Times().with_reference(HERE, Reference(5, 6, 7.0))
+    assert parse_times(times.to_text()) == times
+    assert parse_times(times.to_text()[:-3]) == parse_times("\ufffd") == parse_times(None) == Times()
 
 
 def test_few_boots_are_remembered() -> None:
     times = Times()
     for n in range(30):
-        times = times.knowing(str(n), Reference(0, n, 1.0))
+        times = times.with_reference(str(n), Reference(0, n, 1.0))
     assert next(iter(times.of_boots)) == "22"
     assert len(times.of_boots) == 8
 
@@ -151,7 +151,7 @@ def test_few_boots_are_remembered() -> None:
 def test_a_month_may_be_told_by_the_server_where_it_is_off_by_less_than_an_hour(error_s: float, good: bool) -> None:
     times = Times({HERE: Reference(0, 10**15, error_s)})
     found = best_estimate(reading(10, 5), HERE, times)
-    assert (micros(found.wall), found.synced) == (10**15 + 10**7, good)
+    assert (to_micros(found.wall), found.synced) == (10**15 + 10**7, good)
     synced = reading(10, 5, True)
     assert best_estimate(synced, HERE, times) is synced
     assert best_estimate(reading(10, 5), "other", times) == reading(10, 5)
@@ -168,7 +168,7 @@ def test_the_servers_time_dates_what_was_taken_before_and_after_it_in_this_boot(
     off = -86_400.0 * 300
     spool.commit(speed(1), "ftth", at(10, synced=False, wall_off_s=off))
     assert everything(spool, at(100, synced=False, wall_off_s=off)) == []
-    spool.learn(of_answer(at(99).wall, at(98).boot_ns, at(100).boot_ns))
+    spool.learn_time(server_reference(at(99).wall, at(98).boot_ns, at(100).boot_ns))
     spool.commit(speed(2), "ftth", at(200, synced=False, wall_off_s=off))
     for message, taken in zip(
         messages(everything(spool, at(300, synced=False, wall_off_s=off))), (at(10), at(200)), strict=True
@@ -182,7 +182,7 @@ def test_it_is_kept_over_a_restart_and_dates_an_earlier_boot(tmp_path: Path) -> 
     path = tmp_path / "spool.db"
     spool = Spool(path, "nd-a-1", BOOT)
     spool.commit(speed(1), "ftth", at(10, synced=False, wall_off_s=-500))
-    spool.learn(of_answer(at(99).wall, at(98).boot_ns, at(100).boot_ns))
+    spool.learn_time(server_reference(at(99).wall, at(98).boot_ns, at(100).boot_ns))
     spool.close()
     spool = Spool(path, "nd-a-1", NEXT_BOOT)
     (message,) = messages(everything(spool, at(1, synced=False)))

@@ -1,6 +1,7 @@
 """Every sentence of the page exists in Vietnamese, and numbers and times are written as Vietnamese write them."""
 
 import ast
+import dataclasses
 import datetime as dt
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from jinja2 import nodes
 
 from collector.alerts import remediation
+from collector.alerts.conditions import CONDITIONS
 from collector.texts import texts, words
 from collector.texts.texts import CATALOGUE, Texts, vietnamese
 from collector.web import pages
@@ -21,7 +23,7 @@ SPEAKING = (
     Path(words.__file__),
     Path(texts.__file__),
     *Path(pages.__file__).parent.glob("*.py"),
-    *Path(remediation.__file__).parent.glob("*.py"),
+    *Path(remediation.__file__).parent.rglob("*.py"),
 )
 VI, EN = Texts("vi"), Texts("en")
 
@@ -38,7 +40,7 @@ def ids_of_templates() -> set[str]:
 
 def ids_of_code() -> set[str]:
     """Constants given to `t.text` and `t.plural`; words kept in tables are added by name."""
-    found = {*words.ACCESS.values(), *words.FLAGS.values(), *words.ERRORS.values(), *remediation.OF_FLAGS.values()}
+    found = {*words.FLAGS.values(), *words.ERRORS.values(), *remediation.OF_FLAGS.values()}
     for file in SPEAKING:
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if (
@@ -49,7 +51,11 @@ def ids_of_code() -> set[str]:
                 for argument in call.args[:1]:
                     if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                         found.add(argument.value)
-    return found | {"{n} short", "{n} silent", "{n} uncertain", "{n} not assessable"}
+    for condition in CONDITIONS:
+        parts = (condition.texts, condition.grafana)
+        values = (getattr(part, field.name) for part in parts for field in dataclasses.fields(part))
+        found |= {value for value in values if isinstance(value, str) and value != condition.grafana.wait}
+    return found | {"{n} below", "{n} silent", "{n} without data yet", "{n} uncertain", "{n} not assessable"}
 
 
 def test_every_sentence_has_a_vietnamese_translation_and_none_is_left_over() -> None:
@@ -94,7 +100,7 @@ def test_what_is_read_is_on_the_same_side_of_the_target_as_what_was_measured(val
 
 
 @pytest.mark.parametrize(
-    ("ratio", "text"), [(0.6, "60 %"), (0.998, "99,8 %"), (1.0, "100 %"), (1.129, "113 %"), (0.0, "0 %")]
+    ("ratio", "text"), [(0.6, "60%"), (0.998, "99,8%"), (1.0, "100%"), (1.129, "113%"), (0.0, "0%")]
 )
 def test_a_share_is_never_rounded_across_one_hundred(ratio: float, text: str) -> None:
     assert VI.percent(ratio) == text

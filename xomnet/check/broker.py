@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from xomnet.check.finding import Finding, Said, fail, ok, say, warn
-from xomnet.mqtt.broker import Broker, SecretError, Tls, check_private
+from xomnet.mqtt.broker import Broker, Tls
+from xomnet.runtime.secrets import SecretError, check_private
 
 CONNECT_S = 8.0
 REFUSAL_S = 1.0
@@ -23,7 +24,7 @@ NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME: dates are compared here, where both can be told."""
 EXPIRED, NOT_YET = 10, 9
 WRONG_NAME = {62, 64}
-CLOCK = say("the clock of this machine first: timedatectl")
+CLOCK = say("set this machine's clock first: timedatectl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,10 @@ class Side:
     files: Said
     """They are not there, or not for this user only."""
     fit: Said
-    """They don't fit each other, or the authority."""
+    """They don't match each other, or the authority."""
     renew: Said
-    anew: Said
-    """The broker takes our certificate no more."""
+    reissue: Said
+    """The broker refuses our certificate."""
     up: Said
     """Nobody listens."""
     found: Said
@@ -64,7 +65,9 @@ def broker(settings: Broker, name: str, side: Side, now: datetime) -> Finding:
             _connected(settings, side).close()
             open_to_all = say("answers, without TLS")
             return warn(
-                "broker", open_to_all, say("results go in the open: write broker.tls in {file}", file=side.file)
+                "broker",
+                open_to_all,
+                say("results are sent without encryption: set broker.tls in {file}", file=side.file),
             )
         own = _own(settings.tls, name, side, now)
         theirs = _handshake(settings, settings.tls, name, side)
@@ -72,9 +75,11 @@ def broker(settings: Broker, name: str, side: Side, now: datetime) -> Finding:
         return found.finding
     said = (say("TLS"),) if own is None else (say("TLS, certificate valid until {day}", day=_day(own.ends)),)
     if own is not None and own.ends_soon(now):
-        return warn("broker", (*said, say("the certificate of {name} ends soon", name=name)), side.renew)
+        return warn("broker", (*said, say("the certificate of {name} expires soon", name=name)), side.renew)
     if theirs.ends_soon(now):
-        return warn("broker", (*said, say("the broker's ends on {day}", day=_day(theirs.ends))), side.theirs)
+        return warn(
+            "broker", (*said, say("the broker's certificate expires on {day}", day=_day(theirs.ends))), side.theirs
+        )
     return ok("broker", *said)
 
 
@@ -106,14 +111,14 @@ def _own(tls: Tls, name: str, side: Side, now: datetime) -> Validity | None:
         raise _Found(_unreadable(tls, error, name, side)) from error
     if (other := common_name(found)) != name:
         raise _Found(
-            fail("broker", say("the certificate is of {other}, not of {name}", other=other, name=name), side.name)
+            fail("broker", say("the certificate belongs to {other}, not to {name}", other=other, name=name), side.name)
         )
     valid = validity(found)
     if now.timestamp() < valid.begins:
-        early = say("the certificate of {name} begins on {day}", name=name, day=_day(valid.begins))
+        early = say("the certificate of {name} is not valid before {day}", name=name, day=_day(valid.begins))
         raise _Found(fail("broker", early, CLOCK))
     if now.timestamp() > valid.ends:
-        late = say("the certificate of {name} ended on {day}", name=name, day=_day(valid.ends))
+        late = say("the certificate of {name} expired on {day}", name=name, day=_day(valid.ends))
         raise _Found(fail("broker", late, side.renew))
     return valid
 
@@ -121,10 +126,12 @@ def _own(tls: Tls, name: str, side: Side, now: datetime) -> Validity | None:
 def _unreadable(tls: Tls, error: Exception, name: str, side: Side) -> Finding:
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message
-        said = say("the certificate of {name} is not of {ca}: {reason}", name=name, ca=str(tls.ca), reason=reason)
+        said = say(
+            "the certificate of {name} was not issued by {ca}: {reason}", name=name, ca=str(tls.ca), reason=reason
+        )
         return fail("broker", said, side.fit)
     if isinstance(error, ssl.SSLError):
-        said = say("key and certificate do not fit: {reason}", reason=error.reason or str(error))
+        said = say("the key and the certificate do not match: {reason}", reason=error.reason or str(error))
         return fail("broker", said, side.fit)
     if isinstance(error, OSError):
         where = str(error.filename or tls.cert)
@@ -167,10 +174,10 @@ def _connected(settings: Broker, side: Side) -> socket.socket:
     try:
         return socket.create_connection((settings.host, settings.port), CONNECT_S)
     except socket.gaierror as error:
-        lost = say("{host}: the name is not found", host=settings.host)
+        lost = say("{host}: name not found", host=settings.host)
         raise _Found(fail("broker", lost, side.found)) from error
     except ConnectionRefusedError as error:
-        raise _Found(fail("broker", say("{where}: nobody listens there", where=where), side.up)) from error
+        raise _Found(fail("broker", say("{where}: nothing listens there", where=where), side.up)) from error
     except OSError as error:
         lost = say("{where}: {reason}", where=where, reason=error.strerror or "no answer in time")
         raise _Found(fail("broker", lost, side.reached)) from error
@@ -207,20 +214,20 @@ def _handshake(settings: Broker, tls: Tls, name: str, side: Side) -> Validity:
 def _refused(reason: str, name: str, side: Side) -> Finding:
     plain = reason.replace("_", " ").lower()
     return fail(
-        "broker", say("the broker refuses the certificate of {name}: {reason}", name=name, reason=plain), side.anew
+        "broker", say("the broker refuses the certificate of {name}: {reason}", name=name, reason=plain), side.reissue
     )
 
 
 def _not_theirs(error: ssl.SSLCertVerificationError) -> Said:
-    return say("the broker's certificate is not good: {reason}", reason=error.verify_message)
+    return say("the broker's certificate is not valid: {reason}", reason=error.verify_message)
 
 
 def _of_theirs(error: ssl.SSLCertVerificationError) -> Said:
     if error.verify_code in {EXPIRED, NOT_YET}:
-        return say("the clock of this machine first: timedatectl; then the operator renews it")
+        return say("set this machine's clock first: timedatectl; if the clock is right, the operator must renew it")
     if error.verify_code in WRONG_NAME:
         return say("broker.host must be the name in the broker's certificate")
-    return say("broker.tls.ca must be the authority of the broker; another machine may answer in its place")
+    return say("broker.tls.ca must be the broker's certificate authority; or another machine answers in its place")
 
 
 def _day(when: float) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 from xomnet import __version__
 from xomnet.check.finding import MARKS, Finding, Said
 from xomnet.check.host import about_machine
-from xomnet.check.texts import CheckTexts
+from xomnet.check.texts import CheckTexts, Language
 
-NAME_WIDTH, FOUND_WIDTH = 17, 42
+NAME_WIDTHS: dict[Language, int] = {"en": 17, "vi": 19}
+FOUND_WIDTH = 42
 COLOURS = {"ok": "32", "warn": "33", "fail": "31", "skip": "90"}
 
 
@@ -54,13 +55,14 @@ def verdict(found: Sequence[Finding], t: CheckTexts) -> str:
 
 
 def row(one: Finding, t: CheckTexts, colour: bool) -> str:
-    """For a terminal; the remedy on a line of its own where what was found is long."""
+    """For a terminal; the remedy on a line of its own if what was found is long."""
     mark = f"\033[{COLOURS[one.mark]}m{MARKS[one.mark]}\033[0m" if colour else MARKS[one.mark]
     found = t.all(one.found)
-    text = f" {mark} {t.name(one.name):<{NAME_WIDTH}}{found}"
+    width = NAME_WIDTHS[t.language]
+    text = f" {mark} {t.name(one.name):<{width}}{found}"
     if one.remedy is None:
         return text
-    gap = " " * (FOUND_WIDTH - len(found)) if len(found) < FOUND_WIDTH else "\n" + " " * (NAME_WIDTH + 3)
+    gap = " " * (FOUND_WIDTH - len(found)) if len(found) < FOUND_WIDTH else "\n" + " " * (width + 3)
     return f"{text}{gap}→ {t.said(one.remedy)}"
 
 

@@ -1,8 +1,9 @@
 """The messages of contract version 1, as types.
 
-`docs/protocol/` holds the JSON Schemas exported from here. Units are in the field names. Missing is absent:
-never -1, never 0. Names that may grow (flags, errors, stop reasons) are open strings, so that a newer agent and an
-older collector understand each other.
+`docs/protocol/` holds the JSON Schemas exported from here. A measured field is declared here and nowhere else, with its
+type, its label and its place (`fields`). Units are in the field names. Missing is absent: never -1, never 0. Names that
+may grow (flags, errors, stop reasons) are open strings, so that a newer agent and an older collector understand each
+other.
 """
 
 import datetime as dt
@@ -11,8 +12,9 @@ from uuid import UUID
 
 from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
+from xomnet.contract.fields import Field
 from xomnet.contract.radio import Radio
-from xomnet.contract.values import Count, Instant, Mbps, Ms, Name, Percent, Seconds, Text, Word, Words
+from xomnet.contract.values import Celsius, Count, Instant, Mbps, Ms, Name, Percent, Seconds, Text, Word, Words
 
 T = TypeVar("T")
 
@@ -53,104 +55,110 @@ class Data(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     """A download test. A failed one has `error` and no `down_mbps`."""
 
-    engine: Word
-    server: Text
-    down_mbps: Mbps | None = None
+    engine: Annotated[Word, Field("Test program", "Chương trình đo")]
+    server: Annotated[Text, Field("Measurement server", "Máy chủ đo")]
+    down_mbps: Annotated[Mbps | None, Field("Download", "Tải xuống", "column")] = None
     """Steady goodput: TCP payload over the measured window. The headline."""
-    early_mbps: Mbps | None = None
+    early_mbps: Annotated[Mbps | None, Field("Early stop", "Con số nếu dừng sớm")] = None
     """Of an audit, which runs its full length: what `down_mbps` would have been, had it stopped early."""
-    gross_mbps: Mbps | None = None
+    gross_mbps: Annotated[Mbps | None, Field("Gross speed", "Tốc độ toàn phần")] = None
     """All bytes over all the time from the first request, ramp included."""
-    trimmed_mbps: Mbps | None = None
+    trimmed_mbps: Annotated[Mbps | None, Field("Trimmed speed", "Tốc độ rút gọn")] = None
     """Mean of 20 slices without the lowest 30 % and the highest 10 %."""
-    bytes: Count | None = None
-    duration_s: Seconds | None = None
-    measured_s: Seconds | None = None
-    streams: Count | None = None
-    stop_reason: Word | None = None
-    connect_ms: Ms | None = None
-    rtt_idle_ms: Ms | None = None
-    rtt_loaded_ms: Ms | None = None
-    rtt_loaded_p95_ms: Ms | None = None
-    flags: Words = ()
-    error: Word | None = None
-    error_detail: Text | None = None
-    cpu_s: Seconds | None = None
-    cpu_wait_s: Seconds | None = None
+    bytes: Annotated[Count | None, Field("Data", "Dung lượng", "column")] = None
+    duration_s: Annotated[Seconds | None, Field("Duration", "Thời gian truyền", "column")] = None
+    measured_s: Annotated[Seconds | None, Field("Steady part", "Thời gian của phần ổn định")] = None
+    streams: Annotated[Count | None, Field("Parallel streams", "Số luồng song song")] = None
+    stop_reason: Annotated[Word | None, Field("Why the test ended", "Lý do dừng")] = None
+    connect_ms: Annotated[Ms | None, Field("Connect time", "Thời gian kết nối")] = None
+    rtt_idle_ms: Annotated[Ms | None, Field("Idle latency", "Độ trễ khi không tải", "column")] = None
+    rtt_loaded_ms: Annotated[Ms | None, Field("Loaded latency", "Độ trễ khi có tải", "column")] = None
+    rtt_loaded_p95_ms: Annotated[
+        Ms | None, Field("Loaded latency, 95th percentile", "Độ trễ khi có tải, phân vị 95")
+    ] = None
+    flags: Annotated[Words, Field("Flags", "Cờ")] = ()
+    error: Annotated[Word | None, Field("Error code", "Mã lỗi")] = None
+    error_detail: Annotated[Text | None, Field("Error in words", "Mô tả lỗi")] = None
+    cpu_s: Annotated[Seconds | None, Field("Processor time", "Thời gian dùng bộ xử lý")] = None
+    cpu_wait_s: Annotated[Seconds | None, Field("Time waiting for the processor", "Thời gian chờ bộ xử lý")] = None
     """The receiver was ready to run and had no processor."""
-    other_bytes: Count | None = None
+    other_bytes: Annotated[Count | None, Field("Data received by others", "Dữ liệu của người khác")] = None
     """Bytes that the interface received beside the test's payload and its headers."""
-    reordered_packets: Count | None = None
-    link_mbps: Mbps | None = None
+    reordered_packets: Annotated[Count | None, Field("Reordered packets", "Số gói đến sai thứ tự")] = None
+    link_mbps: Annotated[Mbps | None, Field("Speed of the unit's port", "Tốc độ cổng mạng của thiết bị đo")] = None
     radio: Radio | None = None
-    budget_used_bytes: Count | None = None
-    budget_bytes: Count | None = None
-    asked: Word | None = None
+    budget_used_bytes: Annotated[Count | None, Field("Used this month", "Dung lượng đã dùng trong tháng")] = None
+    budget_bytes: Annotated[Count | None, Field("Monthly budget", "Hạn mức dung lượng tháng")] = None
+    asked: Annotated[Word | None, Field("Requested by", "Bên yêu cầu đo")] = None
     """Who wanted this test beside the schedule: `operator`, or `confirmation` of a line that looks short. Such tests
     are made when a line looks bad, so the verdict of a month leaves them out.
     """
-    series_mbps: Annotated[tuple[Mbps, ...], Meta(max_length=400)] = ()
+    series_mbps: Annotated[
+        tuple[Mbps, ...], Meta(max_length=400), Field("Speed in each 100 ms", "Tốc độ trong từng 100 ms", "raw")
+    ] = ()
     """Goodput of each 100 ms from the first request on."""
 
 
 class Latency(Data, frozen=True, kw_only=True, omit_defaults=True):
     """Ten echoes to each anchor; no round trip where nothing answered."""
 
-    method: Word
-    anchors: Annotated[tuple[Text, ...], Meta(max_length=8)]
-    sent: Count
-    received: Count
-    loss_percent: Percent
-    rtt_min_ms: Ms | None = None
-    rtt_p50_ms: Ms | None = None
-    rtt_p95_ms: Ms | None = None
-    jitter_ms: Ms | None = None
+    method: Annotated[Word, Field("Method", "Cách đo")]
+    anchors: Annotated[tuple[Text, ...], Meta(max_length=8), Field("Anchors", "Điểm mốc", "raw")]
+    sent: Annotated[Count, Field("Echoes sent", "Số gói đã gửi")]
+    received: Annotated[Count, Field("Echoes answered", "Số gói có trả lời")]
+    loss_percent: Annotated[Percent, Field("Packet loss", "Tỷ lệ mất gói")]
+    rtt_min_ms: Annotated[Ms | None, Field("Shortest round trip", "Độ trễ nhỏ nhất")] = None
+    rtt_p50_ms: Annotated[Ms | None, Field("Median round trip", "Độ trễ trung vị")] = None
+    rtt_p95_ms: Annotated[Ms | None, Field("Round trip, 95th percentile", "Độ trễ, phân vị 95")] = None
+    jitter_ms: Annotated[Ms | None, Field("Jitter", "Biến động trễ (jitter)")] = None
     """Mean absolute difference of consecutive round trips."""
-    flags: Words = ()
-    error: Word | None = None
-    error_detail: Text | None = None
+    flags: Annotated[Words, Field("Flags", "Cờ")] = ()
+    error: Annotated[Word | None, Field("Error code", "Mã lỗi")] = None
+    error_detail: Annotated[Text | None, Field("Error in words", "Mô tả lỗi")] = None
 
 
 class Interface(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    name: Text
-    up: bool
-    rx_bytes: Count
-    tx_bytes: Count
-    rx_errors: Count = 0
-    tx_errors: Count = 0
-    link_mbps: Mbps | None = None
+    name: Annotated[Text, Field("Port", "Cổng mạng")]
+    up: Annotated[bool, Field("Up", "Đang hoạt động")]
+    rx_bytes: Annotated[Count, Field("Received", "Đã nhận")]
+    tx_bytes: Annotated[Count, Field("Sent", "Đã gửi")]
+    rx_errors: Annotated[Count, Field("Receive errors", "Lỗi nhận")] = 0
+    tx_errors: Annotated[Count, Field("Send errors", "Lỗi gửi")] = 0
+    link_mbps: Annotated[Mbps | None, Field("Speed", "Tốc độ")] = None
 
 
 class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
     """The unit itself."""
 
-    version: Text
-    cpu_percent: Percent
-    load1: Annotated[float, Meta(ge=0, le=1e6)]
-    mem_used_percent: Percent
-    disk_free_bytes: Count
-    disk_used_percent: Percent
-    uptime_s: Seconds
-    rss_bytes: Count
-    spool_depth: Count
-    spool_bytes: Count
-    clock_synced: bool
-    clock_error_ms: Ms | None = None
+    version: Annotated[Text, Field("Version", "Phiên bản")]
+    cpu_percent: Annotated[Percent, Field("Processor load", "Mức dùng bộ xử lý")]
+    load1: Annotated[float, Meta(ge=0, le=1e6), Field("Load average, 1 min", "Tải trung bình trong 1 phút")]
+    mem_used_percent: Annotated[Percent, Field("Used memory", "Bộ nhớ đã dùng")]
+    disk_free_bytes: Annotated[Count, Field("Free disk space", "Dung lượng đĩa còn trống")]
+    disk_used_percent: Annotated[Percent, Field("Used disk space", "Dung lượng đĩa đã dùng")]
+    uptime_s: Annotated[Seconds, Field("Time since boot", "Thời gian từ lúc khởi động")]
+    rss_bytes: Annotated[Count, Field("Memory of the agent", "Bộ nhớ của phần mềm đo")]
+    spool_depth: Annotated[Count, Field("Results waiting", "Số kết quả chờ gửi")]
+    spool_bytes: Annotated[Count, Field("Size of the spool", "Dung lượng kết quả chờ gửi")]
+    clock_synced: Annotated[bool, Field("Clock synchronised", "Đồng hồ đã đồng bộ")]
+    clock_error_ms: Annotated[Ms | None, Field("Largest clock error", "Sai số đồng hồ tối đa")] = None
     """The kernel's bound on its own error (adjtimex maxerror)."""
-    temp_c: Annotated[float, Meta(ge=-100, le=250)] | None = None
-    throttled: Count | None = None
+    temp_c: Annotated[Celsius | None, Field("Temperature", "Nhiệt độ")] = None
+    throttled: Annotated[Count | None, Field("Power and heat (get_throttled)", "Nguồn và nhiệt (get_throttled)")] = None
     """Bits of `get_throttled`: 0 under-voltage now, 1 frequency capped, 2 throttled, 3 soft limit; 16-19 since boot."""
-    interfaces: Annotated[tuple[Interface, ...], Meta(max_length=16)] = ()
-    overrides: Count | None = None
+    interfaces: Annotated[
+        tuple[Interface, ...], Meta(max_length=16), Field("Network ports", "Các cổng mạng", "raw")
+    ] = ()
+    overrides: Annotated[Count | None, Field("Settings changed from the server", "Số cài đặt đổi từ máy chủ")] = None
     """How many settings were changed from afar, and are not agent.yaml's."""
 
 
 class Outage(Data, frozen=True, kw_only=True, omit_defaults=True):
     """A time in which no anchor answered. `at` of the envelope is its start."""
 
-    duration_s: Seconds
-    failed_probes: Count
-    anchors: Annotated[tuple[Text, ...], Meta(max_length=8)] = ()
+    duration_s: Annotated[Seconds, Field("Duration", "Thời gian gián đoạn")]
+    failed_probes: Annotated[Count, Field("Probes without an answer", "Số lượt đo không có trả lời")]
+    anchors: Annotated[tuple[Text, ...], Meta(max_length=8), Field("Anchors", "Điểm mốc")] = ()
 
 
 class Event(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -159,12 +167,12 @@ class Event(Data, frozen=True, kw_only=True, omit_defaults=True):
     `last_seq`, of the envelope's line, or of the unit itself.
     """
 
-    name: Word
-    detail: Text | None = None
-    first_seq: Count | None = None
-    last_seq: Count | None = None
-    count: Count | None = None
-    digest: Word | None = None
+    name: Annotated[Word, Field("Event", "Sự kiện")]
+    detail: Annotated[Text | None, Field("Detail", "Chi tiết")] = None
+    first_seq: Annotated[Count | None, Field("First number", "Số thứ tự đầu")] = None
+    last_seq: Annotated[Count | None, Field("Last number", "Số thứ tự cuối")] = None
+    count: Annotated[Count | None, Field("Number of results", "Số kết quả")] = None
+    digest: Annotated[Word | None, Field("Digest", "Mã kiểm tra")] = None
     """Of a manifest: SHA-256 of the numbers, rising, in decimal with commas; its first 32 hexadecimal digits."""
 
 

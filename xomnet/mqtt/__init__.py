@@ -1,1 +1,1 @@
-"""The link to the broker: connections, their end, and what opens them."""
+"""The link to the broker: connections, how they end, and the broker's settings."""

@@ -8,7 +8,6 @@ client: no state of the old one can leak into it.
 
 import contextlib
 import queue
-import random
 import select
 import socket
 import ssl
@@ -21,23 +20,26 @@ from msgspec import Struct
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from xomnet.mqtt.broker import Broker, SecretError
-from xomnet.mqtt.client import CONNECT_TIMEOUT_S, Client, Will, connect, leave, new_client
-from xomnet.mqtt.takeover import TAKEN_OVER, TakeoverDetector, lives
+from xomnet.mqtt.broker import Broker
+from xomnet.mqtt.client import CONNECT_TIMEOUT_S, Client, Will, connect, disconnect, new_client
+from xomnet.mqtt.takeover import TAKEN_OVER, TakeoverDetector, is_listening
 from xomnet.runtime import failpoints
+from xomnet.runtime.backoff import back_off_s
 from xomnet.runtime.log import Log
+from xomnet.runtime.secrets import SecretError
 
 log = Log("xomnet.mqtt.link")
 
 __all__ = ["Connection", "Handler", "Link", "Message", "Will"]
 
-LEAVE_S = 0.5
+DISCONNECT_S = 0.5
 PACKETS_A_TURN = 100
 PAUSE_STEP_S = 5.0
+RECONNECT_BASE_S, RECONNECT_MAX_S = 0.5, 60.0
 
 
 class ConnectionLost(Exception):
-    """This connection is over; the next one follows. `reason_code` is the broker's, where it gave one."""
+    """This connection is over; the next one follows. `reason_code` is the broker's; None if it gave none."""
 
     def __init__(self, text: str, reason_code: int | None = None) -> None:
         super().__init__(text)
@@ -114,19 +116,19 @@ class Link(threading.Thread):
         self._subscriptions, self._will = subscriptions, will
         self._persistent, self._manual_ack, self._receive_maximum = persistent, manual_ack, receive_maximum
         self._turn_s = turn_s
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
         self._calls: queue.SimpleQueue[Callable[[Connection], None]] = queue.SimpleQueue()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._generation = 0
         self.connected = False
-        self.away: str | None = None
-        """Why the last try or connection ended; None since one was made."""
+        self.disconnect_reason: str | None = None
+        """Why the last try or connection ended; None while connected."""
         self.alive_at = time.monotonic()
 
     def call(self, function: Callable[[Connection], None]) -> None:
-        """Runs `function(connection)` in the network thread; dropped where there is no connection by then."""
+        """Runs `function(connection)` in the network thread; drops it if there is no connection by then."""
         self._calls.put(function)
         self.wake()
 
@@ -136,45 +138,47 @@ class Link(threading.Thread):
             self._wake_out.send(b"\0")
 
     def stop(self, timeout_s: float = 3.0) -> None:
-        """Says goodbye to the broker (the will is not sent) and ends the thread."""
-        self._ending.set()
+        """Disconnects (the broker does not send the will) and ends the thread."""
+        self._stopping.set()
         self.wake()
         if self.is_alive():
             self.join(timeout_s)
 
     def run(self) -> None:
-        attempt, rivalry = 0, TakeoverDetector()
-        while not self._ending.is_set():
+        attempt, takeovers = 0, TakeoverDetector()
+        while not self._stopping.is_set():
             self._generation += 1
             began = self.alive_at = time.monotonic()
-            said = cut = False
+            taken_over = cut_off = False
             try:
-                self._live(self._generation)
+                self._run_connection(self._generation)
             except Exception as error:  # noqa: BLE001  # paho raises bare ValueError, struct.error and more
-                self.away = _named(error)
+                self.disconnect_reason = _reason_of(error)
                 level = log.warning if attempt == 0 or attempt % 10 == 0 else log.debug
-                level("broker away", host=self._broker.host, port=self._broker.port, reason=self.away)
+                level("broker away", host=self._broker.host, port=self._broker.port, reason=self.disconnect_reason)
                 if isinstance(error, ConnectionLost) and self.connected:
-                    said = error.reason_code == TAKEN_OVER
-                    cut = time.monotonic() - began < rivalry.window_s and lives(self._broker.host, self._broker.port)
+                    taken_over = error.reason_code == TAKEN_OVER
+                    cut_off = time.monotonic() - began < takeovers.window_s and is_listening(
+                        self._broker.host, self._broker.port
+                    )
             if self.connected:
                 attempt = 0
                 self.connected = False
                 self._handler.on_lost()
             attempt += 1
-            if rivalry.ended(time.monotonic() - began, said, cut):
+            if takeovers.connection_ended(time.monotonic() - began, taken_over, cut_off):
                 self._handler.on_taken_over()
-                self._pause(rivalry.pause_s())
+                self._pause(takeovers.pause_s())
             else:
-                self._pause(random.uniform(0, min(60.0, 0.5 * 2 ** min(attempt, 10))))  # noqa: S311
+                self._pause(back_off_s(attempt, RECONNECT_BASE_S, RECONNECT_MAX_S))
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (left := until - (now := time.monotonic())) > 0 and not self._ending.is_set():
+        while (left := until - (now := time.monotonic())) > 0 and not self._stopping.is_set():
             self.alive_at = now
-            self._ending.wait(min(left, PAUSE_STEP_S))
+            self._stopping.wait(min(left, PAUSE_STEP_S))
 
-    def _live(self, generation: int) -> None:
+    def _run_connection(self, generation: int) -> None:
         client = new_client(self._broker, self._client_id, self._will, self._persistent, self._manual_ack)
         answer: list[ReasonCode] = []
         ended: list[ReasonCode] = []
@@ -190,21 +194,21 @@ class Link(threading.Thread):
         try:
             connect(client, self._broker, self._persistent, self._receive_maximum)
             deadline = time.monotonic() + CONNECT_TIMEOUT_S
-            while not answer and not self._ending.is_set():
+            while not answer and not self._stopping.is_set():
                 self._turn(client, 0.2)
                 if time.monotonic() > deadline:
                     raise ConnectionLost("no CONNACK in time")
-            if self._ending.is_set():
+            if self._stopping.is_set():
                 return
             if answer[0].is_failure:
                 raise ConnectionLost("refused")
             if self._subscriptions:
                 client.subscribe([(filter_, 1) for filter_ in self._subscriptions])
-            self.connected, self.away = True, None
+            self.connected, self.disconnect_reason = True, None
             log.info("connected to broker", host=self._broker.host, port=self._broker.port, generation=generation)
             failpoints.at("mqtt.connected")
             self._handler.on_connected(connection)
-            while not self._ending.is_set():
+            while not self._stopping.is_set():
                 self._turn(client, self._turn_s)
                 while not self._calls.empty():
                     self._calls.get()(connection)
@@ -218,7 +222,7 @@ class Link(threading.Thread):
         finally:
             while not self._calls.empty():
                 self._calls.get()
-            leave(client, wait_s=LEAVE_S if self._ending.is_set() else 0)
+            disconnect(client, wait_s=DISCONNECT_S if self._stopping.is_set() else 0)
 
     def _turn(self, client: Client, wait_s: float) -> None:
         """One turn: waits for the network or a wake, reads, writes, keeps alive. Raises ConnectionLost."""
@@ -248,5 +252,5 @@ class Link(threading.Thread):
                 raise ConnectionLost(paho.error_string(code))
 
 
-def _named(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, ConnectionLost | SecretError) else f"{type(error).__name__}: {error}"

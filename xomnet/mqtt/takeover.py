@@ -1,23 +1,24 @@
-"""Two clients with one id: the broker throws out one when the other comes. How that is noticed, and not fought over.
+"""Session takeover: a second client connects with our id, and the broker closes our connection.
 
-Mosquitto says so from 2.0.15 on (0x8E). An older one only closes the connection: then it is a rival when a broker that
-lives has closed several connections, one after the other, seconds after they were made.
+Mosquitto says so from 2.0.15 on (0x8E). An older broker only closes the connection: then it is a takeover if a broker
+that listens has closed several connections in a row, each within seconds. Both clients then stay away for a while, so
+that each gets time to deliver.
 """
 
 import random
 import socket
 
 TAKEN_OVER = 0x8E
-CUTS, SHORT_S = 6, 5.0
-"""So many connections in a row that lasted no longer make a rival of whoever ends them."""
-QUICK, FIRST_S, LAST_S = 2, 15.0, 120.0
-"""After a few quick turns more, in which the other one notices too, the pause doubles from the first to the last: each
-of the two has its minutes to deliver in.
+MIN_CUTS, SHORT_CONNECTION_S = 6, 5.0
+"""Without the broker's word it is a takeover after this many connections in a row that lasted no longer than this."""
+QUICK_TURNS, MIN_PAUSE_S, MAX_PAUSE_S = 2, 15.0, 120.0
+"""The pause stays at a second for a few turns more, in which the other client notices too. Then it doubles from the
+first bound to the last.
 """
 
 
 class TakeoverDetector:
-    """What the ends of our connections tell of a rival."""
+    """Tells from the ends of our connections whether another client uses our id."""
 
     def __init__(self) -> None:
         self._cuts = 0
@@ -25,34 +26,37 @@ class TakeoverDetector:
 
     @property
     def window_s(self) -> float:
-        """A connection that lasted longer was ended by something else, or the rival had long been gone."""
-        return SHORT_S + 2 * self._longest_s() if self._takeovers else SHORT_S
+        """A connection that lasted longer was ended by something else, or the other client had long been gone."""
+        return SHORT_CONNECTION_S + 2 * self._max_pause_s() if self._takeovers else SHORT_CONNECTION_S
 
-    def ended(self, lasted_s: float, said: bool, cut: bool) -> bool:
-        """True where a rival ended a connection: the broker `said` so, or it lives and has `cut` us off again."""
+    def connection_ended(self, lasted_s: float, taken_over: bool, cut_off: bool) -> bool:
+        """True if another client ended a connection that lasted `lasted_s`.
+
+        `taken_over`: the broker said so. `cut_off`: it closed the connection within `window_s`, and it listens.
+        """
         if lasted_s > self.window_s:
             self._cuts = self._takeovers = 0
-        elif cut:
+        elif cut_off:
             self._cuts += 1
         else:
             self._cuts = 0
-        if said or (cut and (self._takeovers or self._cuts >= CUTS)):
+        if taken_over or (cut_off and (self._takeovers or self._cuts >= MIN_CUTS)):
             self._takeovers += 1
             return True
         return False
 
     def pause_s(self) -> float:
-        """How long to leave the field to it: at random, so that two that began together drift apart."""
-        longest = self._longest_s()
+        """Seconds to stay away: at random, so that two clients that began together drift apart."""
+        longest = self._max_pause_s()
         return random.uniform(longest / 2, longest)  # noqa: S311
 
-    def _longest_s(self) -> float:
-        turn = self._takeovers - QUICK - 1
-        return 1.0 if turn < 0 else min(LAST_S, FIRST_S * 2 ** min(turn, 10))
+    def _max_pause_s(self) -> float:
+        turn = self._takeovers - QUICK_TURNS - 1
+        return 1.0 if turn < 0 else min(MAX_PAUSE_S, MIN_PAUSE_S * 2 ** min(turn, 10))
 
 
-def lives(host: str, port: int) -> bool:
-    """True where somebody listens there, now."""
+def is_listening(host: str, port: int) -> bool:
+    """True if somebody listens there now."""
     try:
         socket.create_connection((host, port), timeout=2).close()
     except OSError:

@@ -3,8 +3,9 @@
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
+from xomnet import area
 from xomnet.contract.messages import Access
 from xomnet.contract.topics import is_name
 
@@ -27,9 +28,9 @@ def _name(text: str) -> str:
 
 
 def _access(text: str) -> Access:
-    if text in ("fixed", "mobile"):
-        return text  # type: ignore[return-value]  # one of the two words
-    raise BadValue("fixed or mobile")
+    if text in get_args(Access):
+        return text  # type: ignore[return-value]  # one of the words
+    raise BadValue(" or ".join(get_args(Access)))
 
 
 def _words(text: str) -> str:
@@ -39,10 +40,10 @@ def _words(text: str) -> str:
 
 
 def _area(text: str) -> str:
-    parts = [part.strip() for part in text.split("/")]
+    parts = [part.strip() for part in area.levels(text)]
     if not all(parts):
         raise BadValue("a path such as Nam Định/Hải Hậu/Hải Minh")
-    return "/".join(_words(part) for part in parts)
+    return area.joined(_words(part) for part in parts)
 
 
 def _interface(text: str) -> str:
@@ -75,7 +76,7 @@ def _number(low: float, high: float, example: str) -> Callable[[str], float]:
 
 def _agent(text: str) -> str:
     if text == BROKER_NAME_OF_COLLECTOR:
-        raise BadValue("another name: the collector goes by this one at the broker, and would lend the unit its rights")
+        raise BadValue("another name: this is the collector's own name at the broker")
     return _name(text)
 
 

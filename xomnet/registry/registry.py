@@ -11,8 +11,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from xomnet.contract.messages import Access
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.cells import PARSERS, BadValue
-from xomnet.targets import PROVINCE_TIME, Targets
+from xomnet.targets import Targets
 
 COLUMNS = (
     *("agent", "line", "access", "interface", "hamlet_code", "hamlet", "area"),
@@ -46,7 +47,7 @@ class LineRow:
 
 @dataclass(frozen=True, slots=True)
 class BadCell:
-    """Something a person must mend; `str()` is the whole sentence."""
+    """An error in the file; `str()` is the whole sentence. Row 0: the file as a whole, `instead` is what to do."""
 
     file: str
     row: int
@@ -55,6 +56,8 @@ class BadCell:
     instead: str
 
     def __str__(self) -> str:
+        if self.row == 0:
+            return f"{self.file}: {self.found}; {self.instead}"
         return f"{self.file}, line {self.row}, column {self.column}: found {self.found}; write {self.instead}"
 
 
@@ -142,7 +145,7 @@ def load_registry(path: Path, targets: Targets) -> Registry:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        problem = BadCell(str(path), 0, "file", error.strerror or str(error), "the path of a readable CSV file")
+        problem = BadCell(str(path), 0, "file", error.strerror or str(error), "name a readable CSV file")
         raise RegistryError([problem]) from error
     return Registry(read_rows(raw, str(path)), targets)
 
@@ -172,7 +175,7 @@ def read_rows(raw: bytes, file: str) -> list[LineRow]:
             continue
         key = (row.agent, row.line, row.from_)
         if key in first_row:
-            found = f"{row.agent} / {row.line} from {row.from_} as on line {first_row[key]}"
+            found = f"{row.agent} / {row.line} from {row.from_}, which line {first_row[key]} has already"
             problems.append(
                 BadCell(file, number, "from", found, "a later date for the change, or delete one of the rows")
             )

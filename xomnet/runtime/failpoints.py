@@ -1,7 +1,7 @@
-"""Named places at which the tests of delivery end this process at once, as a power cut would.
+"""Failpoints: named places at which the tests of delivery kill this process, as a power cut would.
 
-`XOMNET_FAILPOINT=uplink.published:3` kills it at the third pass of that place. Without it, as everywhere but in the
-tests, a place is a call of a function that does nothing.
+`XOMNET_FAILPOINT=uplink.published:3` kills it at the third pass of that place. Without the variable, as everywhere but
+in the tests, a failpoint is a call of a function that does nothing.
 """
 
 import os
@@ -30,7 +30,7 @@ POINTS = (
 """Every place there is: a new one without a test that dies there fails the suite."""
 
 
-def _ending(name: str, passes: int) -> Callable[[str], None]:
+def _kill_at(name: str, passes: int) -> Callable[[str], None]:
     def at(point: str) -> None:
         nonlocal passes
         if point == name:
@@ -42,18 +42,18 @@ def _ending(name: str, passes: int) -> Callable[[str], None]:
     return at
 
 
-def _nowhere(point: str) -> None:
+def _do_nothing(point: str) -> None:
     """Goes on."""
 
 
-def _chosen(spec: str | None) -> Callable[[str], None]:
-    """What to do at a place. Raises ValueError for one that does not exist."""
+def _parse_spec(spec: str | None) -> Callable[[str], None]:
+    """The function to call at a failpoint. Raises ValueError if the failpoint does not exist."""
     if spec is None:
-        return _nowhere
+        return _do_nothing
     name, _, passes = spec.partition(":")
     if name not in POINTS:
         raise ValueError(f"XOMNET_FAILPOINT: found {name!r}; allowed: {', '.join(POINTS)}")
-    return _ending(name, int(passes or 1))
+    return _kill_at(name, int(passes or 1))
 
 
-at = _chosen(os.environ.get("XOMNET_FAILPOINT"))
+at = _parse_spec(os.environ.get("XOMNET_FAILPOINT"))

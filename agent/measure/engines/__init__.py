@@ -1,4 +1,7 @@
-"""How a download is measured. One function type; an engine knows nothing of where its figure goes."""
+"""How a download is measured. One function type; an engine knows nothing of where its figure goes.
+
+Which engines there are, and what each needs: `agent/engines.py`.
+"""
 
 import importlib
 import threading
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agent.engines import ENGINES
 from xomnet.contract.messages import Speed
 
 
@@ -45,6 +49,6 @@ class Engine(Protocol):
 
 def engine(name: str) -> Engine:
     """The engine of a settings name; imported when first used, since a unit uses one of them."""
-    module: Any = importlib.import_module(f"agent.measure.engines.{name.replace('-', '_')}")
+    module: Any = importlib.import_module(f"{__name__}.{ENGINES[name].module}")
     found: Engine = module.measure
     return found

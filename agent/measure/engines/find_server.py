@@ -5,15 +5,15 @@ import sys
 
 import speedtest
 
-from agent.measure.engines.speedtest_cli import over_https
+from agent.measure.engines.speedtest_cli import uses_https
 
 NO_ANSWER_MS = 1_800_000
-"""What speedtest-cli makes of three echoes without an answer."""
+"""The latency that speedtest-cli reports for three echoes without an answer."""
 
 
 def main() -> int:
     try:
-        finder = speedtest.Speedtest(timeout=10, secure=over_https())
+        finder = speedtest.Speedtest(timeout=10, secure=uses_https())
         finder.get_servers()
         best = finder.get_best_server()
     except speedtest.SpeedtestException as error:

@@ -12,22 +12,24 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from agent.errors import MeasurementError
-from agent.measure import estimate
+from agent.measure import goodput
+from agent.measure.early_stop import is_steady, may_stop
 from agent.measure.engines import Progress, TestSpec
 from agent.measure.engines.http_stream import CHUNK_MIB, Source, Stream
 from agent.measure.engines.loaded_latency import LoadedLatency, idle_ms
+from agent.measure.warm_up import BIN_S, WARM_UP_MIN_S, steady_bin
 from agent.net.dns import resolve
-from agent.net.sockets import failure
+from agent.net.sockets import to_measurement_error
 from xomnet.contract.messages import Flag, Speed
 
 TICK_S = 0.05
-LAST_S = 0.5
-"""What "now" means to who watches."""
+RECENT_S = 0.5
+"""The span of the rate that progress shows."""
 STAGGER_S = 0.05
 FIRST_BYTE_S = 8.0
 MIN_BYTES = 65_536
 BYTES_A_STREAM = 1_000_000
-"""What a stream must have brought on average where many had to be opened again."""
+"""Bytes that a stream must have brought on average if many had to be opened again."""
 LEARN_BYTES = 2_896
 """Two packets: fewer teach little."""
 
@@ -40,14 +42,14 @@ def measure(test: TestSpec) -> Speed:
 
 
 def download(test: TestSpec, engine: str, path: str) -> Speed:
-    """One download test of `path` under the test's server; a random text is put after it. Raises MeasurementError."""
+    """One download test of `path` below the test's server, with a random text after it. Raises MeasurementError."""
     cpu = time.thread_time()
     source = _source(test, path)
     idle = idle_ms(source.address, test.interface, source.url.netloc)
     transfer = _Transfer(test, source, idle)
     try:
         transfer.run()
-        found = estimate.figures(transfer.counts, transfer.measured_from)
+        found = goodput.figures(transfer.counts, transfer.measured_from)
         if found.down_mbps == 0:
             raise MeasurementError("stalled", f"{transfer.bytes()} bytes, then none for {found.measured_s:.0f} s")
         reordered = [count for s in transfer.streams if (count := s.reordered_packets()) is not None]
@@ -94,24 +96,24 @@ def _source(test: TestSpec, path: str) -> Source:
 
 
 class OutOfOrderBytes:
-    """Bytes that have arrived ahead of a lost packet: on the wire they are delivered, to us they are not yet readable.
+    """Bytes that have arrived after a lost packet: delivered on the wire, but not yet readable.
 
-    Counted only when the hole is filled, they would make a window read above the rate of the line (by 3 to 16 % at
-    150 and 300 Mb/s and 100 ms). The kernel says how much memory it holds for them; what it holds for a byte is learnt
-    from what is read.
+    If they were counted only when the gap is filled, a window would read above the rate of the line (by 3 to 16% at
+    150 and 300 Mb/s and 100 ms). The kernel says how much memory it holds for them; the memory for a byte is learnt
+    from the bytes that are read.
     """
 
     def __init__(self) -> None:
         self._memory, self._bytes = 0, 0
 
     def learn(self, memory: int, bytes_: int) -> None:
-        """So much memory was given back for so many bytes read."""
+        """The kernel released `memory` bytes when `bytes_` bytes of payload were read."""
         if memory > 0 and bytes_ >= LEARN_BYTES:
             self._memory += memory
             self._bytes += bytes_
 
-    def bytes_of(self, memory: int) -> int:
-        """The payload in so much memory; 0 as long as nothing was learnt."""
+    def payload_bytes(self, memory: int) -> int:
+        """The payload in `memory` bytes of kernel memory; 0 before anything was learnt."""
         return memory * self._bytes // self._memory if self._memory else 0
 
 
@@ -126,19 +128,19 @@ class _Transfer:
         self.counts: list[tuple[float, int]] = [(0.0, 0)]
         self.stop_reason: str | None = None
         self.early_mbps: float | None = None
-        """Of an audit: what the test would have said, had it been allowed to stop early."""
+        """Of an audit: the figure if the test had stopped early."""
         self._bins: list[float] = []
-        self._overtook = OutOfOrderBytes()
-        self._gone_bytes = 0
+        self._out_of_order = OutOfOrderBytes()
+        self._closed_bytes = 0
         self._reopened = 0
         self._start = 0.0
 
     def bytes(self) -> int:
         """Payload so far, also of streams that are closed by now."""
-        return self._gone_bytes + sum(stream.received for stream in self.streams)
+        return self._closed_bytes + sum(stream.received for stream in self.streams)
 
     def run(self) -> None:
-        """Transfers until a stop rule fires; the figures are in the attributes then. Raises MeasurementError."""
+        """Transfers until a stop rule fires; then the counts are complete. Raises MeasurementError."""
         self._open()
         self._start = time.monotonic()
         next_tick = self._start + TICK_S
@@ -150,7 +152,7 @@ class _Transfer:
                 if isinstance(key.data, Stream):
                     self._serve(key.data)
                 else:
-                    key.data.ready()
+                    key.data.on_ready()
             if time.monotonic() >= next_tick:
                 next_tick += TICK_S * (1 + int((time.monotonic() - next_tick) / TICK_S))
                 self._tick()
@@ -162,17 +164,17 @@ class _Transfer:
 
     def _serve(self, stream: Stream) -> None:
         was_connected = stream.connected
-        stream.ready()
+        stream.on_ready()
         if stream.connected and not was_connected:
             self._selector.modify(stream.sock, selectors.EVENT_READ, stream)
         if stream.closed:
             self._replace(stream)
 
     def _replace(self, stream: Stream) -> None:
-        """A stream that the server ended is opened again, unless it does so after next to nothing again and again."""
+        """Opens a stream again that the server ended. Raises MeasurementError if it keeps ending them early."""
         self._reopened += 1
-        self._gone_bytes += stream.received
-        if self._reopened > 2 * self._test.streams and self._gone_bytes < self._reopened * BYTES_A_STREAM:
+        self._closed_bytes += stream.received
+        if self._reopened > 2 * self._test.streams and self._closed_bytes < self._reopened * BYTES_A_STREAM:
             stream.received = 0
             raise MeasurementError("reset", f"{self._source.url.netloc} keeps ending its answers early")
         self._selector.unregister(stream.sock)
@@ -183,64 +185,64 @@ class _Transfer:
     def _tick(self) -> None:
         waiting = sum(self._drain(stream) for stream in list(self.streams) if stream.discarding)
         t = time.monotonic() - self._start
-        self.counts.append((t, self.bytes() + self._overtook.bytes_of(waiting)))
+        self.counts.append((t, self.bytes() + self._out_of_order.payload_bytes(waiting)))
         self.loaded.tick(t)
-        mbps = estimate.rate_mbps(self.counts, max(0.0, t - LAST_S), t)
-        self._follow(t, mbps)
-        self._test.progress(Progress(t, mbps, self.counts[-1][1], t >= estimate.WARM_UP_MIN_S))
+        mbps = goodput.rate_mbps(self.counts, max(0.0, t - RECENT_S), t)
+        self._apply_stop_rules(t, mbps)
+        self._test.progress(Progress(t, mbps, self.counts[-1][1], t >= WARM_UP_MIN_S))
 
     def _drain(self, stream: Stream) -> int:
-        """Reads all that is in order; returns the memory held by what is not."""
-        readable, before = stream.readable(), stream.held()
+        """Reads all payload that is in order; returns the kernel memory of what is not."""
+        readable, before = stream.readable_bytes(), stream.kernel_memory()
         try:
             stream.drain()
         except OSError as error:
-            raise failure(error, self._source.url.netloc) from error
+            raise to_measurement_error(error, self._source.url.netloc) from error
         if stream.closed:
             self._replace(stream)
             return 0
-        after = stream.held()
-        self._overtook.learn(before - after, readable)
+        after = stream.kernel_memory()
+        self._out_of_order.learn(before - after, readable)
         return after
 
-    def _follow(self, t: float, mbps: float) -> None:
-        """The stop rules, after each count."""
+    def _apply_stop_rules(self, t: float, mbps: float) -> None:
+        """Applies the stop rules; called after each count."""
         total = self.counts[-1][1]
         if self._test.cancelled.is_set():
             raise MeasurementError("cancelled", "the unit is stopping", ("unit_fault",))
         if total < MIN_BYTES and t > FIRST_BYTE_S:
             raise MeasurementError("stalled", f"{total} bytes in {t:.0f} s")
-        if estimate.more_bins(self._bins, self.counts) and estimate.may_stop(self._bins, self._idle, self.loaded.ms):
+        if goodput.add_bins(self._bins, self.counts) and may_stop(self._bins, self._idle, self.loaded.ms):
             if not self._test.full:
                 self.stop_reason = "stable"
                 return
             if self.early_mbps is None:
-                self.early_mbps = estimate.rate_mbps(self.counts, self.measured_from, t)
-        if total + self._under_way(mbps) >= self._test.max_bytes:
+                self.early_mbps = goodput.rate_mbps(self.counts, self.measured_from, t)
+        if total + self._bytes_in_flight(mbps) >= self._test.max_bytes:
             self.stop_reason = "byte_cap"
         elif t - self.measured_from >= self._test.max_measured_s:
             self.stop_reason = "time_cap"
         elif t >= self._test.max_total_s:
             self.stop_reason = "total_cap"
 
-    def _under_way(self, mbps: float) -> float:
-        """Bytes that will still arrive when the test stops now: those of a tick, and of a round trip and the queue."""
+    def _bytes_in_flight(self, mbps: float) -> float:
+        """Bytes that will still arrive if the test stops now: those of a tick, and of a round trip with its queue."""
         last_ms = [*self._idle, *self.loaded.ms][-1]
         return mbps * 125_000 * (TICK_S + last_ms / 1000)
 
     @property
     def measured_from(self) -> float:
-        """Where the steady part begins, in seconds, by what is known so far."""
+        """Where the steady part begins, in seconds, by the counts so far."""
         if not self._bins:
             return self.counts[-1][0] / 2
-        return estimate.steady_bin(self._bins) * estimate.BIN_S
+        return steady_bin(self._bins) * BIN_S
 
     def flags(self) -> tuple[Flag, ...]:
-        """What the figure is worth, once the transfer has ended."""
+        """The flags of the figure, after the transfer."""
         found: list[Flag] = []
         if self.stop_reason == "byte_cap":
             found.append("capped_bytes")
-        if not estimate.agrees(self._bins[estimate.steady_bin(self._bins) :]):
+        if not is_steady(self._bins[steady_bin(self._bins) :]):
             found.append("no_steady_state")
         return (*found, "audit") if self._test.full else tuple(found)
 

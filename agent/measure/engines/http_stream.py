@@ -11,16 +11,16 @@ import socket
 import struct
 import sys
 import termios
-import zlib
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
 from agent.errors import MeasurementError
-from agent.net.sockets import Address, failure, open_socket
+from agent.measure.captive_portal import check_content_type, check_payload, check_redirect, portal_error
+from agent.net.sockets import Address, open_socket, to_measurement_error
 from xomnet import __version__
 
 CHUNK_MIB = 1024
-"""What one request asks for; LibreSpeed servers give at most this much."""
+"""MiB that one request asks for: the most that LibreSpeed servers give."""
 HEAD_LIMIT = 32_768
 CHECKED_BYTES = 65_536
 LOW_WATER_BYTES = 131_072
@@ -30,14 +30,14 @@ SO_MEMINFO = 55
 _RCV_OOOPACK = struct.Struct("<I")
 _RCV_OOOPACK_AT = 224
 _SINK = mmap.mmap(-1, 1 << 20)
-"""MSG_TRUNC leaves it untouched, but the kernel wants a buffer as long as what it discards."""
+"""MSG_TRUNC leaves it untouched, but the kernel needs a buffer as long as what it discards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the bytes come from: `path` with a random text behind it, under `url`.
+    """Where the data come from: `path`, with a random text after it, below `url`.
 
-    `test_id` lets our server see the streams of one test as one client.
+    By `test_id` our server counts the streams of one test as one client.
     """
 
     url: SplitResult
@@ -47,7 +47,7 @@ class Source:
     path: str
 
     def request(self) -> bytes:
-        """A GET that no cache has an answer to."""
+        """A GET request that no cache can answer."""
         base = self.url.path.rstrip("/")
         return (
             f"GET {base}/{self.path}{secrets.token_hex(8)} HTTP/1.1\r\n"
@@ -69,67 +69,67 @@ class Stream:
         """Payload bytes."""
         self.connected = False
         self.closed = False
-        """The server ended it; nothing more will come."""
+        """The server closed it; nothing more will come."""
         self._answered = False
-        """An answer began on this connection, so that its end between two answers is the server's right."""
+        """An answer began on this connection: the server may close it between two answers."""
         self._head = bytearray()
-        self._checked = bytearray()
+        self._to_check = bytearray()
         self._check_done = False
         self._left = 0
         self._keep_alive = True
-        self._wakes_at = 1
+        self._low_water = 1
         try:
             self.sock.connect(source.address[1])
         except BlockingIOError:
             pass
         except OSError as error:
             self.sock.close()
-            raise failure(error, source.url.netloc) from error
+            raise to_measurement_error(error, source.url.netloc) from error
 
     @property
     def discarding(self) -> bool:
-        """Past the head and the check: only counting is left."""
+        """True after the head and the check: only counting is left."""
         return self._check_done and self._left > 0
 
-    def ready(self) -> None:
-        """The socket can be read, or has connected. Raises MeasurementError."""
+    def on_ready(self) -> None:
+        """To be called when the socket can be read, or has connected. Raises MeasurementError."""
         try:
             if not self.connected:
                 self._send_request()
             elif self._left == 0:
                 self._read_head()
             elif not self._check_done:
-                self._read_checked()
+                self._read_to_check()
             else:
                 self.drain()
         except BlockingIOError:
             return
         except OSError as error:
-            raise failure(error, self._source.url.netloc) from error
+            raise to_measurement_error(error, self._source.url.netloc) from error
 
     def drain(self) -> None:
         """Counts and discards all that has arrived. Raises OSError."""
         while self._left > 0:
             try:
-                got = self.sock.recv_into(_SINK, min(len(_SINK), self._left), socket.MSG_TRUNC)
+                count = self.sock.recv_into(_SINK, min(len(_SINK), self._left), socket.MSG_TRUNC)
             except BlockingIOError:
                 return
-            self._count(got)
-            if got == 0:
+            self._count_received(count)
+            if count == 0:
                 return
 
-    def _count(self, got: int) -> None:
-        if got == 0:
+    def _count_received(self, count: int) -> None:
+        if count == 0:
             self.closed = True
             return
-        self.received += got
-        self._left -= got
+        self.received += count
+        self._left -= count
         if self._left == 0:
             if self._keep_alive:
                 self._send_request()
             else:
                 self.closed = True
-        self._low_water()
+        self._set_low_water()
 
     def _send_request(self) -> None:
         error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -150,7 +150,7 @@ class Stream:
             raise MeasurementError("network_error", "the request did not fit the send buffer")
 
     def _read_head(self) -> None:
-        block = self._first_bytes()
+        block = self._receive_head()
         if not block:
             if self._answered and not self._head:
                 self.closed = True
@@ -160,7 +160,7 @@ class Stream:
         end = self._head.find(b"\r\n\r\n")
         if end < 0:
             if len(self._head) > HEAD_LIMIT:
-                raise MeasurementError("portal", "the answer's head is over 32 KiB", ("portal",))
+                raise portal_error("the answer's head is over 32 KiB")
             return
         body = bytes(self._head[end + 4 :])
         length, self._keep_alive = parse_head(bytes(self._head[: end + 4]))
@@ -170,10 +170,10 @@ class Stream:
         if len(body) > self._left:
             raise MeasurementError("payload_mismatch", f"more than the {length} bytes announced", ("payload_mismatch",))
         if body:
-            self._take(body)
-        self._low_water()
+            self._add_block(body)
+        self._set_low_water()
 
-    def _first_bytes(self) -> bytes:
+    def _receive_head(self) -> bytes:
         try:
             return self.sock.recv(CHECKED_BYTES)
         except ConnectionResetError:
@@ -181,38 +181,38 @@ class Stream:
                 return b""
             raise
 
-    def _read_checked(self) -> None:
-        self._take(self.sock.recv(min(CHECKED_BYTES - len(self._checked), self._left)))
+    def _read_to_check(self) -> None:
+        self._add_block(self.sock.recv(min(CHECKED_BYTES - len(self._to_check), self._left)))
 
-    def _take(self, block: bytes) -> None:
-        """Counts what was read; the first 64 KiB, or the first answer where it is shorter, are kept for the check."""
+    def _add_block(self, block: bytes) -> None:
+        """Counts a block; keeps the first 64 KiB, or the first answer if it is shorter, for the check."""
         if not self._check_done:
-            self._checked += block
-        self._count(len(block))
+            self._to_check += block
+        self._count_received(len(block))
         if not self._check_done:
-            self._finish_check()
+            self._check_if_complete()
 
-    def _finish_check(self) -> None:
-        if len(self._checked) < CHECKED_BYTES and self._left > 0 and not self.closed:
+    def _check_if_complete(self) -> None:
+        if len(self._to_check) < CHECKED_BYTES and self._left > 0 and not self.closed:
             return
-        check_payload(bytes(self._checked))
-        self._checked.clear()
+        check_payload(bytes(self._to_check))
+        self._to_check.clear()
         self._check_done = True
-        self._low_water()
+        self._set_low_water()
 
-    def _low_water(self) -> None:
-        """While discarding, wakes us not for each packet; the loop drains at every tick all the same."""
-        wanted = min(LOW_WATER_BYTES, self._left) if self.discarding else 1
-        if wanted != self._wakes_at and not self.closed:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
-            self._wakes_at = wanted
+    def _set_low_water(self) -> None:
+        """While discarding, avoids a wake-up for each packet; the loop drains at every tick all the same."""
+        low_water = min(LOW_WATER_BYTES, self._left) if self.discarding else 1
+        if low_water != self._low_water and not self.closed:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low_water)
+            self._low_water = low_water
 
-    def readable(self) -> int:
+    def readable_bytes(self) -> int:
         """Bytes that have arrived in order and wait to be read."""
         return int.from_bytes(fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)), sys.byteorder)
 
-    def held(self) -> int:
-        """Memory that the kernel holds for what has arrived, in order or not; 0 where it does not say."""
+    def kernel_memory(self) -> int:
+        """Bytes of memory that the kernel holds for what has arrived, in order or not; 0 if it does not say."""
         try:
             info = self.sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 64)
         except OSError:
@@ -220,7 +220,7 @@ class Stream:
         return int.from_bytes(info[:4], sys.byteorder)
 
     def reordered_packets(self) -> int | None:
-        """Packets that arrived out of order (TCP_INFO); None where the kernel does not count them."""
+        """Packets that arrived out of order (TCP_INFO); None if the kernel does not count them."""
         info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 280)
         if len(info) < _RCV_OOOPACK_AT + _RCV_OOOPACK.size:
             return None
@@ -231,24 +231,25 @@ class Stream:
 
 
 def parse_head(head: bytes) -> tuple[int | None, bool]:
-    """Length of the body (None: until enough) and whether the connection may be used again. Raises MeasurementError."""
+    """The length of the body (None: not known), and whether the connection may be used again.
+
+    Raises MeasurementError: `portal`, `server_busy`, `http_…`, `payload_mismatch`.
+    """
     first, _, rest = head.partition(b"\r\n")
     found = _STATUS.match(first)
     if found is None:
-        raise MeasurementError("portal", f"not an HTTP answer: {first[:60]!r}", ("portal",))
+        raise portal_error(f"not an HTTP answer: {first[:60]!r}")
     version, status = found[1], int(found[2])
     try:
         headers = http.client.parse_headers(io.BytesIO(rest))
     except http.client.HTTPException as error:
-        raise MeasurementError("portal", f"not the head of an HTTP answer: {error}", ("portal",)) from error
+        raise portal_error(f"not the head of an HTTP answer: {error}") from error
     if status in {429, 503}:
         raise MeasurementError("server_busy", f"HTTP {status}", ("server_busy",), retry_after_s=_retry_after(headers))
-    if 300 <= status < 400:
-        raise MeasurementError("portal", f"HTTP {status} to {headers.get('Location', '?')[:100]}", ("portal",))
+    check_redirect(status, headers)
     if status != 200:
         raise MeasurementError(f"http_{status}", f"the server answered {status}; is its URL right?")
-    if headers.get_content_maintype() == "text" and headers.get("Content-Type"):
-        raise MeasurementError("portal", f"{headers.get_content_type()} instead of test data", ("portal",))
+    check_content_type(headers)
     length = headers.get("Content-Length", "").strip()
     if not _WHOLE_NUMBER.fullmatch(length) or "Transfer-Encoding" in headers:
         return None, False
@@ -261,14 +262,3 @@ def parse_head(head: bytes) -> tuple[int | None, bool]:
 def _retry_after(headers: http.client.HTTPMessage) -> float | None:
     text = headers.get("Retry-After", "").strip()
     return min(float(text), 3600.0) if _WHOLE_NUMBER.fullmatch(text) else None
-
-
-def check_payload(block: bytes) -> None:
-    """Raises MeasurementError where the bytes are not random: a portal's page, or what a middlebox could compress."""
-    start = block[:256].lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise MeasurementError("portal", "a web page instead of test data", ("portal",))
-    if len(block) >= 1024 and len(zlib.compress(block, 1)) < 0.95 * len(block):
-        raise MeasurementError(
-            "payload_mismatch", "the bytes can be compressed: not the test data", ("payload_mismatch",)
-        )

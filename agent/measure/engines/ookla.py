@@ -7,7 +7,7 @@ import msgspec
 from agent.errors import MeasurementError
 from agent.measure.engines import TestSpec
 from agent.measure.engines.http import download
-from agent.measure.engines.speedtest_cli import counting_bytes, run_python
+from agent.measure.engines.speedtest_cli import count_failed_bytes, run_python
 from xomnet.contract.messages import Speed
 
 FIND_TIMEOUT_S = 45.0
@@ -21,7 +21,7 @@ def measure(test: TestSpec) -> Speed:
 
 def best_server(test: TestSpec) -> str:
     """The folder of the best server, such as `http://speedtest.example.vn:8080/speedtest`. Raises MeasurementError."""
-    with counting_bytes(test.interface):
+    with count_failed_bytes(test.interface):
         return parse_server(run_python("agent.measure.engines.find_server", [], test, FIND_TIMEOUT_S)[0])
 
 

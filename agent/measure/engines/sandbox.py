@@ -1,8 +1,7 @@
 """Run as a process: runs another module as `python -m` does, in little memory and pinned to a line's interface.
 
-`python -m agent.measure.engines.sandbox BYTES INTERFACE MODULE ARGUMENT…`; an empty INTERFACE leaves the way to the
-routes.
-Each request that fails is told on standard error: speedtest-cli keeps most reasons to itself.
+`python -m agent.measure.engines.sandbox BYTES INTERFACE MODULE ARGUMENT…`; with an empty INTERFACE the routes decide.
+Each request that fails is reported on standard error: speedtest-cli hides most reasons.
 """
 
 import resource
@@ -23,8 +22,8 @@ from agent.net.sockets import SO_BINDTODEVICE
 HTTP_PORT = 80
 
 
-def pin_everything(interface: str) -> None:
-    """From now on every socket of this process leaves by the interface, and every name is asked over it."""
+def pin_sockets(interface: str) -> None:
+    """From now on every socket of this process uses the interface, and every name is asked over it."""
     plain_getaddrinfo = socket.getaddrinfo
     servers = name_servers(interface)
 
@@ -50,7 +49,7 @@ def pin_everything(interface: str) -> None:
     socket.getaddrinfo = getaddrinfo
 
 
-def tell_failures() -> None:
+def report_failures() -> None:
     """From now on each request by urllib that fails writes `URL: why`, with its Retry-After, to standard error."""
     plain_open = urllib.request.OpenerDirector.open
 
@@ -69,9 +68,9 @@ def tell_failures() -> None:
 def main() -> None:
     memory_bytes, interface, module, *arguments = sys.argv[1:]
     if interface:
-        pin_everything(interface)  # asks nmcli, which would inherit the limit and may not live with it
+        pin_sockets(interface)  # asks nmcli, which would inherit the limit and may not live with it
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
-    tell_failures()
+    report_failures()
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

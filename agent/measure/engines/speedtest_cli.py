@@ -1,4 +1,4 @@
-"""speedtest-cli as it is, for comparison: a process of its own, so that its memory and its waits have a limit."""
+"""speedtest-cli as it is, for comparison: in a process of its own, with limits on memory and time."""
 
 import re
 import socket
@@ -22,9 +22,9 @@ from xomnet.contract.messages import Speed
 TIMEOUT_S = 90.0
 MEMORY_BYTES = 400_000_000
 BUSY_S = 3600.0
-"""What Speedtest's servers want after HTTP 429: users report blocks of 15 minutes to two hours."""
+"""The wait after HTTP 429 of Speedtest's servers: users report blocks of 15 minutes to two hours."""
 ABSURD_MS = 10_000.0
-"""speedtest-cli writes half an hour into the round trip where a server did not answer."""
+"""speedtest-cli reports a round trip of half an hour if a server did not answer."""
 
 _STATUS = re.compile(r"HTTP Error (\d{3})")
 _BUSY = {"429", "503"}
@@ -42,9 +42,9 @@ _UNREACHABLE = (
 )
 _UNREADABLE = ("Malformed", "Unknown location", "Traceback")
 _NO_SERVERS = "Unable to connect to servers to test latency"
-"""What speedtest-cli says where it has no servers to try: the list is empty, or none of its four places gave one."""
-_HIDING = (_NO_SERVERS, "Failed to connect")
-"""Words after which the cause is only in what was told of the requests."""
+"""What speedtest-cli says if it has no servers to try: the list is empty, or none of its four URLs gave one."""
+_HIDES_CAUSE = (_NO_SERVERS, "Failed to connect")
+"""Texts that hide the cause: it is only among the reported failures of requests."""
 
 
 class _Server(Struct):
@@ -63,12 +63,12 @@ class _Report(Struct):
 
 def measure(test: TestSpec) -> Speed:
     """One download by speedtest-cli, its figure as it gives it. Raises MeasurementError."""
-    arguments = ["--json", "--no-upload", *(["--secure"] if over_https() else [])]
+    arguments = ["--json", "--no-upload", *(["--secure"] if uses_https() else [])]
     if test.server:
         arguments += ["--mini", test.server]
     start = time.monotonic()
-    with counting_bytes(test.interface):
-        report = _figure(*run_python("speedtest", arguments, test, TIMEOUT_S))
+    with count_failed_bytes(test.interface):
+        report = _checked_report(*run_python("speedtest", arguments, test, TIMEOUT_S))
     mbps = report.download / 1e6
     return Speed(
         engine="speedtest-cli",
@@ -82,25 +82,29 @@ def measure(test: TestSpec) -> Speed:
     )
 
 
-def _figure(out: bytes, told: str) -> _Report:
-    """The report, if all its files were given: a refused part would read as a slow line. Raises MeasurementError."""
-    files = [line for line in told.splitlines() if "/random" in line]
+def _checked_report(out: bytes, failures: str) -> _Report:
+    """The report, if no request was refused: a refused file would read as a slow line. Raises MeasurementError."""
+    files = [line for line in failures.splitlines() if "/random" in line]
     if refused := [line for line in files if _STATUS.search(line)]:
-        raise explain("\n".join(refused))
+        raise to_measurement_error("\n".join(refused))
     report = parse_report(out)
     if report.download == 0:
-        raise explain(files[-1]) if files else MeasurementError("stalled", f"{report.server.url}: not a byte came")
+        raise (
+            to_measurement_error(files[-1])
+            if files
+            else MeasurementError("stalled", f"{report.server.url}: not a byte came")
+        )
     return report
 
 
-def over_https() -> bool:
-    """As speedtest.net wants to be asked, unless there is a proxy for plain HTTP alone: then that one is asked."""
+def uses_https() -> bool:
+    """True, as speedtest.net expects, unless there is a proxy for plain HTTP only."""
     proxies = urllib.request.getproxies()
     return "http" not in proxies or "https" in proxies
 
 
 def parse_report(text: bytes) -> _Report:
-    """Its JSON. Raises MeasurementError where it is something else."""
+    """The JSON of speedtest-cli. Raises MeasurementError if it is something else."""
     try:
         return msgspec.json.decode(text, type=_Report)
     except msgspec.DecodeError as error:
@@ -108,8 +112,8 @@ def parse_report(text: bytes) -> _Report:
 
 
 @contextmanager
-def counting_bytes(interface: str | None) -> Iterator[None]:
-    """A failed test has cost all that was received meanwhile: a program of others does not say how much it moved."""
+def count_failed_bytes(interface: str | None) -> Iterator[None]:
+    """Gives a MeasurementError the bytes that were received meanwhile: other people's programs do not count them."""
     before = _received_bytes(interface)
     try:
         yield
@@ -126,17 +130,15 @@ def _received_bytes(interface: str | None) -> int:
 def run_python(module: str, arguments: list[str], test: TestSpec, timeout_s: float) -> tuple[bytes, str]:
     """Runs a module as a process with limits on time and memory, pinned to the test's interface.
 
-    Gives its standard output and what it told of failed requests. Raises MeasurementError with its complaint.
+    Returns its standard output and the failed requests that the sandbox reported. Raises MeasurementError.
     """
-    open_socket(socket.AF_INET, test.interface).close()  # no such interface: said here, in our words
-    confined = ["-m", "agent.measure.engines.sandbox", str(MEMORY_BYTES), test.interface or "", module]
+    open_socket(socket.AF_INET, test.interface).close()  # if there is no such interface, this raises our own error
+    sandbox = ["-m", "agent.measure.engines.sandbox", str(MEMORY_BYTES), test.interface or "", module]
     try:
-        started = subprocess.Popen(
-            [sys.executable, *confined, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        popen = subprocess.Popen([sys.executable, *sandbox, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
         raise MeasurementError("memory", f"no process for it: {error.strerror}", ("unit_fault",)) from error
-    with started as process:
+    with popen as process:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -149,20 +151,20 @@ def run_python(module: str, arguments: list[str], test: TestSpec, timeout_s: flo
                     if test.cancelled.is_set():
                         raise MeasurementError("cancelled", "the unit is stopping", ("unit_fault",)) from None
                     raise MeasurementError("timeout", f"no result within {timeout_s:g} s") from None
-    told = err.decode(errors="replace")
+    failures = err.decode(errors="replace")
     if process.returncode != 0:
-        raise explain(told)
-    return out, told
+        raise to_measurement_error(failures)
+    return out, failures
 
 
-def explain(complaint: str) -> MeasurementError:
-    """What the error text of speedtest-cli, and what was told of its requests, mean."""
+def to_measurement_error(complaint: str) -> MeasurementError:
+    """The meaning of speedtest-cli's error text and of the failures of its requests."""
     lines = complaint.strip().splitlines()
     last = lines[-1][:300] if lines else "no word"
     if "MemoryError" in complaint:
         detail = f"{last}: it wanted over {MEMORY_BYTES / 1e6:.0f} MB, as for an answer without end"
         return MeasurementError("memory", detail, ("unit_fault",))
-    hidden = any(words in last for words in _HIDING)
+    hidden = any(words in last for words in _HIDES_CAUSE)
     cause = "\n".join(lines if hidden else lines[-2:])
     statuses = _STATUS.findall(cause if hidden else last)
     if _BUSY & set(statuses):

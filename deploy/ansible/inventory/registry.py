@@ -15,6 +15,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from xomnet.area import levels
 from xomnet.defaults import config_file
 from xomnet.registry.registry import LineRow, Registry, RegistryError, load_registry
 from xomnet.targets import load_targets
@@ -43,7 +44,7 @@ def inventory(registry: Registry, now: dt.datetime) -> dict[str, Any]:
 
 def _groups(area: str) -> list[str]:
     """The groups of an area, the widest first."""
-    parts = [_ascii(part) for part in area.split("/")]
+    parts = [_ascii(part) for part in levels(area)]
     return ["area_" + "__".join(parts[: i + 1]) for i in range(len(parts))]
 
 

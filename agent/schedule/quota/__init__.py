@@ -1,0 +1,1 @@
+"""The data budget (quota) of each line: bytes a month, counted at its port."""

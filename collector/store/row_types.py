@@ -1,0 +1,113 @@
+"""What a store gives back. A row of a kind of result is the contract's own type, with the instant and the clock of its
+envelope: no field is listed again.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Annotated, Any, NamedTuple, Self
+
+from msgspec import Struct
+
+from xomnet.contract.fields import Field
+from xomnet.contract.messages import Event, Health, Latency, Outage, Speed
+
+Clock = Annotated[str | None, Field("Clock", "Đồng hồ")]
+AtError = Annotated[float | None, Field("Time may be off by", "Thời điểm có thể lệch")]
+
+
+class SpeedRow(Speed, frozen=True, kw_only=True, omit_defaults=True):
+    """A download test as stored. `down_mbps` is None where it failed; then `error` says why."""
+
+    at: dt.datetime
+    clock: Clock = None
+    at_error_s: AtError = None
+
+
+class LatencyRow(Latency, frozen=True, kw_only=True, omit_defaults=True):
+    at: dt.datetime
+    clock: Clock = None
+    at_error_s: AtError = None
+
+
+class OutageRow(Outage, frozen=True, kw_only=True, omit_defaults=True):
+    at: dt.datetime
+    clock: Clock = None
+    at_error_s: AtError = None
+
+
+class HealthRow(Health, frozen=True, kw_only=True, omit_defaults=True):
+    """A health of a unit; None where the unit did not say."""
+
+    at: dt.datetime
+    clock: Clock = None
+    at_error_s: AtError = None
+
+
+class EventRow(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """An event as stored; the numbers are there where the event is about a range of results."""
+
+    at: dt.datetime
+    spool: str
+    seq: int
+    clock: Clock = None
+    at_error_s: AtError = None
+
+
+StoredRow = SpeedRow | LatencyRow | OutageRow | HealthRow | EventRow
+"""A result as a unit sent it."""
+
+
+class Sample(Struct, frozen=True):
+    """What judging needs of a download test."""
+
+    at: dt.datetime
+    down_mbps: float | None
+    flags: tuple[str, ...] = ()
+    error: str | None = None
+    asked: str | None = None
+    """Who wanted it beside the schedule (`Speed.asked`); the verdict of a month leaves such tests out."""
+
+
+class Download(Sample, frozen=True):
+    """What a roll-up needs of a download test."""
+
+    bytes: int | None = None
+    rtt_loaded_ms: float | None = None
+
+
+class LatencyFigures(Struct, frozen=True):
+    """Many probes of a line together: echoes are summed, the rest are the medians of the probes' own figures; None
+    where no probe has one.
+    """
+
+    probes: int
+    sent: int
+    received: int
+    rtt_p50_ms: float | None = None
+    rtt_p95_ms: float | None = None
+    jitter_ms: float | None = None
+
+    @classmethod
+    def of(cls, probes: Iterable[Sequence[Any]]) -> Self:
+        """Each as `PROBE` says. Taken here and not by InfluxDB, whose median costs it twice what giving all the values
+        does; SQLite has none.
+        """
+        sent, received, *figures = zip(*probes, strict=True)
+        known = ([value for value in column if value is not None] for column in figures)
+        return cls(len(sent), sum(sent), sum(received), *(median(column) if column else None for column in known))
+
+    @property
+    def loss_percent(self) -> float | None:
+        """Lost of sent; None where nothing was sent."""
+        return 100 * (self.sent - self.received) / self.sent if self.sent else None
+
+
+PROBE = ("sent", "received", "rtt_p50_ms", "rtt_p95_ms", "jitter_ms")
+
+
+class OutageTotal(NamedTuple):
+    """The outages that began in a time, and how long they lasted, also beyond it."""
+
+    outages: int
+    duration_s: float

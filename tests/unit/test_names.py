@@ -1,0 +1,27 @@
+"""One class name, one module: a newcomer who searches for a name finds one thing."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("xomnet", "agent", "collector", "measurement_server", "updater", "xomnet_cli", "xomnet_demo", "grafana")
+SHARED: dict[str, str] = {}
+"""Names that two modules may have -> why. At most five."""
+
+
+def modules_by_class() -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for package in PRODUCT:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    found[node.name].append(str(file.relative_to(ROOT)))
+    return found
+
+
+def test_no_class_name_stands_in_two_modules() -> None:
+    twice = {name: files for name, files in modules_by_class().items() if len(files) > 1}
+    assert {name: files for name, files in twice.items() if name not in SHARED} == {}
+    assert set(SHARED) <= set(twice), "an exception that is no longer needed"
+    assert len(SHARED) <= 5
