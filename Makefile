@@ -5,7 +5,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 BIN := .venv/bin
 WORKERS ?= 3
 
-.PHONY: install demo test deploy-test lint bench chaos schemas dashboards system clean
+.PHONY: install demo test shifted deploy-test lint bench chaos schemas dashboards system clean
 
 install: .venv/.ready
 
@@ -22,11 +22,16 @@ demo: install
 system:
 	@tests/system-packages
 
-# First what can share the machine, then what measures or loads it (status 5: none of the tests asked for is such).
+# First what can share the machine, then what knows the date, at other times, then what measures or loads the machine (status 5: none of the tests asked for is such).
 # In the order of the folders: unit tests, which are short, come last, so that no worker is left alone with a long file.
 test: install system lint
 	$(BIN)/pytest -m "not alone and not deploy" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
+	$(BIN)/python -m tests.shifted $(PYTEST) || [ $$? = 5 ]
 	$(BIN)/pytest -m alone $(PYTEST) || [ $$? = 5 ]
+
+# The tests that know the date, at instants at which dates go wrong. SHIFTED="--at 2028-02-29T16:30Z" is one of them.
+shifted: install system
+	$(BIN)/python -m tests.shifted $(SHIFTED)
 
 # The whole deployment on machines that boot, of which `make test` runs the beginning; writes docs/deploy-test.md.
 # As in CI, what this computer can't do is a failure.

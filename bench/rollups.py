@@ -29,6 +29,7 @@ from tests.support.services import InfluxV2
 from xomnet.contract.messages import Access
 from xomnet.plan import tests_a_day
 from xomnet.registry.registry import LineRow, Registry
+from xomnet.runtime.clock import utc_now
 from xomnet.targets import Target, Targets
 
 UNITS, AREAS = 2000, 100
@@ -106,7 +107,7 @@ def timed(step: str, work: Callable[[], object], influxd: psutil.Process) -> Cos
 
 def measured() -> tuple[int, list[Cost]]:
     book = registry()
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     day = day_of(now - DAY, book.zone)
     noon = hour_of(day.since + 12 * HOUR)
     with tempfile.TemporaryDirectory() as folder, InfluxV2(Path(folder) / "influx") as server:
@@ -132,7 +133,7 @@ def measured() -> tuple[int, list[Cost]]:
             "months of 10 units": lambda: next(write_months(store, book, day.until, None)),
             "an hour's latency, all lines": lambda: store.figures.latency(noon.since, noon.until),
             "the health of all units": lambda: store.health(now - LOOK_BACK),
-            "a minute's points, without that": states.take,
+            "a minute's points, without that": lambda: states.take(utc_now()),
         }
         influxd = psutil.Process(server.pid)
         costs = [timed(step, work, influxd) for step, work in steps.items()]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from collector.store.errors import StoreUnavailable
+from xomnet.runtime.clock import utc_now
 from xomnet.runtime.log import Log
 
 BREATH_S = 0.1
@@ -29,7 +30,7 @@ class PeriodicWorker(threading.Thread):
         while True:
             began, more = time.monotonic(), False
             try:
-                more = self._do(dt.datetime.now(dt.UTC)) is True
+                more = self._do(utc_now()) is True
             except StoreUnavailable as error:
                 self._log.warning(self._failed, reason=str(error))
             except Exception:  # noqa: BLE001  # it is logged; one bad value must not end all other turns

@@ -36,6 +36,7 @@ from xomnet import __version__
 from xomnet.defaults import config_file
 from xomnet.registry.registry import RegistryError
 from xomnet.runtime import systemd
+from xomnet.runtime.clock import utc_now
 from xomnet.runtime.log import Log, setup
 from xomnet.runtime.secrets import SecretError
 from xomnet.runtime.watchdog import Watchdog
@@ -60,7 +61,7 @@ def run(settings: CollectorSettings) -> int:
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
-    registry = RegistryFile(settings.registry, targets, settings.state_dir / REMEMBERED, store)
+    registry = RegistryFile(settings.registry, targets, settings.state_dir / REMEMBERED, store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
     rules = JudgingRules(
@@ -76,9 +77,9 @@ def run(settings: CollectorSettings) -> int:
         timedelta(seconds=settings.completeness.grace_s),
     )
     rollups = Rollups(store, registry.ever, keep_days=settings.store.keep_days)
-    commands = Commands()
+    commands = Commands(utc_now)
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
-    registry.follow(partial(warn_of_unmatched, alerts.service.settings.channels))
+    registry.follow(lambda known: warn_of_unmatched(alerts.service.settings.channels, known, utc_now()))
     presence = PresenceBoard()
     state_points = StatePoints(
         store, registry.current, presence.agents, lambda: completeness.latest, _limits(settings.assess)
@@ -102,6 +103,7 @@ def run(settings: CollectorSettings) -> int:
         dead_letters,
         metrics,
         commands,
+        utc_now,
         listeners=(lines, completeness, rollups),
         presence=presence,
     )

@@ -1,8 +1,7 @@
 """What the page and the REST interface read: one value, wired by `collector.run`."""
 
-import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from collector.alerts.dispatcher import Dispatcher
 from collector.alerts.service import AlertService
@@ -27,13 +26,12 @@ class Services:
     metrics: Metrics
     agents: PresenceSource
     completeness: Completeness
-    commands: Commands = field(default_factory=Commands)
+    commands: Commands
     alerts: AlertService | None = None
     dispatcher: Dispatcher | None = None
     """What sends the messages of the alerts; None if there is no channel."""
     with_gone: Callable[[], Registry] | None = None
     """As `registry`, with the lines that were taken out of it, each until then; None where none is remembered."""
-    started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
     def ever(self) -> Registry:
         return (self.with_gone or self.registry)()

@@ -1,6 +1,5 @@
 """`xomnet report`: the officer's monthly report as a file."""
 
-import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from xomnet.access import ACCESSES
+from xomnet.runtime.clock import utc_now
 from xomnet_cli import completion
 from xomnet_cli.options import AsJson, Language
 
@@ -49,7 +49,7 @@ def report(
     try:
         settings, asked, form = make.settings(config), make.month_of(month), make.format_of(out)
         make.check_folder(out)
-        found = make.read(settings, asked, area, dt.datetime.now(dt.UTC))
+        found = make.read(settings, asked, area, utc_now())
         content = make.printed(found, settings, lang.value, form)
         make.write_whole(out, content)
     except make.ERRORS as error:

@@ -60,9 +60,9 @@ def unmatched_names(channels: Iterable[Channel], registry: Registry, now: dt.dat
     ]
 
 
-def warn_of_unmatched(channels: Iterable[Channel], registry: Registry) -> None:
+def warn_of_unmatched(channels: Iterable[Channel], registry: Registry, now: dt.datetime) -> None:
     """Says it in the log: such a channel stays silent, which nobody notices."""
-    for channel, name in unmatched_names(channels, registry, dt.datetime.now(dt.UTC)):
+    for channel, name in unmatched_names(channels, registry, now):
         log.warning("a channel names what no line of the registry has", channel=channel.label, name=name)
 
 

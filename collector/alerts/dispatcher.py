@@ -11,6 +11,7 @@ from collector.alerts.delivery import Delivery, DeliveryOutcome, deliver
 from collector.alerts.outbox import QueuedNotification, bundle, next_try
 from collector.alerts.store import AlertStore
 from collector.metrics import Metrics
+from xomnet.runtime.clock import utc_now
 from xomnet.runtime.log import Log
 
 log = Log("collector.alerts")
@@ -50,9 +51,9 @@ class Dispatcher(threading.Thread):
         while not self._ending.is_set():
             try:
                 if first:
-                    self._store.expedite(dt.datetime.now(dt.UTC))
+                    self._store.expedite(utc_now())
                     first = False
-                self.send_due(dt.datetime.now(dt.UTC))
+                self.send_due(utc_now())
             except sqlite3.Error as error:
                 log.error("outbox not read or written", reason=str(error))
             except Exception:  # a fault in one message must not end the others

@@ -19,6 +19,7 @@ from collector.alerts.outbox import MAX_QUEUED, FailedNotification, Notification
 from collector.alerts.silences import Acknowledgement, MaintenanceRequest, MaintenanceWindow
 from collector.store.errors import StoreUnavailable
 from collector.store.line_id import LineId
+from xomnet.runtime.atomic_file import set_aside
 from xomnet.runtime.log import Log
 
 log = Log("collector.alerts")
@@ -59,8 +60,7 @@ class AlertStore:
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(f"{path}: {error}") from error
         except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
-            aside = path.with_name(f"{path.name}.damaged-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}")
-            path.rename(aside)
+            aside = set_aside(path)
             log.error("damaged alert book set aside", reason=str(error), kept=str(aside))
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = self._open(path)

@@ -20,6 +20,7 @@ from xomnet.contract.commands import Change, Command, CommandName, Reply, decode
 from xomnet.contract.messages import encode
 from xomnet.contract.topics import topic
 from xomnet.mqtt.link import Connection
+from xomnet.runtime.clock import UtcClock
 from xomnet.runtime.log import Log
 
 log = Log("collector.commands.commands")
@@ -56,14 +57,10 @@ class _Entry:
     ended: Future[SentCommand] = field(default_factory=Future)
 
 
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
 class Commands:
     """`ask`, `found` and `answer` from any thread; the network's thread sends and hears."""
 
-    def __init__(self, now: Callable[[], dt.datetime] = _now, grace: dt.timedelta = GRACE) -> None:
+    def __init__(self, now: UtcClock, grace: dt.timedelta = GRACE) -> None:
         self._now, self._grace = now, grace
         self._lock = threading.RLock()
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()

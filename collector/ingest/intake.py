@@ -29,6 +29,7 @@ from xomnet.mqtt.link import Connection, ConnectionLost, Handler, Link, Message
 from xomnet.registry.registry import Registry
 from xomnet.runtime import failpoints
 from xomnet.runtime.backoff import back_off_s
+from xomnet.runtime.clock import UtcClock
 from xomnet.runtime.log import Log
 
 log = Log("collector.ingest.intake")
@@ -78,10 +79,12 @@ class Intake(Handler):
         dead_letters: DeadLetters,
         metrics: Metrics,
         commands: CommandChannel,
+        now: UtcClock,
         listeners: Sequence[StoredListener] = (),
         presence: PresenceBoard | None = None,
         probe_s: float = 30.0,
     ) -> None:
+        self._now = now
         self._presence = presence or PresenceBoard()
         self._listeners, self._commands = listeners, commands
         self._voice = LoopbackProbe(probe_s)
@@ -168,8 +171,10 @@ class Intake(Handler):
             return
         place = parse(message.topic)
         if place is not None and place.channel in ("state", "reply"):
-            take = self._presence.receive if place.channel == "state" else self._commands.on_reply
-            take(place.agent, message.payload)
+            if place.channel == "state":
+                self._presence.receive(place.agent, message.payload, self._now())
+            else:
+                self._commands.on_reply(place.agent, message.payload)
             connection.ack(message.mid)
             return
         if message.generation != self._generation:  # the first ones come before we are told that it is connected
@@ -207,7 +212,7 @@ class Intake(Handler):
         return batch
 
     def _handle(self, batch: list[Message]) -> None:
-        registry, now = self._registry(), dt.datetime.now(dt.UTC)
+        registry, now = self._registry(), self._now()
         accepted: list[Accepted] = []
         refused: list[tuple[Message, RefusedMessage]] = []
         by_point: dict[int, Message] = {}
@@ -290,7 +295,7 @@ class Intake(Handler):
 
     def _answer(self, batch: list[Message], stored: list[ResultId], refused: list[RefusedMessage]) -> None:
         """Publishes the acks, then PUBACKs, both in the network thread and in this order."""
-        acks = [(topic(ack.agent, "ack"), encode(ack)) for ack in acks_of(stored, refused, dt.datetime.now(dt.UTC))]
+        acks = [(topic(ack.agent, "ack"), encode(ack)) for ack in acks_of(stored, refused, self._now())]
 
         def answer(connection: Connection) -> None:
             for ack_topic, payload in acks:

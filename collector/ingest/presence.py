@@ -39,8 +39,8 @@ class PresenceBoard:
     def __init__(self) -> None:
         self._agents: dict[str, Presence] = {}
 
-    def receive(self, agent: str, payload: bytes) -> None:
-        """A message on an agent's `state`."""
+    def receive(self, agent: str, payload: bytes, now: dt.datetime) -> None:
+        """A message on an agent's `state`; one that does not say since when holds since `now`."""
         try:
             state = decode_state(payload)
         except msgspec.DecodeError as error:
@@ -49,7 +49,7 @@ class PresenceBoard:
         if state.agent != agent or (agent not in self._agents and len(self._agents) >= MAX_AGENTS):
             log.warning("state of another agent", topic=agent, payload=state.agent)
             return
-        self._agents[agent] = Presence(agent, state.online, state.version, state.at or dt.datetime.now(dt.UTC))
+        self._agents[agent] = Presence(agent, state.online, state.version, state.at or now)
 
     def agents(self) -> list[Presence]:
         return list(self._agents.values())

@@ -25,6 +25,7 @@ from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from xomnet.defaults import config_file
 from xomnet.registry.registry import Registry, RegistryError
+from xomnet.runtime.clock import utc_now
 from xomnet.runtime.log import setup
 from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
@@ -101,7 +102,7 @@ def run(settings: CollectorSettings, dry_run: bool) -> ResendOutcome:
     store = open_store(settings)
     try:
         targets = load_targets(settings.targets or config_file("targets.yaml"))
-        registry = RegistryFile(settings.registry, targets, settings.state_dir / "registry.json", store)
+        registry = RegistryFile(settings.registry, targets, settings.state_dir / "registry.json", store, utc_now)
         if registry.problems:
             raise RegistryError(registry.problems)
         return resend(DeadLetters(settings.state_dir / "dead-letters.jsonl"), registry.current(), store, dry_run)

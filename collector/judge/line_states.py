@@ -148,7 +148,7 @@ class LineStates(PeriodicWorker):
         listeners: Sequence[SnapshotListener] = (),
         registered_since: RegisteredSince = lambda row: None,
     ) -> None:
-        super().__init__("line-states", interval_s, lambda _: self.take(), log, "lines not judged")
+        super().__init__("line-states", interval_s, self.take, log, "lines not judged")
         self._store, self._registry, self._registered_since = store, registry, registered_since
         self.rules = rules
         self._followed = LineTracker(store, rules, checkpoint)
@@ -159,9 +159,8 @@ class LineStates(PeriodicWorker):
         """New results were stored: their lines are read at the next look. From any thread."""
         self._followed.on_stored(points)
 
-    def take(self) -> Snapshot:
-        """One snapshot now, written to the store. Raises StoreUnavailable."""
-        now = dt.datetime.now(dt.UTC)
+    def take(self, now: dt.datetime) -> Snapshot:
+        """One snapshot, written to the store. Raises StoreUnavailable."""
         snapshot = take_snapshot(self._store, self._registry(), self.rules, now, self._followed, self._registered_since)
         more: dict[LineId, dict[str, Value]] = {}
         for fields_of in self._field_sources:
@@ -176,5 +175,5 @@ class LineStates(PeriodicWorker):
 
     def stop(self, timeout_s: float = 5.0) -> None:
         super().stop(timeout_s)
-        if not self.is_alive():
-            self._followed.keep(dt.datetime.now(dt.UTC))
+        if not self.is_alive() and self.latest is not None:
+            self._followed.keep(self.latest.at)

@@ -18,6 +18,7 @@ from collector.store.errors import StoreUnavailable
 from xomnet.contract.values import Instant
 from xomnet.registry.registry import BadCell, LineRow, Registry, RegistryError, load_registry
 from xomnet.runtime.atomic_file import write_atomically
+from xomnet.runtime.clock import UtcClock
 from xomnet.runtime.log import Log
 from xomnet.targets import Targets
 
@@ -90,7 +91,8 @@ class RegistryFile:
     everything.
     """
 
-    def __init__(self, path: Path, targets: Targets, memory: Path, store: Store) -> None:
+    def __init__(self, path: Path, targets: Targets, memory: Path, store: Store, now: UtcClock) -> None:
+        self._now = now
         self._path, self._targets, self._memory_file, self._store = path, targets, memory, store
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
@@ -122,7 +124,7 @@ class RegistryFile:
         self._followers.append(call)
         call(self._registry)
 
-    def _now(self) -> tuple[int, int] | None:
+    def _stamp_of_file(self) -> tuple[int, int] | None:
         try:
             stat = self._path.stat()
         except OSError:
@@ -132,7 +134,7 @@ class RegistryFile:
     def reload(self, only_if_changed: bool = False) -> bool:
         """Reads the file again. Returns False, and says every problem, where it is refused and the old one stays."""
         with self._lock:
-            stamp = self._now()
+            stamp = self._stamp_of_file()
             if only_if_changed and stamp == self._stamp:
                 return True
             self._stamp = stamp
@@ -158,7 +160,7 @@ class RegistryFile:
     def _refuse_renaming(self, registry: Registry) -> None:
         """Raises RegistryError, or StoreUnavailable where it can't be known what is stored."""
         known = Registry([*self._memory.rows, *self._memory.gone], self._targets)
-        tomorrow = dt.datetime.now(registry.zone).date() + dt.timedelta(days=1)
+        tomorrow = self._now().astimezone(registry.zone).date() + dt.timedelta(days=1)
         problems = [
             self._problem(one, tomorrow)
             for one in retags(known, registry)
@@ -184,7 +186,7 @@ class RegistryFile:
 
     def _remember(self, registry: Registry) -> None:
         """Replaces the file whole. Raises OSError."""
-        memory = self._memory.after(registry.rows(), dt.datetime.now(dt.UTC))
+        memory = self._memory.after(registry.rows(), self._now())
         if memory == self._memory:
             return
         write_atomically(self._memory_file, msgspec.json.encode(memory), 0o640)  # the report reads it

@@ -2,6 +2,7 @@
 
 from collector.settings import CollectorSettings, SqliteSettings
 from collector.store import Store
+from xomnet.runtime.clock import utc_now
 from xomnet.runtime.secrets import read_secret
 
 
@@ -11,9 +12,11 @@ def open_store(settings: CollectorSettings, *, read_only: bool = False) -> Store
     Raises StoreUnavailable or SecretError.
     """
     if isinstance(settings.store, SqliteSettings):
-        from collector.store.sqlite import SqliteStore  # noqa: PLC0415  # one of the two is needed
+        from collector.store.sqlite import Retention, SqliteStore  # noqa: PLC0415  # one of the two is needed
 
-        return SqliteStore(settings.store.path, keep_days=settings.store.keep_days, read_only=read_only)
+        days = settings.store.keep_days
+        retention = None if days is None else Retention(days, utc_now)
+        return SqliteStore(settings.store.path, retention=retention, read_only=read_only)
     from collector.store.influx import InfluxStore  # noqa: PLC0415
 
     influx = settings.store

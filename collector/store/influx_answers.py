@@ -1,6 +1,5 @@
 """What an HTTP answer of InfluxDB means: done, these points never, not now, or not with these settings."""
 
-import datetime as dt
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -107,7 +106,7 @@ def _error(url: str, bucket: WriteTarget, said: str) -> StoreUnavailable:
 def _trouble(url: str, bucket: WriteTarget, status: int, headers: Mapping[str, str], body: str) -> StoreUnavailable:
     word, (name, setting) = f"{status} {_word(body) or ''}".rstrip(), bucket
     if status >= 500 or status in _NOT_NOW:
-        return StoreUnavailable(f"{url}: {word}", _retry_after_s(headers.get("Retry-After")))
+        return StoreUnavailable(f"{url}: {word}", _retry_after_s(headers))
     remedies = {
         401: "the database does not know this token: look at store.token_file",
         403: f"this token may not read and write {name}: look at store.token_file and at the token's permissions",
@@ -129,16 +128,17 @@ def _word(body: str) -> str | None:
     return trouble.error or trouble.message
 
 
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds from now, of a header in seconds or with a date (RFC 9110, 10.2.3); None where it makes no sense."""
-    if value is None:
-        return None
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds, of a header in seconds or with a date (RFC 9110, 10.2.3), counted from the answer's own `Date`: both are
+    of the database's clock. None where it makes no sense.
+    """
+    value = headers.get("Retry-After", "")
     if value.strip().isdigit():
         return float(value)
     try:
-        until = parsedate_to_datetime(value)
+        until, answered = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("Date", ""))
     except ValueError:
         return None
-    if until.tzinfo is None:
+    if until.tzinfo is None or answered.tzinfo is None:
         return None
-    return max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds())
+    return max(0.0, (until - answered).total_seconds())

@@ -10,9 +10,9 @@ holds.
 import datetime as dt
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,23 @@ from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow
 from collector.store.rows import MEASUREMENT_OF, R, columns_of, rejection, row_of, rows_of, typed
 from collector.store.sqlite_figures import SqliteFigures
 from collector.store.sqlite_tables import insert, listed, make_ready, measurement_of, prune, values
+from xomnet.runtime.clock import UtcClock
 
 _PRUNED_AT_LEAST, _RESULTS_PRUNED_AT_LEAST = 1000, 100
 
 PRUNED = (*EVERY_MINUTE, "completeness")
 """What the collector itself writes again and again: kept for `keep_own`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many days results are kept (store.keep_days), by which clock."""
+
+    days: int
+    now: UtcClock
+
+    def oldest(self) -> dt.datetime:
+        return self.now() - dt.timedelta(days=self.days)
 
 
 class SqliteStore:
@@ -45,12 +57,12 @@ class SqliteStore:
         path: Path,
         keep_own: dt.timedelta = dt.timedelta(days=35),
         busy_s: float = 5.0,
-        keep_days: int | None = None,
+        retention: Retention | None = None,
         read_only: bool = False,
     ) -> None:
         self._path, self._keep_own, self._busy_s = path, keep_own, busy_s
         self._mode = "ro" if read_only else "rwc"
-        self._keep_days = keep_days
+        self._retention = retention
         self._writing = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
@@ -68,8 +80,9 @@ class SqliteStore:
         good, rejections = typed(points)
         oldest = self._oldest_result()
         late = {id(one) for one in good if one.point.time_ns < oldest and measurement_of(one) in RESULTS}
-        if late:
-            rejections += [rejection(one.point, self._too_late(one.point)) for one in good if id(one) in late]
+        if late and self._retention is not None:
+            days = self._retention.days
+            rejections += [rejection(one.point, _too_late(one.point, days)) for one in good if id(one) in late]
             good = [one for one in good if id(one) not in late]
         if not good:
             return rejections
@@ -280,10 +293,7 @@ class SqliteStore:
 
     def _oldest_result(self) -> int:
         """Results of before are deleted, and no longer taken; 0 where they are kept for ever."""
-        return time.time_ns() - _ns(dt.timedelta(days=self._keep_days)) if self._keep_days else 0
-
-    def _too_late(self, point: Point) -> str:
-        return f"of {when(point.time_ns):%Y-%m-%d %H:%M}: results are kept for {self._keep_days} days (store.keep_days)"
+        return 0 if self._retention is None else time_ns(self._retention.oldest())
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -305,6 +315,10 @@ class SqliteStore:
                 " file and its folder, which must exist"
             )
         return StoreUnavailable(f"{self._path}: {error} ({name})")
+
+
+def _too_late(point: Point, keep_days: int) -> str:
+    return f"of {when(point.time_ns):%Y-%m-%d %H:%M}: results are kept for {keep_days} days (store.keep_days)"
 
 
 def _ns(span: dt.timedelta) -> int:

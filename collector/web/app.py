@@ -24,6 +24,7 @@ from collector.web.pages import show_error
 from collector.web.responses import error_response
 from collector.web.routes import OPERATIONS, ROUTES
 from collector.web.store_reads import StoreReads
+from xomnet.runtime.clock import UtcClock, utc_now
 from xomnet.runtime.log import Log
 
 log = Log("collector.web")
@@ -56,10 +57,10 @@ class SecurityHeaders:
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def create_app(services: Services, operator_token: str | None = None) -> Starlette:
+def create_app(services: Services, operator_token: str | None = None, now: UtcClock = utc_now) -> Starlette:
     """The pages and the REST interface over one collector. Without a token nobody may change anything."""
     reads = StoreReads(services.store)
-    context = Context(services, reads, OperatorAccess(operator_token), msgspec.json.encode(document()))
+    context = Context(services, reads, OperatorAccess(operator_token), msgspec.json.encode(document()), now)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

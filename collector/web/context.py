@@ -7,6 +7,7 @@ from collector.services import Services
 from collector.web.errors import not_judged_yet
 from collector.web.operator import OperatorAccess
 from collector.web.store_reads import StoreReads
+from xomnet.runtime.clock import UtcClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Context:
     operator: OperatorAccess
     openapi: bytes
     """The OpenAPI document, as JSON."""
+    now: UtcClock
 
     def snapshot(self) -> Snapshot:
         """The lines as last judged. Raises RequestError."""

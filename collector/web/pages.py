@@ -66,7 +66,7 @@ def _newest(events: Mapping[LineId, Sequence[EventRow]], line: LineId) -> list[E
 
 
 def show_overview(context: Context, given: OverviewParameters, request: PageRequest) -> Response:
-    t, now = request.texts, dt.datetime.now(dt.UTC)
+    t, now = request.texts, context.now()
     snapshot = context.services.lines.latest
     if snapshot is None:
         return _show_loading(request)
@@ -86,7 +86,7 @@ def show_overview(context: Context, given: OverviewParameters, request: PageRequ
 
 
 async def show_line(context: Context, given: LinePageParameters, request: PageRequest) -> Response:
-    t, now, services = request.texts, dt.datetime.now(dt.UTC), context.services
+    t, now, services = request.texts, context.now(), context.services
     if services.lines.latest is None:
         return _show_loading(request)
     line = LineId(given.agent, given.line)

@@ -10,6 +10,7 @@ from tests.support.province_fixture import SEEDS, province
 from xomnet.contract import commands
 from xomnet.contract.commands import Command, Reply, decode_command
 from xomnet.contract.messages import encode
+from xomnet.runtime.clock import utc_now
 
 TOKEN = "an operator's own secret"
 SAID = "document.querySelector('#measure .said').textContent"
@@ -37,7 +38,7 @@ class Unit:
 
 def test_an_operator_has_a_line_measured_and_reads_why_not(tmp_path: Path) -> None:
     services = province(tmp_path, SEEDS[:2])
-    unit, line = Unit(services), services.registry().current(services.started_at)[0]
+    unit, line = Unit(services), services.registry().current(utc_now())[0]
     site = Site(services, TOKEN)
     with Chromium(tmp_path / "profile") as browser:
         browser.open(f"{site.url}/lines/{line.agent}/{line.line}?lang=en")

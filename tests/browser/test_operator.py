@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.browser.chromium import Chromium
 from tests.browser.test_page import DESKTOP, Site, shown
 from tests.support.province_fixture import province
+from xomnet.runtime.clock import utc_now
 
 TOKEN = "a-token-of-twenty-letters"
 
@@ -45,6 +46,6 @@ def test_an_alert_is_acknowledged_and_the_token_is_asked_for_once(tmp_path: Path
             shown(browser, "operator-maintenance", *DESKTOP)
             assert [line for line in browser.logged if "401" not in line] == []
         assert services.alerts is not None
-        assert [window.why for window in services.alerts.store.windows(services.started_at)] == ["thay bộ định tuyến"]
+        assert [window.why for window in services.alerts.store.windows(utc_now())] == ["thay bộ định tuyến"]
     finally:
         site.stop()

@@ -20,6 +20,7 @@ from collector.texts.texts import LANGUAGES, Language, Texts
 from collector.web import create_app
 from tests.browser.chromium import Chromium
 from tests.support.province_fixture import HOSTILE, RULES, SEEDS, fill, province, services
+from xomnet.runtime.clock import utc_now
 from xomnet.states import LOOKS, STATES
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
@@ -171,7 +172,7 @@ def test_a_phone_reaches_the_filters_and_every_link_has_a_name(browser: Chromium
 
 def test_the_page_brings_itself_up_to_date_without_losing_its_place(browser: Chromium, tmp_path: Path) -> None:
     made = services(tmp_path, SEEDS, rules=RULES)
-    made.lines.take()
+    made.lines.take(utc_now())
     running = Site(made)
     try:
         browser.screen(360, 500, mobile=True)
@@ -181,8 +182,8 @@ def test_the_page_brings_itself_up_to_date_without_losing_its_place(browser: Chr
         shown(browser, "empty", *DESKTOP)
         browser.screen(360, 500, mobile=True)
         browser.run("window.mine = 1; document.querySelectorAll('.place a')[9].focus(); scrollTo(0, 700)")
-        fill(made.store, SEEDS, dt.datetime.now(dt.UTC))
-        made.lines.take()
+        fill(made.store, SEEDS, utc_now())
+        made.lines.take(utc_now())
         browser.until("document.querySelectorAll('tr.meeting').length > 2")
         assert browser.run("window.mine") == 1, "the page was replaced, not loaded again"
         assert browser.run("scrollY") > 300
@@ -199,12 +200,12 @@ def test_before_the_first_look_the_page_says_so_and_then_becomes_the_lines_own(
     browser: Chromium, tmp_path: Path
 ) -> None:
     made = services(tmp_path, SEEDS[:3], rules=RULES)
-    fill(made.store, SEEDS[:3], dt.datetime.now(dt.UTC))
+    fill(made.store, SEEDS[:3], utc_now())
     running = Site(made, "a-token-of-twenty-letters")
     try:
         browser.open(f"{running.url}/lines/nd-giaothuy-0002/4g")
         browser.until("document.body.innerText.includes('lần đầu')")
-        made.lines.take()
+        made.lines.take(utc_now())
         browser.until("document.querySelector('[data-opens=measure]')?.checkVisibility()")  # its buttons came, too
     finally:
         running.stop()
@@ -214,7 +215,7 @@ def test_the_page_of_a_line_shows_its_tests(browser: Chromium, site: str) -> Non
     line = "nd-giaothuy-0002/4g"
     browser.screen(*DESKTOP)
     browser.open(f"{site}/lines/{line}")
-    until = dt.datetime.now(dt.UTC)
+    until = utc_now()
     since = until - dt.timedelta(days=30)
     results = httpx.get(
         f"{site}/api/v1/lines/{line}/speed", params={"from": since.isoformat(), "to": until.isoformat()}

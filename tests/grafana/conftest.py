@@ -8,10 +8,13 @@ import pytest
 from tests.grafana.seeded import Seeded, seeded, store
 from tests.support.services import Influx
 
+NOW = dt.datetime(2026, 11, 30, 16, 50, tzinfo=dt.UTC)
+"""Ten minutes before a month ends in Viet Nam."""
+
 
 @pytest.fixture(scope="session")
 def seed() -> Seeded:
-    return seeded(dt.datetime.now(dt.UTC))
+    return seeded(NOW)
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,7 @@ def run(of: Collector, *arguments: str, token: Path | None = None) -> tuple[int,
     return done.exit_code, done.output
 
 
+@pytest.mark.date
 def test_a_short_line_is_one_mail_and_one_webhook_and_so_is_its_end(
     tmp_path: Path, mosquitto: Mosquitto, mailbox: Mailbox, hook: Hook
 ) -> None:

@@ -17,6 +17,8 @@ from collector.alerts.store import AlertStore
 from collector.web import create_app
 from tests.support.province_fixture import SEEDS, province
 
+pytestmark = pytest.mark.date
+
 TOKEN = "a-token-of-twenty-letters"
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
 

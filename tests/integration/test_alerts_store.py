@@ -34,6 +34,8 @@ from xomnet.registry.registry import LineRow, Registry
 from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError
 
+pytestmark = pytest.mark.date
+
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
 TOKEN = "a-token-of-twenty-letters"

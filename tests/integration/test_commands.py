@@ -27,6 +27,7 @@ from tests.support.stored import AGENT, LINE, registry, row
 from xomnet.contract.commands import Command, Reply, decode_reply
 from xomnet.contract.messages import encode
 from xomnet.mqtt.broker import Broker
+from xomnet.runtime.clock import utc_now
 from xomnet_cli import app
 
 ROWS = [
@@ -185,7 +186,7 @@ class Voice:
 
 
 def command(valid_s: float = 60, **more: Any) -> Command:
-    expires = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=valid_s)
+    expires = utc_now() + dt.timedelta(seconds=valid_s)
     return Command(**{"id": uuid.uuid4(), "name": "report", "expires": expires, **more})
 
 
@@ -253,11 +254,11 @@ def test_another_unit_can_not_command_one(tmp_path: Path, mosquitto_tls: Mosquit
 @pytest.fixture
 def confirmed(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[ConfirmationWorker, SqliteStore]]:
     """A collector's part that confirms, without a pause, a line that is likely below target; and a unit."""
-    store, commands = SqliteStore(tmp_path / "store.db"), Commands()
+    store, commands = SqliteStore(tmp_path / "store.db"), Commands(utc_now)
     broker, dead = Broker(port=mosquitto.port), DeadLetters(tmp_path / "dead.jsonl")
-    intake = Intake(broker, "collector", store, registry, dead, Metrics(), commands=commands)
+    intake = Intake(broker, "collector", store, registry, dead, Metrics(), commands, utc_now)
     leaning = LineStatus(row(LINE), Judgement("uncertain", 5, 150.0, leaning=True))
-    snapshot = Snapshot(dt.datetime.now(dt.UTC), (leaning,))
+    snapshot = Snapshot(utc_now(), (leaning,))
     nothing = dt.timedelta()
     confirming = ConfirmationWorker(
         lambda: snapshot,
@@ -279,15 +280,15 @@ def test_a_line_that_is_likely_below_target_is_tested_exactly_so_often(
     confirmed: tuple[ConfirmationWorker, SqliteStore], tmp_path: Path
 ) -> None:
     confirming, store = confirmed
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
 
     def tests() -> list[tuple[str | None, str]]:
-        confirming.step(dt.datetime.now(dt.UTC))
+        confirming.step(utc_now())
         return [(one.asked, one.server) for one in store.speed(LINE, now, now + dt.timedelta(hours=1))]
 
     until(lambda: len(tests()) == ROUND, "all tests are stored")
     for _ in range(20):
-        confirming.step(dt.datetime.now(dt.UTC))
+        confirming.step(utc_now())
     assert len(json.loads((tmp_path / "confirm.json").read_bytes())[f"{AGENT}/ftth"]) == ROUND
     first, other = "http://127.0.0.1:9/", "http://127.0.0.1:10/"
     assert tests() == [("confirmation", server) for _ in range(ROUND // 2) for server in (first, other)]

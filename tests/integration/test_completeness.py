@@ -19,7 +19,8 @@ from collector.web import create_app
 from tests.support.province_fixture import Seed, fill, services
 from tests.support.stored import AGENT, LINE, SPOOL, event, health, latency, manifest, registry
 
-NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+NOW = dt.datetime(2026, 11, 30, 16, 50, tzinfo=dt.UTC)
+"""Ten minutes before a month ends in Viet Nam."""
 MINUTE, HOUR, DAY = dt.timedelta(minutes=1), dt.timedelta(hours=1), dt.timedelta(days=1)
 MOBILE, UNIT = LineId(AGENT, "4g"), LineId(AGENT, "")
 BEGIN = NOW - 10 * HOUR
@@ -209,7 +210,7 @@ def page_of(folder: Path, stored: int) -> TestClient:
     """Page and REST of a line of whose 20,000 results all but some are stored."""
     made = services(folder, [SEED])
     fill(made.store, [SEED], NOW)
-    made.lines.take()
+    made.lines.take(NOW)
     all_of_it = range(1, 20_001)
     made.store.write([latency(BEGIN + seq * dt.timedelta(seconds=1), seq) for seq in all_of_it[:stored]])
     made.store.write([manifest(BEGIN + 6 * HOUR, 30_000, all_of_it, 20_000), latency(BEGIN + 9 * HOUR, 30_001)])
@@ -239,7 +240,7 @@ def test_a_complete_line_says_so(tmp_path: Path) -> None:
 def test_before_the_first_look_it_is_not_known(tmp_path: Path) -> None:
     made = services(tmp_path, [SEED])
     fill(made.store, [SEED], NOW)
-    made.lines.take()
+    made.lines.take(NOW)
     web = TestClient(create_app(made))
     assert web.get("/api/v1/completeness").status_code == 503
     assert "completeness" not in web.get(f"/api/v1/lines/{AGENT}/ftth").json()

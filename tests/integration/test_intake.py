@@ -20,6 +20,7 @@ from tests.support.services import Mosquitto
 from xomnet.defaults import config_file
 from xomnet.mqtt.broker import Broker
 from xomnet.registry.registry import load_registry
+from xomnet.runtime.clock import utc_now
 from xomnet.targets import load_targets
 
 BAD: list[tuple[str, dict[str, Any]]] = [
@@ -157,7 +158,16 @@ def test_what_a_defect_left_without_an_answer_comes_again(tmp_path: Path, mosqui
     broker = Broker(port=mosquitto.port)
     (tmp_path / "lines.csv").write_text(HEADER + "".join(f"{row}\n" for row in ROWS), encoding="utf-8")
     registry = load_registry(tmp_path / "lines.csv", load_targets(config_file("targets.yaml")))
-    intake = Intake(broker, "clumsy", store, lambda: registry, DeadLetters(tmp_path / "letters"), Metrics(), Commands())
+    intake = Intake(
+        broker,
+        "clumsy",
+        store,
+        lambda: registry,
+        DeadLetters(tmp_path / "letters"),
+        Metrics(),
+        Commands(utc_now),
+        utc_now,
+    )
     intake.start()
     sender = Sender(mosquitto.port)
     try:

@@ -15,6 +15,7 @@ from tests.support.deployment import Collector, made, plain, secured, until
 from tests.support.services import Authority, Mosquitto
 from tests.support.stored import registry
 from xomnet.mqtt.broker import Broker, Tls
+from xomnet.runtime.clock import utc_now
 
 ROW = "nd-a,ftth,fixed,Xóm 5,Nam Định/Hải Hậu/Hải Minh,VNPT,2026-01-01"
 
@@ -52,7 +53,8 @@ def intake(tmp_path: Path, mosquitto_tls: Mosquitto, authority: Authority) -> It
     tls = Tls(ca=identity.ca, cert=identity.certificate, key=identity.key)
     broker = Broker(host="localhost", port=mosquitto_tls.port, tls=tls)
     dead = DeadLetters(tmp_path / "dead.jsonl")
-    one = Intake(broker, "collector", store, registry, dead, Metrics(), Commands(), probe_s=0.2)
+    commands = Commands(utc_now)
+    one = Intake(broker, "collector", store, registry, dead, Metrics(), commands, utc_now, probe_s=0.2)
     one.start()
     yield one
     one.stop()

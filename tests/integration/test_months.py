@@ -2,6 +2,8 @@
 
 import datetime as dt
 
+import pytest
+
 from collector.judge.verdict import Month
 from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
@@ -10,6 +12,8 @@ from tests.support.rolled import ALL_FIXED, DAY, HOUR, LATER, TAGS, fields, roll
 from tests.support.stored import AGENT, LINE, row, speed
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.targets import Target, Targets
+
+pytestmark = pytest.mark.date
 
 
 def test_the_verdicts_of_this_month_and_the_one_before_are_written(store: Store) -> None:

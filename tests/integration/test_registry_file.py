@@ -1,6 +1,7 @@
 """The registry as a collector keeps it: a stored result never gets other names, however the file is edited."""
 
 import datetime as dt
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,15 @@ OTHER = "nd-b-2,ftth,fixed,Xóm 2,Nam Định,FPT,2026-01-01\n"
 LINE = LineId("nd-a-1", "ftth")
 TARGETS = Targets([Target(access="fixed", from_=dt.date(2024, 1, 1), down_mbps=150)])
 NOON = dt.datetime(2026, 5, 4, 5, tzinfo=dt.UTC)
-TOMORROW = dt.datetime.now(ZoneInfo(PROVINCE_TIME)).date() + dt.timedelta(days=1)
+NOW = dt.datetime(2026, 6, 30, 17, 30, tzinfo=dt.UTC)
+TOMORROW = dt.date(2026, 7, 2)
+"""In Viet Nam, where it is the first day of July already."""
+_seconds = itertools.count()
+
+
+def clock() -> dt.datetime:
+    """A second later at each look."""
+    return NOW + next(_seconds) * dt.timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -37,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 def opened(path: Path, store: Store, *rows: str) -> RegistryFile:
     if rows:
         path.write_text(HEADER + "".join(rows), encoding="utf-8")
-    return RegistryFile(path, TARGETS, path.parent / "registry.json", store)
+    return RegistryFile(path, TARGETS, path.parent / "registry.json", store, clock)
 
 
 def edited(file: RegistryFile, path: Path, *rows: str) -> list[str]:
@@ -191,16 +200,16 @@ def empty(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def since(file: RegistryFile, line: LineId = LINE, when: dt.datetime | None = None) -> dt.datetime | None:
-    row = file.current().at(*line, when or dt.datetime.now(dt.UTC))
+    row = file.current().at(*line, when or NOW)
     assert row is not None
     return file.registered_since(row)
 
 
 def test_a_row_counts_from_its_first_sight_also_after_a_restart_and_an_edit(empty: SqliteStore, path: Path) -> None:
-    begun = dt.datetime.now(dt.UTC)
+    begun = clock()
     first = since(opened(path, empty, ROW))
     assert first is not None
-    assert begun <= first <= dt.datetime.now(dt.UTC)
+    assert begun < first < clock()
     again = opened(path, empty, ROW.replace("VNPT", "FPT"), OTHER)
     assert since(again) == first
     other = since(again, LineId("nd-b-2", "ftth"))
@@ -234,7 +243,7 @@ def test_a_new_row_of_a_line_counts_from_its_own_first_sight(empty: SqliteStore,
 
 def test_a_row_that_went_and_comes_back_is_seen_for_the_first_time(empty: SqliteStore, path: Path) -> None:
     file = opened(path, empty, ROW, OTHER)
-    first, row = since(file), file.current().at(*LINE, dt.datetime.now(dt.UTC))
+    first, row = since(file), file.current().at(*LINE, NOW)
     assert edited(file, path, OTHER) == []
     assert first is not None
     assert row is not None
@@ -251,7 +260,7 @@ def test_rows_that_an_earlier_version_remembered_count_from_the_upgrade(empty: S
     written = msgspec.json.decode(memory.read_bytes())
     assert set(written) == {"rows", "gone", "gone_at", "seen_at"}
     memory.write_bytes(msgspec.json.encode({name: written[name] for name in written if name != "seen_at"}))
-    begun = dt.datetime.now(dt.UTC)
+    begun = clock()
     upgraded = since(opened(path, empty))
     assert upgraded is not None
     assert upgraded >= begun

@@ -5,6 +5,7 @@ import datetime as dt
 import io
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,10 @@ from tests.support.province_fixture import TARGETS as HAMLET_TARGETS
 from tests.support.rolled import fields, settle
 from tests.support.stored import speed
 from xomnet.registry.registry import LineRow, Registry
+from xomnet.runtime.clock import utc_now
 from xomnet_cli import app
+
+pytestmark = pytest.mark.date
 
 DAY = dt.timedelta(days=1)
 STAYS = LineRow("nd-stays", "ftth", "fixed", "Xóm 5", "Nam Định/Hải Hậu", "VNPT", SINCE)
@@ -44,16 +48,15 @@ def test_when_a_line_went_is_remembered_and_forgotten_when_it_is_back(tmp_path: 
 
     def read(*there: LineRow) -> RegistryFile:
         path.write_text(HEADER + "".join(map(written, there)), encoding="utf-8")
-        return RegistryFile(path, TARGETS, tmp_path / REMEMBERED, store)
+        return RegistryFile(path, TARGETS, tmp_path / REMEMBERED, store, lambda: GONE_AT)
 
-    begun = dt.datetime.now(dt.UTC)
+    before = GONE_AT - DAY
     assert read(STAYS, GOES).ever().end_of(*LineId.of(GOES)) is None
     gone = read(STAYS)
     ended = gone.ever().end_of(*LineId.of(GOES))
-    assert ended is not None
-    assert begun <= ended <= dt.datetime.now(dt.UTC)
-    assert gone.current().at(*LineId.of(GOES), begun) is None
-    assert gone.ever().at(*LineId.of(GOES), begun) == gone.ever().latest(*LineId.of(GOES), ended + DAY) == GOES
+    assert ended == GONE_AT
+    assert gone.current().at(*LineId.of(GOES), before) is None
+    assert gone.ever().at(*LineId.of(GOES), before) == gone.ever().latest(*LineId.of(GOES), ended + DAY) == GOES
     assert gone.ever().at(*LineId.of(GOES), ended) is None
     assert read(STAYS).ever().end_of(*LineId.of(GOES)) == ended  # over a restart
     assert read(STAYS, GOES).ever().end_of(*LineId.of(GOES)) is None
@@ -64,12 +67,12 @@ def test_a_line_of_which_it_is_not_known_when_it_went_is_not_taken_for_a_registe
     path, memory = tmp_path / "lines.csv", tmp_path / REMEMBERED
     for there in ((STAYS, GOES), (STAYS,)):
         path.write_text(HEADER + "".join(map(written, there)), encoding="utf-8")
-        RegistryFile(path, TARGETS, memory, store)
+        RegistryFile(path, TARGETS, memory, store, lambda: GONE_AT)
     remembered = json.loads(memory.read_text())
     del remembered["gone_at"]
     memory.write_text(json.dumps(remembered))
     path.write_text("broken", encoding="utf-8")
-    ever = RegistryFile(path, TARGETS, memory, store).ever()
+    ever = RegistryFile(path, TARGETS, memory, store, lambda: GONE_AT).ever()
     assert ever.latest(*LineId.of(STAYS), GONE_AT) == STAYS
     assert ever.latest(*LineId.of(GOES), GONE_AT) is None
     store.close()
@@ -79,7 +82,7 @@ def test_a_line_of_which_it_is_not_known_when_it_went_is_not_taken_for_a_registe
 def without(tmp_path_factory: pytest.TempPathFactory) -> Services:
     """The line nd-giaothuy-0002 / 4g was taken out an hour ago."""
     all_, line = province(tmp_path_factory.mktemp("province"), SEEDS[:4]), SEEDS[2]
-    ended = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+    ended = utc_now() - dt.timedelta(hours=1)
     now = Registry([row for row in rows(SEEDS[:4]) if row.agent != line.agent], HAMLET_TARGETS)
     ever = Registry(rows(SEEDS[:4]), HAMLET_TARGETS, ended={(line.agent, line.line): ended})
     snapshot = all_.lines.latest
@@ -153,11 +156,12 @@ def test_the_dashboards_month_says_the_same(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_command_knows_of_it_from_the_collectors_memory(tmp_path: Path) -> None:
+def test_the_command_knows_of_it_from_the_collectors_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("xomnet_cli.report"), "utc_now", lambda: GONE_AT + DAY)
     with_both = SqliteStore(tmp_path / "store.db")
     path = tmp_path / "lines.csv"
     path.write_text(HEADER + written(STAYS) + written(GOES), encoding="utf-8")
-    RegistryFile(path, TARGETS, tmp_path / REMEMBERED, with_both)
+    RegistryFile(path, TARGETS, tmp_path / REMEMBERED, with_both, lambda: GONE_AT)
     path.write_text(HEADER + written(STAYS), encoding="utf-8")
     with_both.close()
     config = tmp_path / "collector.yaml"
@@ -167,7 +171,7 @@ def test_the_command_knows_of_it_from_the_collectors_memory(tmp_path: Path) -> N
     )
 
     def asked(out: str) -> str:
-        month = f"{dt.datetime.now(dt.UTC):%Y-%m}"
+        month = str(NOVEMBER)
         done = CliRunner().invoke(
             app, ["report", "--config", str(config), "--month", month, "--lang", "en", "--out", str(tmp_path / out)]
         )

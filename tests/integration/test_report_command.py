@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,24 +14,32 @@ from typer.testing import CliRunner, Result
 
 from collector.judge.verdict import Month
 from collector.store.influx import InfluxStore
+from collector.store.points import Point
 from collector.store.sqlite import SqliteStore
 from tests.support import stored
 from tests.support.stored import LINE, speed
 from xomnet_cli import app
 
-NOW = dt.datetime.now(dt.UTC)
+NOW = dt.datetime(2026, 11, 30, 16, 59, 59, tzinfo=dt.UTC)
+"""The last second of November in Viet Nam."""
 THIS = Month.of(NOW)
 AREA = "Nam Định/Hải Hậu/Hải Minh"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("xomnet_cli.report"), "utc_now", lambda: NOW)
+
+
+def points() -> list[Point]:
+    return [speed(NOW - dt.timedelta(minutes=n), n, down_mbps=159.5 + n) for n in (1, 2, 3)]
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A collector's settings with a store of two lines, one of them measured today."""
     store = SqliteStore(tmp_path / "store.db")
-    at = NOW - dt.timedelta(minutes=5)
-    if Month.of(at) != THIS:
-        at = NOW
-    assert store.write([speed(at - dt.timedelta(microseconds=n), n + 1, down_mbps=160.5 + n) for n in range(3)]) == []
+    assert store.write(points()) == []
     store.close()
     with (tmp_path / "lines.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -163,8 +172,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> InfluxStore:
 
 
 def test_an_influx_database_gives_the_same_report(database: InfluxStore, config: Path, tmp_path: Path) -> None:
-    tests = [speed(NOW - dt.timedelta(microseconds=n), n + 1, down_mbps=160.5 + n) for n in range(3)]
-    assert database.write(tests) == []
+    assert database.write(points()) == []
     (tmp_path / "token").write_text("any")
     (tmp_path / "token").chmod(0o600)
     influx = f"{{kind: influx, url: '{database._url}', token_file: token, bucket: {database._bucket.name}}}"

@@ -1,22 +1,27 @@
 """Old results go, and what was made of them stays."""
 
-import datetime as dt
 from pathlib import Path
+
+import pytest
 
 from collector.rollups.aggregate import day_of, hour_of
 from collector.store import Store
 from collector.store.influx import InfluxStore
 from collector.store.points import Point, time_ns
-from collector.store.sqlite import SqliteStore
+from collector.store.sqlite import Retention, SqliteStore
 from tests.support.deployment import Collector, made, plain, until
-from tests.support.rolled import DAY, LATER, MINUTE, TAGS, ZONE, fields, rollups, settle
+from tests.support.rolled import DAY, LATER, MINUTE, NOW, TAGS, ZONE, fields, rollups, settle
 from tests.support.sender import ROWS, Sender, result
 from tests.support.services import InfluxV2, Mosquitto
-from tests.support.stored import NOW, latency, outage, speed
+from tests.support.stored import latency, outage, speed
+from xomnet.runtime.clock import utc_now
+
+pytestmark = pytest.mark.date
 
 
 def sqlite(folder: Path, keep_days: int | None) -> SqliteStore:
-    return SqliteStore(folder / "store.db", keep_days=keep_days)
+    retention = None if keep_days is None else Retention(keep_days, lambda: LATER)
+    return SqliteStore(folder / "store.db", retention=retention)
 
 
 def test_old_results_go_in_small_steps_and_their_roll_ups_stay(tmp_path: Path) -> None:
@@ -52,7 +57,7 @@ def test_a_result_older_than_what_is_kept_is_rejected_with_the_reason(tmp_path: 
 
 
 def test_a_bucket_that_is_partly_gone_is_left_as_it_was_rolled_up(store: Store) -> None:
-    old = NOW - 71 * DAY
+    old = hour_of(NOW - 71 * DAY).since
     before = [speed(old, n, down_mbps=float(n)) for n in (1, 2, 3)]
     store.write(before)
     told = rollups(store)
@@ -89,7 +94,7 @@ def test_a_unit_hears_why_its_result_of_long_ago_is_not_taken(tmp_path: Path, mo
         until(lambda: collector.health()["broker"] == "ok", "the collector is connected")
         sender = Sender(mosquitto.port)
         for seq, days in ((1, 75), (2, 69), (3, 0)):
-            at = dt.datetime.now(dt.UTC) - days * DAY
+            at = utc_now() - days * DAY
             sender.send(result(seq, at=at.isoformat()))
         until(lambda: sender.stored() | sender.rejected().keys() == {1, 2, 3}, "all are answered")
         assert sender.stored() == {2, 3}

@@ -22,6 +22,8 @@ from tests.support.deployment import made, until
 from tests.support.services import Process, free_port, program
 from tests.unit.test_authority import csr, key
 
+pytestmark = pytest.mark.date
+
 ROLE = Path(__file__).parents[2] / "deploy/ansible/roles/mosquitto"
 THIEF, OTHER = "nd-haihau-0012", "nd-giaothuy-0002"
 

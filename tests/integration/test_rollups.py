@@ -27,6 +27,7 @@ from tests.support.rolled import (
     LATER,
     MINUTE,
     MOBILE,
+    NOW,
     TAGS,
     ZONE,
     everything,
@@ -36,8 +37,10 @@ from tests.support.rolled import (
 )
 from tests.support.sender import ROWS, Sender, result
 from tests.support.services import InfluxV2
-from tests.support.stored import LINE, NOW, latency, outage, registry, row, speed
+from tests.support.stored import LINE, latency, outage, registry, row, speed
 from xomnet.registry.registry import Registry
+
+pytestmark = pytest.mark.date
 
 
 def test_an_hour_and_a_day_are_rolled_up_for_the_line_and_its_places(store: Store) -> None:

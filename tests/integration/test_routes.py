@@ -32,6 +32,7 @@ from collector.web.routes import OPERATIONS, PAGES, STATIC
 from collector.web.routing import Operation
 from tests.support.province_fixture import Heard, province
 from xomnet.mqtt.link import Connection
+from xomnet.runtime.clock import utc_now
 
 TOKEN = "a-token-of-twenty-letters"
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
@@ -91,7 +92,7 @@ def with_offline_units(services: Services) -> Services:
         def publish(self, _topic: str, _payload: bytes) -> int:
             return 1
 
-    commands = Commands()
+    commands = Commands(utc_now)
 
     def send() -> None:
         commands.send(cast(Connection, Broker()))
@@ -102,13 +103,13 @@ def with_offline_units(services: Services) -> Services:
 
 
 def with_command(services: Services) -> Services:
-    commands = Commands()
+    commands = Commands(utc_now)
     commands.ask("nd-haihau-0012", "report", id_=COMMAND)
     return replace(services, commands=commands)
 
 
 def with_too_many_commands(services: Services) -> Services:
-    commands = Commands()
+    commands = Commands(utc_now)
     for _ in range(sent_commands.MAX_WAITING):
         commands.ask("nd-haihau-0012", "report")
     return replace(services, commands=commands)

@@ -3,6 +3,8 @@
 import datetime as dt
 from collections.abc import Iterable
 
+import pytest
+
 from collector.ingest.presence import Presence
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
@@ -12,10 +14,13 @@ from collector.store.line_id import LineId
 from collector.store.points import Point
 from tests.support.rolled import HOUR, MINUTE, MOBILE
 from tests.support.stored import AGENT, LINE, health, latency, registry
+from xomnet.runtime.clock import utc_now
+
+pytestmark = pytest.mark.date
 
 
 def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(store: Store) -> None:
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     lines = [LINE, LineId("nd-b-2", "ftth")]
     store.write(
         [latency(now - n * MINUTE, n, line, received=9, rtt_p50_ms=100.0 + n) for n in range(1, 9) for line in lines]
@@ -24,7 +29,7 @@ def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(sto
     seen = [Presence(AGENT, True, "1.0", now), Presence("nd-z-9", True, "1.0", now)]
     minute = StatePoints(store, registry, lambda: seen, lambda: None, LatencyLimits(latency_ms=104, loss_percent=10))
     states = LineStates(store, registry, JudgingRules(), field_sources=(minute,), point_sources=(minute,))
-    at = states.take().at
+    at = states.take(now).at
 
     def written(measurement: str) -> Iterable[Point]:
         return store.figures.points(measurement, at, at + dt.timedelta(microseconds=1))

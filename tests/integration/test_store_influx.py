@@ -19,6 +19,7 @@ from collector.store.influx import InfluxStore
 from collector.store.line_id import LineId
 from tests.support.services import InfluxV2, Nginx, free_port
 from tests.support.stored import LINE, NOW, health, speed
+from xomnet.runtime.clock import utc_now
 
 EARLIER, LATER = NOW - dt.timedelta(days=2), NOW + dt.timedelta(days=2)
 
@@ -83,11 +84,12 @@ def test_several_bad_points_are_each_found(store: InfluxStore, influx_v2: Influx
 def test_a_point_older_than_the_database_keeps_is_rejected_with_the_reason(influx_v2: InfluxV2) -> None:
     influx_v2.create("short-lived", duration="168h")
     store = InfluxStore(influx_v2.url, "any", "short-lived")
-    late = speed(NOW - dt.timedelta(days=60), 1)
-    (rejection,) = store.write([speed(NOW, 2), late])
+    now = utc_now()
+    late = speed(now - dt.timedelta(days=60), 1)
+    (rejection,) = store.write([speed(now, 2), late])
     assert rejection.point is late
     assert "retention" in rejection.reason
-    assert len(store.speed(LINE, EARLIER, LATER)) == 1
+    assert len(store.speed(LINE, now - dt.timedelta(days=90), now + dt.timedelta(days=1))) == 1
     store.close()
 
 
@@ -305,7 +307,7 @@ def test_an_overloaded_database_is_asked_again_later(
 
 
 def test_retry_after_may_be_a_date(server: Answering, asked: InfluxStore) -> None:
-    ahead = format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=600), usegmt=True)
+    ahead = format_datetime(utc_now() + dt.timedelta(seconds=600), usegmt=True)
     for header, least, most in ((ahead, 400, 600), ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0)):
         server.gives(429, Retry_After=header)
         with pytest.raises(StoreUnavailable) as raised:

@@ -45,7 +45,10 @@ from xomnet.contract.messages import (
     Speed,
     SpeedResult,
 )
+from xomnet.runtime.clock import utc_now
 from xomnet.states import STATES
+
+pytestmark = pytest.mark.date
 
 Json = dict[str, Any]
 FTTH = "/api/v1/lines/nd-haihau-0012/ftth"
@@ -96,7 +99,7 @@ def test_lines_are_judged_and_the_worst_come_first(web: TestClient, seeded: Serv
     for line in lines:
         if "median_mbps" in line:
             assert line["ratio"] == pytest.approx(line["median_mbps"] / line["target_mbps"])
-            age = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(line["last_result_at"])).total_seconds()
+            age = (utc_now() - dt.datetime.fromisoformat(line["last_result_at"])).total_seconds()
             assert line["age_s"] == pytest.approx(age, abs=5)
     never = next(line for line in lines if line["agent"] == "nd-haihau-0031")
     assert never["samples"] == 0
@@ -160,7 +163,7 @@ def test_a_bad_parameter_is_named_with_what_was_found_and_what_is_allowed(
 
 
 def test_a_range_with_an_offset_whose_plus_was_not_escaped_is_understood(web: TestClient) -> None:
-    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    now = utc_now().replace(microsecond=0)
     local = dt.timezone(dt.timedelta(hours=7))
     since, until = (now - dt.timedelta(days=3)).astimezone(local).isoformat(), now.astimezone(local).isoformat()
     assert since.endswith("+07:00")
@@ -190,7 +193,7 @@ def test_csv_has_a_row_a_test_and_no_formula(web: TestClient, tmp_path: Path) ->
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Services:
     """A line and its unit with one result of each kind, in which every field is set."""
     made = services(tmp_path_factory.mktemp("whole"), SEEDS[:1])
-    (row,), now = rows(SEEDS[:1]), dt.datetime.now(dt.UTC)
+    (row,), now = rows(SEEDS[:1]), utc_now()
     base: Json = {"v": 1, "agent": "nd-haihau-0012", "spool": UUID(int=1), "boot": UUID(int=2), "clock": "estimated",
                   "at_error_s": 77.25, "at": now - dt.timedelta(minutes=5)}  # fmt: skip
     sent: list[Result] = [
@@ -201,7 +204,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Services:
         EventResult(**base, seq=5, line="ftth", data=filled(Event)),
     ]
     assert made.store.write([point_of(result, row) for result in sent]) == []
-    made.lines.take()
+    made.lines.take(now)
     return made
 
 
@@ -276,7 +279,7 @@ def test_the_events_of_a_unit_that_is_not_registered_are_404(web: TestClient) ->
 
 
 def test_agents_are_listed_whether_heard_registered_or_both(seeded: Services) -> None:
-    heard = Heard([Presence("nd-new-0001", True, "0.2.0", dt.datetime.now(dt.UTC)), *seeded.agents.agents()])
+    heard = Heard([Presence("nd-new-0001", True, "0.2.0", utc_now()), *seeded.agents.agents()])
     both = replace(seeded, agents=heard)
     agents = {a["agent"]: a for a in TestClient(create_app(both)).get("/api/v1/agents").json()["agents"]}
     assert agents["nd-new-0001"] == {
@@ -363,7 +366,7 @@ def test_health_is_ok_and_names_each_part_that_is_not(web: TestClient, seeded: S
     assert (answer["status"], answer["store"], answer["broker"]) == ("failing", "ok", "not connected")
     assert answer["snapshot"] == "not taken yet"
 
-    snapshot = fresh.lines.take()
+    snapshot = fresh.lines.take(utc_now())
     fresh.lines.latest = type(snapshot)(snapshot.at - dt.timedelta(seconds=200), snapshot.lines)
     assert TestClient(create_app(fresh)).get("/healthz").json()["snapshot"].startswith("too old: 200 s")
 
@@ -415,7 +418,7 @@ def test_before_the_first_snapshot_the_page_says_so_and_rest_asks_to_come_back(t
 
 def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> None:
     silent = services(tmp_path, SEEDS[:3])
-    silent.lines.take()
+    silent.lines.take(utc_now())
     client = TestClient(create_app(silent))
     vi, en = client.get("/").text, client.get("/?lang=en").text
     for text, heading in ((vi, "Chưa có thiết bị đo nào gửi kết quả"), (en, "No unit has reported yet")):
@@ -428,7 +431,7 @@ def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> N
 
 def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
     empty = services(tmp_path, [])
-    empty.lines.take()
+    empty.lines.take(utc_now())
     assert "lines.csv" in TestClient(create_app(empty)).get("/").text
     assert TestClient(create_app(empty)).get("/api/v1/lines").json()["lines"] == []
 
@@ -522,9 +525,9 @@ def test_minutes_of_data_are_drawn_as_minutes(tmp_path: Path) -> None:
     quick = Seed("nd-demo-0001", "ftth", "fixed", "Xóm 1", "Nam Định/Vụ Bản", "VNPT", 160, every_h=1 / 400,
                  days=5 / 1440, last_h=0)  # fmt: skip
     made = services(tmp_path, [quick])
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     fill(made.store, [quick], now)
-    made.lines.take()
+    made.lines.take(now)
     client = TestClient(create_app(made))
     text = client.get("/lines/nd-demo-0001/ftth").text
     assert "5 phút qua" in text
@@ -536,14 +539,10 @@ def test_minutes_of_data_are_drawn_as_minutes(tmp_path: Path) -> None:
 
 def test_a_chart_without_measurements_does_not_claim_that_nothing_was_lost(tmp_path: Path) -> None:
     never = services(tmp_path, SEEDS[:3])
-    never.lines.take()
+    never.lines.take(utc_now())
     text = TestClient(create_app(never)).get("/lines/nd-haihau-0012/ftth").text
     captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
-    assert ["không có số liệu trong khoảng thời gian này" in caption for caption in captions] == [
-        False,
-        True,
-        True,
-        True,
-    ]
+    empty = ["không có số liệu trong khoảng thời gian này" in caption for caption in captions]
+    assert empty == [False, True, True, True]
     assert "không gián đoạn" not in text
     assert "Chưa nhận được kết quả nào" in text

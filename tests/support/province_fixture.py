@@ -11,6 +11,7 @@ from collector.alerts.alert import AlertRules
 from collector.alerts.channels import NotificationSettings
 from collector.alerts.service import AlertService
 from collector.alerts.store import AlertStore
+from collector.commands.commands import Commands
 from collector.completeness.completeness import Completeness
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.ingest.presence import Presence
@@ -36,6 +37,7 @@ from xomnet.contract.messages import (
 )
 from xomnet.plan import is_peak
 from xomnet.registry.registry import LineRow, Registry
+from xomnet.runtime.clock import utc_now
 from xomnet.targets import Target, Targets
 
 DAY_ONE = dt.date(2026, 1, 1)
@@ -206,7 +208,7 @@ def services(
     store = SqliteStore(folder / "results.db") if store is None else store
     registry = Registry(rows(seeds), TARGETS)
     metrics = Metrics()
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     seen = [Presence(agent, True, "0.1.0", now) for agent in sorted({s.agent for s in seeds if s.mbps is not None})]
     dead = DeadLetters(folder / "rejected.jsonl")
     dead.keep([dead_letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
@@ -224,6 +226,7 @@ def services(
         metrics=metrics,
         agents=Heard(seen),
         completeness=completeness,
+        commands=Commands(utc_now),
         alerts=alerts,
     )
 
@@ -232,8 +235,9 @@ def province(folder: Path, seeds: list[Seed] | None = None) -> Services:
     """Filled and judged."""
     seeds = SEEDS if seeds is None else seeds
     made = services(folder, seeds)
-    fill(made.store, seeds, dt.datetime.now(dt.UTC))
-    made.lines.take()
-    while made.completeness.take(dt.datetime.now(dt.UTC)):
+    now = utc_now()
+    fill(made.store, seeds, now)
+    made.lines.take(now)
+    while made.completeness.take(now):
         pass
     return made

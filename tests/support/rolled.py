@@ -7,9 +7,11 @@ from collector.rollups.rollups import Rollups
 from collector.store import Store
 from collector.store.line_id import LineId
 from collector.store.points import Value
-from tests.support.stored import AGENT, NOW, registry
+from tests.support.stored import AGENT, registry
+from xomnet.runtime.clock import utc_now
 
 MINUTE, HOUR, DAY = dt.timedelta(minutes=1), dt.timedelta(hours=1), dt.timedelta(days=1)
+NOW = utc_now().replace(microsecond=0) - dt.timedelta(hours=30)
 MOBILE = LineId(AGENT, "4g")
 LATER = NOW + 30 * HOUR
 ZONE = registry().zone

@@ -218,6 +218,7 @@ def asked(own: Tls, agent: str = "nd-a-1", now: dt.datetime | None = None) -> Fi
     return check_broker(Broker(host="127.0.0.1", port=free_port(), tls=own), agent, plan.UNIT, now or utc_now())
 
 
+@pytest.mark.date
 def test_the_units_certificate_is_read_with_its_name_and_dates(authority: Authority) -> None:
     found = own_certificate(tls(authority, "nd-a-1"))
     valid = validity(found)
@@ -227,6 +228,7 @@ def test_the_units_certificate_is_read_with_its_name_and_dates(authority: Author
     assert "nothing listens there" in text(asked(tls(authority, "nd-a-1")))
 
 
+@pytest.mark.date
 def test_a_certificate_of_another_unit_or_authority_or_key(authority: Authority, tmp_path: Path) -> None:
     own = tls(authority, "nd-a-1")
     assert "the certificate belongs to nd-a-1, not to nd-b-2" in text(asked(own, "nd-b-2"))
@@ -240,6 +242,7 @@ def test_a_certificate_of_another_unit_or_authority_or_key(authority: Authority,
     assert {one.mark for one in (foreign, mixed, away)} == {"fail"}
 
 
+@pytest.mark.date
 def test_a_key_that_all_can_read_is_named(authority: Authority) -> None:
     own = tls(authority, "nd-open-1")
     assert own.key is not None
@@ -274,6 +277,7 @@ def dated(authority: Authority, name: str, begins: str, ends: str) -> Tls:
     return Tls(ca=identity.ca, cert=identity.certificate, key=identity.key)
 
 
+@pytest.mark.date
 def test_a_certificate_that_ended_or_has_not_begun_says_its_day(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     past = asked(dated(authority, "nd-a-1", "20200101000000Z", "20210315000000Z"), now=NOW)

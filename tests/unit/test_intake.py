@@ -1,12 +1,13 @@
 """What the intake keeps in memory at most, what it forgets with a connection, and whom it tells of stored results."""
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from collector.commands.commands import Commands
 from collector.ingest.dead_letters import DeadLetters
-from collector.ingest.intake import MAX_QUEUED, Intake
+from collector.ingest.intake import MAX_QUEUED, Intake, StoredListener
 from collector.metrics import Metrics
 from collector.store.points import Point
 from xomnet.mqtt.broker import Broker
@@ -20,9 +21,17 @@ class Wire:
         return 1
 
 
-def test_it_asks_for_no_more_than_it_has_room_for_and_forgets_what_comes_again(tmp_path: Path) -> None:
+NOW = dt.datetime(2026, 11, 22, 5, tzinfo=dt.UTC)
+
+
+def intake_of(dead: DeadLetters, *listeners: StoredListener) -> Intake:
     nothing: Any = None
-    intake = Intake(Broker(), "collector", nothing, nothing, DeadLetters(tmp_path / "letters"), Metrics(), Commands())
+    clock = lambda: NOW  # noqa: E731
+    return Intake(Broker(), "collector", nothing, nothing, dead, Metrics(), Commands(clock), clock, listeners)
+
+
+def test_it_asks_for_no_more_than_it_has_room_for_and_forgets_what_comes_again(tmp_path: Path) -> None:
+    intake = intake_of(DeadLetters(tmp_path / "letters"))
     wire = cast(Connection, Wire())
     for mid in range(1, MAX_QUEUED + 1):
         assert intake.has_room()
@@ -51,10 +60,7 @@ class FailingListener:
 
 
 def test_a_listener_that_fails_keeps_what_was_stored_from_nobody(tmp_path: Path) -> None:
-    nothing: Any = None
     listener = Listener()
-    dead = DeadLetters(tmp_path / "letters")
-    listeners = (FailingListener(), listener)
-    intake = Intake(Broker(), "collector", nothing, nothing, dead, Metrics(), Commands(), listeners=listeners)
+    intake = intake_of(DeadLetters(tmp_path / "letters"), FailingListener(), listener)
     intake._tell_stored([])
     assert listener.heard == [[]]

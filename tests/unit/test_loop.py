@@ -27,6 +27,8 @@ from xomnet.defaults import config_file
 from xomnet.mqtt.broker import Broker
 from xomnet.targets import load_targets
 
+pytestmark = pytest.mark.date
+
 
 def first_test(
     folder: Path, access: Access, stop: threading.Event, clock_set: bool = True, **line: object

@@ -11,6 +11,8 @@ from tests.support.deployment import HEADER
 from tests.unit.test_authority import UNIT, csr
 from xomnet_cli import app
 
+pytestmark = pytest.mark.date
+
 ROW = f"{UNIT},ftth,fixed,Xóm 5,Nam Định/Hải Hậu,VNPT,2026-01-01\n"
 
 

@@ -112,6 +112,7 @@ def test_a_wrong_manifest_is_refused_with_a_sentence(wrong: bytes) -> None:
         parse(wrong)
 
 
+@pytest.mark.date
 def test_a_stage_is_added_and_the_manifest_signed_again(tmp_path: Path) -> None:
     press = Press(tmp_path / "v1")
     press.release("2.0.0", stages=[])

@@ -3,10 +3,14 @@
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from agent.control.updater_events import UpdaterEvents
 from agent.delivery.spool import Spool
 from updater.notes import MAX_NOTES, note
 from xomnet.contract.messages import Event
+
+pytestmark = pytest.mark.date
 
 BOOT = uuid4()
 

@@ -1,7 +1,5 @@
 """Units over REST, and the messages of units that were refused."""
 
-import datetime as dt
-
 from collector.judge.line_tracker import LOOK_BACK
 from collector.web import views
 from collector.web.context import Context
@@ -13,7 +11,7 @@ from collector.web.rest.lines import Format, Since, Until, time_range
 
 
 async def list_agents(context: Context, _: NoParameters) -> Answer:
-    now, services = dt.datetime.now(dt.UTC), context.services
+    now, services = context.now(), context.services
     health = await context.reads.read(lambda store: store.health(now - LOOK_BACK, raw=True))
     registered = services.registry().current(now)
     return Answer(views.Agents(agents=views.agent_views(services.agents.agents(), registered, health)))
@@ -27,7 +25,7 @@ class EventParameters(Parameters, frozen=True, kw_only=True, rename={"from_": "f
 
 
 async def list_events(context: Context, given: EventParameters) -> Answer:
-    since, until = time_range(given.from_, given.to, dt.datetime.now(dt.UTC))
+    since, until = time_range(given.from_, given.to, context.now())
     if not context.services.ever().has_agent(given.agent):
         raise unknown_unit(given.agent)
     rows = await context.reads.read(lambda store: store.events(None, since, until, given.agent))

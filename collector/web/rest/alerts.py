@@ -83,7 +83,7 @@ def list_alerts(context: Context, _: NoParameters) -> Answer:
 
 
 async def acknowledge(context: Context, given: AcknowledgeParameters) -> Answer:
-    wanted, line, now = given.body, LineId(given.agent, given.line), dt.datetime.now(dt.UTC)
+    wanted, line, now = given.body, LineId(given.agent, given.line), context.now()
     if context.services.registry().at(*line, now) is None:
         raise unknown_line(*line)
     service = _alert_service(context)
@@ -94,11 +94,11 @@ async def acknowledge(context: Context, given: AcknowledgeParameters) -> Answer:
 
 
 def list_maintenance(context: Context, _: NoParameters) -> Answer:
-    return Answer(MaintenanceList(maintenance=_alert_service(context).store.windows(dt.datetime.now(dt.UTC))))
+    return Answer(MaintenanceList(maintenance=_alert_service(context).store.windows(context.now())))
 
 
 async def add_maintenance(context: Context, given: AddMaintenanceParameters) -> Answer:
-    wanted, now = given.body, dt.datetime.now(dt.UTC)
+    wanted, now = given.body, context.now()
     fault = wanted.fault(now)
     if fault is not None:
         raise RequestError(400, fault, "body", BODY_FORM)
@@ -112,7 +112,7 @@ async def add_maintenance(context: Context, given: AddMaintenanceParameters) -> 
 
 
 async def end_maintenance(context: Context, given: EndMaintenanceParameters) -> Answer:
-    now, store = dt.datetime.now(dt.UTC), _alert_service(context).store
+    now, store = context.now(), _alert_service(context).store
     ended = await run_in_threadpool(store.end_window, given.id, now)
     if ended is None:
         raise RequestError(404, "no such maintenance, or it is over", "path", "an id that /api/v1/maintenance lists")

@@ -93,7 +93,7 @@ def command_view(sent: SentCommand) -> CommandView:
 
 def _check(context: Context, agent: str, wanted: CommandRequest) -> None:
     """Raises RequestError if the unit can't do what is wanted."""
-    lines = [row.line for row in context.services.registry().lines_of(agent, dt.datetime.now(dt.UTC))]
+    lines = [row.line for row in context.services.registry().lines_of(agent, context.now())]
     if not lines:
         raise RequestError(404, f"no unit {agent} in the registry", "path", "a unit that /api/v1/agents lists")
     if wanted.line is not None and wanted.line not in lines:

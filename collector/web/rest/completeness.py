@@ -57,7 +57,7 @@ def get_completeness(context: Context, _: NoParameters) -> Answer:
     found = context.services.completeness.latest
     if found is None:
         raise not_counted_yet()
-    return Answer(completeness_view(found, context.services.registry().current(dt.datetime.now(dt.UTC))))
+    return Answer(completeness_view(found, context.services.registry().current(context.now())))
 
 
 def completeness_view(found: Found, registered: list[LineRow]) -> CompletenessView:

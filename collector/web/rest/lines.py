@@ -47,14 +47,14 @@ def time_range(
 
 
 def list_lines(context: Context, given: FilterParameters) -> Answer:
-    chosen, snapshot, now = given.filter(), context.snapshot(), dt.datetime.now(dt.UTC)
+    chosen, snapshot, now = given.filter(), context.snapshot(), context.now()
     completeness = context.services.completeness.latest
     lines = [views.line_view(status, now, completeness) for status in snapshot.lines if chosen.matches(status)]
     return Answer(views.Lines(computed_at=snapshot.at, lines=lines))
 
 
 def get_line(context: Context, given: LineParameters) -> Answer:
-    now = dt.datetime.now(dt.UTC)
+    now = context.now()
     line = _registered_line(context, given, now)
     ended = context.services.ever().end_of(*line)
     if ended is not None:
@@ -66,7 +66,7 @@ def get_line(context: Context, given: LineParameters) -> Answer:
 
 
 async def list_speed(context: Context, given: HistoryParameters) -> Answer:
-    now = dt.datetime.now(dt.UTC)
+    now = context.now()
     line, (since, until) = _registered_line(context, given, now), time_range(given.from_, given.to, now)
     rows = await context.reads.read(lambda store: store.speed(line, since, until, raw=True))
     results = [views.speed_view(row) for row in rows]
@@ -76,7 +76,7 @@ async def list_speed(context: Context, given: HistoryParameters) -> Answer:
 
 
 async def list_latency(context: Context, given: HistoryParameters) -> Answer:
-    now = dt.datetime.now(dt.UTC)
+    now = context.now()
     line, (since, until) = _registered_line(context, given, now), time_range(given.from_, given.to, now)
     rows = await context.reads.read(lambda store: store.latency(line, since, until, raw=True))
     results = [views.latency_view(row) for row in rows]
@@ -86,7 +86,7 @@ async def list_latency(context: Context, given: HistoryParameters) -> Answer:
 
 
 async def list_outages(context: Context, given: HistoryParameters) -> Answer:
-    now = dt.datetime.now(dt.UTC)
+    now = context.now()
     line, (since, until) = _registered_line(context, given, now), time_range(given.from_, given.to, now)
     rows = await context.reads.read(lambda store: store.outages(line, since, until))
     results = [views.outage_view(row) for row in rows]

@@ -20,10 +20,10 @@ async def check_health(context: Context, _: AnyParameters) -> Answer:
     parts = {
         "store": await _store_health(context),
         "broker": services.agents.trouble() or "ok",
-        "snapshot": _snapshot_health(context, dt.datetime.now(dt.UTC)),
+        "snapshot": _snapshot_health(context, context.now()),
     }
     if services.dispatcher is not None:
-        parts["notify"] = await run_in_threadpool(_notify_health, services.dispatcher)
+        parts["notify"] = await run_in_threadpool(_notify_health, services.dispatcher, context.now())
     ok = all(part == "ok" for part in parts.values())
     check = views.HealthCheck(status="ok" if ok else "failing", version=__version__, **parts)
     return Answer(check) if ok else Answer(check, 503, {"Retry-After": "5"})
@@ -53,8 +53,8 @@ def _snapshot_health(context: Context, now: dt.datetime) -> str:
     return "ok" if age <= limit else f"too old: {age:.0f} s, at most {limit:.0f} s"
 
 
-def _notify_health(dispatcher: Dispatcher) -> str:
+def _notify_health(dispatcher: Dispatcher, now: dt.datetime) -> str:
     try:
-        return dispatcher.trouble(dt.datetime.now(dt.UTC)) or "ok"
+        return dispatcher.trouble(now) or "ok"
     except sqlite3.Error as error:
         return f"the alert book can't be read: {error}"

@@ -1,0 +1,1 @@
+"""The tests that know the date, under a wall clock that is moved."""

@@ -1,0 +1,65 @@
+"""The instants of `make shifted`, and the clock that is moved to them."""
+
+import datetime as dt
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.shifted.__main__ import compiled, marked, moved
+from tests.shifted.instants import INSTANTS, UTC, VIET_NAM, next_of
+
+NOW = dt.datetime(2026, 11, 30, 11, 24, tzinfo=UTC)
+SHIFT = dt.timedelta(days=400)
+
+
+@pytest.mark.parametrize(
+    ("name", "instant", "after_it"),
+    [
+        ("month-vn", "2026-11-30T16:30Z", "2027-01-31T16:30Z"),
+        ("month-utc", "2026-11-30T23:30Z", "2027-01-31T23:30Z"),
+        ("year-vn", "2026-12-31T16:30Z", "2027-12-31T16:30Z"),
+        ("year-utc", "2026-12-31T23:30Z", "2027-12-31T23:30Z"),
+        ("29-feb", "2028-02-29T00:01Z", "2032-02-29T00:01Z"),
+        ("monday", "2026-11-30T16:59Z", "2026-12-07T16:59Z"),
+        ("midnight-vn", "2026-12-14T17:01Z", "2027-01-14T17:01Z"),
+        ("midnight-utc", "2026-12-15T23:59Z", "2027-01-15T23:59Z"),
+    ],
+)
+def test_each_instant_is_the_next_of_its_kind(name: str, instant: str, after_it: str) -> None:
+    first = next_of(name, NOW)
+    assert (first, next_of(name, first)) == (dt.datetime.fromisoformat(instant), dt.datetime.fromisoformat(after_it))
+    assert name in INSTANTS
+
+
+def test_midnight_in_viet_nam_is_another_day_in_utc() -> None:
+    at = next_of("midnight-vn", NOW)
+    assert at.astimezone(VIET_NAM).date() != at.astimezone(UTC).date()
+
+
+def test_the_wall_clock_is_moved_for_a_process_and_its_children_and_no_other_clock(tmp_path: Path) -> None:
+    code = (
+        "import json, subprocess, sys, time, datetime as dt; began = time.monotonic(); time.sleep(0.01);"
+        "child = subprocess.run(['date', '+%s'], capture_output=True, check=True).stdout;"
+        "print(json.dumps([time.time(), dt.datetime.now(dt.UTC).timestamp(), float(child), began]))"
+    )
+    library = compiled(tmp_path)
+    before = time.time(), time.monotonic()
+    done = subprocess.run(
+        [*moved(SHIFT, library), sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    after = time.time(), time.monotonic()
+    *walls, began = json.loads(done.stdout)
+    for wall in walls:
+        assert before[0] - 1 <= wall - SHIFT.total_seconds() <= after[0] + 1
+    assert before[1] <= began <= after[1]
+
+
+def test_the_files_of_marked_tests_are_found() -> None:
+    names = [Path(file).name for file in marked()]
+    assert {"test_web.py", "test_alerts.py"} <= set(names)
+    assert "test_store.py" not in names
+    assert "test_clock_readers.py" not in names, "it only speaks of the mark"
