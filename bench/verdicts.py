@@ -108,7 +108,7 @@ def _offset(sigma: float, way: Way, slots: tuple[tuple[int, int], ...]) -> float
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Confirmation tests: a number of them after a test of the schedule, and in a day, while the line leans to short."""
+    """How many confirmation tests follow a scheduled one, and in a day, while a line is likely below its target."""
 
     after_each: int = 0
     a_day: int = 0
