@@ -31,12 +31,12 @@ TEXT = (
     "Makefile",
 )
 PASSED_OVER = (
-    "CHANGELOG.md",  # tells what was called otherwise
-    "docs/words.yaml",
+    "CHANGELOG.md",  # names the old words, of versions as they were published
+    "docs/words.yaml",  # the words themselves, here and in the two below
     "tests/words.py",
     "tests/unit/test_words.py",
-    "docs/deploy-test.md",  # output of runs, as they were
-    "bench/results/*",
+    "docs/deploy-test.md",  # what `make deploy-test` saw: output of a run, not edited by hand
+    "bench/results/*",  # output of runs, too
 )
 VIETNAMESE = ("*.vi.md", "grafana/texts/vi.yaml")
 

@@ -60,7 +60,7 @@ def written(figures: dict[str, Any]) -> str:
         ("kills (SIGKILL)", figures["kills_total"]),
         *((f"… of {what}", kills[what]) for what in sorted(kills)),
         ("… of them at named crash points", sum(figures["died_at"].values())),
-        ("bad roads and bad answers of the database", sum(figures["faults"].values())),
+        ("bad links and bad answers of the database", sum(figures["faults"].values())),
         ("storm, s", figures["storm_s"]),
         ("then all spools empty after, s", figures["drain_s"]),
     ]

@@ -1,4 +1,4 @@
-"""A province to torment: units, broker, collector, database as processes, with bad roads between them."""
+"""A province to torment: units, broker, collector, database as processes, with bad links between them."""
 
 import json
 import sqlite3
@@ -81,7 +81,7 @@ class FragileCollector(Collector, Fragile):
 class Province:
     """All of them running from its making to `close`. `feeders` maps names to how they feed; see feeder.py.
 
-    The witness watches past the roads; `history` is what the harness itself saw.
+    The witness watches past the proxies; `history` is what the harness itself saw.
     """
 
     def __init__(
@@ -125,9 +125,9 @@ class Province:
         self.influx.write(DATABASE, f'speed budget_bytes="text" {time.time_ns()}')
         self.shim = Shim(self.influx.url)
         self._stack.callback(self.shim.close)
-        self.unit_road, self.collector_road = Proxy(self.broker.port), Proxy(self.broker.port)
-        self._stack.callback(self.unit_road.close)
-        self._stack.callback(self.collector_road.close)
+        self.unit_proxy, self.collector_proxy = Proxy(self.broker.port), Proxy(self.broker.port)
+        self._stack.callback(self.unit_proxy.close)
+        self._stack.callback(self.collector_proxy.close)
 
         names = [*feeders, *([UNIT] if unit else [])]
         rows = [
@@ -137,8 +137,8 @@ class Province:
         ]
         self.witness = Witness(secured(self.broker, authority, "witness"), self.history, results="sends" in limits)
         self._stack.callback(self.witness.close)
-        road = {"keepalive_s": 5}
-        through = {"port": self.collector_road.port, **road}
+        keepalive = {"keepalive_s": 5}
+        through = {"port": self.collector_proxy.port, **keepalive}
         self.collector = FragileCollector(
             made(folder, "collector"),
             {**secured(self.broker, authority, "collector"), **through},
@@ -147,7 +147,7 @@ class Province:
             bug=bug,
         )
         self._point_at_shim()
-        through = {"port": self.unit_road.port, **road}
+        through = {"port": self.unit_proxy.port, **keepalive}
         self.feeders = {
             name: Feeder(made(folder, name), name, {**secured(self.broker, authority, name), **through}, bug, **how)
             for name, how in feeders.items()
@@ -190,8 +190,8 @@ class Province:
 
     def heal(self) -> None:
         """Ends every fault, starts whatever is dead, and ends the feeding."""
-        for road in (self.unit_road, self.collector_road):
-            road.set("pass")
+        for proxy in (self.unit_proxy, self.collector_proxy):
+            proxy.set("pass")
         self.shim.answer = "pass"
         for process in (self.broker, self.influx, self.collector, *self.feeders.values(), self.unit):
             if isinstance(process, Fragile):

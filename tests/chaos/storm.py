@@ -1,4 +1,4 @@
-"""Kills and bad roads, seeded, all at once: one thread torments each of the four kinds of process, one the roads."""
+"""Kills and bad links, seeded, all at once: a thread for each of the four kinds of process, and for their links."""
 
 import random
 import threading
@@ -67,7 +67,7 @@ class Storm:
         self.died_at: Counter[str] = Counter()
         """Deaths at crash points."""
         self.faults: Counter[str] = Counter()
-        """Bad roads and bad answers."""
+        """Bad links and bad answers."""
         self.committed = 0
 
     @property
@@ -84,7 +84,7 @@ class Storm:
         self._join([self._thread(self._meet, *one) for one in fragile])
         say(f"{len(self.died_at)} of {len(ALL_POINTS)} crash points met in {time.monotonic() - began:.0f} s, now all")
         threads = [self._thread(self._torment, *one) for one in fragile]
-        threads += [self._thread(what) for what in (self._torment_broker, self._torment_influx, self._torment_roads)]
+        threads += [self._thread(what) for what in (self._torment_broker, self._torment_influx, self._torment_links)]
         if province.unit is not None:
             threads.append(self._thread(self._torment_unit, province.unit))
         while not self._enough():
@@ -203,11 +203,16 @@ class Storm:
                 found = stored_of(province.influx, asked)
                 province.history.say("read", asked=asked, found=[one for one in asked if one in found])
 
-    def _torment_roads(self) -> None:
-        """Every bad manner of each road and every bad answer of the database, again and again in another order."""
-        province, rng = self._province, self._rng("roads")
-        roads: tuple[tuple[str, Proxy], ...] = (("unit", province.unit_road), ("collector", province.collector_road))
-        all_faults: list[tuple[str, Proxy, Manner] | Answer] = [(*road, manner) for road in roads for manner in MANNERS]
+    def _torment_links(self) -> None:
+        """Every bad manner of each link and every bad answer of the database, again and again in another order."""
+        province, rng = self._province, self._rng("links")
+        proxies: tuple[tuple[str, Proxy], ...] = (
+            ("unit", province.unit_proxy),
+            ("collector", province.collector_proxy),
+        )
+        all_faults: list[tuple[str, Proxy, Manner] | Answer] = [
+            (*proxy, manner) for proxy in proxies for manner in MANNERS
+        ]
         all_faults += ANSWERS
         faults: list[tuple[str, Proxy, Manner] | Answer] = []
         while not self._over.wait(self._calm * rng.uniform(0.5, 1.5)):
@@ -219,11 +224,11 @@ class Storm:
                 self._over.wait(rng.uniform(0.2, 1.5))
                 province.shim.answer = "pass"
             else:
-                name, road, manner = fault
-                self.faults[f"{name} road: {manner}"] += 1
-                road.set(manner)
+                name, proxy, manner = fault
+                self.faults[f"{name} link: {manner}"] += 1
+                proxy.set(manner)
                 self._over.wait(rng.uniform(0.2, 2.0))
-                road.set("pass")
+                proxy.set("pass")
 
     def _kill_and_start(self, victim: Process, kind: str, rng: random.Random) -> None:
         victim.kill()

@@ -39,9 +39,9 @@ def the_broker_is_killed_with_a_full_queue(province: Province) -> None:
 def a_connection_is_reset_before_the_ack(province: Province) -> None:
     province.shim.answer = "503"
     more(province, 20)
-    province.unit_road.set("reset")
+    province.unit_proxy.set("reset")
     time.sleep(0.2)
-    province.unit_road.set("pass")
+    province.unit_proxy.set("pass")
     more(province, 60)
 
 

@@ -21,7 +21,7 @@ from agent.check.plan import UNIT
 from agent.status.client import RunningService
 from agent.status.status import AgentStatus
 from tests.support.deployment import Collector, MeasureServer, Unit, made, secured, until
-from tests.support.netns_link import HERE, road
+from tests.support.netns_link import HERE, netns_link
 from tests.support.services import Authority, Mosquitto, free_port, program
 from xomnet.check.broker import check_broker
 from xomnet.check.finding import Finding, say
@@ -250,7 +250,7 @@ def _listens(port: int) -> bool:
 
 def test_a_dark_port_is_one_thing_to_fix(root: None, tmp_path: Path, place: Place, collector: Collector) -> None:
     """The other end of the cable has no power."""
-    with road(made(tmp_path, "road"), 50) as way:
+    with netns_link(made(tmp_path, "link"), 50) as way:
         far = way.interface[:-1] + "f"
         subprocess.run([program("ip"), "-n", way.namespace, "link", "set", far, "down"], check=True, timeout=10)
         line = {"line": "ftth", "access": "fixed", "interface": way.interface, "servers": [way.url]}
@@ -265,7 +265,7 @@ def test_a_dark_port_is_one_thing_to_fix(root: None, tmp_path: Path, place: Plac
 
 def test_a_port_that_works_says_speed_address_and_gateway(root: None, tmp_path: Path, place: Place) -> None:
     """Seen from the other end, where a default route may be made."""
-    with road(made(tmp_path, "road"), 50) as way:
+    with netns_link(made(tmp_path, "link"), 50) as way:
         far = way.interface[:-1] + "f"
         route = [program("ip"), "-n", way.namespace, "route", "add", "default", "via", HERE, "dev", far]
         subprocess.run(route, check=True, timeout=10)

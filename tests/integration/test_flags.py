@@ -16,7 +16,7 @@ from agent.measure.engines import Progress
 from agent.measure.engines.http_stream import Stream
 from agent.settings import LineSettings
 from tests.support.modems import GOOD_LTE, LOCATION, WEAK_LTE, FakeMmcli, mmcli, modem, signal
-from tests.support.netns_link import Road, cpu_quota, outrun, road
+from tests.support.netns_link import NetnsLink, cpu_quota, netns_link, outrun
 from xomnet.contract.messages import FLAGS, Speed
 
 pytestmark = pytest.mark.alone
@@ -58,8 +58,8 @@ def test_every_flag_has_a_test_that_provokes_it() -> None:
 
 
 @pytest.fixture
-def side_road(root: None, tmp_path: Path) -> Iterator[Road]:
-    with road(tmp_path, RATE_MBPS) as found:
+def side_link(root: None, tmp_path: Path) -> Iterator[NetnsLink]:
+    with netns_link(tmp_path, RATE_MBPS) as found:
         yield found
 
 
@@ -70,7 +70,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download_module, "METERED_MEASURED_S", 0.8)
 
 
-def run(way: Road, access: str = "fixed", **more: Any) -> Speed:
+def run(way: NetnsLink, access: str = "fixed", **more: Any) -> Speed:
     line = LineSettings(line="one", access=access, interface=way.interface)  # type: ignore[arg-type]
     return download(line, [way.url], [], 200_000_000, threading.Event(), **more)
 
@@ -81,9 +81,9 @@ def seen(result: Speed) -> set[str]:
     return set(result.flags) - {"no_steady_state"}
 
 
-def test_an_undisturbed_test_has_no_flag_and_sees_no_others(side_road: Road) -> None:
+def test_an_undisturbed_test_has_no_flag_and_sees_no_others(side_link: NetnsLink) -> None:
     """Headers, and what is under way at the end, are no other traffic: of 20 MB some kB are left."""
-    found = run(side_road)
+    found = run(side_link)
     assert seen(found) == set()
     assert found.bytes is not None
     assert found.other_bytes is not None
@@ -95,58 +95,60 @@ def test_an_undisturbed_test_has_no_flag_and_sees_no_others(side_road: Road) -> 
 
 
 @pytest.mark.usefixtures("short")
-def test_a_second_flow_beside_a_test_is_flagged(side_road: Road) -> None:
-    with side_road.second_flow(mbps=5.0):
-        found = run(side_road)
+def test_a_second_flow_beside_a_test_is_flagged(side_link: NetnsLink) -> None:
+    with side_link.second_flow(mbps=5.0):
+        found = run(side_link)
         assert seen(found) == {"cross_traffic"}
         assert found.other_bytes is not None
         assert found.duration_s is not None
         assert found.other_bytes * 8e-6 / found.duration_s == pytest.approx(5.0, rel=0.25)
-        assert seen(run(side_road, cross_traffic_mbps=10.0)) == set(), "the operator allows more"
+        assert seen(run(side_link, cross_traffic_mbps=10.0)) == set(), "the operator allows more"
 
 
 @pytest.mark.usefixtures("short")
-def test_a_murmur_beside_a_test_is_not_flagged(side_road: Road) -> None:
-    with side_road.second_flow(mbps=0.4):
-        assert seen(run(side_road)) == set()
+def test_a_murmur_beside_a_test_is_not_flagged(side_link: NetnsLink) -> None:
+    with side_link.second_flow(mbps=0.4):
+        assert seen(run(side_link)) == set()
 
 
 @pytest.mark.usefixtures("short")
-def test_what_waits_behind_a_lost_packet_is_told_as_arrived(side_road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_behind_a_lost_packet_is_told_as_arrived(
+    side_link: NetnsLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not yet readable, it would look like others' traffic: 6 % on a line whose shallow buffer loses much. Here, the
     kernel seems to hold a megabyte for each stream.
     """
     truly = Stream.kernel_memory
     monkeypatch.setattr(Stream, "kernel_memory", lambda stream: truly(stream) + 1_000_000)
     told: list[Progress] = []
-    found = run(side_road, progress=told.append)
+    found = run(side_link, progress=told.append)
     assert found.bytes is not None
     assert told[-1].bytes > found.bytes + 500_000
 
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("starved", [outrun, lambda: cpu_quota(0.01)], ids=["busy loops", "a cgroup's quota"])
-def test_a_receiver_that_had_to_wait_for_the_processor_is_flagged(side_road: Road, starved: Any) -> None:
+def test_a_receiver_that_had_to_wait_for_the_processor_is_flagged(side_link: NetnsLink, starved: Any) -> None:
     with starved():
-        found = run(side_road)
+        found = run(side_link)
     assert "cpu_bound" in found.flags
     assert found.cpu_wait_s is not None
     assert found.cpu_wait_s > 0.3
 
 
 @pytest.mark.usefixtures("short")
-def test_a_weak_signal_is_flagged_and_kept_with_the_result(side_road: Road, mmcli: FakeMmcli) -> None:
-    ports = [f"{side_road.interface} (net)", "cdc-wdm0 (qmi)"]
+def test_a_weak_signal_is_flagged_and_kept_with_the_result(side_link: NetnsLink, mmcli: FakeMmcli) -> None:
+    ports = [f"{side_link.interface} (net)", "cdc-wdm0 (qmi)"]
     mmcli.say(modem(["lte"], ports=ports), signal(lte=WEAK_LTE), location=LOCATION)
-    found = run(side_road, "mobile")
+    found = run(side_link, "mobile")
     assert seen(found) == {"weak_radio"}
     assert found.radio is not None
     assert (found.radio.technologies, found.radio.rsrp_dbm, found.radio.cell) == (("lte",), -113, "0197763E")
 
 
 @pytest.mark.usefixtures("short")
-def test_a_modem_that_falls_back_to_3g_during_a_test_is_flagged(side_road: Road, mmcli: FakeMmcli) -> None:
-    ports = [f"{side_road.interface} (net)"]
+def test_a_modem_that_falls_back_to_3g_during_a_test_is_flagged(side_link: NetnsLink, mmcli: FakeMmcli) -> None:
+    ports = [f"{side_link.interface} (net)"]
     mmcli.say(modem(["lte"], ports=ports), signal(lte=GOOD_LTE))
     asked_before: list[int] = []
 
@@ -155,7 +157,7 @@ def test_a_modem_that_falls_back_to_3g_during_a_test_is_flagged(side_road: Road,
             mmcli.say(modem(["hspa-plus"], ports=ports), signal())
         asked_before.append(len(mmcli.calls()))
 
-    found = run(side_road, "mobile", progress=falls_back)
+    found = run(side_link, "mobile", progress=falls_back)
     assert seen(found) == {"rat_changed"}
     assert found.radio is not None
     assert found.radio.technologies == ("hspa-plus",)
@@ -164,15 +166,15 @@ def test_a_modem_that_falls_back_to_3g_during_a_test_is_flagged(side_road: Road,
 
 
 @pytest.mark.usefixtures("short")
-def test_a_fixed_line_has_no_modem_to_ask(side_road: Road, mmcli: FakeMmcli) -> None:
-    assert run(side_road).radio is None
+def test_a_fixed_line_has_no_modem_to_ask(side_link: NetnsLink, mmcli: FakeMmcli) -> None:
+    assert run(side_link).radio is None
     assert mmcli.calls() == []
 
 
 @pytest.mark.usefixtures("short")
 def test_a_mobile_line_without_a_modem_that_answers_is_measured_all_the_same(
-    side_road: Road, mmcli: FakeMmcli, monkeypatch: pytest.MonkeyPatch
+    side_link: NetnsLink, mmcli: FakeMmcli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert seen(run(side_road, "mobile")) == set(), "a stick that is a router"
+    assert seen(run(side_link, "mobile")) == set(), "a stick that is a router"
     monkeypatch.setenv("PATH", os.defpath)
-    assert seen(run(side_road, "mobile")) == set(), "no mmcli"
+    assert seen(run(side_link, "mobile")) == set(), "no mmcli"

@@ -409,7 +409,7 @@ def test_a_server_that_answers_nonsense_never_means_that_the_line_is_down() -> N
 
 
 @pytest.fixture
-def side_road(root: None, tmp_path: Path) -> Iterator[tuple[str, str]]:
+def side_link(root: None, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """An interface that leads to a measurement server in a namespace of its own: `(interface, the server's URL)`."""
     name = f"xt{secrets.token_hex(4)}"
     near, far = f"{name}n", f"{name}f"
@@ -440,8 +440,8 @@ def side_road(root: None, tmp_path: Path) -> Iterator[tuple[str, str]]:
         do("netns", "del", name)
 
 
-def test_a_test_leaves_by_the_interface_that_the_line_names(side_road: tuple[str, str]) -> None:
-    name, url = side_road
+def test_a_test_leaves_by_the_interface_that_the_line_names(side_link: tuple[str, str]) -> None:
+    name, url = side_link
     found = run(url, interface=name)
     assert found.down_mbps == pytest.approx(RATE_MBPS, rel=0.05)
     assert found.link_mbps == 10_000  # what the kernel says of such a pair
@@ -451,16 +451,16 @@ def test_a_test_leaves_by_the_interface_that_the_line_names(side_road: tuple[str
 
 
 @pytest.mark.usefixtures("short")
-def test_pinned_to_another_interface_the_same_server_is_out_of_reach(side_road: tuple[str, str]) -> None:
-    _, url = side_road
+def test_pinned_to_another_interface_the_same_server_is_out_of_reach(side_link: tuple[str, str]) -> None:
+    _, url = side_link
     found = run(url, interface="lo", anchors=(Anchor("198.51.100.2", 443),))
     assert (found.down_mbps, found.flags) == (None, ("link_down",))
     assert found.error in ("connect_timeout", "unreachable")
 
 
 @pytest.mark.usefixtures("short")
-def test_a_line_that_is_cut_in_mid_transfer_is_down(side_road: tuple[str, str]) -> None:
-    name, url = side_road
+def test_a_line_that_is_cut_in_mid_transfer_is_down(side_link: tuple[str, str]) -> None:
+    name, url = side_link
     cut = threading.Timer(0.3, lambda: subprocess.run([program("ip"), "link", "set", name, "down"], check=True))
     cut.start()
     found = run(url, interface=name, anchors=(Anchor("198.51.100.2", 443),), full=True)

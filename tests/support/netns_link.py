@@ -27,7 +27,7 @@ BUSY = "print('busy', flush=True)\nwhile True: pass"
 
 
 @dataclass(frozen=True)
-class Road:
+class NetnsLink:
     """`interface` leads to the server of `url`, which is in `namespace`."""
 
     interface: str
@@ -43,7 +43,7 @@ class Road:
 
 
 @contextlib.contextmanager
-def road(folder: Path, rate_mbps: float) -> Iterator[Road]:
+def netns_link(folder: Path, rate_mbps: float) -> Iterator[NetnsLink]:
     """Wants root."""
     name = f"xf{secrets.token_hex(4)}"
     near, far = f"{name}n", f"{name}f"
@@ -62,7 +62,7 @@ def road(folder: Path, rate_mbps: float) -> Iterator[Road]:
         server = [sys.executable, "-m", "measurement_server", "--host", THERE, "--port", "0"]
         command = [ip, "netns", "exec", name, *server, "--rate", str(rate_mbps)]
         with running(command, folder / "server.log") as said:
-            yield Road(near, said, name)
+            yield NetnsLink(near, said, name)
     finally:
         subprocess.run([ip, "link", "del", near], check=False)  # the namespace's own end takes its time
         do("netns", "del", name)
