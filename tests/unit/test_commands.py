@@ -78,7 +78,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     opened.close()
 
 
-def test_what_was_accepted_is_not_taken_on_by_the_next_process(spool: Spool) -> None:
+def test_what_was_accepted_is_not_accepted_by_the_next_process(spool: Spool) -> None:
     one, two = command(), command()
     inbox = queue_of(spool)
     inbox.receive(encode(one))
