@@ -52,22 +52,22 @@ from uuid import UUID
 from agent.check import servers
 from agent.clock.clock import ClockReading
 from agent.measure.download import wanted_bytes
-from agent.schedule.budget import RESERVE_FACTOR, DataBudget
-from agent.schedule.metering import Meter
+from agent.schedule.quota.budget import RESERVE_FACTOR, DataBudget
+from agent.schedule.quota.metering import Meter
 from agent.settings import read
 from xomnet.contract.messages import Speed
 
 settings = read(Path(sys.argv[1]))
 line = settings.lines[0]
-ledger = DataBudget(settings.state_dir / "ledger.json")
+budget = DataBudget(settings.state_dir / "ledger.json")
 now = ClockReading(datetime(2026, 11, 28, tzinfo=UTC), 0, True)
-meter = Meter(settings, ledger, UUID(int=1), lambda _: now, counters=dict)
-meter.look()
+meter = Meter(settings, budget, lambda _: now, UUID(int=1), counters=dict)
+meter.charge()
 meter.reserve(line, wanted_bytes(line))
 meter.settle(line, Speed(engine="ruler", server="", bytes=0, error="engine"))
 found = servers.server(line, ())
 print(json.dumps({
-    "charged": round(ledger.used(line.line) / RESERVE_FACTOR),
+    "charged": round(budget.used_bytes(line.line) / RESERVE_FACTOR),
     "mark": found.mark,
     "said": list(found.found[0].values.values()),
 }))
