@@ -61,21 +61,13 @@ settings = read(Path(sys.argv[1]))
 line = settings.lines[0]
 budget = DataBudget(settings.state_dir / "ledger.json")
 now = ClockReading(datetime(2026, 11, 28, tzinfo=UTC), 0, True)
-<<<<<<< HEAD
-meter = Meter(settings, ledger, lambda _: now, UUID(int=1), counters=dict)
-=======
 meter = Meter(settings, budget, lambda _: now, UUID(int=1), counters=dict)
->>>>>>> words
 meter.charge()
 meter.reserve(line, wanted_bytes(line))
 meter.settle(line, Speed(engine="ruler", server="", bytes=0, error="engine"))
 found = servers.check_servers(line, ())
 print(json.dumps({
-<<<<<<< HEAD
-    "charged": round(ledger.used_bytes(line.line) / RESERVE_FACTOR),
-=======
     "charged": round(budget.used_bytes(line.line) / RESERVE_FACTOR),
->>>>>>> words
     "mark": found.mark,
     "said": list(found.found[0].values.values()),
 }))
