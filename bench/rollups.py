@@ -23,7 +23,7 @@ from collector.judge.line_tracker import LOOK_BACK
 from collector.rollups.aggregate import day_of, hour_of
 from collector.rollups.months import write_months
 from collector.rollups.rollups import Rollups
-from collector.state_points import StatePoints
+from collector.state_points.state_points import StatePoints
 from collector.store.influx import InfluxStore
 from tests.support.services import InfluxV2
 from xomnet.contract.messages import Access

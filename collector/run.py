@@ -27,7 +27,8 @@ from collector.registry.registry_file import REMEMBERED, RegistryFile
 from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, Unusable, WebSettings
-from collector.state_points import LatencyLimits, StatePoints
+from collector.state_points.latency import LatencyLimits
+from collector.state_points.state_points import StatePoints
 from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from collector.web import create_app

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from collector.judge.verdict import VerdictName
-from collector.state_points import PROBLEMS
+from collector.state_points.units import PROBLEMS
 from grafana.words import Words
 from xomnet.contract.messages import Access
 from xomnet.states import CODES, LOOKS, STATES, State

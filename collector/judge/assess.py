@@ -7,10 +7,10 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import fmean, median
 
 from collector.judge.change_detector import HISTORY, DetectorState, detect
+from collector.judge.confidence_interval import median_interval
 from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
 
@@ -136,34 +136,9 @@ def judge(
     )
 
 
-def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """The distribution-free confidence interval of the median by order statistics; None for too few values.
-
-    The widest `j` for which P(j <= Binomial(n, 1/2) <= n-j) >= confidence gives the j-th value from either end
-    (Conover, Practical Nonparametric Statistics, 3.2): n=20: 6th and 15th; 30: 10th and 21st; 120: 49th and 72nd.
-    """
-    rank = _rank(len(values), confidence)
-    if rank == 0:
-        return None
-    ordered = sorted(values)
-    return ordered[rank - 1], ordered[-rank]
-
-
 def quantile(ordered: Sequence[float], share: float) -> float:
     """The value below which a share (0 to 1) of some values lies, interpolated; `ordered` is sorted and not empty."""
     place = share * (len(ordered) - 1)
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
-@lru_cache(maxsize=4096)
-def _rank(n: int, confidence: float) -> int:
-    """How far from either end the interval's ends stand, from 1; 0 where even the extremes are not wide enough."""
-    tail, rank = 0.0, 0
-    while rank < n // 2:
-        tail += math.comb(n, rank) / 2**n
-        if 1 - 2 * tail < confidence:
-            break
-        rank += 1
-    return rank

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from collector.judge import assess, change_detector
+from collector.judge import assess, change_detector, confidence_interval
 from collector.judge.assess import JudgingRules
 from collector.judge.change_detector import DetectorState
 from collector.store.line_id import LineId
@@ -85,5 +85,7 @@ def load(file: Path, rules: JudgingRules) -> CheckpointContent:
 
 def _maker(rules: JudgingRules) -> str:
     """Version, rules, and the very code that follows a line."""
-    code = b"".join(Path(module.__file__ or "").read_bytes() for module in (assess, change_detector))
+    code = b"".join(
+        Path(module.__file__ or "").read_bytes() for module in (assess, change_detector, confidence_interval)
+    )
     return f"{__version__} {rules} {hashlib.sha256(code).hexdigest()}"

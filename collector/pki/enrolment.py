@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from collector.pki import tokens
+from collector.pki import enrolment_tokens
 from collector.pki.authority import Authority
+from collector.pki.enrolment_tokens import WrongToken
 from collector.pki.ledger import Entry, LedgerError
 from collector.pki.renewal import NoCertificate, holder
 from collector.pki.requests import LARGEST, SigningRefused
-from collector.pki.tokens import WrongToken
 from collector.throttle import TokenThrottle
 from xomnet.registry.registry import RegistryError, read_rows
 from xomnet.runtime.log import Log
@@ -73,9 +73,9 @@ class EnrolService:
 
         def enrol(now: dt.datetime) -> Entry:
             try:
-                tokens.check(self._authority, asked.agent, asked.token, now)
+                enrolment_tokens.check(self._authority, asked.agent, asked.token, now)
                 self._check_registered(asked.agent)
-                return tokens.spend(self._authority, asked.agent, asked.token, asked.csr.encode(), now)
+                return enrolment_tokens.spend(self._authority, asked.agent, asked.token, asked.csr.encode(), now)
             except WrongToken:
                 self._wrong.note(client, time.monotonic())
                 raise

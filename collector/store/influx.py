@@ -133,10 +133,8 @@ class InfluxStore:
     ) -> dict[LineId, list[EventRow]]:
         of_name = "" if name is None else f' AND "name" = {quote(name)}'
         of_agent = "" if agent is None else f" AND agent = {quote(agent)}"
-        query = (
-            f"SELECT {column_list(columns_of(EventRow))} FROM event WHERE {time_clause(since, until)}{of_name}{of_agent}"  # noqa: S608
-            " GROUP BY agent, line"
-        )
+        where = time_clause(since, until) + of_name + of_agent
+        query = f"SELECT {column_list(columns_of(EventRow))} FROM event WHERE {where} GROUP BY agent, line"  # noqa: S608
         return {line_of(series): rows_of(EventRow, rows_in_order(series)) for series in self._query(query)}
 
     def numbers(

@@ -21,13 +21,12 @@ from collector.store.row_types import EventRow
 from collector.web.axis import HOURS, Axis, Hours, chosen_hours, fitted
 from collector.web.context import Context
 from collector.web.errors import RequestError, not_judged_yet, unknown_line
+from collector.web.line_actions import line_actions, refusal_texts
 from collector.web.line_filter import FilterParameters
 from collector.web.line_page import LineHistory, line_page, taken_out
 from collector.web.overview import overview
 from collector.web.page_request import PageRequest
 from collector.web.parameters import AnyParameters, LineParameters
-from collector.web.refusals import refusals
-from collector.web.standing import line_actions
 from xomnet import __version__
 from xomnet.contract.values import Instant
 from xomnet.plan import PROVINCE_TIME
@@ -129,16 +128,16 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
     may_change = context.operator.enabled
     if ended is not None:
         gone = replace(content, why=taken_out(t, ended))
-        return _render(request, "line.html", page=gone, standing=None, may_change=False)
+        return _render(request, "line.html", page=gone, actions=None, may_change=False)
     actions = await run_in_threadpool(line_actions, services.alerts, status, may_change, t, now)
     return _render(
         request,
         "line.html",
         refresh_s=10 if hours <= 24 else 60,
         page=content,
-        standing=actions,
+        actions=actions,
         may_change=may_change,
-        refusals=refusals(t),
+        refusals=refusal_texts(t),
     )
 
 

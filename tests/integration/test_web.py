@@ -19,7 +19,7 @@ from msgspec import Struct
 from starlette.testclient import TestClient
 
 from collector.ingest.presence import Presence
-from collector.judge.assess import median_interval
+from collector.judge.confidence_interval import median_interval
 from collector.judge.line_states import line_state_points
 from collector.services import Services
 from collector.store import Store
@@ -539,6 +539,11 @@ def test_a_chart_without_measurements_does_not_claim_that_nothing_was_lost(tmp_p
     never.lines.take()
     text = TestClient(create_app(never)).get("/lines/nd-haihau-0012/ftth").text
     captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
-    assert ["không có số liệu trong khoảng thời gian này" in caption for caption in captions] == [False, True, True, True]
+    assert ["không có số liệu trong khoảng thời gian này" in caption for caption in captions] == [
+        False,
+        True,
+        True,
+        True,
+    ]
     assert "không gián đoạn" not in text
     assert "Chưa nhận được kết quả nào" in text

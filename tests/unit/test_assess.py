@@ -16,8 +16,8 @@ from collector.judge.assess import (
     course_of,
     early_bias,
     judge,
-    median_interval,
 )
+from collector.judge.confidence_interval import median_interval
 from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
 

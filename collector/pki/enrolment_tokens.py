@@ -7,7 +7,7 @@ import secrets
 
 from collector.pki.authority import Authority, check_name
 from collector.pki.ledger import Entry, LedgerChange, Token
-from collector.pki.requests import SigningRefused, checked_key, key_id
+from collector.pki.requests import SigningRefused, check_key, key_id
 
 DAYS = 7
 LONGEST_DAYS = 90
@@ -47,10 +47,10 @@ def spend(authority: Authority, agent: str, token: str, csr: bytes, now: dt.date
         known = _right(change, agent, token, now)
         if known.serial is not None:
             before = change.of_serial(known.serial)
-            if before is None or not before.good(now) or before.key != key_id(checked_key(csr, agent)):
+            if before is None or not before.good(now) or before.key != key_id(check_key(csr, agent)):
                 raise WrongToken
             return before
-        entry = authority.signed(change, csr, agent, "unit", now)
+        entry = authority.sign_within(change, csr, agent, "unit", now)
         change.put_token(agent, Token(known.hash, known.until, entry.serial))
     authority.publish(now)
     return entry
