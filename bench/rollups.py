@@ -118,7 +118,7 @@ def measured() -> tuple[int, list[Cost]]:
         def roll(*marks: tuple[object, object]) -> None:
             roller._dirty = dict(marks)  # type: ignore[arg-type]
             while roller._dirty:
-                roller._roll(list(roller._dirty))
+                roller._write_buckets(list(roller._dirty))
 
         minute = StatePoints(store, lambda: book, list, lambda: None)
         states = LineStates(store, lambda: book, JudgingRules(), point_sources=(minute,))
@@ -132,7 +132,7 @@ def measured() -> tuple[int, list[Cost]]:
             "months of 10 units": lambda: next(write_months(store, book, day.until, None)),
             "an hour's latency, all lines": lambda: store.figures.latency(noon.since, noon.until),
             "the health of all units": lambda: store.health(now - LOOK_BACK),
-            "a minute's points, without that": states.take,
+            "a minute's points, without that": states.take_snapshot,
         }
         influxd = psutil.Process(server.pid)
         costs = [timed(step, work, influxd) for step, work in steps.items()]

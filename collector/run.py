@@ -23,7 +23,7 @@ from collector.ingest.presence import PresenceBoard
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
-from collector.registry.registry_file import REMEMBERED, RegistryFile
+from collector.registry.registry_file import HISTORY_FILE, RegistryFile
 from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, Unusable, WebSettings
@@ -61,7 +61,7 @@ def run(settings: CollectorSettings) -> int:
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
-    registry = RegistryFile(settings.registry, targets, settings.state_dir / REMEMBERED, store)
+    registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, store)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
     rules = JudgingRules(
@@ -76,10 +76,10 @@ def run(settings: CollectorSettings) -> int:
         settings.completeness.every_s,
         timedelta(seconds=settings.completeness.grace_s),
     )
-    rollups = Rollups(store, registry.ever, keep_days=settings.store.keep_days)
+    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days)
     commands = Commands()
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
-    registry.follow(partial(warn_of_unmatched, alerts.service.settings.channels))
+    registry.subscribe(partial(warn_of_unmatched, alerts.service.settings.channels))
     presence = PresenceBoard()
     state_points = StatePoints(
         store, registry.current, presence.agents, lambda: completeness.latest, _limits(settings.assess)
@@ -110,9 +110,9 @@ def run(settings: CollectorSettings) -> int:
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
         alerts=alerts.service,
         dispatcher=alerts.dispatcher,
-        with_gone=registry.ever,
+        with_removed=registry.with_removed,
     )
-    confirming = ConfirmationWorker(
+    confirmation = ConfirmationWorker(
         lambda: lines.latest,
         commands,
         lambda: {one.agent for one in presence.agents() if one.online},
@@ -131,7 +131,7 @@ def run(settings: CollectorSettings) -> int:
     for part in (intake, alerts, lines, completeness, rollups):
         part.start()
     if settings.assess.confirm:
-        confirming.start()
+        confirmation.start()
     keeper.start()
     web = uvicorn.Server(
         uvicorn.Config(
@@ -149,7 +149,7 @@ def run(settings: CollectorSettings) -> int:
     finally:
         systemd.notify("STOPPING=1")
         ended.set()
-        confirming.stop()
+        confirmation.stop()
         for part in (intake, lines, alerts, completeness, rollups):
             part.stop()
         store.close()

@@ -31,9 +31,9 @@ class Services:
     alerts: AlertService | None = None
     dispatcher: Dispatcher | None = None
     """What sends the messages of the alerts; None if there is no channel."""
-    with_gone: Callable[[], Registry] | None = None
+    with_removed: Callable[[], Registry] | None = None
     """As `registry`, with the lines that were taken out of it, each until then; None where none is remembered."""
     started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
-    def ever(self) -> Registry:
-        return (self.with_gone or self.registry)()
+    def registry_with_removed(self) -> Registry:
+        return (self.with_removed or self.registry)()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from collector.judge.verdict import Month
-from collector.registry.registry_file import REMEMBERED, load_ever
+from collector.registry.registry_file import HISTORY_FILE, load_with_removed
 from collector.report.document import document
 from collector.report.gather import ReportError, gather
 from collector.report.model import MonthlyReport
@@ -71,7 +71,7 @@ def read_report(settings: CollectorSettings, month: Month, area: str | None, now
                 " this as its user"
             ) from error
     targets = load_targets(settings.targets or config_file("targets.yaml"))
-    registry = load_ever(settings.registry, targets, settings.state_dir / REMEMBERED, now)
+    registry = load_with_removed(settings.registry, targets, settings.state_dir / HISTORY_FILE, now)
     keep = settings.store.keep_days
     kept_since = None if keep is None else now - dt.timedelta(days=keep)
     store = open_store(settings, read_only=True)

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Iterable
 
-from collector.completeness.completeness import Found
+from collector.completeness.completeness import CompletenessSnapshot
 from collector.ingest.presence import Presence
 from collector.judge.line_states import Snapshot
 from collector.judge.line_tracker import LOOK_BACK
@@ -30,7 +30,7 @@ class StatePoints:
         store: Store,
         registry: Callable[[], Registry],
         agents: Callable[[], Iterable[Presence]],
-        completeness: Callable[[], Found | None],
+        completeness: Callable[[], CompletenessSnapshot | None],
         limits: LatencyLimits = DEFAULT_LIMITS,
     ) -> None:
         self._store, self._registry, self._agents, self._completeness = store, registry, agents, completeness

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from collector.completeness.completeness import Found
+from collector.completeness.completeness import CompletenessSnapshot
 from collector.completeness.reconcile import NOTHING, Counts
 from collector.ingest.presence import Presence
 from collector.store.points import Point, Value, tags_of, time_ns
@@ -100,7 +100,7 @@ def units_of(
     at: dt.datetime,
     seen: Iterable[Presence],
     health: Mapping[str, HealthRow],
-    found: Found | None,
+    found: CompletenessSnapshot | None,
 ) -> list[UnitStatus]:
     """A unit for each agent of some rows, at the place of the first of its rows."""
     first: dict[str, LineRow] = {}

@@ -89,7 +89,7 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
     if services.lines.latest is None:
         return _show_loading(request)
     line = LineId(given.agent, given.line)
-    status, ended = _line_status(services, line, now), services.ever().ended(*line)
+    status, ended = _line_status(services, line, now), services.registry_with_removed().ended(*line)
     until = now if ended is None else min(now, ended)
     rules = services.lines.rules
 
@@ -146,7 +146,7 @@ def _line_status(services: Services, line: LineId, now: dt.datetime) -> LineStat
     status = snapshot.line(*line) if snapshot else None
     if status is not None:
         return status
-    registry = services.ever()
+    registry = services.registry_with_removed()
     row = registry.latest(*line, now)
     if row is None:
         raise unknown_line(*line)

@@ -171,7 +171,7 @@ def test_a_phone_reaches_the_filters_and_every_link_has_a_name(browser: Chromium
 
 def test_the_page_brings_itself_up_to_date_without_losing_its_place(browser: Chromium, tmp_path: Path) -> None:
     made = services(tmp_path, SEEDS, rules=RULES)
-    made.lines.take()
+    made.lines.take_snapshot()
     running = Site(made)
     try:
         browser.screen(360, 500, mobile=True)
@@ -182,7 +182,7 @@ def test_the_page_brings_itself_up_to_date_without_losing_its_place(browser: Chr
         browser.screen(360, 500, mobile=True)
         browser.run("window.mine = 1; document.querySelectorAll('.place a')[9].focus(); scrollTo(0, 700)")
         fill(made.store, SEEDS, dt.datetime.now(dt.UTC))
-        made.lines.take()
+        made.lines.take_snapshot()
         browser.until("document.querySelectorAll('tr.meeting').length > 2")
         assert browser.run("window.mine") == 1, "the page was replaced, not loaded anew"
         assert browser.run("scrollY") > 300
@@ -204,7 +204,7 @@ def test_before_the_first_look_the_page_says_so_and_then_becomes_the_lines_own(
     try:
         browser.open(f"{running.url}/lines/nd-giaothuy-0002/4g")
         browser.until("document.body.innerText.includes('lần đầu')")
-        made.lines.take()
+        made.lines.take_snapshot()
         browser.until("document.querySelector('[data-opens=measure]')?.checkVisibility()")  # its buttons came, too
     finally:
         running.stop()

@@ -179,7 +179,7 @@ def test_a_database_is_left_as_it_is(place: Place) -> None:
 
 def test_the_folder_tells_of_rejected_results_and_of_a_damaged_database(place: Place) -> None:
     place.state.mkdir(mode=0o700)
-    assert DeadLetters(place.state / "dead-letters.jsonl").keep(
+    assert DeadLetters(place.state / "dead-letters.jsonl").append(
         [dead_letter("t", b"x", "unknown_line", "?", dt.datetime.now(dt.UTC))] * 2
     )
     (place.folder / "store.db").write_bytes(b"no database " * 1000)

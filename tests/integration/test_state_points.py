@@ -25,7 +25,7 @@ def test_every_minute_says_what_is_known_of_lines_places_units_and_of_itself(sto
     seen = [Presence(AGENT, True, "1.0", now), Presence("nd-z-9", True, "1.0", now)]
     minute = StatePoints(store, registry, lambda: seen, lambda: None, LatencyLimits(latency_ms=104, loss_percent=10))
     states = LineStates(store, registry, JudgingRules(), field_sources=(minute,), point_sources=(minute,))
-    at = states.take().at
+    at = states.take_snapshot().at
 
     def written(measurement: str) -> Iterable[Point]:
         return store.figures.points(measurement, at, at + dt.timedelta(microseconds=1))

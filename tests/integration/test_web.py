@@ -201,7 +201,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Services:
         EventResult(**base, seq=5, line="ftth", data=filled(Event)),
     ]
     assert made.store.write([point_of(result, row) for result in sent]) == []
-    made.lines.take()
+    made.lines.take_snapshot()
     return made
 
 
@@ -363,7 +363,7 @@ def test_health_is_ok_and_names_each_part_that_is_not(web: TestClient, seeded: S
     assert (answer["status"], answer["store"], answer["broker"]) == ("failing", "ok", "not connected")
     assert answer["snapshot"] == "not taken yet"
 
-    snapshot = fresh.lines.take()
+    snapshot = fresh.lines.take_snapshot()
     fresh.lines.latest = type(snapshot)(snapshot.at - dt.timedelta(seconds=200), snapshot.lines)
     assert TestClient(create_app(fresh)).get("/healthz").json()["snapshot"].startswith("too old: 200 s")
 
@@ -415,7 +415,7 @@ def test_before_the_first_snapshot_the_page_says_so_and_rest_asks_to_come_back(t
 
 def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> None:
     silent = services(tmp_path, SEEDS[:3])
-    silent.lines.take()
+    silent.lines.take_snapshot()
     client = TestClient(create_app(silent))
     vi, en = client.get("/").text, client.get("/?lang=en").text
     for text, heading in ((vi, "Chưa có thiết bị đo nào gửi kết quả"), (en, "No unit has reported yet")):
@@ -428,7 +428,7 @@ def test_with_no_result_yet_three_things_to_check_are_named(tmp_path: Path) -> N
 
 def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
     empty = services(tmp_path, [])
-    empty.lines.take()
+    empty.lines.take_snapshot()
     assert "lines.csv" in TestClient(create_app(empty)).get("/").text
     assert TestClient(create_app(empty)).get("/api/v1/lines").json()["lines"] == []
 
@@ -524,7 +524,7 @@ def test_minutes_of_data_are_drawn_as_minutes(tmp_path: Path) -> None:
     made = services(tmp_path, [quick])
     now = dt.datetime.now(dt.UTC)
     fill(made.store, [quick], now)
-    made.lines.take()
+    made.lines.take_snapshot()
     client = TestClient(create_app(made))
     text = client.get("/lines/nd-demo-0001/ftth").text
     assert "5 phút qua" in text
@@ -536,7 +536,7 @@ def test_minutes_of_data_are_drawn_as_minutes(tmp_path: Path) -> None:
 
 def test_a_chart_without_measurements_does_not_claim_that_nothing_was_lost(tmp_path: Path) -> None:
     never = services(tmp_path, SEEDS[:3])
-    never.lines.take()
+    never.lines.take_snapshot()
     text = TestClient(create_app(never)).get("/lines/nd-haihau-0012/ftth").text
     captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
     assert ["không có số liệu trong khoảng thời gian này" in caption for caption in captions] == [

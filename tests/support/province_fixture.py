@@ -209,7 +209,7 @@ def services(
     now = dt.datetime.now(dt.UTC)
     seen = [Presence(agent, True, "0.1.0", now) for agent in sorted({s.agent for s in seeds if s.mbps is not None})]
     dead = DeadLetters(folder / "rejected.jsonl")
-    dead.keep([dead_letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
+    dead.append([dead_letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
                dead_letter("xomnet/v1/nd-yyen-0003/up", b"\xff\xfe", "malformed", "not JSON", now,
                       "nd-yyen-0003")])  # fmt: skip
     completeness = Completeness(store, lambda: registry, dead, metrics)
@@ -233,7 +233,7 @@ def province(folder: Path, seeds: list[Seed] | None = None) -> Services:
     seeds = SEEDS if seeds is None else seeds
     made = services(folder, seeds)
     fill(made.store, seeds, dt.datetime.now(dt.UTC))
-    made.lines.take()
-    while made.completeness.take(dt.datetime.now(dt.UTC)):
+    made.lines.take_snapshot()
+    while made.completeness.step(dt.datetime.now(dt.UTC)):
         pass
     return made

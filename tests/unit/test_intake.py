@@ -56,5 +56,5 @@ def test_a_listener_that_fails_keeps_what_was_stored_from_nobody(tmp_path: Path)
     dead = DeadLetters(tmp_path / "letters")
     listeners = (FailingListener(), listener)
     intake = Intake(Broker(), "collector", nothing, nothing, dead, Metrics(), Commands(), listeners=listeners)
-    intake._tell_stored([])
+    intake._notify_listeners([])
     assert listener.heard == [[]]

@@ -28,7 +28,7 @@ class EventParameters(Parameters, frozen=True, kw_only=True, rename={"from_": "f
 
 async def list_events(context: Context, given: EventParameters) -> Answer:
     since, until = time_range(given.from_, given.to, dt.datetime.now(dt.UTC))
-    if not context.services.ever().knows(given.agent):
+    if not context.services.registry_with_removed().knows(given.agent):
         raise unknown_unit(given.agent)
     rows = await context.reads.read(lambda store: store.events(None, since, until, given.agent))
     results = views.event_views(rows)
