@@ -18,7 +18,7 @@ from xomnet.registry.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The collector as its readers see it. `registry` is called anew each time: it is reloaded while running."""
+    """The collector as its readers see it. `registry` is called each time: it is reloaded while running."""
 
     store: Store
     registry: Callable[[], Registry]
@@ -32,7 +32,7 @@ class Services:
     dispatcher: Dispatcher | None = None
     """What sends the messages of the alerts; None if there is no channel."""
     with_removed: Callable[[], Registry] | None = None
-    """As `registry`, with the lines that were taken out of it, each until then; None where none is remembered."""
+    """As `registry`, with the removed lines, each until it was removed; None if no history is kept."""
     started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
     def registry_with_removed(self) -> Registry:

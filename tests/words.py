@@ -84,7 +84,7 @@ def check(path: str, text: str, rules: Iterable[Rule]) -> Iterator[Finding]:
         if path.endswith(".po"):
             language = "en" if line.startswith("msgid") else "vi" if line.startswith("msgstr") else language
         for rule in here:
-            if rule.language == "en" and language == "vi":
+            if rule.language is not None and language not in (None, rule.language):
                 continue
             if (word := rule.find(line)) is not None:
                 yield Finding(path, number, word, rule.instead)

@@ -74,7 +74,7 @@ class CommandOnce:
         self._asked = True
 
     def wait(self, seconds: float) -> bool:
-        """True as soon as the end was asked for, False after so many seconds."""
+        """True as soon as the end was asked for, False after `seconds`."""
         until = time.monotonic() + seconds
         while not self._asked and time.monotonic() < until:
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Rejected messages, kept in a file of bounded size, so that a person can see and mend what was wrong."""
+"""Rejected messages, kept in a file of bounded size, so that a person can see and fix what was wrong."""
 
 import base64
 import contextlib

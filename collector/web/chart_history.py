@@ -150,7 +150,7 @@ def _dot(plot: Plot, dot: Dot) -> Markup:
 
 
 def fewer(dots: Sequence[Dot], at_most: int) -> list[Dot]:
-    """At most so many dots, evenly; what failed or is flagged stays as long as it can."""
+    """At most `at_most` dots, evenly; failed and flagged tests are kept as far as possible."""
     if len(dots) <= at_most:
         return list(dots)
     rare = [d for d in dots if d.validity != "counted"]

@@ -73,7 +73,7 @@ def cross(x: float, y: float, r: float = 2.5) -> Markup:
 
 
 def thinned(points: Sequence[tuple[float, float]], at_most: int) -> list[tuple[float, float]]:
-    """At most so many points: neighbours become one, at their mean x and median y."""
+    """At most `at_most` points: neighbours become one, at their mean x and median y."""
     if len(points) <= at_most:
         return list(points)
     size = -(-len(points) // at_most)
