@@ -120,7 +120,10 @@ def run(settings: CollectorSettings) -> int:
         settings.state_dir / "confirm.json",
     )
     ended = threading.Event()
-    for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends on them, then raises them again for the handlers that were there
+    for ending in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # uvicorn ends on them, then raises them again
         signal.signal(ending, lambda *_: None)
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=registry.reload).start())
     keeper = threading.Thread(target=_keep, args=(registry, intake, ended), name="keeper", daemon=True)

@@ -47,7 +47,7 @@ def run(folder: Path, port: int, lines: int, for_s: float | None, influx: Influx
         signal.signal(number, lambda *_: stop.ask())
     console = Console()
     try:
-        demo = Demo(_fresh(folder), port, LINES[:lines], influx)
+        demo = Demo(_make_folder(folder), port, LINES[:lines], influx)
     except DemoFailed as failed:
         print(failed, file=sys.stderr)
         return 1
@@ -81,7 +81,7 @@ class CommandOnce:
         return self._asked
 
 
-def _fresh(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     """An empty folder of ours. Raises DemoFailed rather than touch somebody else's."""
     folder = folder.resolve()
     if folder.exists() and any(folder.iterdir()):
@@ -105,7 +105,7 @@ def _show(demo: "Demo", console: Console, stop: "CommandOnce", until: float | No
         while not stop.wait(1.0) and (until is None or time.monotonic() < until):
             demo.step()
             lines = demo.lines()
-            new = alerts.look(lines, dt.datetime.now().astimezone())
+            new = alerts.update(lines, dt.datetime.now().astimezone())
             if live is not None:
                 live.update(screen(demo.head(), lines, alerts), refresh=True)
             for sentence in new if live is None else ():

@@ -37,6 +37,6 @@ def findings(settings: CollectorSettings, targets: Targets, file: Path, now: dt.
     yield from limited("state", lambda: files.state(settings.state_dir), STORE_S)
     yield from limited("store", lambda: parts.store(settings), STORE_S)
     yield from limited("broker", lambda: broker(settings.broker, NAME, SERVER, now), BROKER_S)
-    yield from limited("collector", lambda: parts.running(settings.web), STORE_S)
+    yield from limited("collector", lambda: parts.check_collector(settings.web), STORE_S)
     yield from limited("alerts", lambda: alerts(settings, targets, now), ALERTS_S)
     yield from limited("operator", lambda: files.operator(settings.web.operator_token_file), QUICK_S)

@@ -18,12 +18,12 @@ from collector.services import Services
 from collector.store import Store
 from collector.store.line_id import LineId
 from collector.store.row_types import EventRow
-from collector.web.axis import HOURS, Axis, Hours, chosen_hours, fitted
+from collector.web.axis import HOURS, Axis, Hours, default_hours, fit_axis
 from collector.web.context import Context
 from collector.web.errors import RequestError, not_judged_yet, unknown_line
 from collector.web.line_actions import line_actions, refusal_texts
 from collector.web.line_filter import FilterParameters
-from collector.web.line_page import LineHistory, line_page, taken_out
+from collector.web.line_page import LineHistory, line_page, removal_text
 from collector.web.overview import overview
 from collector.web.page_request import PageRequest
 from collector.web.parameters import AnyParameters, LineParameters
@@ -97,8 +97,8 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
         speed = store.speed(line, until - MONTH - rules.window, until)
         in_month = [row.at for row in speed if row.at >= until - MONTH]
         if given.hours is None:
-            hours = chosen_hours(in_month[0] if in_month else None, until)
-            axis = fitted(in_month, hours, until)
+            hours = default_hours(in_month[0] if in_month else None, until)
+            axis = fit_axis(in_month, hours, until)
         else:
             hours = given.hours
             axis = Axis(until - dt.timedelta(hours=hours), until)
@@ -127,7 +127,7 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
     content = line_page(status, history, axis, hours, rules, t, now, complete, given.test is not None)
     may_change = context.operator.enabled
     if ended is not None:
-        gone = replace(content, why=taken_out(t, ended))
+        gone = replace(content, why=removal_text(t, ended))
         return _render(request, "line.html", page=gone, actions=None, may_change=False)
     actions = await run_in_threadpool(line_actions, services.alerts, status, may_change, t, now)
     return _render(
