@@ -90,11 +90,11 @@ def measured(name: str, store: Store, kept: Path) -> list[Cost]:
     book, rules = registry(), JudgingRules()
     rows = book.current(NOW)
     fill(store, tests(rows, NOW - dt.timedelta(days=DAYS), NOW))
-    followed, costs = LineTracker(store, rules, kept), []
+    tracker, costs = LineTracker(store, rules, kept), []
 
     def look(step: str, now: dt.datetime) -> list[Point]:
         wall, cpu = time.monotonic(), time.process_time()
-        points = line_state_points(take_snapshot(store, book, rules, now, followed))
+        points = line_state_points(take_snapshot(store, book, rules, now, tracker))
         costs.append(Cost(name, step, time.monotonic() - wall, time.process_time() - cpu))
         print(costs[-1], flush=True)
         assert len(points) == LINES
@@ -106,13 +106,13 @@ def measured(name: str, store: Store, kept: Path) -> list[Cost]:
         some = rows[minute * 28 : minute * 28 + 28]  # 40,000 tests a day
         new = list(tests(some, now - MINUTE, now))
         store.write(new)
-        followed.on_stored(new)
+        tracker.on_stored(new)
         points = look(f"minute {minute}", now)
     wall, cpu = time.monotonic(), time.process_time()
     store.write(points)
     costs.append(Cost(name, "writing its line_state", time.monotonic() - wall, time.process_time() - cpu))
-    followed.keep(now)
-    followed = LineTracker(store, rules, kept)
+    tracker.save_checkpoint(now)
+    tracker = LineTracker(store, rules, kept)
     look("the first look after a restart", now + MINUTE)
     return costs
 

@@ -23,7 +23,7 @@ from collector.judge.line_tracker import LOOK_BACK
 from collector.rollups.aggregate import day_of, hour_of
 from collector.rollups.months import write_months
 from collector.rollups.rollups import Rollups
-from collector.state_points import StatePoints
+from collector.state_points.state_points import StatePoints
 from collector.store.influx import InfluxStore
 from tests.support.services import InfluxV2
 from xomnet.contract.messages import Access
@@ -119,7 +119,7 @@ def measured() -> tuple[int, list[Cost]]:
         def roll(*marks: tuple[object, object]) -> None:
             roller._dirty = dict(marks)  # type: ignore[arg-type]
             while roller._dirty:
-                roller._roll(list(roller._dirty))
+                roller._write_buckets(list(roller._dirty))
 
         minute = StatePoints(store, lambda: book, list, lambda: None)
         states = LineStates(store, lambda: book, JudgingRules(), point_sources=(minute,))

@@ -23,11 +23,12 @@ from collector.ingest.presence import PresenceBoard
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
-from collector.registry.registry_file import REMEMBERED, RegistryFile
+from collector.registry.registry_file import HISTORY_FILE, RegistryFile
 from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, Unusable, WebSettings
-from collector.state_points import LatencyLimits, StatePoints
+from collector.state_points.latency import LatencyLimits
+from collector.state_points.state_points import StatePoints
 from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
 from collector.web import create_app
@@ -61,7 +62,7 @@ def run(settings: CollectorSettings) -> int:
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
-    registry = RegistryFile(settings.registry, targets, settings.state_dir / REMEMBERED, store, utc_now)
+    registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
     rules = JudgingRules(
@@ -76,10 +77,10 @@ def run(settings: CollectorSettings) -> int:
         settings.completeness.every_s,
         timedelta(seconds=settings.completeness.grace_s),
     )
-    rollups = Rollups(store, registry.ever, keep_days=settings.store.keep_days)
+    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days)
     commands = Commands(utc_now)
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
-    registry.follow(lambda known: warn_of_unmatched(alerts.service.settings.channels, known, utc_now()))
+    registry.subscribe(lambda known: warn_of_unmatched(alerts.service.settings.channels, known, utc_now()))
     presence = PresenceBoard()
     state_points = StatePoints(
         store, registry.current, presence.agents, lambda: completeness.latest, _limits(settings.assess)
@@ -111,9 +112,9 @@ def run(settings: CollectorSettings) -> int:
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
         alerts=alerts.service,
         dispatcher=alerts.dispatcher,
-        with_gone=registry.ever,
+        with_removed=registry.with_removed,
     )
-    confirming = ConfirmationWorker(
+    confirmation = ConfirmationWorker(
         lambda: lines.latest,
         commands,
         lambda: {one.agent for one in presence.agents() if one.online},
@@ -121,7 +122,10 @@ def run(settings: CollectorSettings) -> int:
         settings.state_dir / "confirm.json",
     )
     ended = threading.Event()
-    for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends on them, then raises them anew to whom it may concern
+    for ending in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # uvicorn ends on them, then raises them again
         signal.signal(ending, lambda *_: None)
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=registry.reload).start())
     keeper = threading.Thread(target=_keep, args=(registry, intake, ended), name="keeper", daemon=True)
@@ -132,7 +136,7 @@ def run(settings: CollectorSettings) -> int:
     for part in (intake, alerts, lines, completeness, rollups):
         part.start()
     if settings.assess.confirm:
-        confirming.start()
+        confirmation.start()
     keeper.start()
     web = uvicorn.Server(
         uvicorn.Config(
@@ -150,7 +154,7 @@ def run(settings: CollectorSettings) -> int:
     finally:
         systemd.notify("STOPPING=1")
         ended.set()
-        confirming.stop()
+        confirmation.stop()
         for part in (intake, lines, alerts, completeness, rollups):
             part.stop()
         store.close()

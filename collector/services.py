@@ -17,7 +17,7 @@ from xomnet.registry.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The collector as its readers see it. `registry` is called anew each time: it is reloaded while running."""
+    """The collector as its readers see it. `registry` is called each time: it is reloaded while running."""
 
     store: Store
     registry: Callable[[], Registry]
@@ -30,8 +30,8 @@ class Services:
     alerts: AlertService | None = None
     dispatcher: Dispatcher | None = None
     """What sends the messages of the alerts; None if there is no channel."""
-    with_gone: Callable[[], Registry] | None = None
+    with_removed: Callable[[], Registry] | None = None
     """As `registry`, with the lines that were taken out of it, each until then; None where none is remembered."""
 
-    def ever(self) -> Registry:
-        return (self.with_gone or self.registry)()
+    def registry_with_removed(self) -> Registry:
+        return (self.with_removed or self.registry)()

@@ -13,7 +13,7 @@ from xomnet.runtime.log import Level
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0, le=1e7)]
 KeepDays = Annotated[int, Meta(ge=70, le=36_500)]
-"""Two months and some days at least: the month before is judged anew while results of it come late."""
+"""Two months and some days at least: last month is judged again while its results still arrive late."""
 
 
 class Unusable(Exception):

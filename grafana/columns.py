@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from collector.judge.verdict import VerdictName
-from collector.state_points import PROBLEMS
+from collector.state_points.units import PROBLEMS
 from grafana.words import Words
 from xomnet.contract.messages import Access
 from xomnet.states import CODES, LOOKS, STATES, State
@@ -106,7 +106,8 @@ VERDICT_MARKS: dict[VerdictName, tuple[State, str]] = {
 }
 
 
-def mapped(value: object, text: str, colour: str, index: int) -> tuple[str, dict[str, Any]]:
+def value_mapping(value: object, text: str, colour: str, index: int) -> tuple[str, dict[str, Any]]:
+    """A value of Grafana's value mappings with its text and colour."""
     return str(value), {"text": text, "color": colour, "index": index}
 
 
@@ -114,25 +115,25 @@ def mappings(codes: str, words: Words) -> list[dict[str, Any]]:
     """Grafana's value mappings: the word with its mark, and the colour that goes with it."""
     match codes:
         case "state":
-            options = [mapped(CODES[s], words.state(s), LOOKS[s].colour, i) for i, s in enumerate(STATES)]
+            options = [value_mapping(CODES[s], words.state(s), LOOKS[s].colour, i) for i, s in enumerate(STATES)]
         case "mark":
-            options = [mapped(CODES[s], LOOKS[s].mark, LOOKS[s].colour, i) for i, s in enumerate(STATES)]
+            options = [value_mapping(CODES[s], LOOKS[s].mark, LOOKS[s].colour, i) for i, s in enumerate(STATES)]
         case "access":
-            options = [mapped(a, words.access(a), "text", i) for i, a in enumerate(get_args(Access))]
+            options = [value_mapping(a, words.access(a), "text", i) for i, a in enumerate(get_args(Access))]
         case "yes_no":
-            options = [mapped(0, words("no"), RED, 0), mapped(1, words("yes"), GREEN, 1)]
+            options = [value_mapping(0, words("no"), RED, 0), value_mapping(1, words("yes"), GREEN, 1)]
         case "no_yes":
-            options = [mapped(0, words("no"), GREEN, 0), mapped(1, words("yes"), RED, 1)]
+            options = [value_mapping(0, words("no"), GREEN, 0), value_mapping(1, words("yes"), RED, 1)]
         case "bits":
             some = {
                 "type": "range",
                 "options": {"from": 1, "to": 2**32, "result": {"text": words("yes"), "color": AMBER}},
             }
-            return [{"type": "value", "options": dict([mapped(0, words("no"), GREEN, 0)])}, some]
+            return [{"type": "value", "options": dict([value_mapping(0, words("no"), GREEN, 0)])}, some]
         case "problem":
-            options = [mapped(word, words("problems", word), RED, i) for i, word in enumerate(PROBLEMS)]
+            options = [value_mapping(word, words("problems", word), RED, i) for i, word in enumerate(PROBLEMS)]
         case "flag":
-            options = [mapped(0, "–", "text", 0), mapped(1, words("yes"), AMBER, 1)]
+            options = [value_mapping(0, "–", "text", 0), value_mapping(1, words("yes"), AMBER, 1)]
         case _:
             return []
     return [{"type": "value", "options": dict(options)}]
@@ -150,7 +151,7 @@ def code_steps(codes: str) -> Steps:
     return PLAIN
 
 
-def shown(name: str, words: Words, cell: str | None = None) -> dict[str, Any]:
+def column_override(name: str, words: Words, cell: str | None = None) -> dict[str, Any]:
     """The override of a column: its heading, unit, colours; `cell` is how a table colours it."""
     column = COLUMNS.get(name, Column("string"))
     properties: list[dict[str, Any]] = [

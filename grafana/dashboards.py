@@ -63,7 +63,7 @@ def dashboard(
         "templating": {"list": [_variable(one, words) for one in variables]},
         "annotations": {"list": list(annotations)},
         "links": _links(key, words),
-        "panels": _laid_out(key, rows, words),
+        "panels": _place_panels(key, rows, words),
     }
 
 
@@ -80,14 +80,14 @@ TO_LINE = link_to("line", "var-agent=${__data.fields.agent}", "var-line=${__data
 """For tables and maps that have the columns agent and line."""
 
 
-def _laid_out(key: str, rows: Rows, words: Words) -> list[dict[str, Any]]:
+def _place_panels(key: str, rows: Rows, words: Words) -> list[dict[str, Any]]:
     panels: list[dict[str, Any]] = []
     top = 0
     for row in rows:
         left = 0
         for panel in row:
             place = {"x": left, "y": top, "w": panel.width, "h": panel.height}
-            panels.append(panel.built(key, len(panels) + 1, place, words))
+            panels.append(panel.to_json(key, len(panels) + 1, place, words))
             left += panel.width
         if left > GRID_WIDTH:
             raise ValueError(f"{key}: a row is {left} wide, {GRID_WIDTH} fit: {[panel.key for panel in row]}")

@@ -1,4 +1,4 @@
-"""The files that Grafana reads, as the code says them."""
+"""The files that Grafana reads, made from this package."""
 
 import json
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ def dashboard(key: str, language: Language) -> dict[str, Any]:
 
 
 def files() -> dict[Path, str]:
-    """Path -> content of every file that is built."""
-    built = {
+    """Path -> content of every file made from this package."""
+    dashboards = {
         FOLDER / "dashboards" / language / f"{key}.json": _json(dashboard(key, language))
         for language in LANGUAGES
         for key in DASHBOARDS
     }
-    return built | {FOLDER / "provisioning/alerting/rules.yaml": rules.text()}
+    return dashboards | {FOLDER / "provisioning/alerting/rules.yaml": rules.text()}
 
 
-def written() -> Iterator[Path]:
+def write_files() -> Iterator[Path]:
     """Writes the files that differ, and gives their paths."""
     for path, content in files().items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
@@ -38,16 +38,16 @@ def written() -> Iterator[Path]:
 
 
 def _json(value: Any) -> str:
-    return _laid_out(value, 0) + "\n"
+    return _format_json(value, 0) + "\n"
 
 
-def _laid_out(value: Any, depth: int) -> str:
-    """JSON in lines for people who compare them: what fits on one stands on one."""
+def _format_json(value: Any, depth: int) -> str:
+    """JSON for people who compare versions: a value that fits on one line stands on one line."""
     flat = json.dumps(value, ensure_ascii=False)
     if depth + len(flat) <= WIDTH or not isinstance(value, dict | list):
         return flat
     pad = "\n" + " " * (depth + 1)
     if isinstance(value, dict):
-        parts = [f"{json.dumps(key)}: {_laid_out(part, depth + 1)}" for key, part in value.items()]
+        parts = [f"{json.dumps(key)}: {_format_json(part, depth + 1)}" for key, part in value.items()]
         return "{" + pad + ("," + pad).join(parts) + pad[:-1] + "}"
-    return "[" + pad + ("," + pad).join(_laid_out(part, depth + 1) for part in value) + pad[:-1] + "]"
+    return "[" + pad + ("," + pad).join(_format_json(part, depth + 1) for part in value) + pad[:-1] + "]"

@@ -51,17 +51,17 @@ def build(words: Words) -> dict[str, Any]:
 def _sum(fields: tuple[str, ...], of: str, name: str) -> str:
     """A sum over the units' newest values, and how many units there are."""
     newest = q.last("unit_state", fields, q.CHOSEN_UNITS, ("agent",))
-    each = q.outer(f'{of} AS "{name}"', newest)
-    return q.outer(f'sum("{name}") AS "{name}", count("{name}") AS "units"', each)
+    each = q.select_from(f'{of} AS "{name}"', newest)
+    return q.select_from(f'sum("{name}") AS "{name}", count("{name}") AS "units"', each)
 
 
 def _least(name: str) -> str:
     newest = q.last("unit_state", (name,), q.CHOSEN_UNITS, ("agent",))
-    return q.outer(f'min("{name}") AS "{name}"', newest)
+    return q.select_from(f'min("{name}") AS "{name}"', newest)
 
 
 def _oldest() -> str:
-    return q.outer('max("age_s") AS "age_s"', q.last("line_state", ("age_s",), q.CHOSEN))
+    return q.select_from('max("age_s") AS "age_s"', q.last("line_state", ("age_s",), q.CHOSEN))
 
 
 def _units(words: Words) -> Panel:
@@ -128,7 +128,7 @@ def _temperatures(words: Words) -> Panel:
 
 def _online(words: Words) -> Panel:
     queries = [
-        Query(q.paced("collector_state", f'min("{field}")', "$timeFilter"), name, False)
+        Query(q.per_interval("collector_state", f'min("{field}")', "$timeFilter"), name, False)
         for field, name in (("units_online", "units_online"), ("units", "units"))
     ]
     return chart("online", queries, "none", 8)
@@ -139,7 +139,7 @@ def _gaps(words: Words) -> Panel:
     fields = ("missing", "evicted", "rejected", "expected")
     newest = q.last("completeness", fields, q.CHOSEN, (*q.LINE, "hamlet"))
     bad = '"missing" > 0 OR "evicted" > 0 OR "rejected" > 0'
-    query = q.outer(q.quoted(fields), newest, bad, (*q.LINE, "hamlet"))
+    query = q.select_from(q.quote_names(fields), newest, bad, (*q.LINE, "hamlet"))
     return table(
         "gaps",
         query,
@@ -154,6 +154,6 @@ def _gaps(words: Words) -> Panel:
 def _late(words: Words) -> Panel:
     """The lines whose last result is oldest."""
     newest = q.last("line_state", ("age_s",), q.CHOSEN, q.LINE_TAGS)
-    query = q.outer(f'top("age_s", {MAX_UNITS}) AS "age_s", {q.quoted(q.LINE_TAGS)}', newest)
+    query = q.select_from(f'top("age_s", {MAX_UNITS}) AS "age_s", {q.quote_names(q.LINE_TAGS)}', newest)
     columns = ("age_s", "hamlet", "area", "access", "isp", *q.LINE)
     return table("late", query, columns, 12, sort=[("age_s", True)], words=words, links={"hamlet": TO_LINE})

@@ -40,25 +40,26 @@ EACH_MINUTE = ("line_state", "place_state", "unit_state", "collector_state")
 
 
 def within(query: str, span: str) -> str:
-    """The same of the last `span` (`10m`, `1h`), whatever time range is chosen: Grafana forgets a panel's own range
+    """The query for the last `span` (`10m`, `1h`), whatever time range is chosen: Grafana forgets a panel's own range
     when somebody drags over a chart, and last week's states and lines that are gone would be shown as those of now.
     """
     return query.replace("$timeFilter", f"time >= now() - {span}")
 
 
-def of_month(query: str) -> str:
-    """The same of the month that begins where the time range does: its points are at its beginning, and to look for
+def in_month(query: str) -> str:
+    """The query for the month that begins where the time range does: its points are at its beginning, and to look for
     them in all the month would take a database of weekly files five times as long.
     """
     return query.replace("$timeFilter", "time >= ${__from}ms AND time < ${__from}ms + 1d")
 
 
-def quoted(names: Sequence[str]) -> str:
+def quote_names(names: Sequence[str]) -> str:
+    """Names of fields or tags, quoted, with commas between them."""
     return ", ".join(f'"{name}"' for name in names)
 
 
-def grouped(by: Sequence[str]) -> str:
-    return f" GROUP BY {quoted(by)}" if by else ""
+def group_by_clause(by: Sequence[str]) -> str:
+    return f" GROUP BY {quote_names(by)}" if by else ""
 
 
 def last(measurement: str, fields: Sequence[str], where: str, by: Sequence[str] = LINE) -> str:
@@ -67,30 +68,30 @@ def last(measurement: str, fields: Sequence[str], where: str, by: Sequence[str] 
     One selector with fields beside it is a quarter of the work of a `last()` for each.
     """
     first, *others = fields
-    listed = "".join(f', "{field}"' for field in others)
-    return f'SELECT last("{first}") AS "{first}"{listed} FROM "{measurement}" WHERE {where}{grouped(by)}'
+    more = "".join(f', "{field}"' for field in others)
+    return f'SELECT last("{first}") AS "{first}"{more} FROM "{measurement}" WHERE {where}{group_by_clause(by)}'
 
 
 def raw(measurement: str, fields: Sequence[str], where: str, by: Sequence[str] = ()) -> str:
     """Every point of the time range."""
-    return f'SELECT {quoted(fields)} FROM "{measurement}" WHERE {where}{grouped(by)}'
+    return f'SELECT {quote_names(fields)} FROM "{measurement}" WHERE {where}{group_by_clause(by)}'
 
 
-def paced(measurement: str, what: str, where: str, by: Sequence[str] = ()) -> str:
-    """`what`, aggregated over steps of the panel's width. Where a point of each minute is missing there is a null, so
-    that no line is drawn across; what comes seldom has no value in most of the steps, and that is no gap.
+def per_interval(measurement: str, what: str, where: str, by: Sequence[str] = ()) -> str:
+    """`what`, aggregated by the panel's interval. If a point of every minute is missing, its interval is null, so that
+    no line is drawn across the gap; rare points have no value in most intervals, and that is no gap.
     """
-    tags = f", {quoted(by)}" if by else ""
+    tags = f", {quote_names(by)}" if by else ""
     fill = "null" if measurement in EACH_MINUTE else "none"
     return f'SELECT {what} FROM "{measurement}" WHERE {where} GROUP BY time($__interval){tags} fill({fill})'
 
 
-def outer(what: str, inner: str, where: str = "", by: Sequence[str] = ()) -> str:
-    """A question to the answer of another, whose rows have the times of points. The time range stands here too:
-    InfluxDB 1 opens the files of the outermost one.
+def select_from(what: str, inner: str, where: str = "", by: Sequence[str] = ()) -> str:
+    """A query over the rows of an inner query, which have the times of points. It repeats the time range, since
+    InfluxDB 1 opens the files of the outermost query's range.
     """
     also = f"({where}) AND " if where else ""
-    return f"SELECT {what} FROM ({inner}) WHERE {also}$timeFilter{grouped(by)}"
+    return f"SELECT {what} FROM ({inner}) WHERE {also}$timeFilter{group_by_clause(by)}"
 
 
 def is_code(column: str, code: int) -> str:
@@ -122,14 +123,14 @@ class Codes(Generic[W]):
         """How many of the chosen lines have each of some words now, and how many lines there are."""
         each = ", ".join(f'{self.is_(word)} AS "{word}"' for word in words)
         sums = ", ".join(f'sum("{word}") AS "{word}"' for word in words)
-        flagged = outer(each, last(self.measurement, (self.field,), where))
-        return outer(f'count("{words[0]}") AS "lines", {sums}', flagged)
+        flagged = select_from(each, last(self.measurement, (self.field,), where))
+        return select_from(f'count("{words[0]}") AS "lines", {sums}', flagged)
 
     def share(self, where: str) -> str:
         """Of the chosen lines that are a yes or a no, the share of the yes; and how many they are."""
         judged = " OR ".join(f'"{self.field}" = {self.codes[word]}' for word in (self.bad, self.good))
-        good = outer(f'{self.is_(self.good)} AS "good"', last(self.measurement, (self.field,), where), judged)
-        return outer('mean("good") AS "share", count("good") AS "judged"', good)
+        good = select_from(f'{self.is_(self.good)} AS "good"', last(self.measurement, (self.field,), where), judged)
+        return select_from('mean("good") AS "share", count("good") AS "judged"', good)
 
 
 STATE = Codes("line_state", "state_code", CODES, "meeting", "short")

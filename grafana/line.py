@@ -69,7 +69,7 @@ def _header(words: Words) -> Panel:
 
 def _budget() -> str:
     parts = q.last("speed", ("budget_used_bytes", "budget_bytes"), q.THE_LINE, ())
-    return q.outer('"budget_used_bytes" / "budget_bytes" AS "budget"', parts)
+    return q.select_from('"budget_used_bytes" / "budget_bytes" AS "budget"', parts)
 
 
 def _series(words: Words, *path: str) -> str:
@@ -84,7 +84,7 @@ def _downloads(words: Words) -> Panel:
         Query(q.raw("speed", ("down_mbps",), f"{flagged} AND {q.THE_LINE}"), "flagged", False),
         Query(f'SELECT 0 * "seq" FROM "speed" WHERE "error" =~ /[a-z]/ AND {q.THE_LINE}', "failed", False),
         *(
-            Query(q.paced("line_state", f'mean("{field}")', q.THE_LINE), name, False)
+            Query(q.per_interval("line_state", f'mean("{field}")', q.THE_LINE), name, False)
             for field, name in (
                 ("target_mbps", "target"),
                 ("median_mbps", "median"),
@@ -118,20 +118,21 @@ def _latency(words: Words) -> Panel:
         ("speed", "rtt_loaded_ms", "rtt_loaded"),
     ]
     queries = [
-        Query(q.paced(measurement, f'mean("{field}")', q.THE_LINE), name, False) for measurement, field, name in found
+        Query(q.per_interval(measurement, f'mean("{field}")', q.THE_LINE), name, False)
+        for measurement, field, name in found
     ]
     return chart("latency", queries, "ms", 12, points=[_series(words, "rtt_loaded")], gap_s=DAY_S / 4)
 
 
 def _loss(words: Words) -> Panel:
     lost = 'sum("sent") AS "sent", sum("received") AS "received"'
-    counted = q.paced("latency", lost, q.THE_LINE)
+    counted = q.per_interval("latency", lost, q.THE_LINE)
     query = f'SELECT 100 * ("sent" - "received") / "sent" FROM ({counted})'
     return chart("loss", [Query(query, "loss", False)], "percent", 12, most=100, bars=True)
 
 
 def _outages(words: Words) -> Panel:
-    query = q.paced("outage", 'sum("duration_s")', q.THE_LINE)
+    query = q.per_interval("outage", 'sum("duration_s")', q.THE_LINE)
     return chart("outages", [Query(query, "outage", False)], "s", 12, bars=True)
 
 
@@ -149,7 +150,7 @@ def _states(words: Words) -> Panel:
     return Panel(
         "states",
         "state-timeline",
-        (Query(q.paced("line_state", 'last("state_code")', q.THE_LINE), "state", False),),
+        (Query(q.per_interval("line_state", 'last("state_code")', q.THE_LINE), "state", False),),
         24,
         5,
         unit=look.unit,

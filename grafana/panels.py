@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from grafana import influxql as q
-from grafana.columns import COLUMNS, Column, Steps, code_steps, mappings, shown, thresholds
+from grafana.columns import COLUMNS, Column, Steps, code_steps, column_override, mappings, thresholds
 from grafana.words import Words
 from xomnet.contract.messages import Access
 
@@ -31,7 +31,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What a dashboard's module says of a panel; `built` makes the JSON of it."""
+    """What a dashboard's module says of a panel; `to_json` makes the JSON of it."""
 
     key: str
     kind: str
@@ -49,9 +49,11 @@ class Panel:
     time_from: str | None = None
     cell: str | None = None
 
-    def built(self, dashboard: str, number: int, position: Mapping[str, int], words: Words) -> dict[str, Any]:
+    def to_json(self, dashboard: str, number: int, position: Mapping[str, int], words: Words) -> dict[str, Any]:
         """The panel's JSON. Raises KeyError for a missing text."""
-        overrides = [shown(name, words, self.cell) for name in self.columns] + [dict(o) for o in self.overrides]
+        overrides = [column_override(name, words, self.cell) for name in self.columns] + [
+            dict(o) for o in self.overrides
+        ]
         for override in overrides:
             if url := self.links.get(override["matcher"]["options"]):
                 title = words("links", "open")
@@ -105,7 +107,7 @@ def columns_in_order(columns: Sequence[str], hidden: Sequence[str] = ("Time",)) 
     }
 
 
-def _asked(query: str, within: str | None) -> tuple[Query, ...]:
+def _make_queries(query: str, within: str | None) -> tuple[Query, ...]:
     return (Query(q.within(query, within) if within else query),)
 
 
@@ -127,7 +129,7 @@ def stat(
     return Panel(
         key,
         "stat",
-        _asked(query, within),
+        _make_queries(query, within),
         width,
         4,
         tuple(columns),
@@ -163,7 +165,7 @@ def table(
     return Panel(
         key,
         "table",
-        _asked(query, within),
+        _make_queries(query, within),
         width,
         height,
         tuple(columns),

@@ -56,10 +56,10 @@ def _bytes() -> str:
 
 
 def _map() -> Panel:
-    fields = q.quoted(("median_mbps", "target_mbps", "ratio", "lat", "lon"))
+    fields = q.quote_names(("median_mbps", "target_mbps", "ratio", "lat", "lon"))
     query = (
         f'SELECT last("state_code") AS "state_code", "state_code" AS "mark", {fields}'
-        f' FROM "line_state" WHERE {q.CHOSEN} GROUP BY {q.quoted(q.LINE_TAGS)}'
+        f' FROM "line_state" WHERE {q.CHOSEN} GROUP BY {q.quote_names(q.LINE_TAGS)}'
     )
     style = {
         "color": {"field": "state_code", "fixed": "text"},
@@ -103,7 +103,7 @@ def _map() -> Panel:
 def _worst(words: Words) -> Panel:
     """Lines that are short or silent, whose codes are the first two; the furthest below its target first."""
     newest = q.last("line_state", FIGURES, q.CHOSEN, q.LINE_TAGS)
-    query = q.outer(q.quoted(FIGURES), newest, f'"state_code" <= {CODES["silent"]}', q.LINE_TAGS)
+    query = q.select_from(q.quote_names(FIGURES), newest, f'"state_code" <= {CODES["silent"]}', q.LINE_TAGS)
     return table(
         "worst",
         query,
@@ -149,7 +149,7 @@ def _trouble(words: Words) -> Panel:
     """Many lines at once: a provider or an area has a fault, not forty hamlets."""
     queries = [
         Query(
-            q.paced("place_state", f'max("{state}")', q.PROVINCE, ("access",)),
+            q.per_interval("place_state", f'max("{state}")', q.PROVINCE, ("access",)),
             words.state(state) + ", $tag_access",
             False,
         )

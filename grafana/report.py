@@ -67,14 +67,14 @@ def _month_link(words: Words, key: str, since: str, until: str) -> dict[str, Any
 
 def _verdicts(access: str, words: Words) -> Panel:
     where = f"{q.CHOSEN} AND \"access\" = '{access}'"
-    return stat(access, q.of_month(q.VERDICT.counts(where, *SHOWN)), SHOWN, words, 12, within=None)
+    return stat(access, q.in_month(q.VERDICT.counts(where, *SHOWN)), SHOWN, words, 12, within=None)
 
 
 def _by(scope: str, where: str, words: Words) -> Panel:
     by = ("place", "access")
     return table(
         f"by_{scope}",
-        q.of_month(q.last("place_month", COUNTED, where, by)),
+        q.in_month(q.last("place_month", COUNTED, where, by)),
         (*by, *COUNTED),
         12,
         sort=[("share", False)],
@@ -96,7 +96,7 @@ def _bars(words: Words) -> Panel:
     ]
     newest = q.last("place_month", SHOWN, q.BELOW, ("place", "access"))
     sums = ", ".join(f'sum("{verdict}") AS "{verdict}"' for verdict in SHOWN)
-    query = q.of_month(q.outer(sums, newest, by=("place",)))
+    query = q.in_month(q.select_from(sums, newest, by=("place",)))
     return Panel(
         "bars",
         "barchart",
@@ -122,7 +122,7 @@ def _bars(words: Words) -> Panel:
 def _lines(verdict: VerdictName, words: Words) -> Panel:
     newest = q.last("line_month", ("verdict_code", *FIGURES), q.CHOSEN, q.LINE_TAGS)
     code = VERDICTS.index(verdict)
-    query = q.of_month(q.outer(q.quoted(FIGURES), newest, f'"verdict_code" = {code}', q.LINE_TAGS))
+    query = q.in_month(q.select_from(q.quote_names(FIGURES), newest, f'"verdict_code" = {code}', q.LINE_TAGS))
     return table(
         verdict,
         query,

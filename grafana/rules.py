@@ -55,10 +55,10 @@ class Rule:
     """With the database away or the collector dead nothing is known of lines: they keep their state, and the rule of
     the collector speaks."""
 
-    def built(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         data: list[dict[str, Any]] = []
         for name, query in (("trouble", self.trouble), *self.figures):
-            data += [_asked(f"{name}_series", query, self.look_back_s), _last(name, f"{name}_series")]
+            data += [_query_node(f"{name}_series", query, self.look_back_s), _last(name, f"{name}_series")]
         return _rule(self, [*data, _above("trouble", 0)])
 
 
@@ -77,7 +77,7 @@ def _rule(rule: Rule, data: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _asked(ref: str, query: str, look_back_s: int) -> dict[str, Any]:
+def _query_node(ref: str, query: str, look_back_s: int) -> dict[str, Any]:
     model = {
         "refId": ref,
         "datasource": {"type": "influxdb", "uid": RESULTS_SOURCE},
@@ -111,7 +111,7 @@ def _node(ref: str, source: str, model: dict[str, Any], look_back_s: int) -> dic
 
 def _of_lines(trouble: str, fields: Sequence[str]) -> str:
     newest = q.last("line_state", ("maintenance", "acknowledged", *fields), "$timeFilter", q.LINE_TAGS)
-    return q.outer(f'{trouble} * {NOT_IN_HAND} AS "trouble"', newest, by=q.LINE_TAGS)
+    return q.select_from(f'{trouble} * {NOT_IN_HAND} AS "trouble"', newest, by=q.LINE_TAGS)
 
 
 def _figures(*fields: str) -> tuple[tuple[str, str], ...]:
@@ -240,7 +240,7 @@ def document() -> dict[str, Any]:
         "name": "xomnet",
         "folder": FOLDER,
         "interval": EVERY,
-        "rules": [*(rule.built() for rule in RULES), always],
+        "rules": [*(rule.to_json() for rule in RULES), always],
     }
     return {"apiVersion": 1, "groups": [group]}
 

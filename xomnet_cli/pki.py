@@ -81,11 +81,11 @@ def token(
     """
 
     def work() -> tuple[str, dict[str, Any]]:
-        from collector.pki import tokens  # noqa: PLC0415
+        from collector.pki import enrolment_tokens  # noqa: PLC0415
 
         _check_registered(unit, registry)
         now = dt.datetime.now(dt.UTC)
-        made = tokens.make(_open(ca), unit, now, days)
+        made = enrolment_tokens.make(_open(ca), unit, now, days)
         return made, {"agent": unit, "token": made, "until": _time(now + dt.timedelta(days=days))}
 
     _do(work, as_json)

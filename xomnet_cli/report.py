@@ -43,18 +43,18 @@ def report(
     Example: xomnet report --month 2026-11 --area "Ninh Bình/xã Hải Anh" --out report.pdf
     """
     try:
-        from collector.report import make  # noqa: PLC0415  # the server's side, which a unit does not have
+        from collector.report import command  # noqa: PLC0415  # the server's side, which a unit does not have
     except ImportError as error:
         _fail(f"{error.name} is not installed; run: pip install 'xomnet[collector,report]'", as_json)
     try:
-        settings, asked, form = make.settings(config), make.month_of(month), make.format_of(out)
-        make.check_folder(out)
-        found = make.read(settings, asked, area, utc_now())
-        content = make.printed(found, settings, lang.value, form)
-        make.write_whole(out, content)
-    except make.ERRORS as error:
+        settings, asked, form = command.load_settings(config), command.parse_month(month), command.format_of(out)
+        command.check_folder(out)
+        found = command.read_report(settings, asked, area, utc_now())
+        content = command.render(found, settings, lang.value, form)
+        command.write_file(out, content)
+    except command.ERRORS as error:
         _fail(str(error), as_json)
-    summary = make.summary(found)
+    summary = command.summary(found)
     as_of = None if found.as_of is None else found.as_of.isoformat().replace("+00:00", "Z")
     if as_json:
         written = {"ok": True, "file": str(out), "format": form, "bytes": len(content)}

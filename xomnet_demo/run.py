@@ -47,7 +47,7 @@ def run(folder: Path, port: int, lines: int, for_s: float | None, influx: Influx
         signal.signal(number, lambda *_: stop.ask())
     console = Console()
     try:
-        demo = Demo(_fresh(folder), port, LINES[:lines], influx)
+        demo = Demo(_make_folder(folder), port, LINES[:lines], influx)
     except DemoFailed as failed:
         print(failed, file=sys.stderr)
         return 1
@@ -74,14 +74,14 @@ class CommandOnce:
         self._asked = True
 
     def wait(self, seconds: float) -> bool:
-        """True as soon as the end was asked for, False after so many seconds."""
+        """True as soon as the end was asked for, False after `seconds`."""
         until = time.monotonic() + seconds
         while not self._asked and time.monotonic() < until:
             time.sleep(0.05)
         return self._asked
 
 
-def _fresh(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     """An empty folder of ours. Raises DemoFailed rather than touch somebody else's."""
     folder = folder.resolve()
     if folder.exists() and any(folder.iterdir()):
@@ -105,7 +105,7 @@ def _show(demo: "Demo", console: Console, stop: "CommandOnce", until: float | No
         while not stop.wait(1.0) and (until is None or time.monotonic() < until):
             demo.step()
             lines = demo.lines()
-            new = alerts.look(lines, dt.datetime.now().astimezone())
+            new = alerts.update(lines, dt.datetime.now().astimezone())
             if live is not None:
                 live.update(screen(demo.head(), lines, alerts), refresh=True)
             for sentence in new if live is None else ():

@@ -20,11 +20,11 @@ class AlertFeed:
 
     def __init__(self) -> None:
         self._states: dict[tuple[str, str], State] = {}
-        self._said: set[tuple[str, str]] = set()
+        self._alerted: set[tuple[str, str]] = set()
         self._since: dict[tuple[str, str], str] = {}
         self.sentences: deque[str] = deque(maxlen=ALERTS_SHOWN)
 
-    def look(self, lines: list[dict[str, Any]], now: dt.datetime) -> list[str]:
+    def update(self, lines: list[dict[str, Any]], now: dt.datetime) -> list[str]:
         """The new sentences, oldest first."""
         clock = now.strftime("%H:%M:%S")
         new: list[str] = []
@@ -36,9 +36,9 @@ class AlertFeed:
                 continue  # a line that has not begun yet has nothing to be alerted of
             since, self._since[key] = self._since.get(key, clock), clock
             if state in BY_STATE:
-                self._said.add(key)
+                self._alerted.add(key)
                 new.append(f"{clock}  {LOOKS[state].mark} alert   {sentence(line)}")
-            elif before is not None and before in BY_STATE and key in self._said:
+            elif before is not None and before in BY_STATE and key in self._alerted:
                 new.append(f"{clock}  {LOOKS[state].mark} again   {sentence(line)}; {LOOKS[before].en} since {since}")
         self.sentences.extend(new)
         return new
@@ -51,14 +51,14 @@ def place(line: dict[str, Any]) -> str:
 def sentence(line: dict[str, Any]) -> str:
     """One line of the page in words."""
     state = LOOKS[line["state"]].en.lower()
-    if _unheard(line) and "age_s" in line:
+    if _has_no_results(line) and "age_s" in line:
         return f"{place(line)}: {state} for {line['age_s']:.0f} s"
     if "median_mbps" not in line:
         return f"{place(line)}: {state}"
     return f"{place(line)}: {line['median_mbps']:.1f} of {line['target_mbps']:g} Mb/s, {line['samples']} tests"
 
 
-def _unheard(line: dict[str, Any]) -> bool:
+def _has_no_results(line: dict[str, Any]) -> bool:
     """True if nothing is heard of a line now: what its tests said is over."""
     condition = BY_STATE.get(line["state"])
     return condition is not None and not condition.from_tests
@@ -79,7 +79,7 @@ def screen(head: str, lines: list[dict[str, Any]], alerts: AlertFeed) -> Group:
             place(line),
             line["access"],
             f"{line['target_mbps']:g}",
-            _number(None if _unheard(line) else line.get("now_mbps")),
+            _number(None if _has_no_results(line) else line.get("now_mbps")),
             _number(line.get("median_mbps")),
             str(line["samples"]),
             Text(f"{look.mark} {look.vi}", style=look.colour),

@@ -49,18 +49,18 @@ class _AppriseSender:
     def _send(self, delivery: Delivery) -> str | None:
         """Why it was not sent; None if it was."""
         self._reasons.by_thread.pop(threading.get_ident(), None)
-        shown = ""
+        public_url = ""
         try:
             service = Apprise.instantiate(delivery.url, asset=AppriseAsset(app_id="xomnet", app_desc="xomnet"))
             if service is None:
                 return "apprise does not know such an address"
-            shown = service.url(privacy=True)  # type: ignore[no-untyped-call]
+            public_url = service.url(privacy=True)  # type: ignore[no-untyped-call]
             if service.notify(**notify_arguments(service, delivery.message)):
                 return None
             reason = self._reasons.by_thread.get(threading.get_ident(), "the service refused")
         except Exception as error:  # noqa: BLE001  # of a hundred services, whatever one of them raises
             reason = f"{type(error).__name__}: {error}"
-        return without_secrets(reason, delivery.url, shown)[:300]
+        return without_secrets(reason, delivery.url, public_url)[:300]
 
 
 def notify_arguments(service: NotifyBase, message: Notification) -> dict[str, Any]:
@@ -77,11 +77,11 @@ def notify_arguments(service: NotifyBase, message: Notification) -> dict[str, An
     return {"body": body, "title": title, "notify_type": NotifyType(message.tone), "body_format": body_format}
 
 
-def without_secrets(reason: str, url: str, shown: str) -> str:
-    """`reason` without any part of the address but the host, where `shown`, the address as it may be shown, has it."""
+def without_secrets(reason: str, url: str, public_url: str) -> str:
+    """`reason` without any part of the address, except the host if `public_url` (the address to show) has it."""
     _, _, address = url.partition("://")
     parts = {part for raw in re.split(r"[/:@?&=#,]", address) for part in (raw, unquote(raw)) if len(part) >= SHORTEST}
-    for part in sorted(parts - {urlsplit(shown).hostname}, key=lambda one: (-len(one), one)):
+    for part in sorted(parts - {urlsplit(public_url).hostname}, key=lambda one: (-len(one), one)):
         reason = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "…", reason)
     return reason
 

@@ -10,7 +10,7 @@ from collector.alerts.outbox import FailedNotification, Notification
 from collector.alerts.phrases import MAX_LISTED, line_name, lines_phrase, place_name, shorten
 from collector.alerts.silences import Acknowledgement, MaintenanceWindow, in_maintenance
 from collector.alerts.texts import Wants, notification
-from collector.completeness.completeness import Found
+from collector.completeness.completeness import CompletenessSnapshot
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.store.line_id import LineId
 from collector.texts.texts import LOCAL, Texts
@@ -24,7 +24,7 @@ class DigestDay:
     snapshot: Snapshot
     acknowledgements: Mapping[LineId, Acknowledgement]
     windows: Sequence[MaintenanceWindow]
-    completeness: Found | None
+    completeness: CompletenessSnapshot | None
     failed: Sequence[FailedNotification]
 
 
@@ -84,7 +84,7 @@ def _acknowledgement_rows(
     return shorten(said, t)
 
 
-def _missing_results(found: Found | None, agents: Collection[str], t: Texts) -> list[str]:
+def _missing_results(found: CompletenessSnapshot | None, agents: Collection[str], t: Texts) -> list[str]:
     if found is None:
         return []
     missing: dict[str, int] = {}

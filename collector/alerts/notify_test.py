@@ -25,18 +25,18 @@ def main() -> int:
     try:
         settings = notification_settings(load(arguments.config, CollectorSettings))
     except (SettingsError, SecretError) as error:
-        return _refused(str(error), arguments.json)
+        return _print_refusal(str(error), arguments.json)
     if not settings.channels:
-        return _refused(
+        return _print_refusal(
             "there is no channel: set notify.urls_file in the settings, and write an address in that file",
             arguments.json,
         )
     deliveries = []
     for channel in settings.channels:
         t = settings.texts_for(channel)
-        said = [t.text("This is a test message. Alerts will be sent through this channel.")]
+        reason = [t.text("This is a test message. Alerts will be sent through this channel.")]
         deliveries.append(
-            Delivery(channel.url, notification(t.text("xomnet: test message"), said, settings.public_url, "info"))
+            Delivery(channel.url, notification(t.text("xomnet: test message"), reason, settings.public_url, "info"))
         )
     outcomes = {outcome.number: outcome.reason for outcome in deliver(deliveries)}
     found = [(channel.label, outcomes[number]) for number, channel in enumerate(settings.channels)]
@@ -48,11 +48,11 @@ def main() -> int:
     return int(any(reason is not None for _, reason in found))
 
 
-def _refused(said: str, as_json: bool) -> int:
+def _print_refusal(reason: str, as_json: bool) -> int:
     if as_json:
-        print(msgspec.json.encode({"error": said}).decode())
+        print(msgspec.json.encode({"error": reason}).decode())
     else:
-        print(said, file=sys.stderr)
+        print(reason, file=sys.stderr)
     return 2
 
 

@@ -15,7 +15,7 @@ from collector.alerts.rules import evaluate
 from collector.alerts.silences import Acknowledgement, MaintenanceWindow, in_maintenance
 from collector.alerts.store import AlertStore
 from collector.alerts.texts import message_of
-from collector.completeness.completeness import Found
+from collector.completeness.completeness import CompletenessSnapshot
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
 from collector.store import Store
@@ -44,7 +44,7 @@ class AlertService(threading.Thread):
         rules: AlertRules,
         settings: NotificationSettings,
         window: dt.timedelta,
-        completeness: Callable[[], Found | None],
+        completeness: Callable[[], CompletenessSnapshot | None],
         metrics: Metrics,
         on_queued: Callable[[], None] = lambda: None,
     ) -> None:

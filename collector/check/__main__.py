@@ -40,7 +40,7 @@ def check() -> int:
         targets = load_targets(settings.targets or config_file("targets.yaml"))
     except SettingsError as error:
         return print_error(error, arguments.json)
-    drop_privileges(owned(settings))
+    drop_privileges(service_owned_path(settings))
     logging.disable(logging.CRITICAL)  # what the parts would log is in the rows
     file = str(arguments.config)
     head = say(
@@ -53,7 +53,7 @@ def check() -> int:
     return print_findings(found, head, {"settings": file}, CheckTexts(arguments.lang), arguments.json)
 
 
-def owned(settings: CollectorSettings) -> Path:
+def service_owned_path(settings: CollectorSettings) -> Path:
     """What belongs to the service's user: its folder; before the first start the key that only that user may read."""
     tls = settings.broker.tls
     if os.path.isdir(settings.state_dir) or tls is None or tls.key is None:

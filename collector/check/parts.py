@@ -84,26 +84,26 @@ def influx(settings: CollectorSettings) -> Finding:
     return ok("store", say("InfluxDB {version}", version=version or "?"), may)
 
 
-def running(web: WebSettings) -> Finding:
+def check_collector(web: WebSettings) -> Finding:
     """What the collector that runs says of itself; where none does, whether its port is free."""
     where = f"{web.host}:{web.port}"
     connection = http.client.HTTPConnection(reachable_host(web.host), web.port, timeout=ANSWER_S)
     try:
         connection.request("GET", "/healthz")
-        said = msgspec.json.decode(connection.getresponse().read(MAX_BYTES), type=dict[str, str])
-        state, version = said.pop("status"), said.pop("version")
+        answer = msgspec.json.decode(connection.getresponse().read(MAX_BYTES), type=dict[str, str])
+        state, version = answer.pop("status"), answer.pop("version")
     except (*NO_COLLECTOR, http.client.HTTPException, msgspec.DecodeError, KeyError) as error:
         other = say(
             "another program answers at {where}, or the collector hangs: {reason}",
             where=where,
             reason=_first_line(error),
         )
-        return fail("collector", other, _taken(web))
+        return fail("collector", other, _port_remedy(web))
     except OSError:
-        return away(web, where)
+        return check_port(web, where)
     finally:
         connection.close()
-    wrong = {part: why for part, why in said.items() if why != "ok"}
+    wrong = {part: why for part, why in answer.items() if why != "ok"}
     log = say("read its log: journalctl -u xomnet-collector")
     if wrong == {"snapshot": NOT_YET}:
         return warn("collector", say("running; it judges the lines for the first time"), say("try again in a minute"))
@@ -115,7 +115,7 @@ def running(web: WebSettings) -> Finding:
     return ok("collector", say("running at {where}, no problem", where=where))
 
 
-def away(web: WebSettings, where: str) -> Finding:
+def check_port(web: WebSettings, where: str) -> Finding:
     """Nobody answers: may the port be taken?"""
     family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
     try:
@@ -124,7 +124,9 @@ def away(web: WebSettings, where: str) -> Finding:
             one.bind((web.host, web.port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return fail("collector", say("not running, and another program uses {where}", where=where), _taken(web))
+            return fail(
+                "collector", say("not running, and another program uses {where}", where=where), _port_remedy(web)
+            )
         reason = error.strerror or str(error)
         lost = say("{where}: {reason}", where=where, reason=reason)
         return fail("collector", lost, say("set web.host in collector.yaml to an address of this machine"))
@@ -132,7 +134,7 @@ def away(web: WebSettings, where: str) -> Finding:
     return warn("collector", say("not running; {where} is free", where=where), start)
 
 
-def _taken(web: WebSettings) -> Sentence:
+def _port_remedy(web: WebSettings) -> Sentence:
     return say("ss -ltnp sport = :{port} finds it; stop it, or choose another web.port", port=str(web.port))
 
 

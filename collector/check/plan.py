@@ -39,6 +39,6 @@ def findings(settings: CollectorSettings, targets: Targets, file: Path, now: dt.
     yield from run_limited("state", lambda: files.state(settings.state_dir), STORE_S)
     yield from run_limited("store", lambda: parts.store(settings), STORE_S)
     yield from run_limited("broker", lambda: check_broker(settings.broker, NAME, SERVER, now), BROKER_S)
-    yield from run_limited("collector", lambda: parts.running(settings.web), STORE_S)
+    yield from run_limited("collector", lambda: parts.check_collector(settings.web), STORE_S)
     yield from run_limited("alerts", lambda: alerts(settings, targets, now), ALERTS_S)
     yield from run_limited("operator", lambda: files.operator(settings.web.operator_token_file), QUICK_S)

@@ -1,1 +1,1 @@
-"""What the collector asks of units."""
+"""Commands to units."""

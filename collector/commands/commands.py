@@ -1,6 +1,6 @@
-"""What the collector asks of units, and what became of it. Written to `cmd`, answered on `reply`, matched by id.
+"""Commands to units and their outcomes. A command is published on `cmd`, its reply comes on `reply` with its id.
 
-Nothing of this is kept over a restart: a command is good for minutes, and the results of a test go their own way.
+Nothing is kept over a restart: a command is valid for minutes, and the results of a test arrive like all others.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ Outcome = Literal["waiting", "answered", "undelivered", "no_answer"]
 
 
 class TooManyCommands(Exception):
-    """So many commands wait for an answer that no more are taken on."""
+    """Too many commands wait for an answer already."""
 
 
 @dataclass(frozen=True, slots=True)
 class SentCommand:
-    """A command to a unit, and what has come of it. `detail` says why there is no answer."""
+    """A command to a unit and its outcome. `detail` says why there is no answer."""
 
     agent: str
     command: Command
@@ -53,12 +53,12 @@ class SentCommand:
 
 @dataclass(slots=True)
 class _Entry:
-    asked: SentCommand
-    ended: Future[SentCommand] = field(default_factory=Future)
+    sent: SentCommand
+    done: Future[SentCommand] = field(default_factory=Future)
 
 
 class Commands:
-    """`ask`, `found` and `answer` from any thread; the network's thread sends and hears."""
+    """`ask`, `get` and `wait_for_answer` are for any thread; the network thread sends and receives."""
 
     def __init__(self, now: UtcClock, grace: dt.timedelta = GRACE) -> None:
         self._now, self._grace = now, grace
@@ -91,7 +91,7 @@ class Commands:
         entry = _Entry(SentCommand(agent, command, now))
         with self._lock:
             self._end_overdue()
-            if sum(one.asked.outcome == "waiting" for one in self._entries.values()) >= MAX_WAITING:
+            if sum(one.sent.outcome == "waiting" for one in self._entries.values()) >= MAX_WAITING:
                 raise TooManyCommands(f"{MAX_WAITING} commands wait for an answer already")
             self._entries[command.id] = entry
             while len(self._entries) > KEPT:
@@ -99,45 +99,45 @@ class Commands:
             self._to_send.append(command.id)
         log.info("asked", agent=agent, name=name, line=line, by=asked, id=str(command.id))
         self._wake()
-        return entry.asked
+        return entry.sent
 
-    def found(self, id_: UUID) -> SentCommand | None:
-        """What has become of a command by now; None for one that is not known (any more)."""
+    def get(self, id_: UUID) -> SentCommand | None:
+        """A command with its outcome so far; None if the id is unknown or forgotten."""
         with self._lock:
             self._end_overdue()
             entry = self._entries.get(id_)
-            return None if entry is None else entry.asked
+            return None if entry is None else entry.sent
 
-    async def answer(self, asked: SentCommand, limit_s: float) -> SentCommand:
-        """Waits until something has become of it, at most so long; then it is still `waiting`."""
+    async def wait_for_answer(self, asked: SentCommand, limit_s: float) -> SentCommand:
+        """Waits at most `limit_s` for the outcome; after that it is still `waiting`."""
         with self._lock:
             entry = self._entries.get(asked.command.id)
         if entry is None:
             return asked
-        await asyncio.wait([asyncio.wrap_future(entry.ended)], timeout=limit_s)
-        return self.found(asked.command.id) or asked
+        await asyncio.wait([asyncio.wrap_future(entry.done)], timeout=limit_s)
+        return self.get(asked.command.id) or asked
 
     def _end_overdue(self) -> None:
         now = self._now()
         for entry in self._entries.values():
-            if entry.asked.outcome == "waiting" and now > entry.asked.command.expires + self._grace:
+            if entry.sent.outcome == "waiting" and now > entry.sent.command.expires + self._grace:
                 self._end(entry, "no_answer", detail="the unit has not answered: away, busy, or too old for commands")
 
     def _end(self, entry: _Entry, outcome: Outcome, reply: Reply | None = None, detail: str | None = None) -> None:
-        entry.asked = replace(entry.asked, outcome=outcome, reply=reply, detail=detail)
-        if not entry.ended.done():
-            entry.ended.set_result(entry.asked)
+        entry.sent = replace(entry.sent, outcome=outcome, reply=reply, detail=detail)
+        if not entry.done.done():
+            entry.done.set_result(entry.sent)
 
     # --- network thread
 
     def send(self, connection: Connection) -> None:
-        """Publishes what was asked for, unless it is too late by now."""
+        """Publishes the queued commands that have not expired."""
         while self._to_send:
             id_ = self._to_send[0]
             with self._lock:
                 entry = self._entries.get(id_)
-            if entry is not None and entry.asked.command.expires > self._now():
-                mid = connection.publish(topic(entry.asked.agent, "cmd"), encode(entry.asked.command))
+            if entry is not None and entry.sent.command.expires > self._now():
+                mid = connection.publish(topic(entry.sent.agent, "cmd"), encode(entry.sent.command))
                 self._mids[mid] = id_
             elif entry is not None:
                 with self._lock:
@@ -149,12 +149,12 @@ class Commands:
         id_ = self._mids.pop(mid, None)
         with self._lock:
             entry = None if id_ is None else self._entries.get(id_)
-            if entry is None or reason is None or entry.asked.outcome != "waiting":
+            if entry is None or reason is None or entry.sent.outcome != "waiting":
                 return
             self._end(entry, "undelivered", detail=f"{reason}: the unit is offline, or too old for commands")
 
     def on_connected(self) -> None:
-        """Packet ids begin anew with a connection."""
+        """Packet ids start again with a connection."""
         self._mids.clear()
 
     def on_reply(self, agent: str, payload: bytes) -> None:
@@ -166,10 +166,10 @@ class Commands:
             return
         with self._lock:
             entry = self._entries.get(reply.id)
-            if entry is None or not agent == reply.agent == entry.asked.agent:
+            if entry is None or not agent == reply.agent == entry.sent.agent:
                 log.warning("reply to nothing", agent=agent, payload=reply.agent, id=str(reply.id))
                 return
-            if entry.asked.outcome == "answered":
+            if entry.sent.outcome == "answered":
                 return
             self._end(entry, "answered", reply)
         log.info("answered", agent=agent, ok=reply.ok, error=reply.error, id=str(reply.id))

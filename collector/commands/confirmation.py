@@ -70,7 +70,7 @@ class WantedTest(NamedTuple):
     server: Server
 
 
-def due(
+def due_server(
     asked: Sequence[Confirmation], scheduled_at: dt.datetime | None, now: dt.datetime, pace: Pace = PACE
 ) -> Server | None:
     """Which server a line that leans to short is to be tested from now; None where it is not to be tested.
@@ -98,7 +98,7 @@ def choose(
     may_ask: Callable[[LineRow], bool],
     pace: Pace = PACE,
 ) -> list[WantedTest]:
-    """What to ask for now, in the order of `lines`; one at a time of a unit, and few at a time in all."""
+    """The tests to ask for now, in the order of `lines`: one at a time for a unit, MAX_AT_ONCE in all."""
     waiting = {line.agent for line, tests in asked.items() if any(one.outcome == "waiting" for one in tests)}
     room = MAX_AT_ONCE - len(waiting)
     chosen: list[WantedTest] = []
@@ -109,7 +109,7 @@ def choose(
         if not status.judgement.leaning or status.judgement.state not in JUDGED or line.agent in waiting:
             continue
         scheduled = max((sample.at for sample in status.samples if sample.asked is None), default=None)
-        server = due(asked.get(line, ()), scheduled, now, pace)
+        server = due_server(asked.get(line, ()), scheduled, now, pace)
         if server is not None and may_ask(status.row):
             waiting.add(line.agent)
             chosen.append(WantedTest(line, server))
@@ -125,7 +125,7 @@ def maintenance_at(
 
 
 def outcome_of(one: Confirmation, found: SentCommand | None, now: dt.datetime) -> str:
-    """What has become of it. After a restart the collector knows of no answer: it may have run."""
+    """The outcome so far. After a restart the collector has no answer: the test may have run."""
     if found is None:
         return "no_answer" if now > one.at + VALID + GRACE else "waiting"
     if found.outcome != "answered" or found.reply is None:
@@ -134,9 +134,9 @@ def outcome_of(one: Confirmation, found: SentCommand | None, now: dt.datetime) -
 
 
 class ConfirmationWorker(PeriodicWorker):
-    """Looks every few seconds at the last snapshot, and asks. What is asked is on disk before it is.
+    """Reads the last snapshot every few seconds and asks for tests. A request is on disk before it is sent.
 
-    `online` has the units that the broker knows of; a line that is `held` at that time (maintenance) is left alone.
+    `online` gives the units that the broker reports as online; lines in `maintenance` are left alone.
     """
 
     def __init__(
@@ -144,48 +144,54 @@ class ConfirmationWorker(PeriodicWorker):
         latest: Callable[[], Snapshot | None],
         commands: Commands,
         online: Callable[[], Collection[str]],
-        held: Callable[[dt.datetime], Callable[[LineRow], bool]],
+        maintenance: Callable[[dt.datetime], Callable[[LineRow], bool]],
         file: Path,
         pace: Pace = PACE,
         every_s: float = 5.0,
     ) -> None:
         super().__init__("confirming", every_s, self.step, log, "no confirmation asked for")
-        self._latest, self._commands, self._online, self._held, self._file = latest, commands, online, held, file
+        self._latest, self._commands, self._online, self._maintenance, self._file = (
+            latest,
+            commands,
+            online,
+            maintenance,
+            file,
+        )
         self._pace = pace
         self._asked = _read(file)
         self._written = b""
 
     def step(self, now: dt.datetime) -> None:
-        """Takes in what has become of what was asked, and asks for what is due."""
+        """Updates the outcomes, and asks for the tests that are due."""
         self._asked = {
             line: kept
             for line, tests in self._asked.items()
-            if (kept := [self._with_outcome(one, now) for one in tests if now - one.at < DAY])
+            if (kept := [self._update_outcome(one, now) for one in tests if now - one.at < DAY])
         }
         new = self._choose(now)
         for line, one in new:
             self._asked.setdefault(line, []).append(one)
-        self._keep()
+        self._save()
         for line, one in new:
             self._ask(line, one)
 
     def _choose(self, now: dt.datetime) -> list[tuple[LineId, Confirmation]]:
         if (snapshot := self._latest()) is None:
             return []
-        online, held = frozenset(self._online()), self._held(now)
+        online, maintenance = frozenset(self._online()), self._maintenance(now)
         wanted = choose(
             snapshot.lines,
             self._asked,
             now,
-            lambda row: row.agent in online and not held(row),
+            lambda row: row.agent in online and not maintenance(row),
             self._pace,
         )
         return [(line, Confirmation(uuid.uuid4(), now, server)) for line, server in wanted]
 
-    def _with_outcome(self, one: Confirmation, now: dt.datetime) -> Confirmation:
+    def _update_outcome(self, one: Confirmation, now: dt.datetime) -> Confirmation:
         if one.outcome != "waiting":
             return one
-        return replace(one, outcome=outcome_of(one, self._commands.found(one.id), now))
+        return replace(one, outcome=outcome_of(one, self._commands.get(one.id), now))
 
     def _ask(self, line: LineId, one: Confirmation) -> None:
         server = "other" if one.server == "other" else None
@@ -194,7 +200,7 @@ class ConfirmationWorker(PeriodicWorker):
         except TooManyCommands as error:
             log.warning("no confirmation asked for", agent=line.agent, line=line.line, reason=str(error))
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         """Raises OSError: then nothing more is asked for."""
         text = msgspec.json.encode({f"{line.agent}/{line.line}": tests for line, tests in self._asked.items()})
         if text == self._written:

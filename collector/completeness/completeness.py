@@ -1,9 +1,8 @@
-"""Whether the store has what the units' spools took in: every manifest of the last 30 days, looked at until it is
-settled.
+"""Compares the store with the spools' receipts of the last 30 days: are all results stored, rejected or evicted?
 
-A manifest may come before some of its results. It waits until a grace time has passed and later results of its spool
-are stored, and is a gap then; a gap closes where its results come after all. All of it is worked out anew from the
-store at the start, so that nothing is forgotten by a restart.
+A receipt (the event `manifest`) may come before some of its results. It waits until a grace time has passed and later
+results of its spool are stored; then it is a gap. A gap closes when its results come after all. At the start everything
+is computed again from the store, so a restart loses nothing.
 """
 
 import datetime as dt
@@ -18,10 +17,10 @@ from collector.completeness.reconcile import (
     Reconciliation,
     SeqRange,
     SpoolReceipt,
-    joined,
+    merge_ranges,
     receipt_of,
     reconcile,
-    without,
+    subtract_ranges,
 )
 from collector.ingest.dead_letters import DeadLetters
 from collector.metrics import Metrics
@@ -39,26 +38,26 @@ log = Log("collector.completeness.completeness")
 
 DAYS = 30
 NEAR = dt.timedelta(hours=36)
-"""Around its manifest a result is looked for first; most are there."""
+"""Results are first searched this near to the receipt: most are there."""
 EVER = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2200, 1, 1, tzinfo=dt.UTC))
 MAX_ROUNDS = 500
-"""Incomplete rounds looked at in one go; the others have their turn next time."""
-MAX_SEEN = 100_000
+"""Incomplete rounds checked in one step; the others are checked in the next."""
+MAX_NEW = 100_000
 
 
 @dataclass(slots=True)
 class _Open:
-    """A manifest that is not settled: it waits, or is a gap with its account."""
+    """A receipt that is not settled: it waits, or it is a gap with its reconciliation."""
 
-    manifest: SpoolReceipt
+    receipt: SpoolReceipt
     since: dt.datetime
-    looked_at: dt.datetime | None = None
+    checked_at: dt.datetime | None = None
     gap: Reconciliation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LineCompleteness:
-    """Of one line in the last 30 days; `waiting` manifests are not in the tally yet."""
+    """The last 30 days of a line; `waiting` receipts are not in the tally yet."""
 
     tally: Counts = NOTHING
     waiting: int = 0
@@ -66,8 +65,8 @@ class LineCompleteness:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What is known of every line that had a manifest, at an instant. A unit's own results are under line ''."""
+class CompletenessSnapshot:
+    """Every line that had a receipt, at an instant. A unit's own results are under line ''."""
 
     at: dt.datetime
     lines: dict[LineId, LineCompleteness]
@@ -80,7 +79,7 @@ class Found:
 
 
 class Completeness(PeriodicWorker):
-    """Looks every `interval_s`. `latest` is None until the manifests of the last 30 days were read and looked at."""
+    """Checks every `interval_s`. `latest` is None until the receipts of the last 30 days are read and checked."""
 
     def __init__(
         self,
@@ -91,50 +90,50 @@ class Completeness(PeriodicWorker):
         interval_s: float = 600.0,
         grace: dt.timedelta = dt.timedelta(hours=1),
     ) -> None:
-        super().__init__("completeness", interval_s, self.take, log, "completeness not known")
+        super().__init__("completeness", interval_s, self.step, log, "completeness not known")
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
         self._grace = grace
         self._lock = threading.Lock()
-        self._seen: list[SpoolReceipt] = []
+        self._new_receipts: list[SpoolReceipt] = []
         self._edition = dead_letters.edition
-        self.latest: Found | None = None
+        self.latest: CompletenessSnapshot | None = None
         metrics.completeness.set(math.nan)
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._to_read: list[int] | None = None
         self._open: dict[tuple[LineId, str, int], _Open] = {}
         self._settled: dict[tuple[LineId, str], list[SeqRange]] = {}
         self._days: dict[LineId, dict[dt.date, Counts]] = {}
 
-    def again(self) -> None:
-        """Works everything out anew: what was rejected may be stored now. From any thread."""
+    def recompute(self) -> None:
+        """Computes everything again: what was rejected may be stored now. From any thread."""
         with self._lock:
             self._to_read = None
 
     def on_stored(self, points: Iterable[Point]) -> None:
-        """New results were stored: their manifests are looked at next. From any thread."""
-        found = [m for p in points if p.fields.get("name") == "manifest" and (m := _manifest_in(p)) is not None]
+        """New results were stored: their receipts are checked next. From any thread."""
+        found = [m for p in points if p.fields.get("name") == "manifest" and (m := _receipt_in(p)) is not None]
         with self._lock:
-            self._seen += found
-            if len(self._seen) > MAX_SEEN:
-                self._seen.clear()
+            self._new_receipts += found
+            if len(self._new_receipts) > MAX_NEW:
+                self._new_receipts.clear()
                 self._to_read = None  # they are in the store
 
-    def take(self, now: dt.datetime) -> bool:
-        """Reads a day and looks once; True while some manifest was not looked at yet. Raises StoreUnavailable."""
+    def step(self, now: dt.datetime) -> bool:
+        """Reads a day's receipts and checks once; True while a receipt is unchecked. Raises StoreUnavailable."""
         if self._edition != (edition := self._dead.edition):
             self._edition = edition
-            self.again()
+            self.recompute()
         self._admit_new(now)
         self._expire(now)
         rounds: dict[tuple[str, str, SeqRange], list[_Open]] = {}
-        for one in sorted(self._open.values(), key=lambda one: one.looked_at or EVER[0]):
-            rounds.setdefault((one.manifest.line.agent, one.manifest.spool, one.manifest.span), []).append(one)
-        self._look(list(rounds.values())[:MAX_ROUNDS], now)
-        if self._to_read or self._unlooked():
+        for one in sorted(self._open.values(), key=lambda one: one.checked_at or EVER[0]):
+            rounds.setdefault((one.receipt.line.agent, one.receipt.spool, one.receipt.span), []).append(one)
+        self._check(list(rounds.values())[:MAX_ROUNDS], now)
+        if self._to_read or self._has_unchecked():
             return True
-        self.latest = self._found(now)
+        self.latest = self._snapshot(now)
         total = self.latest.total()
         self._metrics.completeness.set(math.nan if total.ratio is None else total.ratio)
         self._metrics.gap_results.set(total.missing)
@@ -144,13 +143,13 @@ class Completeness(PeriodicWorker):
     def _admit_new(self, now: dt.datetime) -> None:
         with self._lock:
             if self._to_read is None:
-                self._forget()
+                self._reset()
                 self._to_read = list(range(-1, DAYS))
-            seen, self._seen = self._seen, []
+            seen, self._new_receipts = self._new_receipts, []
             to_read = self._to_read
-        for manifest in seen:
-            self._admit(manifest, now)
-        if not to_read or self._unlooked():
+        for receipt in seen:
+            self._admit(receipt, now)
+        if not to_read or self._has_unchecked():
             return
         until = now - dt.timedelta(days=to_read[0])
         for line, rows in self._store.events("manifest", until - dt.timedelta(days=1), until).items():
@@ -159,45 +158,45 @@ class Completeness(PeriodicWorker):
                     self._admit(found, min(now, row.at))
         to_read.pop(0)
 
-    def _unlooked(self) -> bool:
-        return any(one.looked_at is None for one in self._open.values())
+    def _has_unchecked(self) -> bool:
+        return any(one.checked_at is None for one in self._open.values())
 
-    def _admit(self, manifest: SpoolReceipt, since: dt.datetime) -> None:
-        """Takes a manifest up, once: a resend or one that was read already is in there."""
-        settled = self._settled.get((manifest.line, manifest.spool), ())
-        if without([manifest.span], settled):
-            self._open.setdefault((manifest.line, manifest.spool, manifest.seq), _Open(manifest, since))
+    def _admit(self, receipt: SpoolReceipt, since: dt.datetime) -> None:
+        """Adds a receipt once: a resend, or a receipt that was read before, changes nothing."""
+        settled = self._settled.get((receipt.line, receipt.spool), ())
+        if subtract_ranges([receipt.span], settled):
+            self._open.setdefault((receipt.line, receipt.spool, receipt.seq), _Open(receipt, since))
 
     def _expire(self, now: dt.datetime) -> None:
         oldest = now - dt.timedelta(days=DAYS)
-        self._open = {key: one for key, one in self._open.items() if one.manifest.at >= oldest}
+        self._open = {key: one for key, one in self._open.items() if one.receipt.at >= oldest}
         for days in self._days.values():
             for day in [day for day in days if day < oldest.date()]:
                 del days[day]
 
-    def _look(self, rounds: Sequence[list[_Open]], now: dt.datetime) -> None:
+    def _check(self, rounds: Sequence[list[_Open]], now: dt.datetime) -> None:
         short: list[list[_Open]] = []
         for round_ in rounds:
             if self._ending.is_set():
                 return
-            ats = [one.manifest.at for one in round_]
+            ats = [one.receipt.at for one in round_]
             result = reconcile(
-                [o.manifest for o in round_], self._numbers(round_, min(ats) - NEAR, max(ats) + NEAR), {}, ()
+                [o.receipt for o in round_], self._numbers(round_, min(ats) - NEAR, max(ats) + NEAR), {}, ()
             )
             rest = [one for one, account in zip(round_, result, strict=True) if not self._settle(one, account)]
             if rest:
                 short.append(rest)
         if not short:
             return
-        rejected = self._dead.numbers({(r[0].manifest.line.agent, r[0].manifest.spool) for r in short})
+        rejected = self._dead.numbers({(r[0].receipt.line.agent, r[0].receipt.spool) for r in short})
         for round_ in short:
-            self._look_everywhere(round_, rejected, now)
+            self._check_everywhere(round_, rejected, now)
 
-    def _look_everywhere(
+    def _check_everywhere(
         self, round_: list[_Open], rejected: dict[tuple[str, str], dict[int, str]], now: dt.datetime
     ) -> None:
-        """At any time, since a clock may have been wrong, and among what was rejected and evicted."""
-        first = round_[0].manifest
+        """Searches at any time, since a clock may have been wrong, and among rejected and evicted results."""
+        first = round_[0].receipt
         agent, spool = first.line.agent, first.spool
         gone = [
             SeqRange(row.first_seq, row.last_seq)
@@ -206,71 +205,71 @@ class Completeness(PeriodicWorker):
             if row.spool == spool and row.first_seq is not None and row.last_seq is not None
         ]
         stored = self._numbers(round_, *EVER)
-        result = reconcile([o.manifest for o in round_], stored, rejected.get((agent, spool), {}), gone)
+        result = reconcile([o.receipt for o in round_], stored, rejected.get((agent, spool), {}), gone)
         for one, account in zip(round_, result, strict=True):
-            one.looked_at = now
+            one.checked_at = now
             if self._settle(one, account):
                 continue
             if one.gap is not None:
                 one.gap = account
-            elif now >= one.since + self._grace and self._is_past(one.manifest):
+            elif now >= one.since + self._grace and self._is_past(one.receipt):
                 one.gap = account
                 log.error(
                     "results missing",
                     agent=agent,
-                    line=one.manifest.line.line,
+                    line=one.receipt.line.line,
                     spool=spool,
-                    first_seq=one.manifest.span.first,
-                    last_seq=one.manifest.span.last,
+                    first_seq=one.receipt.span.first,
+                    last_seq=one.receipt.span.last,
                     missing=account.tally.missing,
                 )
 
-    def _is_past(self, manifest: SpoolReceipt) -> bool:
-        """True where the unit has gone on: results of a grace time later are stored."""
-        later = manifest.at + self._grace
-        return bool(self._store.numbers(manifest.line.agent, manifest.spool, manifest.seq + 1, 2**53, later, EVER[1]))
+    def _is_past(self, receipt: SpoolReceipt) -> bool:
+        """True if results are stored that the unit made a grace time later."""
+        later = receipt.at + self._grace
+        return bool(self._store.numbers(receipt.line.agent, receipt.spool, receipt.seq + 1, 2**53, later, EVER[1]))
 
     def _numbers(self, round_: list[_Open], since: dt.datetime, until: dt.datetime) -> dict[int, str]:
-        one = round_[0].manifest
+        one = round_[0].receipt
         return self._store.numbers(one.line.agent, one.spool, *one.span, since, until)
 
     def _settle(self, one: _Open, account: Reconciliation) -> bool:
-        """Counts a manifest of which nothing is missing, and lets go of it."""
+        """Counts a receipt without a missing result and removes it; False if a result is missing."""
         if account.tally.missing:
             return False
-        manifest = account.manifest
-        key = (manifest.line, manifest.spool)
-        self._settled[key] = joined([*self._settled.get(key, ()), manifest.span])
-        days = self._days.setdefault(manifest.line, {})
-        days[manifest.at.date()] = days.get(manifest.at.date(), NOTHING) + account.tally
+        receipt = account.receipt
+        key = (receipt.line, receipt.spool)
+        self._settled[key] = merge_ranges([*self._settled.get(key, ()), receipt.span])
+        days = self._days.setdefault(receipt.line, {})
+        days[receipt.at.date()] = days.get(receipt.at.date(), NOTHING) + account.tally
         del self._open[self._key(one)]
         if one.gap is not None:
-            log.info("gap closed", agent=manifest.line.agent, line=manifest.line.line, spool=manifest.spool)
+            log.info("gap closed", agent=receipt.line.agent, line=receipt.line.line, spool=receipt.spool)
         return True
 
     @staticmethod
     def _key(one: _Open) -> tuple[LineId, str, int]:
-        return one.manifest.line, one.manifest.spool, one.manifest.seq
+        return one.receipt.line, one.receipt.spool, one.receipt.seq
 
-    def _found(self, now: dt.datetime) -> Found:
+    def _snapshot(self, now: dt.datetime) -> CompletenessSnapshot:
         lines = {line: LineCompleteness(sum(days.values(), NOTHING)) for line, days in self._days.items()}
         for one in self._open.values():
-            line = lines.get(one.manifest.line, LineCompleteness())
+            line = lines.get(one.receipt.line, LineCompleteness())
             if one.gap is None:
                 line = replace(line, waiting=line.waiting + 1)
             else:
                 line = replace(line, tally=line.tally + one.gap.tally, gaps=(*line.gaps, one.gap))
-            lines[one.manifest.line] = line
-        return Found(now, lines)
+            lines[one.receipt.line] = line
+        return CompletenessSnapshot(now, lines)
 
 
-def _manifest_in(point: Point) -> SpoolReceipt | None:
+def _receipt_in(point: Point) -> SpoolReceipt | None:
     row = row_of(EventRow, point.time_ns, {name: point.fields.get(name) for name in columns_of(EventRow)})
     return None if row is None else receipt_of(LineId(point.tags["agent"], point.tags.get("line", "")), row)
 
 
-def _points(found: Found, registry: Registry) -> list[Point]:
-    """A point for every line that is registered and had a manifest; tags as `line_state`."""
+def _points(found: CompletenessSnapshot, registry: Registry) -> list[Point]:
+    """A point for every registered line that had a receipt; tags as `line_state`."""
     points = []
     for (agent, line), one in found.lines.items():
         row = registry.at(agent, line, found.at) if line else registry.row_of_agent(agent, found.at)

@@ -1,7 +1,7 @@
 """What became of the results that a unit's spool took in: stored, rejected, evicted, or missing. Pure.
 
-A manifest says how many results of one line (or of the unit itself) the spool took in between two numbers, and their
-digest. It does not list them: which numbers are missing is known of all lines of the round together.
+A receipt (the event `manifest`) says how many results of one line, or of the unit itself, the spool took in between two
+numbers, and their digest. It does not list them: the missing numbers are known only for all lines of a round together.
 """
 
 import datetime as dt
@@ -59,18 +59,18 @@ NOTHING = Counts()
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """A manifest's tally. `unaccounted` are the numbers of the round that no line's results have; where several lines
-    miss some, it can't be told whose is whose. `digest_differs`: as many as promised, but not the same.
+    """A receipt's tally. `unaccounted` are the numbers of the round that no line's results have; if several lines miss
+    some, nothing says which number is whose. `digest_differs`: as many as in the receipt, but not the same.
     """
 
-    manifest: SpoolReceipt
+    receipt: SpoolReceipt
     tally: Counts
     unaccounted: tuple[SeqRange, ...] = ()
     digest_differs: bool = False
 
 
 def receipt_of(line: LineId, row: EventRow) -> SpoolReceipt | None:
-    """The manifest of an event; None where it contradicts itself."""
+    """The receipt in an event `manifest`; None if it contradicts itself."""
     if row.first_seq is None or row.last_seq is None or row.count is None or row.digest is None:
         return None
     if not 1 <= row.first_seq <= row.last_seq or row.count > row.last_seq - row.first_seq + 1:
@@ -79,24 +79,24 @@ def receipt_of(line: LineId, row: EventRow) -> SpoolReceipt | None:
 
 
 def reconcile(
-    manifests: Sequence[SpoolReceipt],
+    receipts: Sequence[SpoolReceipt],
     stored: Mapping[int, str],
     rejected: Mapping[int, str],
     evicted: Iterable[SeqRange],
 ) -> list[Reconciliation]:
-    """One round: manifests of one unit, one spool and one span, beside what is known of its numbers (-> line).
+    """Reconciles one round: the receipts of one unit, one spool and one span, with its numbers (number -> line).
 
-    A number that is stored counts as stored, whatever else is said of it. What several lines miss of an evicted and a
-    lost range is called missing rather than evicted.
+    A stored number counts as stored, even if it is also among the rejected or evicted. Results that several lines miss
+    of an evicted and a lost range count as missing rather than evicted.
     """
-    first, last = manifests[0].span
+    first, last = receipts[0].span
     there = {number: line for number, line in stored.items() if first <= number <= last}
     refused = {n: line for n, line in rejected.items() if first <= n <= last and n not in there}
     unknown = gaps_between(sorted({*there, *refused}), first, last)
-    lost = without(unknown, evicted)
-    open_, lost_count = length(unknown), length(lost)
+    lost = subtract_ranges(unknown, evicted)
+    open_, lost_count = total_length(unknown), total_length(lost)
     found = []
-    for one in manifests:
+    for one in receipts:
         own = sorted(number for number, line in there.items() if line == one.line.line)
         own_refused = sorted(number for number, line in refused.items() if line == one.line.line)
         here, no = len(own), len(own_refused)
@@ -115,12 +115,12 @@ def reconcile(
 
 
 def gaps_between(numbers: Sequence[int], first: int, last: int) -> list[SeqRange]:
-    """What is not in `numbers`, which rise and lie within `first` to `last`."""
+    """The ranges of `first` to `last` that `numbers` (rising, within them) leave out."""
     edges = [first - 1, *numbers, last + 1]
     return [SeqRange(a + 1, b - 1) for a, b in pairwise(edges) if b - a > 1]
 
 
-def without(spans: Iterable[SeqRange], others: Iterable[SeqRange]) -> list[SeqRange]:
+def subtract_ranges(spans: Iterable[SeqRange], others: Iterable[SeqRange]) -> list[SeqRange]:
     """The parts of `spans` that no other covers."""
     left = list(spans)
     for other in others:
@@ -137,7 +137,7 @@ def without(spans: Iterable[SeqRange], others: Iterable[SeqRange]) -> list[SeqRa
     return left
 
 
-def joined(spans: Iterable[SeqRange]) -> list[SeqRange]:
+def merge_ranges(spans: Iterable[SeqRange]) -> list[SeqRange]:
     """The same numbers in as few spans as possible, rising."""
     found: list[SeqRange] = []
     for span in sorted(spans):
@@ -148,5 +148,5 @@ def joined(spans: Iterable[SeqRange]) -> list[SeqRange]:
     return found
 
 
-def length(spans: Iterable[SeqRange]) -> int:
+def total_length(spans: Iterable[SeqRange]) -> int:
     return sum(span.last - span.first + 1 for span in spans)

@@ -1,4 +1,4 @@
-"""What units are told of their results. Pure."""
+"""The acks that tell units which results are stored and which are rejected. Pure."""
 
 import datetime as dt
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Rejected messages, kept in a file of bounded size, so that a person can see and mend what was wrong."""
+"""Rejected messages, kept in a file of bounded size, so that a person can see and fix what was wrong."""
 
 import base64
 import contextlib
@@ -33,7 +33,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DeadLetters:
-    """A JSON-lines file of mode 600, flushed to disk before `keep` returns; two generations of at most `max_bytes`.
+    """A JSON-lines file of mode 600, flushed to disk before `append` returns; two generations of at most `max_bytes`.
 
     Two processes may use it at once, the collector and `resend`: whoever changes it holds a lock, and who finds it
     replaced reads it again.
@@ -51,30 +51,30 @@ class DeadLetters:
     def _generations(self) -> tuple[Path, Path]:
         return self._path.with_suffix(self._path.suffix + ".1"), self._path
 
-    def _seen(self) -> list[tuple[int, int] | None]:
+    def _file_ids(self) -> list[tuple[int, int] | None]:
         """By which a replaced file is known. Inodes alone are given again; what is taken out makes a file smaller."""
         stats = [path.stat() if path.exists() else None for path in self._generations()]
         return [None if stat is None else (stat.st_ino, stat.st_size) for stat in stats]
 
     def _refresh(self) -> None:
-        """Reads everything where another process has put other files there."""
-        if self._files != (now := self._seen()):
+        """Reads everything again if another process has replaced the files."""
+        if self._files != (now := self._file_ids()):
             self._files, self._editions = now, self._editions + 1
             self._recent.clear()
             self._counts.clear()
-            for dead_letter in self.every():
+            for dead_letter in self.read_all():
                 self._recent.append(dead_letter)
                 self._counts[dead_letter.code] += 1
 
     @property
     def edition(self) -> int:
-        """Another number where letters were taken out."""
+        """A number that changes when letters are removed."""
         with self._lock:
             self._refresh()
             return self._editions
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         """Keeps other threads and processes from changing the files. Raises OSError."""
         with self._lock:
             descriptor = os.open(self._path.with_suffix(self._path.suffix + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -84,13 +84,13 @@ class DeadLetters:
             finally:
                 os.close(descriptor)
 
-    def keep(self, letters: list[DeadLetter]) -> bool:
+    def append(self, letters: list[DeadLetter]) -> bool:
         """Appends and fsyncs. Returns False where the disk refused; the caller must not acknowledge then."""
         try:
-            with self._alone():
+            with self._exclusive():
                 self._refresh()
                 self._write(b"".join(msgspec.json.encode(dead_letter) + b"\n" for dead_letter in letters))
-                self._files = self._seen()
+                self._files = self._file_ids()
                 for dead_letter in letters:
                     self._recent.append(dead_letter)
                     self._counts[dead_letter.code] += 1
@@ -98,9 +98,9 @@ class DeadLetters:
             return False
         return True
 
-    def take_out(self, marks: Collection[bytes]) -> None:
-        """Takes out the letters with these marks; each file is replaced whole. Raises OSError."""
-        with self._alone():
+    def remove(self, digests: Collection[bytes]) -> None:
+        """Removes the letters with these digests; each file is replaced atomically. Raises OSError."""
+        with self._exclusive():
             for path in self._generations():
                 if not path.exists():
                     continue
@@ -109,7 +109,7 @@ class DeadLetters:
                     path.open("rb") as old,
                     os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
                 ):
-                    file.writelines(line for line in old if mark_of(line.rstrip(b"\n")) not in marks)
+                    file.writelines(line for line in old if digest_of(line.rstrip(b"\n")) not in digests)
                     file.flush()
                     os.fsync(file.fileno())
                 put_in_place(new, path)
@@ -133,14 +133,14 @@ class DeadLetters:
     def numbers(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[int, str]]:
         """Which results of the wanted (agent, spool) the file holds: number -> line, '' for the unit itself."""
         found: dict[tuple[str, str], dict[int, str]] = {}
-        for dead_letter in self.every():
+        for dead_letter in self.read_all():
             if dead_letter.agent is not None and dead_letter.spool is not None and dead_letter.seq is not None:
                 key = dead_letter.agent, dead_letter.spool
                 if key in wanted:
                     found.setdefault(key, {})[dead_letter.seq] = _line_of(dead_letter)
         return found
 
-    def every(self) -> Iterator[DeadLetter]:
+    def read_all(self) -> Iterator[DeadLetter]:
         """All letters that the files hold now, oldest first; one that a crash tore is left out."""
         with contextlib.ExitStack() as stack:
             with self._lock:  # both are open before one can become the other
@@ -162,8 +162,8 @@ class DeadLetters:
             return dict(self._counts)
 
 
-def mark_of(line: bytes) -> bytes:
-    """By which `take_out` knows a letter: a digest of its JSON."""
+def digest_of(line: bytes) -> bytes:
+    """The digest of a letter's JSON, by which `remove` identifies it."""
     return hashlib.blake2b(line, digest_size=16).digest()
 
 

@@ -196,7 +196,7 @@ class Intake(Handler):
             except Exception:  # the last line of defence
                 log.exception("batch not handled", messages=len(batch))
                 self._stop.wait(1)
-                self._link.call(_again)
+                self._link.call(_reconnect)
 
     def _batch(self) -> list[Message]:
         try:
@@ -225,24 +225,24 @@ class Intake(Handler):
                 refused.append((message, verdict))
         failpoints.at("intake.validated")
         ids = {id(one.point): one.id for one in accepted}
-        rejections = self._until_done(lambda: self._store.write([one.point for one in accepted])) if accepted else []
+        rejections = self._retry(lambda: self._store.write([one.point for one in accepted])) if accepted else []
         if rejections is None:
             return
         failpoints.at("intake.stored")
         for point, reason in rejections:
             one = ids.pop(id(point))
             refused.append((by_point[id(point)], RefusedMessage("store", reason[:500], one.agent, one)))
-        if refused and self._until_done(lambda: self._keep(refused, now)) is None:
+        if refused and self._retry(lambda: self._keep_refused(refused, now)) is None:
             return
         self._metrics.stored.inc(len(ids))
         points = [one.point for one in accepted if id(one.point) in ids]
         self._observe_audits(points)
-        self._tell_stored(points)
+        self._notify_listeners(points)
         if ids:
             self._last_stored_at = time.monotonic()
         self._answer(batch, list(ids.values()), [verdict for _, verdict in refused])
 
-    def _tell_stored(self, points: Sequence[Point]) -> None:
+    def _notify_listeners(self, points: Sequence[Point]) -> None:
         """A fault of one listener keeps the points neither from the others nor from being acknowledged."""
         for listener in self._listeners:
             try:
@@ -256,7 +256,7 @@ class Intake(Handler):
             if isinstance(early, float) and isinstance(full, float) and full > 0:
                 self._metrics.early_stop.observe(early / full)
 
-    def _keep(self, refused: list[tuple[Message, RefusedMessage]], now: dt.datetime) -> bool:
+    def _keep_refused(self, refused: list[tuple[Message, RefusedMessage]], now: dt.datetime) -> bool:
         letters = [
             dead_letter(
                 message.topic,
@@ -270,7 +270,7 @@ class Intake(Handler):
             )
             for message, verdict in refused
         ]
-        if not self._dead.keep(letters):
+        if not self._dead.append(letters):
             raise StoreUnavailable("the dead-letter file can't be written; free some space")
         failpoints.at("intake.kept")
         for _, verdict in refused:
@@ -278,8 +278,8 @@ class Intake(Handler):
             log.warning("rejected", agent=verdict.agent, code=verdict.code, reason=verdict.reason)
         return True
 
-    def _until_done(self, attempt: Callable[[], T]) -> T | None:
-        """Repeats while the store is away, with full jitter; None where the collector stops first."""
+    def _retry(self, attempt: Callable[[], T]) -> T | None:
+        """Retries while the store is unavailable, with full jitter; None if the collector stops first."""
         tries = 0
         while True:
             try:
@@ -302,7 +302,7 @@ class Intake(Handler):
                 connection.publish(ack_topic, payload)
             failpoints.at("intake.acked")
             for message in batch:
-                if message.generation == connection.generation:  # packet ids begin anew with a connection
+                if message.generation == connection.generation:  # packet ids start again with a connection
                     connection.ack(message.mid)
                     self._in_hand -= 1
             failpoints.at("intake.answered")
@@ -310,5 +310,5 @@ class Intake(Handler):
         self._link.call(answer)
 
 
-def _again(_: Connection) -> None:
+def _reconnect(_: Connection) -> None:
     raise ConnectionLost("a batch was not handled; on the next connection it comes again")

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from collector.ingest.dead_letters import DeadLetter, DeadLetters, mark_of, payload_of
+from collector.ingest.dead_letters import DeadLetter, DeadLetters, digest_of, payload_of
 from collector.ingest.validate import Accepted, validate
 from collector.registry.registry_file import RegistryFile
 from collector.settings import CollectorSettings, Unusable
@@ -56,11 +56,11 @@ def resend(letters: DeadLetters, registry: Registry, store: Store, dry_run: bool
     """Every letter once. Raises StoreUnavailable and OSError; what was stored until then is out of the file."""
     outcome, gone = ResendOutcome(), set[bytes]()
     try:
-        for batch in _batches(letters.every()):
-            gone |= _stored(batch, registry, store, dry_run, outcome)
+        for batch in _batches(letters.read_all()):
+            gone |= _store_batch(batch, registry, store, dry_run, outcome)
     finally:
         if gone:
-            letters.take_out(gone)
+            letters.remove(gone)
     return outcome
 
 
@@ -69,10 +69,10 @@ def _batches(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:
         yield batch
 
 
-def _stored(
+def _store_batch(
     batch: list[DeadLetter], registry: Registry, store: Store, dry_run: bool, outcome: ResendOutcome
 ) -> set[bytes]:
-    """The marks of the letters that are in the store now."""
+    """Stores what is valid now; the digests of the letters that are stored."""
     outcome.letters += len(batch)
     accepted: list[tuple[DeadLetter, Accepted]] = []
     for letter in batch:
@@ -90,7 +90,7 @@ def _stored(
             outcome.refuse(letter, "store", reasons[id(one.point)])
         else:
             outcome.stored += 1
-            stored.add(mark_of(msgspec.json.encode(letter)))
+            stored.add(digest_of(msgspec.json.encode(letter)))
     return set() if dry_run else stored
 
 
@@ -110,8 +110,8 @@ def run(settings: CollectorSettings, dry_run: bool) -> ResendOutcome:
         store.close()
 
 
-def shown(outcome: ResendOutcome, dry_run: bool) -> str:
-    """For people."""
+def format_outcome(outcome: ResendOutcome, dry_run: bool) -> str:
+    """The outcome as text for people."""
     would = "would be stored" if dry_run else "stored now"
     lines = [
         f"rejected results: {outcome.letters}; {would}: {outcome.stored}; still rejected: {outcome.refused.total()}"
@@ -143,7 +143,7 @@ def main() -> int:
         answer = {**counts, "dry_run": arguments.dry_run, "still": outcome.still}
         sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     else:
-        print(shown(outcome, arguments.dry_run))
+        print(format_outcome(outcome, arguments.dry_run))
     return 1 if outcome.refused else 0
 
 

@@ -7,10 +7,10 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import fmean, median
 
 from collector.judge.change_detector import HISTORY, DetectorState, detect
+from collector.judge.confidence_interval import median_interval
 from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
 
@@ -34,7 +34,7 @@ class JudgingRules:
 
     @property
     def history(self) -> dt.timedelta:
-        """How far back a line is followed."""
+        """How far back the detector reads a line's tests."""
         return HISTORY * self.window
 
 
@@ -82,8 +82,8 @@ def early_bias(tests: Sequence[SpeedRow]) -> tuple[int, float] | None:
     return (len(off), fmean(off)) if off else None
 
 
-def course_of(samples: Sequence[Sample], target_mbps: float, rules: JudgingRules) -> DetectorState:
-    """Where a line stands after its last test that counts. `samples` are in the order of time."""
+def detect_state(samples: Sequence[Sample], target_mbps: float, rules: JudgingRules) -> DetectorState:
+    """The detector's state after the last test that counts. `samples` are in the order of time."""
     tests = [(s.at, value) for s in samples if (value := counted_mbps(s)) is not None]
     return detect(tests, target_mbps, rules.window)
 
@@ -95,19 +95,20 @@ def judge(
     last_result_at: dt.datetime | None,
     plan_mbps: float | None = None,
     rules: JudgingRules = JudgingRules(),  # frozen
-    followed: DetectorState | None = None,
+    detector_state: DetectorState | None = None,
     registered_since: dt.datetime | None = None,
 ) -> Judgement:
     """The state of one line now. `samples` are in the order of time: those of the rules' `history`, or of the window
-    alone where the line is `followed` already. `last_result_at` is None if the line was never heard, however long ago.
+    alone if the `detector_state` is given. `last_result_at` is None if no result of the line was ever stored.
     """
     window = [s for s in samples if now - rules.window <= s.at <= now]
     counted = [value for s in window if (value := counted_mbps(s)) is not None]
     low, high = median_interval(counted, rules.confidence) or (None, None)
-    if followed is None:
-        followed = course_of([s for s in samples if now - rules.history <= s.at <= now], target_mbps, rules)
+    detector = detector_state
+    if detector is None:
+        detector = detect_state([s for s in samples if now - rules.history <= s.at <= now], target_mbps, rules)
     too_slow_unit = bool(window) and "link_below_target" in window[-1].flags
-    since, before = followed.since, followed.before_mbps
+    since, before = detector.since, detector.before_mbps
     if last_result_at is None:
         state: State = "no_data"
         since = registered_since
@@ -117,10 +118,10 @@ def judge(
         state, since = "not_assessable", None
     elif len(counted) < MIN_TESTS:
         state, since = "uncertain", None
-    elif followed.level == "uncertain" and followed.since is None and low is not None and low >= target_mbps:
+    elif detector.level == "uncertain" and detector.since is None and low is not None and low >= target_mbps:
         state = "meeting"  # of a line that has no past the interval says so sooner, and nobody is woken by it
     else:
-        state = followed.level
+        state = detector.level
     return Judgement(
         state=state,
         samples=len(counted),
@@ -131,22 +132,9 @@ def judge(
         now_mbps=counted_mbps(window[-1]) if window else None,
         last_result_at=last_result_at,
         since=since,
-        leaning=followed.leaning and state in ("meeting", "uncertain") and bool(counted),
+        leaning=detector.leaning and state in ("meeting", "uncertain") and bool(counted),
         before_mbps=before if state == "short" else None,
     )
-
-
-def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """The distribution-free confidence interval of the median by order statistics; None for too few values.
-
-    The widest `j` for which P(j <= Binomial(n, 1/2) <= n-j) >= confidence gives the j-th value from either end
-    (Conover, Practical Nonparametric Statistics, 3.2): n=20: 6th and 15th; 30: 10th and 21st; 120: 49th and 72nd.
-    """
-    rank = _rank(len(values), confidence)
-    if rank == 0:
-        return None
-    ordered = sorted(values)
-    return ordered[rank - 1], ordered[-rank]
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -155,15 +143,3 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
-@lru_cache(maxsize=4096)
-def _rank(n: int, confidence: float) -> int:
-    """How far from either end the interval's ends stand, from 1; 0 where even the extremes are not wide enough."""
-    tail, rank = 0.0, 0
-    while rank < n // 2:
-        tail += math.comb(n, rank) / 2**n
-        if 1 - 2 * tail < confidence:
-            break
-        rank += 1
-    return rank

@@ -1,6 +1,6 @@
 """Whether a line has fallen short, or is back: a sequential test over its download tests. Pure.
 
-What is followed is the mean of log(figure / target) over four spans of time, against limits that leave room for the
+The statistic is the mean of log(figure / target) over four spans of time, against limits that leave room for the
 line's own scatter. Of all tests with as many false alarms, a mean over a fixed time finds the most falls within that
 time (Tartakovsky, Sequential Change Detection, 2020, on transient changes), and over whole days it leaves the daily
 course out. The figures are those of `python -m bench verdicts`; why, says docs/method.md.
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 Level = Literal["short", "meeting", "uncertain"]
 
 HISTORY = 12
-"""A line is followed over so many windows; the spans below are those of a window of three days, and follow it."""
+"""How many windows of a line's tests are read; the spans below are for a window of three days and scale with it."""
 MIN_LOG_RATIO, MAX_LOG_RATIO = math.log(0.3), math.log(3)
 """A single test says no more than this: a line that is down for one test is not short."""
 SOUND = math.log(1.1)
@@ -28,7 +28,7 @@ class Span(NamedTuple):
 
     days: float
     tests: int
-    """What it must count for at least."""
+    """The least number of tests."""
     fall: float
     """What the mean must be below."""
     errors: float
@@ -47,9 +47,9 @@ DOUBT_ERRORS = 1.4
 LEAN_LEVEL, LEAN_ERRORS = math.log(0.88), 0.1
 """A line leans to short while what its tests have in sum been below the level exceeds a share of their scatter."""
 RUN_BELOW, RUN_ABOVE = 12, 8
-"""So many groups in a row on one side of the target decide too: a line that hardly scatters is soon known."""
+"""This many groups in a row on one side of the target decide too: a steady line is decided soon."""
 BEFORE = 6
-"""A change has so many groups of tests before it; else the line was always so, as far as one knows."""
+"""A change has at least this many groups of tests before it; with fewer the line counts as always so."""
 
 GROUP_DAYS, NEAR_DAYS = 5 / 24, 1 / 24
 """Tests within the first are of a group; neighbours within the second tell how alike the tests of a group are."""
@@ -62,7 +62,7 @@ MAX_UNLIKE = 6.0
 
 @dataclass(frozen=True, slots=True)
 class DetectorState:
-    """Where a line stands after its last test."""
+    """A line's level after its last test."""
 
     level: Level = "uncertain"
     since: dt.datetime | None = None
@@ -85,7 +85,7 @@ class Step(NamedTuple):
 
 
 def detect(tests: Sequence[tuple[dt.datetime, float]], target_mbps: float, window: dt.timedelta) -> DetectorState:
-    """Follows a line through its tests: time and figure (Mb/s; 0 where it was down), in the order of time.
+    """A line's state after all its tests: time and figure (Mb/s; 0 where it was down), in the order of time.
 
     `window`, best whole days, is the time over which a fall is looked for.
     """
@@ -100,12 +100,12 @@ def detect(tests: Sequence[tuple[dt.datetime, float]], target_mbps: float, windo
 
 
 def log_ratio(mbps: float, target_mbps: float) -> float:
-    """What a test says: the logarithm of figure over target, within bounds."""
+    """The logarithm of a test's figure over the target, within bounds."""
     return min(MAX_LOG_RATIO, max(MIN_LOG_RATIO, math.log(max(mbps, 1e-9) / target_mbps)))
 
 
 def steps(tests: Iterable[tuple[float, float]], window_s: float) -> Iterator[Step]:
-    """What is known after each test; a test is its time in seconds and its `log_ratio`."""
+    """The step after each test; a test is its time in seconds and its `log_ratio`."""
     follower = Follower(window_s)
     for at, log in tests:
         yield follower.step(at, log)

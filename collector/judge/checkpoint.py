@@ -1,11 +1,11 @@
-"""Where each line stood and when it was last heard, in a file that outlives the process.
+"""The checkpoint: each line's detector state and the time of its last result, in a file that outlives the process.
 
-Where a line stood saves the first look after a restart from following the province's weeks again. That is good for
-what it was made of alone: the same program, rules and target, and a line of which nothing was stored since. Who reads
-it asks the store for that.
+With the states the first update after a restart need not read weeks of history again. A state is valid only for the
+program, rules and target that it was computed with, and only while no newer result of its line is stored: the reader
+checks the store for that.
 
-When a line was last heard is good for ever: it tells a line that fell silent from a line without data, also when the
-database has let go of all its results.
+The time of the last result is always valid: it tells a silent line from a line without data, even after the database
+has deleted all its results.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from collector.judge import assess, change_detector
+from collector.judge import assess, change_detector, confidence_interval
 from collector.judge.assess import JudgingRules
 from collector.judge.change_detector import DetectorState
 from collector.store.line_id import LineId
@@ -29,13 +29,14 @@ log = Log("collector.judge.line_states")
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """A line's course as it was read at an instant."""
+    """The detector's state of a line, as its history was read at an instant."""
 
     agent: str
     line: str
     at: Instant
     target_mbps: float
-    course: DetectorState
+    state: DetectorState = msgspec.field(name="course")
+    """Its name in the file is that of earlier versions."""
 
     @property
     def id(self) -> LineId:
@@ -45,7 +46,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
 class _CheckpointFile(msgspec.Struct):
     made_by: str
     courses: msgspec.Raw
-    """Read where this very program made it: another version may know other courses."""
+    """Decoded only if this very program wrote it: another version may have other fields."""
     last_results: list[tuple[str, str, Instant]] = []
     """Agent, line and when it was last heard. Absent in files of earlier versions."""
 
@@ -53,37 +54,39 @@ class _CheckpointFile(msgspec.Struct):
 class CheckpointContent(NamedTuple):
     """What a file holds."""
 
-    courses: list[Checkpoint]
+    checkpoints: list[Checkpoint]
     last_results: dict[LineId, dt.datetime]
 
 
 def save(
-    file: Path, courses: Iterable[Checkpoint], last_results: Mapping[LineId, dt.datetime], rules: JudgingRules
+    file: Path, checkpoints: Iterable[Checkpoint], last_results: Mapping[LineId, dt.datetime], rules: JudgingRules
 ) -> None:
     """Replaces the file whole. Where the disk refuses, the log says so: the next start reads more, that is all."""
-    raw = msgspec.Raw(msgspec.json.encode(list(courses)))
+    raw = msgspec.Raw(msgspec.json.encode(list(checkpoints)))
     heard = [(*line, at) for line, at in last_results.items()]
     try:
         write_atomically(file, msgspec.json.encode(_CheckpointFile(_maker(rules), raw, heard)))
     except OSError as error:
-        log.warning("courses not kept", file=str(file), reason=error.strerror)
+        log.warning("checkpoints not saved", file=str(file), reason=error.strerror)
 
 
 def load(file: Path, rules: JudgingRules) -> CheckpointContent:
-    """Empty where there is no file; without courses where another program or other rules made it."""
+    """Empty where there is no file; without checkpoints if another program or other rules wrote it."""
     try:
         found = msgspec.json.decode(file.read_bytes(), type=_CheckpointFile)
         mine = found.made_by == _maker(rules)
-        courses = msgspec.json.decode(found.courses, type=list[Checkpoint]) if mine else []
+        checkpoints = msgspec.json.decode(found.courses, type=list[Checkpoint]) if mine else []
     except FileNotFoundError:
         return CheckpointContent([], {})
     except (OSError, msgspec.DecodeError) as error:
-        log.warning("courses not read", file=str(file), reason=str(error))
+        log.warning("checkpoints not read", file=str(file), reason=str(error))
         return CheckpointContent([], {})
-    return CheckpointContent(courses, {LineId(agent, line): at for agent, line, at in found.last_results})
+    return CheckpointContent(checkpoints, {LineId(agent, line): at for agent, line, at in found.last_results})
 
 
 def _maker(rules: JudgingRules) -> str:
     """Version, rules, and the very code that follows a line."""
-    code = b"".join(Path(module.__file__ or "").read_bytes() for module in (assess, change_detector))
+    code = b"".join(
+        Path(module.__file__ or "").read_bytes() for module in (assess, change_detector, confidence_interval)
+    )
     return f"{__version__} {rules} {hashlib.sha256(code).hexdigest()}"

@@ -57,18 +57,16 @@ def take_snapshot(
     registry: Registry,
     rules: JudgingRules,
     now: dt.datetime,
-    followed: LineTracker | None = None,
+    tracker: LineTracker | None = None,
     registered_since: RegisteredSince = lambda row: None,
 ) -> Snapshot:
-    """Judges every line registered now; where it is not `followed` from look to look, all is read. Raises
-    StoreUnavailable.
-    """
-    followed = LineTracker(store, rules) if followed is None else followed
+    """Judges every line registered now; without a `tracker` all history is read. Raises StoreUnavailable."""
+    tracker = LineTracker(store, rules) if tracker is None else tracker
     rows = registry.current(now)
     targets = {LineId.of(row): registry.target_mbps(row, now) for row in rows}
-    followed.look(targets, now)
+    tracker.update(targets, now)
     lines = [
-        LineStatus(row, *followed.judgement(row, targets[LineId.of(row)], now, registered_since(row))) for row in rows
+        LineStatus(row, *tracker.judgement(row, targets[LineId.of(row)], now, registered_since(row))) for row in rows
     ]
     return Snapshot(now, tuple(sorted(lines, key=_worst_first)))
 
@@ -132,7 +130,7 @@ class SnapshotListener(Protocol):
 class LineStates(PeriodicWorker):
     """Takes a snapshot every `interval_s` and writes its points. `latest` is None until the first one.
 
-    `checkpoint` is the file that remembers each line's state, so that the next process has its first snapshot soon.
+    `checkpoint` is the file with the state of each line, so that the first snapshot of the next process is soon made.
     Of two sources with the same field the later one wins.
     """
 
@@ -151,17 +149,17 @@ class LineStates(PeriodicWorker):
         super().__init__("line-states", interval_s, self.take, log, "lines not judged")
         self._store, self._registry, self._registered_since = store, registry, registered_since
         self.rules = rules
-        self._followed = LineTracker(store, rules, checkpoint)
+        self._tracker = LineTracker(store, rules, checkpoint)
         self.latest: Snapshot | None = None
         self._field_sources, self._point_sources, self._listeners = field_sources, point_sources, listeners
 
     def on_stored(self, points: Sequence[Point]) -> None:
-        """New results were stored: their lines are read at the next look. From any thread."""
-        self._followed.on_stored(points)
+        """New results were stored: their lines are read at the next snapshot. From any thread."""
+        self._tracker.on_stored(points)
 
     def take(self, now: dt.datetime) -> Snapshot:
         """One snapshot, written to the store. Raises StoreUnavailable."""
-        snapshot = take_snapshot(self._store, self._registry(), self.rules, now, self._followed, self._registered_since)
+        snapshot = take_snapshot(self._store, self._registry(), self.rules, now, self._tracker, self._registered_since)
         more: dict[LineId, dict[str, Value]] = {}
         for fields_of in self._field_sources:
             for line, fields in fields_of.line_fields(snapshot).items():
@@ -176,4 +174,4 @@ class LineStates(PeriodicWorker):
     def stop(self, timeout_s: float = 5.0) -> None:
         super().stop(timeout_s)
         if not self.is_alive() and self.latest is not None:
-            self._followed.keep(self.latest.at)
+            self._tracker.save_checkpoint(self.latest.at)

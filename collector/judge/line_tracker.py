@@ -1,8 +1,8 @@
-"""What is known of every line between two looks: where it stands, and the tests of its window.
+"""Keeps every line's detector state and the tests of its window between two snapshots.
 
-A line's history is read again where something of it was stored, and else within the hour, since another process may
-have written (`xomnet collector resend`, a second collector). So a minute reads what changed, not the province; and the
-first look of a process, if the last one kept what it knew within the hour, the tests of the window alone.
+A line's history is read again if a result of it was stored, and otherwise within the hour, since another process may
+have written (`xomnet collector resend`, a second collector). So a minute reads only the lines that changed. The first
+update of a process reads only the window if the checkpoint is less than an hour old.
 """
 
 import datetime as dt
@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from collector.judge import checkpoint
-from collector.judge.assess import Judgement, JudgingRules, course_of, judge
+from collector.judge.assess import Judgement, JudgingRules, detect_state, judge
 from collector.judge.change_detector import DetectorState
 from collector.judge.checkpoint import Checkpoint
 from collector.store import Store
@@ -24,14 +24,14 @@ from collector.store.points import Point, when
 from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow
 
-AGAIN = dt.timedelta(hours=1)
-AT_LEAST = 100
-"""Lines read again in one look, so that a small province is always read whole."""
-AT_ONCE = 50
-"""Lines of one question: with the longest names some 6 kB, where a proxy before the database takes 8."""
-KEPT_EVERY = dt.timedelta(minutes=10)
+READ_AGAIN_AFTER = dt.timedelta(hours=1)
+MIN_LINES = 100
+"""Lines read again in one update at least, so that a small province is always read whole."""
+LINES_A_QUERY = 50
+"""Lines named in one query: with the longest names some 6 kB, where a proxy before the database takes 8."""
+SAVE_EVERY = dt.timedelta(minutes=10)
 SLICE = dt.timedelta(hours=6)
-"""So much of the window is asked for at once of all lines: some 20,000 tests of 10,000 lines."""
+"""The part of the window that one query reads of all lines: some 20,000 tests of 10,000 lines."""
 LOOK_BACK = dt.timedelta(days=35)
 """How far back the last result is looked for of all lines at once; of the few that have none since, at any time."""
 EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -39,34 +39,34 @@ EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """A line as it was read; `key` tells whether another reading found the same."""
+class _LineHistory:
+    """A line as it was read; an equal `key` means that another reading found the same tests and target."""
 
     at: dt.datetime
     key: tuple[int, float]
-    course: DetectorState
+    state: DetectorState
     recent: tuple[Sample, ...]
 
 
 class LineTracker:
-    """The lines of a store. `on_stored` is for any thread, the rest for one. What is known is kept in `file`, if given.
+    """The lines of a store. `on_stored` is for any thread, the rest for one. `file` is the checkpoint, if given.
 
-    When a line was last heard is never forgotten, also of a line that leaves the registry: if it comes back, it is
+    The time of a line's last result is never forgotten, even if the line leaves the registry: if it comes back, it is
     silent and not without data.
     """
 
     def __init__(self, store: Store, rules: JudgingRules, file: Path | None = None) -> None:
         self._store, self._rules, self._file = store, rules, file
-        self._kept_at: dt.datetime | None = None
+        self._saved_at: dt.datetime | None = None
         self._lock = threading.Lock()
         self._changed: set[LineId] = set()
         self._last: dict[LineId, dt.datetime] = {}
-        self._lines: dict[LineId, _Read] = {}
+        self._lines: dict[LineId, _LineHistory] = {}
         self._judged: dict[LineId, tuple[object, Judgement]] = {}  # with all that it follows from
-        self._looked = False
+        self._is_loaded = False
 
     def on_stored(self, points: Iterable[Point]) -> None:
-        """New results were stored: their lines are read at the next look."""
+        """New results were stored: their lines are read at the next update."""
         with self._lock:
             for point in points:
                 if point.measurement in ("speed", "latency"):
@@ -75,59 +75,59 @@ class LineTracker:
                     if point.measurement == "speed":
                         self._changed.add(line)
 
-    def look(self, targets: Mapping[LineId, float], now: dt.datetime) -> None:
-        """Reads what is new of the lines with these targets (Mb/s); forgets the courses of all others. Raises
+    def update(self, targets: Mapping[LineId, float], now: dt.datetime) -> None:
+        """Reads what is new of the lines with these targets (Mb/s); forgets the states of all others. Raises
         StoreUnavailable.
         """
-        last = self._store.last_results(now - (AGAIN if self._looked else LOOK_BACK))
+        last = self._store.last_results(now - (READ_AGAIN_AFTER if self._is_loaded else LOOK_BACK))
         self._update_last(last)
         with self._lock:
             changed, self._changed = self._changed & targets.keys(), set()
-        if not self._looked:
-            self._recall(now)
+        if not self._is_loaded:
+            self._load_checkpoint(now)
         self._lines = {line: read for line, read in self._lines.items() if line in targets}
         self._judged = {line: judged for line, judged in self._judged.items() if line in targets}
         due = iter(self._due(targets, changed, now))
         try:
-            while lines := list(islice(due, AT_ONCE)):
-                self._read(lines, targets, now)
+            while lines := list(islice(due, LINES_A_QUERY)):
+                self._read_lines(lines, targets, now)
                 changed.difference_update(lines)
         finally:
             with self._lock:
                 self._changed |= changed
-        self._looked = True
-        if self._kept_at is None or now - self._kept_at >= KEPT_EVERY:
-            self.keep(now)
+        self._is_loaded = True
+        if self._saved_at is None or now - self._saved_at >= SAVE_EVERY:
+            self.save_checkpoint(now)
 
-    def keep(self, now: dt.datetime) -> None:
-        """Writes down where the lines stand, but for those of which something is stored that was not read."""
-        if self._file is None or not self._looked:
+    def save_checkpoint(self, now: dt.datetime) -> None:
+        """Writes the states to the file, without those of lines that have a stored result not read yet."""
+        if self._file is None or not self._is_loaded:
             return
         with self._lock:
             changed, last = set(self._changed), dict(self._last)
         known = ((line, read) for line, read in self._lines.items() if line not in changed)
-        courses = (Checkpoint(*line, read.at, read.key[1], read.course) for line, read in known)
-        checkpoint.save(self._file, courses, last, self._rules)
-        self._kept_at = now
+        checkpoints = (Checkpoint(*line, read.at, read.key[1], read.state) for line, read in known)
+        checkpoint.save(self._file, checkpoints, last, self._rules)
+        self._saved_at = now
 
-    def _recall(self, now: dt.datetime) -> None:
-        """Takes over when lines were last heard, and what was kept of lines that were not tested since. Raises
+    def _load_checkpoint(self, now: dt.datetime) -> None:
+        """Takes the times of last results from the file, and the states of lines that were not tested since. Raises
         StoreUnavailable.
         """
         if self._file is None or self._lines:
             return
-        kept = checkpoint.load(self._file, self._rules)
-        self._update_last(kept.last_results)
-        good = [one for one in kept.courses if now - AGAIN < one.at <= now]
+        content = checkpoint.load(self._file, self._rules)
+        self._update_last(content.last_results)
+        good = [one for one in content.checkpoints if now - READ_AGAIN_AFTER < one.at <= now]
         if not good:
             return
-        recent = self._window(now)
+        recent = self._read_window(now)
         for one in good:
             samples = tuple(recent.get(one.id, ()))
             if not samples or samples[-1].at <= one.at:
-                self._lines[one.id] = _Read(one.at, (0, one.target_mbps), one.course, samples)
+                self._lines[one.id] = _LineHistory(one.at, (0, one.target_mbps), one.state, samples)
 
-    def _window(self, now: dt.datetime) -> dict[LineId, list[Sample]]:
+    def _read_window(self, now: dt.datetime) -> dict[LineId, list[Sample]]:
         """The tests of the window, of all lines."""
         found: dict[LineId, list[Sample]] = {}
         since = now - self._rules.window
@@ -139,7 +139,7 @@ class LineTracker:
         return found
 
     def _update_last(self, last: Mapping[LineId, dt.datetime]) -> None:
-        """Takes note of when lines were heard."""
+        """Updates the times of last results; earlier ones change nothing."""
         with self._lock:
             for line, at in last.items():
                 self._last[line] = max(at, self._last.get(line, at))
@@ -147,8 +147,8 @@ class LineTracker:
     def judgement(
         self, row: LineRow, target_mbps: float, now: dt.datetime, registered_since: dt.datetime | None = None
     ) -> tuple[Judgement, tuple[Sample, ...]]:
-        """Of a line that was looked at, and the tests of its window. `registered_since`: from when on a result was to
-        be expected.
+        """The judgement of a line that was updated, and the tests of its window. `registered_since`: from when on a
+        result was to be expected.
         """
         line = LineId.of(row)
         read = self._lines[line]
@@ -156,33 +156,33 @@ class LineTracker:
         window = tuple(s for s in read.recent if oldest <= s.at <= now)
         last = self._last.get(line)
         silent = last is None or now - last > self._rules.silent_after
-        same = (read.course, window, last, silent, row.plan_mbps, target_mbps, registered_since)
+        same = (read.state, window, last, silent, row.plan_mbps, target_mbps, registered_since)
         before = self._judged.get(line)
         if before is None or before[0] != same:
-            judged = judge(window, target_mbps, now, last, row.plan_mbps, self._rules, read.course, registered_since)
+            judged = judge(window, target_mbps, now, last, row.plan_mbps, self._rules, read.state, registered_since)
             before = same, judged
             self._judged[line] = before
         return before[1], window
 
     def _due(self, targets: Mapping[LineId, float], changed: set[LineId], now: dt.datetime) -> list[LineId]:
-        """What is to be read: what is new, changed or has another target, and of the others those read longest ago."""
+        """The lines to read: those that are new, changed or have another target, and those read longest ago."""
         must = {
             line
             for line, target in targets.items()
             if line in changed or (read := self._lines.get(line)) is None or read.key[1] != target
         }
         others = [line for line in targets if line not in must]
-        oldest = nsmallest(self._turns(len(targets), now), others, key=lambda line: self._lines[line].at)
+        oldest = nsmallest(self._reread_count(len(targets), now), others, key=lambda line: self._lines[line].at)
         return [*must, *oldest]
 
-    def _turns(self, lines: int, now: dt.datetime) -> int:
-        """How many lines have their turn, so that all have within the hour."""
+    def _reread_count(self, lines: int, now: dt.datetime) -> int:
+        """How many unchanged lines to read again, so that all are read within the hour."""
         if not self._lines:
             return 0
         since = now - max(read.at for read in self._lines.values())
-        return max(AT_LEAST, math.ceil(lines * (since / AGAIN)))
+        return max(MIN_LINES, math.ceil(lines * (since / READ_AGAIN_AFTER)))
 
-    def _read(self, lines: Sequence[LineId], targets: Mapping[LineId, float], now: dt.datetime) -> None:
+    def _read_lines(self, lines: Sequence[LineId], targets: Mapping[LineId, float], now: dt.datetime) -> None:
         """Reads the history of some lines. Raises StoreUnavailable."""
         found = self._store.samples(now - self._rules.history, now, lines)
         self._update_last({line: samples[-1].at for line, samples in found.items() if samples})
@@ -192,6 +192,6 @@ class LineTracker:
             key = hash(tuple(samples)), target
             before = self._lines.get(line)
             same = before is not None and before.key == key
-            course = before.course if before is not None and same else course_of(samples, target, self._rules)
+            state = before.state if before is not None and same else detect_state(samples, target, self._rules)
             recent = tuple(s for s in samples if s.at >= now - self._rules.window)
-            self._lines[line] = _Read(now, key, course, recent)
+            self._lines[line] = _LineHistory(now, key, state, recent)

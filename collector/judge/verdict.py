@@ -2,19 +2,15 @@
 
 import calendar
 import datetime as dt
-import random
 import re
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import accumulate
 from statistics import fmean, median
 from typing import Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
-from collector.judge.assess import counted_mbps, median_interval, quantile
+from collector.judge.assess import counted_mbps, quantile
+from collector.judge.confidence_interval import monthly_interval
 from collector.store.row_types import Sample
 from xomnet.plan import PROVINCE_TIME, is_peak, tests_a_day
 from xomnet.registry.registry import LineRow, Registry
@@ -32,7 +28,6 @@ MIN_PEAK = 12
 MIN_VALID = 0.8
 CONSISTENT_MBPS = 0.8
 """Of the target: what a test of the peak hours must reach; consistent where as large a share of them does."""
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -213,34 +208,3 @@ def verdict_of(
         p95_mbps=quantile(ordered, 0.95) if ordered else None,
         consistency=fmean(v >= CONSISTENT_MBPS * target_mbps for v in peak) if peak else None,
     )
-
-
-def monthly_interval(values: Sequence[float], days: Sequence[int]) -> tuple[float, float] | None:
-    """The 95 % interval of the median of correlated tests: the wider, at either end, of the one by order statistics and
-    that of a bootstrap of whole days. `days` says for each value which day it is of. None for fewer than six values.
-    """
-    exact = median_interval(values)
-    if exact is None:
-        return None
-    names = {day: n for n, day in enumerate(dict.fromkeys(days))}
-    ordered = sorted(zip(values, (names[day] for day in days), strict=True))
-    medians = sorted(_weighted_median(ordered, weights) for weights in _resamples(len(names)))
-    tail = len(medians) // 40
-    return min(exact[0], medians[tail]), max(exact[1], medians[-1 - tail])
-
-
-def _weighted_median(ordered: Sequence[tuple[float, int]], weights: Sequence[int]) -> float:
-    """The lower median of values that each count as often as their day was drawn."""
-    counts = list(accumulate(weights[day] for _, day in ordered))
-    return ordered[bisect_left(counts, counts[-1] / 2)][0]
-
-
-@lru_cache(maxsize=64)
-def _resamples(days: int) -> tuple[tuple[int, ...], ...]:
-    """How often each day is drawn in each resample: of as many days always the same, so that a verdict stands."""
-    draw = random.Random(days)  # noqa: S311  # a bootstrap, not a secret
-    found = []
-    for _ in range(RESAMPLES):
-        drawn = Counter(draw.choices(range(days), k=days))
-        found.append(tuple(drawn[day] for day in range(days)))
-    return tuple(found)

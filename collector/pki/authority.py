@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from collector.pki.ledger import Entry, Kind, Ledger, LedgerChange
-from collector.pki.requests import PublicKey, SigningRefused, checked_key, host_name, key_id
+from collector.pki.requests import PublicKey, SigningRefused, check_key, host_name, key_id
+from collector.pki.revocation import revocation_list, revoked_names
 from xomnet.contract.topics import is_name
 from xomnet.registry.cells import BROKER_NAME_OF_COLLECTOR
 from xomnet.runtime.atomic_file import write_atomically
@@ -93,16 +94,16 @@ class Authority:
         Raises SigningRefused or LedgerError. Which units exist is the registry's to say, and for the caller to ask.
         """
         with self.ledger.change() as change:
-            entry = self.signed(change, csr, name, kind, now, also)
+            entry = self.sign_within(change, csr, name, kind, now, also)
         self.publish(now)
         return entry
 
-    def signed(
+    def sign_within(
         self, change: LedgerChange, csr: bytes, name: str, kind: Kind, now: dt.datetime, also: Sequence[str] = ()
     ) -> Entry:
         """As `sign`, within a change that is open; `publish` is left to the caller."""
         check_name(name, kind)
-        key = checked_key(csr, name)
+        key = check_key(csr, name)
         earlier = change.of_name(name)
         if earlier and earlier[0].kind != kind:
             raise SigningRefused(f"{name} is the name of a {earlier[0].kind}; use another name for a {kind}")
@@ -114,9 +115,9 @@ class Authority:
             if one.name != name or one.revoked is not None:
                 what = "is revoked" if one.name == name else f"belongs to {one.name}"
                 raise SigningRefused(f"this key {what}; create a new key on the machine itself")
-        return self._signed(change, key, name, kind, now, also)
+        return self._issue(change, key, name, kind, now, also)
 
-    def _signed(
+    def _issue(
         self, change: LedgerChange, key: PublicKey, name: str, kind: Kind, now: dt.datetime, also: Sequence[str]
     ) -> Entry:
         until = min(now + dt.timedelta(days=DAYS), self.certificate.not_valid_after_utc)
@@ -163,27 +164,13 @@ class Authority:
             return change.all()
 
     def publish(self, now: dt.datetime) -> None:
-        """Writes `ca.crl` and `revoked` again. The list has no end before the authority's: one that is past its end
-        locks out every unit, and here it is read from the disk that it was written to.
-        """
+        """Writes the revocation list `ca.crl` and the names `revoked`. Raises LedgerError or OSError."""
         with self.ledger.change() as change:  # of two that publish at once the later one has the last word
             entries = change.all()
-            builder = (
-                x509.CertificateRevocationListBuilder()
-                .issuer_name(self.certificate.subject)
-                .last_update(now)
-                .next_update(self.certificate.not_valid_after_utc)
-                .add_extension(x509.CRLNumber(int(now.timestamp() * 1e6)), critical=False)
-            )
-            for one in entries:
-                if one.revoked is not None:
-                    revoked = x509.RevokedCertificateBuilder(int(one.serial, 16), one.revoked)
-                    builder = builder.add_revoked_certificate(revoked.build())
-            crl = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
-            good = {one.name for one in entries if one.good(now)}
-            gone = sorted({one.name for one in entries if one.revoked is not None} - good)
+            crl = revocation_list(self.certificate, self._key, entries, now)
+            names = "".join(f"{name}\n" for name in revoked_names(entries, now))
             write_atomically(self.folder / "ca.crl", crl, 0o644)
-            write_atomically(self.folder / "revoked", "".join(f"{name}\n" for name in gone).encode(), 0o644)
+            write_atomically(self.folder / "revoked", names.encode(), 0o644)
 
 
 def check_name(name: str, kind: Kind) -> None:

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from collector.pki import tokens
+from collector.pki import enrolment_tokens
 from collector.pki.authority import Authority
+from collector.pki.enrolment_tokens import WrongToken
 from collector.pki.ledger import Entry, LedgerError
-from collector.pki.renewal import NoCertificate, holder
+from collector.pki.renewal import NoCertificate, verified_holder
 from collector.pki.requests import LARGEST, SigningRefused
-from collector.pki.tokens import WrongToken
 from collector.throttle import TokenThrottle
 from xomnet.registry.registry import RegistryError, read_rows
 from xomnet.runtime.log import Log
@@ -42,7 +42,7 @@ class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     csr: str
 
 
-class Given(msgspec.Struct, frozen=True):
+class IssuedCertificate(msgspec.Struct, frozen=True):
     """The answer: the certificate and the authority's own, both in PEM."""
 
     certificate: str
@@ -73,29 +73,29 @@ class EnrolService:
 
         def enrol(now: dt.datetime) -> Entry:
             try:
-                tokens.check(self._authority, asked.agent, asked.token, now)
+                enrolment_tokens.check(self._authority, asked.agent, asked.token, now)
                 self._check_registered(asked.agent)
-                return tokens.spend(self._authority, asked.agent, asked.token, asked.csr.encode(), now)
+                return enrolment_tokens.spend(self._authority, asked.agent, asked.token, asked.csr.encode(), now)
             except WrongToken:
                 self._wrong.note(client, time.monotonic())
                 raise
 
-        return await self._give(asked.agent, client, "enrolled", enrol)
+        return await self._issue(asked.agent, client, "enrolled", enrol)
 
     async def renew(self, request: Request) -> Response:
         """POST {"csr"} over a connection with the unit's certificate -> {"certificate", "ca"}."""
         client, headers = request.headers.get(CLIENT, ""), request.headers
         asked = await body_of(request, Renewal)
 
-        def renewed(now: dt.datetime) -> Entry:
-            held = holder(self._authority, headers, now)
+        def renew_certificate(now: dt.datetime) -> Entry:
+            held = verified_holder(self._authority, headers, now)
             try:
                 self._check_registered(held.name)
                 return self._authority.sign(asked.csr.encode(), held.name, "unit", now)
             except SigningRefused as error:
                 raise SigningRefused(f"{held.name}: {error}") from error
 
-        return await self._give("-", client, "renewed", renewed)
+        return await self._issue("-", client, "renewed", renew_certificate)
 
     def _check_registered(self, agent: str) -> None:
         try:
@@ -106,7 +106,7 @@ class EnrolService:
         if not any(row.agent == agent for row in rows):
             raise SigningRefused(f"{agent} is not in the server's registry; the operator must add its row to lines.csv")
 
-    async def _give(self, name: str, client: str, done: str, make: Callable[[dt.datetime], Entry]) -> Response:
+    async def _issue(self, name: str, client: str, done: str, make: Callable[[dt.datetime], Entry]) -> Response:
         shown = {"agent": name[:40], "client": client}
         try:
             entry = await run_in_threadpool(make, dt.datetime.now(dt.UTC))
@@ -117,7 +117,7 @@ class EnrolService:
             log.error("no certificate given", **shown, reason=str(error))
             raise EnrolmentFailed(503, "the authority's ledger cannot be written; tell the operator", 60) from error
         log.info(done, agent=entry.name, client=client, serial=entry.serial, until=entry.until.isoformat())
-        return _json(Given(entry.pem, self._authority.pem))
+        return _json(IssuedCertificate(entry.pem, self._authority.pem))
 
 
 async def body_of(request: Request, type_: type[T]) -> T:
@@ -137,7 +137,7 @@ def create_app(authority: Authority, registry: Path) -> Starlette:
     """The service for nginx to stand in front of."""
     service = EnrolService(authority, registry)
 
-    async def failed(_: Request, error: Exception) -> Response:
+    async def answer_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, EnrolmentFailed)
         answer = _json({"error": str(error)}, error.status)
         if error.retry_after_s is not None:
@@ -149,7 +149,7 @@ def create_app(authority: Authority, registry: Path) -> Starlette:
             Route("/enrol/v1/certificate", service.certificate, methods=["POST"]),
             Route("/enrol/v1/renew", service.renew, methods=["POST"]),
         ],
-        exception_handlers={EnrolmentFailed: failed},
+        exception_handlers={EnrolmentFailed: answer_error},
     )
 
 

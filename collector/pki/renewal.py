@@ -17,7 +17,7 @@ class NoCertificate(Exception):
     """The connection has no client certificate that counts; the text says what to do."""
 
 
-def holder(authority: Authority, headers: Mapping[str, str], now: dt.datetime) -> Entry:
+def verified_holder(authority: Authority, headers: Mapping[str, str], now: dt.datetime) -> Entry:
     """The ledger's entry of the certificate with which the client came.
 
     Raises NoCertificate where nginx verified none, or it is not of this authority, over, or revoked, and LedgerError.

@@ -21,7 +21,7 @@ class SigningRefused(Exception):
     """A certificate that is not given, in one sentence with the remedy."""
 
 
-def checked_key(pem: bytes, name: str) -> PublicKey:
+def check_key(pem: bytes, name: str) -> PublicKey:
     """The public key of a request for `name`. Raises SigningRefused. Whatever else the request asks for is left out."""
     if len(pem) > LARGEST:
         raise SigningRefused(f"found a request of {len(pem)} bytes; send at most {LARGEST}")

@@ -1,8 +1,8 @@
 """Which change of the registry would give a stored result other tags. Pure.
 
-InfluxDB knows a point by its tags and its time: a result that is sent again, its ack lost, must get the tags that it
-was stored with, or it is there twice. So what a line was called on a day must not change once results of that day are
-stored. A change of today's name is a new row from tomorrow on.
+InfluxDB identifies a point by its tags and its time: a result that is sent again after a lost ack must get the tags
+that it was stored with, or it is stored twice. So a line's tags of a day must not change once results of that day are
+stored. A change of today's tags is a new row from tomorrow on.
 """
 
 import datetime as dt
@@ -30,7 +30,7 @@ class Retag:
 
 
 def retags(old: Registry, new: Registry) -> list[Retag]:
-    """Every stretch of days in which both know a line and give it different tags."""
+    """Every span of days in which both registries have a line and give it different tags."""
     found: list[Retag] = []
     dates: dict[str, set[dt.date]] = {}
     for row in [*old.rows(), *new.rows()]:
@@ -49,13 +49,13 @@ def retags(old: Registry, new: Registry) -> list[Retag]:
     return found
 
 
-def begins(registry: Registry, day: dt.date) -> dt.datetime:
+def start_of(registry: Registry, day: dt.date) -> dt.datetime:
     """The instant from which on a row with this `from` is in force."""
     return dt.datetime.combine(day, dt.time(), registry.zone)
 
 
 def _in_force(registry: Registry, agent: str, line: str, day: dt.date) -> LineRow | None:
-    when = begins(registry, day)
+    when = start_of(registry, day)
     return registry.at(agent, line, when) if line else registry.row_of_agent(agent, when)
 
 
@@ -63,7 +63,7 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tupl
     return ((tag, before[tag], now[tag]) for tag in before if before[tag] != now[tag])
 
 
-def vanished(known: Iterable[LineRow], new: Iterable[LineRow]) -> list[LineRow]:
+def removed_rows(before: Iterable[LineRow], new: Iterable[LineRow]) -> list[LineRow]:
     """The rows of lines that the new registry does not have: should one come back, it must be the same."""
     there = {(row.agent, row.line) for row in new}
-    return [row for row in known if (row.agent, row.line) not in there]
+    return [row for row in before if (row.agent, row.line) not in there]

@@ -1,8 +1,8 @@
-"""The registry while the collector runs: read anew when the file changes, the last good one kept where it is refused.
+"""The registry while the collector runs: read again when the file changes; a refused file leaves the last good one.
 
-It is refused where it is broken, and where it would give stored results other names. What was last in force, and since
-when each row has been there, is remembered in the collector's own folder, so that a restart neither forgets nor
-stumbles over a file that was refused.
+A file is refused if it is invalid, and if it would give stored results other tags. The registry last in force, and the
+time each row was first seen, are saved in the collector's own folder: a restart loses neither, and starts with the last
+good registry if the file is refused.
 """
 
 import datetime as dt
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from collector.registry.changes import Retag, begins, retags, vanished
+from collector.registry.changes import Retag, removed_rows, retags, start_of
 from collector.store import Store
 from collector.store.errors import StoreUnavailable
 from xomnet.contract.values import Instant
@@ -24,48 +24,48 @@ from xomnet.targets import Targets
 
 log = Log("collector.registry")
 
-REMEMBERED = "registry.json"
+HISTORY_FILE = "registry.json"
 """In the state folder."""
 
 
-class _Remembered(msgspec.Struct):
+class _RegistryHistory(msgspec.Struct):
     rows: list[LineRow] = []
     gone: list[LineRow] = []
-    """Of lines that were there once."""
+    """Rows of lines that are no longer in the file."""
     gone_at: dict[str, Instant] = {}
-    """When it was seen that they had gone, by `agent/line`."""
+    """When the collector saw that they were removed, by `agent/line`."""
     seen_at: dict[str, Instant] = {}
     """When each of the rows was first seen, by `agent/line/from`. Absent in files of earlier versions."""
 
-    def after(self, rows: list[LineRow], now: dt.datetime) -> "_Remembered":
-        """What is to be remembered once a registry of these rows is read."""
-        gone = vanished([*self.rows, *self.gone], rows)
-        return _Remembered(
+    def update(self, rows: list[LineRow], now: dt.datetime) -> "_RegistryHistory":
+        """The history after a registry with these rows is read."""
+        gone = removed_rows([*self.rows, *self.gone], rows)
+        return _RegistryHistory(
             rows,
             gone,
             gone_at={_key(row): self.gone_at.get(_key(row), now) for row in gone},
             seen_at={_row_key(row): self.seen_at.get(_row_key(row), now) for row in rows},
         )
 
-    def ever(self, targets: Targets) -> Registry:
-        """A registry that also has the lines that went, each until then."""
+    def with_removed(self, targets: Targets) -> Registry:
+        """A registry that also has the removed lines, each until it was removed."""
         gone = [row for row in self.gone if _key(row) in self.gone_at]
         ended = {(row.agent, row.line): self.gone_at[_key(row)] for row in gone}
         return Registry([*self.rows, *gone], targets, ended=ended)
 
 
-def load_ever(path: Path, targets: Targets, memory: Path, now: dt.datetime) -> Registry:
-    """What a file says `now`, with the lines that a collector has seen go, for whoever runs beside it. Raises
-    RegistryError.
+def load_with_removed(path: Path, targets: Targets, file: Path, now: dt.datetime) -> Registry:
+    """The registry in a file `now`, with the lines that the collector saw removed, for a process beside the collector.
+    Raises RegistryError.
     """
     registry = load_registry(path, targets)
     try:
-        remembered = _read(memory)
+        history = _read(file)
     except (OSError, msgspec.DecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         instead = "run this as the collector's user; if the file is damaged, move it away"
-        raise RegistryError([BadCell(str(memory), 0, "file", reason, instead)]) from error
-    return remembered.after(registry.rows(), now).ever(targets)
+        raise RegistryError([BadCell(str(file), 0, "file", reason, instead)]) from error
+    return history.update(registry.rows(), now).with_removed(targets)
 
 
 def _key(row: LineRow) -> str:
@@ -76,52 +76,52 @@ def _row_key(row: LineRow) -> str:
     return f"{_key(row)}/{row.from_}"
 
 
-def _read(memory: Path) -> _Remembered:
-    """Nothing where there is no file. Raises OSError, msgspec.DecodeError."""
+def _read(file: Path) -> _RegistryHistory:
+    """Empty if there is no file. Raises OSError, msgspec.DecodeError."""
     try:
-        return msgspec.json.decode(memory.read_bytes(), type=_Remembered)
+        return msgspec.json.decode(file.read_bytes(), type=_RegistryHistory)
     except FileNotFoundError:
-        return _Remembered()
+        return _RegistryHistory()
 
 
 class RegistryFile:
-    """`problems` are those of the file as it is now; empty where it is in force.
+    """`problems` are those of the file as it is now; empty if it is in force.
 
-    Raises RegistryError where the first read fails and none is remembered: a collector without a registry would reject
+    Raises RegistryError if the first read fails and no registry is saved: a collector without one would reject
     everything.
     """
 
     def __init__(self, path: Path, targets: Targets, memory: Path, store: Store, now: UtcClock) -> None:
         self._now = now
-        self._path, self._targets, self._memory_file, self._store = path, targets, memory, store
+        self._path, self._targets, self._history_file, self._store = path, targets, memory, store
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
-        self._followers: list[Callable[[Registry], None]] = []
+        self._subscribers: list[Callable[[Registry], None]] = []
         self.problems: list[BadCell] = []
-        self._memory = self._remembered()
-        self._registry = Registry(self._memory.rows, targets)
-        self._ever = self._memory.ever(targets)
+        self._history = self._load_history()
+        self._registry = Registry(self._history.rows, targets)
+        self._with_removed = self._history.with_removed(targets)
         self.reload()
-        if self.problems and not self._memory.rows:
+        if self.problems and not self._history.rows:
             raise RegistryError(self.problems)
 
     def current(self) -> Registry:
         return self._registry
 
-    def ever(self) -> Registry:
-        """With the lines that were taken out of the file, each until then: what is stored of them stays theirs."""
-        return self._ever
+    def with_removed(self) -> Registry:
+        """With the lines that were removed from the file, each until then: their stored results stay theirs."""
+        return self._with_removed
 
     def registered_since(self, row: LineRow) -> dt.datetime | None:
         """From when on a result of a row's line was to be expected: its `from`, or when this collector first saw the
-        row, if that was later. None where that is not known: no registry with the row has been read yet.
+        row, if that was later. None if no registry with the row has been read yet.
         """
-        seen_at = self._memory.seen_at.get(_row_key(row))
-        return None if seen_at is None else max(seen_at, begins(self._registry, row.from_))
+        seen_at = self._history.seen_at.get(_row_key(row))
+        return None if seen_at is None else max(seen_at, start_of(self._registry, row.from_))
 
-    def follow(self, call: Callable[[Registry], None]) -> None:
+    def subscribe(self, call: Callable[[Registry], None]) -> None:
         """Calls with the registry in force, and with each one that comes into force later."""
-        self._followers.append(call)
+        self._subscribers.append(call)
         call(self._registry)
 
     def _stamp_of_file(self) -> tuple[int, int] | None:
@@ -132,7 +132,7 @@ class RegistryFile:
         return stat.st_mtime_ns, stat.st_size
 
     def reload(self, only_if_changed: bool = False) -> bool:
-        """Reads the file again. Returns False, and says every problem, where it is refused and the old one stays."""
+        """Reads the file again. If it is refused, logs every problem, returns False, and the old one stays."""
         with self._lock:
             stamp = self._stamp_of_file()
             if only_if_changed and stamp == self._stamp:
@@ -141,7 +141,7 @@ class RegistryFile:
             try:
                 registry = load_registry(self._path, self._targets)
                 self._refuse_renaming(registry)
-                self._remember(registry)
+                self._save_history(registry)
             except RegistryError as error:
                 self.problems = error.problems
                 for problem in error.problems:
@@ -151,20 +151,20 @@ class RegistryFile:
                 self._stamp = None  # looked at again soon
                 log.warning("registry not read yet, the last good one stays", reason=str(error))
                 return False
-            self.problems, self._registry, self._ever = [], registry, self._memory.ever(self._targets)
+            self.problems, self._registry, self._with_removed = [], registry, self._history.with_removed(self._targets)
             log.info("registry read", file=str(self._path))
-            for call in self._followers:
+            for call in self._subscribers:
                 call(registry)
             return True
 
     def _refuse_renaming(self, registry: Registry) -> None:
         """Raises RegistryError, or StoreUnavailable where it can't be known what is stored."""
-        known = Registry([*self._memory.rows, *self._memory.gone], self._targets)
+        known = Registry([*self._history.rows, *self._history.gone], self._targets)
         tomorrow = self._now().astimezone(registry.zone).date() + dt.timedelta(days=1)
         problems = [
             self._problem(one, tomorrow)
             for one in retags(known, registry)
-            if self._store.has_results(one.line, begins(registry, one.since), begins(registry, one.until))
+            if self._store.has_results(one.line, start_of(registry, one.since), start_of(registry, one.until))
         ]
         if problems:
             raise RegistryError(problems)
@@ -177,17 +177,17 @@ class RegistryFile:
         instead = f"{before} again, and the change in a new row of this line with from {tomorrow} or later"
         return BadCell(str(self._path), one.row.number, ", ".join(tag for tag, _, _ in one.changes), found, instead)
 
-    def _remembered(self) -> _Remembered:
+    def _load_history(self) -> _RegistryHistory:
         try:
-            return _read(self._memory_file)
+            return _read(self._history_file)
         except (OSError, msgspec.DecodeError) as error:
-            log.error("earlier registry not remembered", file=str(self._memory_file), reason=str(error))
-            return _Remembered()
+            log.error("saved registry not read", file=str(self._history_file), reason=str(error))
+            return _RegistryHistory()
 
-    def _remember(self, registry: Registry) -> None:
+    def _save_history(self, registry: Registry) -> None:
         """Replaces the file whole. Raises OSError."""
-        memory = self._memory.after(registry.rows(), self._now())
-        if memory == self._memory:
+        history = self._history.update(registry.rows(), self._now())
+        if history == self._history:
             return
-        write_atomically(self._memory_file, msgspec.json.encode(memory), 0o640)  # the report reads it
-        self._memory = memory
+        write_atomically(self._history_file, msgspec.json.encode(history), 0o640)  # the report reads it
+        self._history = history

@@ -18,7 +18,7 @@ from docx.shared import Mm, Pt, RGBColor
 from collector.judge.verdict import VerdictName
 from collector.report import docx_tables
 from collector.report.blocks import Annex, Bars, Block, Cell, Document, Front, Paragraph, Points, Table, TableColumn
-from collector.report.docx_tables import Shown
+from collector.report.docx_tables import DocxCell
 from collector.report.texts import LOOKS
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _block(word: "Word", block: Block) -> None:
 
 def _table(word: "Word", table: Table, width_mm: float, size: float) -> None:
     whole = sum(column.width for column in table.columns)
-    head = [Shown(column.title, _side(column), size, bold=True, fill="#EEEEEE") for column in table.columns]
+    head = [DocxCell(column.title, _side(column), size, bold=True, fill="#EEEEEE") for column in table.columns]
     rows = [_row(row, table.columns, size, bold=False) for row in table.rows]
     if table.total:
         rows.append(_row(table.total, table.columns, size, bold=True))
@@ -185,11 +185,11 @@ def _table(word: "Word", table: Table, width_mm: float, size: float) -> None:
     _gap(word, 6)
 
 
-def _row(row: Sequence[Cell], columns: Sequence[TableColumn], size: float, bold: bool) -> list[Shown]:
+def _row(row: Sequence[Cell], columns: Sequence[TableColumn], size: float, bold: bool) -> list[DocxCell]:
     shown = []
     for cell, column in zip(row, columns, strict=True):
         colour = LOOKS[cell.verdict].colour if cell.verdict else None
-        shown.append(Shown(cell.text, _side(column), size, bold or colour is not None, colour))
+        shown.append(DocxCell(cell.text, _side(column), size, bold or colour is not None, colour))
     return shown
 
 
@@ -209,18 +209,18 @@ def _bars(word: "Word", chart: Bars) -> None:
         parts = [(name, bar.counts[name]) for name in LOOKS if bar.counts[name]]
         whole = sum(count for _, count in parts)
         widths = [LABEL_MM, *((PORTRAIT_MM - LABEL_MM) * count / whole for _, count in parts)]
-        cells = [Shown(bar.label, "right", 10), *(_part(name, count) for name, count in parts)]
+        cells = [DocxCell(bar.label, "right", 10), *(_part(name, count) for name, count in parts)]
         _add(word, [cells], widths, borders=False, head=False, together=not last)
         _gap(word, 6 if last else 2, keep=not last)
 
 
-def _part(name: VerdictName, count: int) -> Shown:
+def _part(name: VerdictName, count: int) -> DocxCell:
     look, hollow = LOOKS[name], name == "unmeasured"
     fill, colour = ("#E5E7EB", look.colour) if hollow else (look.colour, "#FFFFFF")
-    return Shown(f"{look.mark} {count}", "center", 10, bold=True, colour=colour, fill=fill)
+    return DocxCell(f"{look.mark} {count}", "center", 10, bold=True, colour=colour, fill=fill)
 
 
-def _add(word: "Word", rows: Sequence[Sequence[Shown]], widths_mm: Sequence[float], **how: bool) -> None:
+def _add(word: "Word", rows: Sequence[Sequence[DocxCell]], widths_mm: Sequence[float], **how: bool) -> None:
     """At the end of the body, before the properties of its last section."""
     word.element.body.insert_element_before(docx_tables.table(rows, widths_mm, **how), "w:sectPr")
 

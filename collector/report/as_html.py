@@ -22,14 +22,14 @@ def as_html(document: Document) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(svg=svg, unbroken=unbroken)
+    environment.filters.update(svg=svg, join_words=join_words)
     environment.tests.update(table=_is(Table), points=_is(Points), bars=_is(Bars))
     environment.globals["widths"] = widths
     style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704  # our own file
     return environment.get_template("report.html").render(d=document, style=style).encode()
 
 
-def unbroken(text: str) -> str:
+def join_words(text: str) -> str:
     """A number stays beside its unit, and a unit whole, where lines break."""
     return re.sub(r"(?<=\d) (?=%|Mb/s|h\b|giờ|phút|min\b)", "\N{NO-BREAK SPACE}", text).replace(
         "Mb/s", "Mb/\N{WORD JOINER}s"

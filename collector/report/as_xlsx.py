@@ -73,7 +73,7 @@ class _Sheet:
         self.row += 1
 
     def _height(self, texts: Sequence[tuple[str, float]]) -> None:
-        """Of the present row, for texts in cells of so many letters: not every program finds it by itself."""
+        """Sets the height of this row for texts and their widths in letters: not every program does it itself."""
         most = max(ceil(len(text) / width) for text, width in texts)
         self.sheet.set_row(self.row, LINE_HEIGHT * max(1, most) + 3)
 

@@ -23,9 +23,9 @@ def svg(chart: Bars) -> Markup:
 
     rows = [row for n, bar in enumerate(chart.bars) for row in _bar(bar, LEGEND + n * (BAR + GAP))]
     height = LEGEND + len(chart.bars) * (BAR + GAP)
-    said = "; ".join(f"{bar.label}: " + ", ".join(_said(chart, bar)) for bar in chart.bars)
+    description = "; ".join(f"{bar.label}: " + ", ".join(_bar_texts(chart, bar)) for bar in chart.bars)
     return picture(
-        f"{chart.title}. {said}",
+        f"{chart.title}. {description}",
         *_legend(chart),
         *rows,
         class_="bars",
@@ -35,7 +35,7 @@ def svg(chart: Bars) -> Markup:
     )
 
 
-def _said(chart: Bars, bar: Bar) -> list[str]:
+def _bar_texts(chart: Bars, bar: Bar) -> list[str]:
     return [f"{chart.legend[name]} {bar.counts[name]}" for name in LOOKS if bar.counts[name]]
 
 

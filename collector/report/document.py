@@ -12,7 +12,7 @@ from collector.report.model import LineMonth, MonthlyReport
 from collector.report.summary import (
     area_under,
     coverage,
-    grouped,
+    group_lines,
     of_access,
     of_change,
     of_verdict,
@@ -69,17 +69,17 @@ def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
             lines=t.number(len(report.lines), 0),
         ),
         *(_sentence(t, report, access) for access in ACCESSES),
-        f"{_compared(t, report)} {_troubles(t, report)}",
+        f"{_comparison(t, report)} {_troubles(t, report)}",
     ]
     chart = tables.bars(
         t,
         t.text("Lines by verdict"),
-        [(_named(t, report, access), of_access(report.lines, access)) for access in ACCESSES],
+        [(_access_name(t, report, access), of_access(report.lines, access)) for access in ACCESSES],
     )
     return Section(t.text("1. Summary"), 1, [Points(points), chart])
 
 
-def _compared(t: ReportTexts, report: MonthlyReport) -> str:
+def _comparison(t: ReportTexts, report: MonthlyReport) -> str:
     month = t.month(report.month.previous)
     if not report.before_kept:
         return t.text("The results of {month} are no longer stored, so there is no comparison.", month=month)
@@ -103,7 +103,7 @@ def _troubles(t: ReportTexts, report: MonthlyReport) -> str:
     )
 
 
-def _named(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
+def _access_name(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
     target = t.target(report.targets[access].down_mbps)
     return t.text("{access} (target {target} Mb/s)", access=t.access(access), target=target)
 
@@ -111,13 +111,13 @@ def _named(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
 def _sentence(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
     lines = of_access(report.lines, access)
     if not lines:
-        return t.text("{name}: no line in the registry.", name=_named(t, report, access))
+        return t.text("{name}: no line in the registry.", name=_access_name(t, report, access))
     found = tally(lines)
     target = report.targets[access].down_mbps
     return t.text(
         "{name}: {met} of {lines} lines met, {not_met} not met, {not_certain} undecided, {unmeasured} not"
         " measured; median speed of the lines {median} Mb/s.",
-        name=_named(t, report, access),
+        name=_access_name(t, report, access),
         lines=t.number(found.lines, 0),
         median=tables.mbps(t, found.median_mbps, target).text,
         **{name: t.number(found.by_verdict[name], 0) for name in LOOKS},
@@ -126,7 +126,7 @@ def _sentence(t: ReportTexts, report: MonthlyReport, access: Access) -> str:
 
 def _by_access(t: ReportTexts, report: MonthlyReport) -> list[Section]:
     sections = [
-        Section(t.text("2. Results by area and provider"), 1, [Paragraph(_how_counted(t)), *_taken_out(t, report)])
+        Section(t.text("2. Results by area and provider"), 1, [Paragraph(_how_counted(t)), *_removed_lines(t, report)])
     ]
     of_area = area_under(report.lines)
     for number, access in enumerate(ACCESSES, 1):
@@ -134,19 +134,19 @@ def _by_access(t: ReportTexts, report: MonthlyReport) -> list[Section]:
         if not lines:
             continue
         target = report.targets[access].down_mbps
-        areas = grouped(lines, of_area)
+        areas = group_lines(lines, of_area)
         blocks: list[Block] = [tables.by_area(t, lines, report.lines, target)]
         if 1 < len(areas) <= MAX_BARS:
             blocks.append(_area_chart(t, areas))
         blocks.append(tables.by_isp(t, lines, target))
         own = sum(line.row.target_mbps is not None for line in lines)
         if own:
-            said = t.text(
+            text = t.text(
                 "Lines judged by a target of their own in the registry: {n}.",
                 n=t.number(own, 0),
             )
-            blocks.append(Paragraph(said))
-        sections.append(Section(f"2.{number}. {_named(t, report, access)}", 2, blocks))
+            blocks.append(Paragraph(text))
+        sections.append(Section(f"2.{number}. {_access_name(t, report, access)}", 2, blocks))
     return sections
 
 
@@ -161,15 +161,15 @@ def _how_counted(t: ReportTexts) -> str:
     )
 
 
-def _taken_out(t: ReportTexts, report: MonthlyReport) -> list[Paragraph]:
+def _removed_lines(t: ReportTexts, report: MonthlyReport) -> list[Paragraph]:
     lines = sum(line.taken_out_at is not None for line in report.lines)
     if not lines:
         return []
-    said = t.text(
+    text = t.text(
         "Lines removed from the registry during the month, each judged by the days before its removal: {n}.",
         n=t.number(lines, 0),
     )
-    return [Paragraph(said)]
+    return [Paragraph(text)]
 
 
 def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:
@@ -189,14 +189,14 @@ def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:
 def _changes(t: ReportTexts, report: MonthlyReport) -> Section:
     title = t.text("4. Changes against the previous month")
     if not report.compared:
-        return Section(title, 1, [Paragraph(_compared(t, report))])
+        return Section(title, 1, [Paragraph(_comparison(t, report))])
     month = t.month(report.month.previous)
-    said = t.text(
+    text = t.text(
         "Compared with {month}. Improved or worsened: the 95% intervals of the two months do not overlap. If"
         " they overlap, a different verdict may be chance.",
         month=month,
     )
-    blocks: list[Block] = [Paragraph(said)]
+    blocks: list[Block] = [Paragraph(text)]
     for change in CHANGES:
         lines = of_change(report.lines, change)
         blocks.append(Paragraph(t.text(CHANGES[change], n=t.number(len(lines), 0)), strong=True))

@@ -13,7 +13,7 @@ MARGIN_MM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DocxCell:
     """A cell: sizes in points, colours as #rrggbb."""
 
     text: str
@@ -25,7 +25,7 @@ class Shown:
 
 
 def table(
-    rows: Sequence[Sequence[Shown]], widths_mm: Sequence[float], borders: bool, head: bool, together: bool
+    rows: Sequence[Sequence[DocxCell]], widths_mm: Sequence[float], borders: bool, head: bool, together: bool
 ) -> Any:
     """An element for the body. With a `head` the first row is repeated on each page; `together` keeps the rows on one
     page with what follows.
@@ -45,12 +45,12 @@ def table(
     )
 
 
-def _row(row: Sequence[Shown], widths_mm: Sequence[float], head: bool, together: bool) -> str:
+def _row(row: Sequence[DocxCell], widths_mm: Sequence[float], head: bool, together: bool) -> str:
     cells = "".join(_cell(cell, width, head or together) for cell, width in zip(row, widths_mm, strict=True))
     return f"<w:tr><w:trPr><w:cantSplit/>{'<w:tblHeader/>' if head else ''}</w:trPr>{cells}</w:tr>"
 
 
-def _cell(cell: Shown, width_mm: float, keep: bool) -> str:
+def _cell(cell: DocxCell, width_mm: float, keep: bool) -> str:
     fill = f'<w:shd w:val="clear" w:color="auto" w:fill="{cell.fill.lstrip("#")}"/>' if cell.fill else ""
     colour = f'<w:color w:val="{cell.colour.lstrip("#")}"/>' if cell.colour else ""
     return (

@@ -50,7 +50,7 @@ def gather(
     shown = [
         replace(at_start[line], plan_mbps=row.plan_mbps, target_mbps=row.target_mbps) for line, row in at_end.items()
     ]
-    rows = lines_of(sorted(shown, key=_by_place), area, month)
+    rows = lines_within(sorted(shown, key=_by_place), area, month)
     before_kept = kept_since is None or bounds(registry, month.previous, now)[0] >= kept_since
     units: dict[str, list[LineRow]] = {}
     for row in at_end.values():
@@ -84,7 +84,7 @@ def _months(
         for row in unit:
             line = LineId.of(row)
             own = samples.get(line, ())
-            outages = clipped(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
+            outages = clip_outages(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
             ended = registry.end_of(*line)
             judged_at = now if ended is None else min(now, ended)
             row_before = registry.at(*line, before_end - SMALLEST_STEP) or row
@@ -110,17 +110,17 @@ def bounds(registry: Registry, month: Month, now: dt.datetime) -> tuple[dt.datet
     return month.since(zone), min(now, month.until(zone))
 
 
-def lines_of(rows: Sequence[LineRow], area: str | None, month: Month) -> list[LineRow]:
+def lines_within(rows: Sequence[LineRow], area: str | None, month: Month) -> list[LineRow]:
     """Those within an area, at whatever level; all for None. Raises ReportError where there is none."""
     found = [row for row in rows if area is None or is_within(row.area, area.strip(SEPARATOR))]
     if found:
         return found
     if not rows:
         raise ReportError(f"no line was registered in {month}: look at the column `from` of the registry")
-    raise ReportError(f"no line is in the area {area!r}; the closest: {', '.join(closest(rows, area or ''))}")
+    raise ReportError(f"no line is in the area {area!r}; the closest: {', '.join(closest_areas(rows, area or ''))}")
 
 
-def closest(rows: Iterable[LineRow], area: str, most: int = 3) -> list[str]:
+def closest_areas(rows: Iterable[LineRow], area: str, most: int = 3) -> list[str]:
     """Areas of some lines, at any level, that are written most like one that there is not."""
     places = sorted({place for row in rows for place in areas_of(row.area)})
     like = {place: _likeness(place, area) for place in places}
@@ -146,7 +146,7 @@ def test_days(samples: Iterable[Sample], registry: Registry) -> set[dt.date]:
     return {sample.at.astimezone(registry.zone).date() for sample in samples}
 
 
-def clipped(outages: Iterable[OutageRow], since: dt.datetime, until: dt.datetime) -> list[float]:
+def clip_outages(outages: Iterable[OutageRow], since: dt.datetime, until: dt.datetime) -> list[float]:
     """Of each outage that touches a time, the seconds within it."""
     spans = ((max(o.at, since), min(o.at + dt.timedelta(seconds=o.duration_s), until)) for o in outages)
     return [(end - start).total_seconds() for start, end in spans if end > start]

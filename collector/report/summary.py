@@ -80,7 +80,7 @@ def _ratio(line: LineMonth) -> float:
     return -1.0 if line.verdict.ratio is None else line.verdict.ratio
 
 
-def grouped(lines: Iterable[LineMonth], key: Callable[[LineMonth], str]) -> dict[str, list[LineMonth]]:
+def group_lines(lines: Iterable[LineMonth], key: Callable[[LineMonth], str]) -> dict[str, list[LineMonth]]:
     """In the order of the alphabet."""
     found: dict[str, list[LineMonth]] = {}
     for line in lines:

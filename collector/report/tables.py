@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collector.judge.verdict import Verdict, VerdictName
 from collector.report.blocks import Bar, Bars, Cell, Table, TableColumn
 from collector.report.model import LineMonth
-from collector.report.summary import VerdictCounts, area_under, grouped, tally
+from collector.report.summary import VerdictCounts, area_under, group_lines, tally
 from collector.report.texts import LOOKS, ReportTexts
 from xomnet.area import below, levels
 
@@ -82,11 +82,11 @@ def _tally_row(t: ReportTexts, label: str, found: VerdictCounts, target: float |
 
 def by_area(t: ReportTexts, lines: Sequence[LineMonth], every: Sequence[LineMonth], target: float) -> Table:
     """Lines of one access type; the level of the areas is that of `every` line of the report."""
-    return _tallies(t, t.text("Area"), grouped(lines, area_under(every)), lines, target)
+    return _tallies(t, t.text("Area"), group_lines(lines, area_under(every)), lines, target)
 
 
 def by_isp(t: ReportTexts, lines: Sequence[LineMonth], target: float) -> Table:
-    return _tallies(t, t.text("Provider"), grouped(lines, lambda line: line.row.isp), lines, target)
+    return _tallies(t, t.text("Provider"), group_lines(lines, lambda line: line.row.isp), lines, target)
 
 
 def _tallies(
@@ -223,7 +223,7 @@ def outages(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
 
 def silent(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
     """A row a unit."""
-    units = grouped(lines, lambda line: line.row.agent)
+    units = group_lines(lines, lambda line: line.row.agent)
 
     def last(line: LineMonth) -> Cell:
         times = [own.last_test_at for own in units[line.row.agent] if own.last_test_at is not None]

@@ -1,8 +1,8 @@
-"""Hours and days of lines and places, kept right: a bucket is worked out anew from the results whenever one came in.
+"""Roll-ups of lines and places by hour and day: a bucket is computed again whenever one of its results is stored.
 
-Nothing of it is remembered but in the database. What comes in marks its hour and its day; and at the start and every
-night the numbers of results behind the roll-ups are compared with those stored, which finds what was marked when the
-collector died, and what others stored without telling: `resend`, another collector of a shared subscription.
+All state is in the database. A stored result marks its hour and its day. At the start and every night the number of
+results behind each roll-up is compared with the number stored. This finds the buckets that were marked when the
+collector died, and those with results of other processes: `resend`, or a second collector of a shared subscription.
 """
 
 import datetime as dt
@@ -36,18 +36,18 @@ from xomnet.runtime.log import Log
 log = Log("collector.rollups.rollups")
 
 SWEEP_DAYS = 62
-"""What is compared: the present month and the one before at least."""
+"""How many days are compared: at least this month and the last."""
 DAYS_EVERY = 6
-"""The present day, which is long to read, has its turn with every so many rounds."""
-MANY = 20
-"""Units; from here on all are worked out."""
-AT_ONCE = 50
-"""Units whose day is read with one question: 30,000 probes. An hour of a province is about as much."""
-ENOUGH = 2000
-"""Points; then they are written."""
+"""Today takes long to read: it is computed once in this number of rounds."""
+ALL_FROM_UNITS = 20
+"""If this many units of a bucket have new results, all units are computed."""
+UNITS_A_QUERY = 50
+"""Units whose day one query reads: 30,000 probes, about as many as an hour of a province."""
+MAX_POINTS = 2000
+"""Points that are collected before they are written."""
 NIGHT = dt.timedelta(hours=2)
 CLOCK = dt.timedelta(seconds=1)
-"""What a clock that is being set right may go slower than the thread's own, between two rounds."""
+"""How much slower than the thread's timer a clock may run between two rounds while it is corrected."""
 
 K = TypeVar("K", int, RollupBucket)
 
@@ -67,12 +67,12 @@ class Rollups(PeriodicWorker):
         keep_days: int | None = None,
         sweep_days: int = SWEEP_DAYS,
     ) -> None:
-        super().__init__("rollups", interval_s, self.take, log, "not rolled up")
+        super().__init__("rollups", interval_s, self.step, log, "not rolled up")
         self._store, self._registry = store, registry
         self._interval = dt.timedelta(seconds=interval_s)
         self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
         self._lock = threading.Lock()
-        self._seen: dict[int, Marked] = {}
+        self._new_hours: dict[int, Marked] = {}
         self._dirty: dict[RollupBucket, Marked] = {}
         self._rounds = 0
         self._round_at: dt.datetime | None = None
@@ -81,21 +81,21 @@ class Rollups(PeriodicWorker):
         self._months: Iterator[None] = iter(())
 
     def on_stored(self, points: Iterable[Point]) -> None:
-        """New results were stored: their hours and days are worked out with the next round. From any thread."""
+        """New results were stored: their hours and days are computed in the next round. From any thread."""
         with self._lock:
             for point in points:
                 if point.measurement in COUNTED:
-                    _mark(self._seen, point.time_ns // _HOUR_NS, {point.tags["agent"]})
+                    _mark(self._new_hours, point.time_ns // _HOUR_NS, {point.tags["agent"]})
 
-    def take(self, now: dt.datetime) -> bool:
-        """A few buckets, or a day's comparison, or some lines' months; True while there is more.
+    def step(self, now: dt.datetime) -> bool:
+        """Computes a few buckets, or compares a day, or writes some lines' months; True while there is more.
 
-        Raises StoreUnavailable; nothing is forgotten by it.
+        Raises StoreUnavailable; then the same work is done again.
         """
         if self._round_at is None or abs(now - self._round_at) >= self._interval - CLOCK:
             self._begin_round(now)
-        if ready := self._ready(now):
-            self._roll(ready)
+        if ready := self._due_buckets(now):
+            self._write_buckets(ready)
             return not self._ending.is_set()
         if self._to_compare:
             self._compare(self._to_compare[0])
@@ -110,7 +110,7 @@ class Rollups(PeriodicWorker):
     def _begin_round(self, now: dt.datetime) -> None:
         zone = self._registry().zone
         with self._lock:
-            seen, self._seen = self._seen, {}
+            seen, self._new_hours = self._new_hours, {}
         for hour, agents in seen.items():
             at = EPOCH + hour * HOUR
             for bucket in (hour_of(at), day_of(at, zone)):
@@ -125,8 +125,8 @@ class Rollups(PeriodicWorker):
             self._night = night
         self._round_at, self._rounds = now, self._rounds + 1
 
-    def _ready(self, now: dt.datetime) -> list[RollupBucket]:
-        """What is to be worked out, the latest first; what is no longer whole is left as it is."""
+    def _due_buckets(self, now: dt.datetime) -> list[RollupBucket]:
+        """The buckets to compute, latest first; a bucket whose results are partly deleted is left as it is."""
         kept = self._kept_since(now)
         for bucket in [one for one in self._dirty if kept is not None and one.since < kept]:
             del self._dirty[bucket]
@@ -138,7 +138,7 @@ class Rollups(PeriodicWorker):
         return now - self._keep if self._keep else None
 
     def _compare(self, day: RollupBucket) -> None:
-        """Marks what has more results than it was made of. Fewer are no reason: results go only by their age."""
+        """Marks the buckets with more results than they were computed from. Fewer are normal: old results go."""
         figures = self._store.figures
         stored: Counter[LineId] = Counter()
         for start in range(4):
@@ -156,23 +156,23 @@ class Rollups(PeriodicWorker):
             if count > daily.get(line, 0):
                 _mark(self._dirty, day, {line.agent})
 
-    def _roll(self, buckets: Sequence[RollupBucket]) -> None:
-        """Works out some of them and writes them together. Idempotent.
+    def _write_buckets(self, buckets: Sequence[RollupBucket]) -> None:
+        """Computes some buckets and writes them together. Idempotent.
 
-        The places are written first: a collector that dies in between finds the lines wrong, and does both again.
+        Places are written first: if the collector dies in between, the comparison finds the lines and repeats both.
         """
         places: list[Point] = []
         lines: list[Point] = []
         done: list[RollupBucket] = []
         for bucket in buckets:
-            if self._ending.is_set() or len(places) + len(lines) >= ENOUGH:
+            if self._ending.is_set() or len(places) + len(lines) >= MAX_POINTS:
                 break
             done.append(bucket)
             try:
-                of_places, of_lines = self._rolled(bucket, self._dirty[bucket])
+                of_places, of_lines = self._compute(bucket, self._dirty[bucket])
             except StoreUnavailable:
                 raise
-            except Exception:  # a bad value in one hour must not end the working out of all others
+            except Exception:  # a bad value in one hour must not stop all others
                 log.exception("not rolled up", size=bucket.size, since=bucket.since.isoformat())
                 continue
             places, lines = places + of_places, lines + of_lines
@@ -180,22 +180,24 @@ class Rollups(PeriodicWorker):
         for bucket in done:
             del self._dirty[bucket]
 
-    def _rolled(self, bucket: RollupBucket, agents: Marked) -> tuple[list[Point], list[Point]]:
-        """The points of all places, from those of all lines, and of the lines of some units, from their results."""
+    def _compute(self, bucket: RollupBucket, agents: Marked) -> tuple[list[Point], list[Point]]:
+        """The points of all places, from all lines; and the points of some units' lines, from their results."""
         registry = self._registry()
         rows = {LineId.of(row): row for row in registry.current(bucket.since)}
         fresh: dict[LineId, Fields] = {}
         if agents is None and bucket.size == "hour":
-            fresh = self._fresh(bucket, None, registry)
+            fresh = self._compute_lines(bucket, None, registry)
         else:
-            for some in portions((line.agent for line in rows) if agents is None else agents, AT_ONCE):
-                fresh |= self._fresh(bucket, some, registry)
-        known = fresh if agents is None else {**self._written(bucket), **fresh}
+            for some in portions((line.agent for line in rows) if agents is None else agents, UNITS_A_QUERY):
+                fresh |= self._compute_lines(bucket, some, registry)
+        known = fresh if agents is None else {**self._read_line_points(bucket), **fresh}
         places = place_points(bucket, ((row, known.get(line, {})) for line, row in rows.items()))
         return places, [line_point(bucket, rows[line], fields) for line, fields in fresh.items()]
 
-    def _fresh(self, bucket: RollupBucket, agents: list[str] | None, registry: Registry) -> dict[LineId, Fields]:
-        """The figures of every line that has results there, by the row in force."""
+    def _compute_lines(
+        self, bucket: RollupBucket, agents: list[str] | None, registry: Registry
+    ) -> dict[LineId, Fields]:
+        """The figures of every line with results in the bucket, by the row in force."""
         figures, span = self._store.figures, (bucket.since, bucket.until)
         downloads = figures.downloads(*span, agents)
         latency = figures.latency(*span, agents)
@@ -207,16 +209,16 @@ class Rollups(PeriodicWorker):
                 found[line] = line_fields(downloads.get(line, ()), latency.get(line), outages.get(line), target)
         return found
 
-    def _written(self, bucket: RollupBucket) -> dict[LineId, Fields]:
+    def _read_line_points(self, bucket: RollupBucket) -> dict[LineId, Fields]:
         found = self._store.figures.points(f"line_{bucket.size}", bucket.since, bucket.until)
         return {LineId(one.tags["agent"], one.tags["line"]): one.fields for one in found}
 
 
 def _mark(marks: dict[K, Marked], key: K, agents: Marked) -> None:
-    """Adds some units; from `MANY` on it is all, which also bounds the memory."""
+    """Adds some units; from `ALL_FROM_UNITS` on it is all, which also bounds the memory."""
     before = marks.get(key, set())
     if before is None or agents is None:
         marks[key] = None
     else:
         together = before | agents
-        marks[key] = None if len(together) >= MANY else together
+        marks[key] = None if len(together) >= ALL_FROM_UNITS else together

@@ -12,7 +12,8 @@ def open_store(settings: CollectorSettings, *, read_only: bool = False) -> Store
     Raises StoreUnavailable or SecretError.
     """
     if isinstance(settings.store, SqliteSettings):
-        from collector.store.sqlite import Retention, SqliteStore  # noqa: PLC0415  # one of the two is needed
+        from collector.store.retention import Retention  # noqa: PLC0415  # one of the two is needed
+        from collector.store.sqlite import SqliteStore  # noqa: PLC0415
 
         days = settings.store.keep_days
         retention = None if days is None else Retention(days, utc_now)

@@ -2,9 +2,10 @@
 
 import datetime as dt
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby, islice
+from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
@@ -12,17 +13,36 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from collector.store import Lines
+from collector.store import Agents, Lines
 from collector.store.derived_schemas import ROLLED
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.influx_answers import BatchRefused, BatchTooLarge, Series, WriteTarget, check_query, check_write
-from collector.store.influx_figures import InfluxFigures
-from collector.store.influx_text import after, between, in_order, line_of, listed, quoted
 from collector.store.line_id import LineId
 from collector.store.line_protocol import line_protocol
-from collector.store.points import RESULTS, Point, Rejection, when
-from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
-from collector.store.rows import MEASUREMENT_OF, R, Typed, columns_of, rejection, row_of, rows_of, typed
+from collector.store.points import COUNTED, RESULTS, Point, Rejection, tags_in, time_ns, when
+from collector.store.row_types import (
+    PROBE,
+    Download,
+    EventRow,
+    HealthRow,
+    LatencyFigures,
+    LatencyRow,
+    OutageRow,
+    OutageTotal,
+    Sample,
+    SpeedRow,
+)
+from collector.store.rows import (
+    MEASUREMENT_OF,
+    R,
+    TypedPoint,
+    check_points,
+    columns_of,
+    own_point,
+    rejection,
+    row_of,
+    rows_of,
+)
 from xomnet.runtime import failpoints
 
 BATCH = 1000
@@ -57,7 +77,7 @@ class InfluxStore:
         self.figures = InfluxFigures(lambda q, rolled: self._query(q, self._rollups_bucket if rolled else self._bucket))
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
-        good, rejections = typed(points)
+        good, rejections = check_points(points)
         for bucket, group in groupby(good, self._bucket_of):
             while batch := list(islice(group, BATCH)):
                 rejections += self._write(bucket, batch)
@@ -77,18 +97,18 @@ class InfluxStore:
             return {}
         # the engine is asked for because every test has one: a row without any value is left out by the database
         columns = [*columns_of(Sample), "engine"]
-        where = between(since, until) + _one_of(lines)
-        query = f"SELECT {listed(columns)} FROM speed WHERE {where} GROUP BY agent, line"  # noqa: S608
+        where = time_clause(since, until) + _one_of(lines)
+        query = f"SELECT {column_list(columns)} FROM speed WHERE {where} GROUP BY agent, line"  # noqa: S608
         found: dict[LineId, list[Sample]] = {}
         for series in self._query(query):
-            rows = [row_of(Sample, at, values) for at, values in in_order(series)]
+            rows = [row_of(Sample, at, values) for at, values in rows_in_order(series)]
             found[line_of(series)] = [row for row in rows if row is not None]
         return found
 
     def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
         if lines is not None and not lines:
             return {}
-        where = after(since) + _one_of(lines)
+        where = since_clause(since) + _one_of(lines)
         query = f"SELECT last(seq) FROM speed, latency WHERE {where} GROUP BY agent, line"  # noqa: S608
         last: dict[LineId, int] = {}
         for series in self._query(query):
@@ -97,41 +117,39 @@ class InfluxStore:
         return {line: when(at) for line, at in last.items()}
 
     def health(self, since: dt.datetime, agent: str | None = None, raw: bool = False) -> dict[str, HealthRow]:
-        of_agent = "" if agent is None else f" AND agent = {quoted(agent)}"
+        of_agent = "" if agent is None else f" AND agent = {quote(agent)}"
         query = (
-            f"SELECT {listed(columns_of(HealthRow, raw))} FROM health WHERE {after(since)}{of_agent}"  # noqa: S608
+            f"SELECT {column_list(columns_of(HealthRow, raw))} FROM health WHERE {since_clause(since)}{of_agent}"  # noqa: S608
             " GROUP BY agent ORDER BY time DESC LIMIT 1"
         )
         last: dict[str, HealthRow] = {}
         for series in self._query(query):
-            for row in rows_of(HealthRow, in_order(series)):
+            for row in rows_of(HealthRow, rows_in_order(series)):
                 last[series.tags.get("agent", "")] = row
         return last
 
     def events(
         self, name: str | None, since: dt.datetime, until: dt.datetime, agent: str | None = None
     ) -> dict[LineId, list[EventRow]]:
-        of_name = "" if name is None else f' AND "name" = {quoted(name)}'
-        of_agent = "" if agent is None else f" AND agent = {quoted(agent)}"
-        query = (
-            f"SELECT {listed(columns_of(EventRow))} FROM event WHERE {between(since, until)}{of_name}{of_agent}"  # noqa: S608
-            " GROUP BY agent, line"
-        )
-        return {line_of(series): rows_of(EventRow, in_order(series)) for series in self._query(query)}
+        of_name = "" if name is None else f' AND "name" = {quote(name)}'
+        of_agent = "" if agent is None else f" AND agent = {quote(agent)}"
+        where = time_clause(since, until) + of_name + of_agent
+        query = f"SELECT {column_list(columns_of(EventRow))} FROM event WHERE {where} GROUP BY agent, line"  # noqa: S608
+        return {line_of(series): rows_of(EventRow, rows_in_order(series)) for series in self._query(query)}
 
     def numbers(
         self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime
     ) -> dict[int, str]:
         query = (
-            f"SELECT seq FROM {listed(RESULTS)} WHERE agent = {quoted(agent)} AND spool = {quoted(spool)}"  # noqa: S608
-            f" AND seq >= {first} AND seq <= {last} AND {between(since, until)} GROUP BY line"
+            f"SELECT seq FROM {column_list(RESULTS)} WHERE agent = {quote(agent)} AND spool = {quote(spool)}"  # noqa: S608
+            f" AND seq >= {first} AND seq <= {last} AND {time_clause(since, until)} GROUP BY line"
         )
         return {row[1]: series.tags.get("line", "") for series in self._query(query) for row in series.values}
 
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
         query = (
-            f"SELECT seq FROM {listed(RESULTS)} WHERE agent = {quoted(line.agent)} AND line = {quoted(line.line)}"  # noqa: S608
-            f" AND {between(since, until)} LIMIT 1"
+            f"SELECT seq FROM {column_list(RESULTS)} WHERE agent = {quote(line.agent)} AND line = {quote(line.line)}"  # noqa: S608
+            f" AND {time_clause(since, until)} LIMIT 1"
         )
         return bool(self._query(query))
 
@@ -153,15 +171,15 @@ class InfluxStore:
         self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = True
     ) -> list[R]:
         query = (
-            f"SELECT {listed(columns_of(kind, raw))} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quoted(line.agent)}"  # noqa: S608
-            f" AND line = {quoted(line.line)} AND {between(since, until)}"
+            f"SELECT {column_list(columns_of(kind, raw))} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quote(line.agent)}"  # noqa: S608
+            f" AND line = {quote(line.line)} AND {time_clause(since, until)}"
         )
-        return [row for series in self._query(query) for row in rows_of(kind, in_order(series))]
+        return [row for series in self._query(query) for row in rows_of(kind, rows_in_order(series))]
 
-    def _bucket_of(self, one: Typed) -> WriteTarget:
+    def _bucket_of(self, one: TypedPoint) -> WriteTarget:
         return self._rollups_bucket if one.point.measurement in ROLLED else self._bucket
 
-    def _write(self, bucket: WriteTarget, batch: Sequence[Typed]) -> list[Rejection]:
+    def _write(self, bucket: WriteTarget, batch: Sequence[TypedPoint]) -> list[Rejection]:
         """Writes a batch, or halves it until the points that the database refuses stand alone."""
         try:
             self._post(bucket, "\n".join(map(line_protocol, batch)))
@@ -197,10 +215,10 @@ class InfluxStore:
         check_write(self._url, bucket, status, headers, body or "")
 
     def _ask_to_write(self, bucket: WriteTarget) -> None:
-        """Writes nothing: InfluxDB 1.8 and 2 answer as if it were something."""
+        """Writes no point: InfluxDB 1.8 and 2 check the token and the bucket all the same."""
         where = urlencode({"org": self._org, "bucket": bucket.name, "precision": "ns"})
         status, headers, body = self._ask("POST", f"/api/v2/write?{where}")
-        with suppress(BatchRefused):  # nothing is a fault of points, not of the settings
+        with suppress(BatchRefused):  # an empty body is a fault of the points, not of the settings
             check_write(self._url, bucket, status, headers, body)
 
     def _query(self, query: str, bucket: WriteTarget | None = None) -> list[Series]:
@@ -219,5 +237,92 @@ class InfluxStore:
 
 def _one_of(lines: Lines) -> str:
     """The condition that a point is of one of some lines; empty where they are all."""
-    each = " OR ".join(f"(agent = {quoted(agent)} AND line = {quoted(line)})" for agent, line in lines or ())
+    each = " OR ".join(f"(agent = {quote(agent)} AND line = {quote(line)})" for agent, line in lines or ())
     return f" AND ({each})" if each else ""
+
+
+class InfluxFigures:
+    """`Figures` of one database; `query` asks it, or with True the one of the roll-ups."""
+
+    def __init__(self, query: Callable[[str, bool], list[Series]]) -> None:
+        self._query = query
+
+    def downloads(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, list[Download]]:
+        # the engine is asked for because every test has one: a row without any value is left out by the database
+        columns = [*columns_of(Download), "engine"]
+        lines: dict[LineId, list[Download]] = {}
+        for series in self._grouped(column_list(columns), "speed", since, until, agents):
+            rows = [row_of(Download, at, values) for at, values in rows_in_order(series)]
+            lines[line_of(series)] = [row for row in rows if row is not None]
+        return lines
+
+    def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
+        found = self._grouped(column_list(PROBE), "latency", since, until, agents)
+        return {line_of(one): LatencyFigures.of({at: rest for at, *rest in one.values}.values()) for one in found}
+
+    def outages(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, OutageTotal]:
+        found = self._grouped("count(seq), sum(duration_s)", "outage", since, until, agents)
+        return {line_of(s): OutageTotal(int(count), float(total)) for s in found for _, count, total in s.values}
+
+    def counts(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
+        counts: dict[LineId, int] = {}
+        for series in self._grouped("count(seq)", column_list(COUNTED), since, until):
+            line = line_of(series)
+            counts[line] = counts.get(line, 0) + int(series.values[0][1])
+        return counts
+
+    def rolled_counts(self, measurement: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
+        found = self._grouped("sum(tests), sum(probes), sum(outages)", measurement, since, until)
+        return {line_of(series): sum(int(value or 0) for value in series.values[0][1:]) for series in found}
+
+    def points(self, measurement: str, since: dt.datetime, until: dt.datetime) -> list[Point]:
+        tags = tags_in(measurement)
+        query = f'SELECT * FROM "{measurement}" WHERE {time_clause(since, until)} GROUP BY {column_list(tags)}'  # noqa: S608
+        return [
+            own_point(measurement, series.tags, at, values)
+            for series in self._query(query, measurement in ROLLED)
+            for at, values in rows_in_order(series)
+        ]
+
+    def _grouped(
+        self, what: str, measurement: str, since: dt.datetime, until: dt.datetime, agents: Agents = None
+    ) -> Sequence[Series]:
+        """By line. `measurement` is a name of ours, or several, quote."""
+        if agents is not None and not agents:
+            return []
+        one_of = "" if agents is None else f" AND ({' OR '.join(f'agent = {quote(agent)}' for agent in agents)})"
+        query = f"SELECT {what} FROM {measurement} WHERE {time_clause(since, until)}{one_of} GROUP BY agent, line"  # noqa: S608
+        return self._query(query, measurement in ROLLED)
+
+
+def quote(text: str) -> str:
+    """A string of InfluxQL, whatever is in it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
+def column_list(columns: Sequence[str]) -> str:
+    """Names of columns, quoted, with commas between them."""
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def since_clause(since: dt.datetime) -> str:
+    """The condition that a point is not older than `since`."""
+    return f"time >= {time_ns(since)}"
+
+
+def time_clause(since: dt.datetime, until: dt.datetime) -> str:
+    """The condition that a point is of [since, until)."""
+    return f"{since_clause(since)} AND time < {time_ns(until)}"
+
+
+def rows_in_order(series: Series) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Time and values of each row. A result is there twice if its line was renamed between two sends: it counts
+    once.
+    """
+    rows = {row[0]: dict(zip(series.columns[1:], row[1:], strict=True)) for row in series.values}
+    return iter(sorted(rows.items()))
+
+
+def line_of(series: Series) -> LineId:
+    """The line of a series grouped by agent and line; '' where a tag is absent."""
+    return LineId(series.tags.get("agent", ""), series.tags.get("line", ""))

@@ -11,12 +11,12 @@ from typing import Any
 
 from influxdb_client.client.write.point import Point as Record
 
-from collector.store.rows import Typed
+from collector.store.rows import TypedPoint
 
 _QUOTED = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
 
-def line_protocol(one: Typed) -> str:
+def line_protocol(one: TypedPoint) -> str:
     """One line, without its end; fields are named by the contract, which has no name that wants escaping."""
     fields = ",".join([f"{name}={_TEXT[type(value)](value)}" for name, value in one.fields.items()])
     return f"{_head(one.point.measurement, tuple(one.point.tags.items()))} {fields} {one.point.time_ns}"

@@ -116,20 +116,20 @@ def own_point(measurement: str, tags: Mapping[str, str], time_ns: int, values: M
     return Point(measurement, {tag: text for tag, text in tags.items() if text}, fields, time_ns)
 
 
-class Typed(NamedTuple):
+class TypedPoint(NamedTuple):
     """A point as it was given, and its fields as the contract types them."""
 
     point: Point
     fields: dict[str, Value]
 
 
-def typed(points: Iterable[Point]) -> tuple[list[Typed], list[Rejection]]:
+def check_points(points: Iterable[Point]) -> tuple[list[TypedPoint], list[Rejection]]:
     """The points that may be written, and those that break the contract."""
-    good: list[Typed] = []
+    good: list[TypedPoint] = []
     bad: list[Rejection] = []
     for point in points:
         try:
-            good.append(Typed(point, _fields(point)))
+            good.append(TypedPoint(point, _fields(point)))
         except _BadField as error:
             bad.append(rejection(point, str(error)))
     return good, bad
@@ -153,10 +153,10 @@ def _fields(point: Point) -> dict[str, Value]:
     for name in point.fields:
         if name not in schema:
             raise _BadField(f"{point.measurement} has no field {name!r}")
-    return {name: _coerced(name, schema[name], value) for name, value in point.fields.items()}
+    return {name: _coerce(name, schema[name], value) for name, value in point.fields.items()}
 
 
-def _coerced(name: str, kind: Kind, value: Value) -> Value:
+def _coerce(name: str, kind: Kind, value: Value) -> Value:
     if kind is str and isinstance(value, str):
         return _check_text(name, value)
     if kind is bool and isinstance(value, bool):

@@ -1,48 +1,40 @@
 """The embedded store: one SQLite file. For the demo, a pilot, one district.
 
-One table a measurement, its columns from the contract. A result is identified by agent, line, time and the contract's
-own name of it, spool and seq: a resend is byte-identical and changes nothing, and even two units cloned from one card,
-which reuse each other's numbers, lose nothing. The tags are not part of it, so a registry mended between two sends
-doubles nothing. A point of `line_state` has no such name: agent, line and time identify it, and the last one written
-holds.
+Each measurement has a table with the contract's columns. A result is identified by agent, line, time, and the
+contract's own name for it, spool and seq: a resend is byte-identical and changes nothing, and two units cloned from one
+card, which use the same numbers, lose nothing. The tags are not part of the identity, so a registry corrected between
+two sends doubles nothing. A point of `line_state` has no spool and seq: agent, line and time identify it, and the last
+one written holds.
 """
 
 import datetime as dt
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from collector.store import Lines
-from collector.store.derived_schemas import EVERY_MINUTE
+from collector.store import Agents, Lines
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.line_id import LineId
-from collector.store.points import RESULTS, Point, Rejection, identity_of, time_ns, when
-from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
-from collector.store.rows import MEASUREMENT_OF, R, columns_of, rejection, row_of, rows_of, typed
-from collector.store.sqlite_figures import SqliteFigures
-from collector.store.sqlite_tables import insert, listed, make_ready, measurement_of, prune, values
-from xomnet.runtime.clock import UtcClock
-
-_PRUNED_AT_LEAST, _RESULTS_PRUNED_AT_LEAST = 1000, 100
-
-PRUNED = (*EVERY_MINUTE, "completeness")
-"""What the collector itself writes again and again: kept for `keep_own`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """For how many days results are kept (store.keep_days), by which clock."""
-
-    days: int
-    now: UtcClock
-
-    def oldest(self) -> dt.datetime:
-        return self.now() - dt.timedelta(days=self.days)
+from collector.store.points import COUNTED, RESULTS, SCHEMAS, Point, Rejection, tags_in, time_ns, when
+from collector.store.retention import Retention, prune
+from collector.store.row_types import (
+    PROBE,
+    Download,
+    EventRow,
+    HealthRow,
+    LatencyFigures,
+    LatencyRow,
+    OutageRow,
+    OutageTotal,
+    Sample,
+    SpeedRow,
+)
+from collector.store.rows import MEASUREMENT_OF, R, check_points, columns_of, own_point, rejection, row_of, rows_of
+from collector.store.sqlite_schema import column_list, insert, make_ready, measurement_of, values
 
 
 class SqliteStore:
@@ -67,7 +59,7 @@ class SqliteStore:
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         self.figures = SqliteFigures(self._read)
-        with self._translated():
+        with self._translate_errors():
             self._writer = self._connect()
             try:
                 if not read_only:
@@ -77,25 +69,20 @@ class SqliteStore:
                 raise
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
-        good, rejections = typed(points)
-        oldest = self._oldest_result()
+        good, rejections = check_points(points)
+        oldest = self._oldest_result_ns()
         late = {id(one) for one in good if one.point.time_ns < oldest and measurement_of(one) in RESULTS}
         if late and self._retention is not None:
-            days = self._retention.days
-            rejections += [rejection(one.point, _too_late(one.point, days)) for one in good if id(one) in late]
+            policy = self._retention
+            rejections += [rejection(one.point, policy.too_old(one.point)) for one in good if id(one) in late]
             good = [one for one in good if id(one) not in late]
         if not good:
             return rejections
-        with self._translated(), self._transaction() as connection:
+        with self._translate_errors(), self._transaction() as connection:
             for measurement, group in groupby(sorted(good, key=measurement_of), measurement_of):
                 new = list(group)
                 connection.executemany(insert(measurement), [values(one) for one in new])
-                if measurement in PRUNED:
-                    newest = max(one.point.time_ns for one in new)
-                    before, key = newest - _ns(self._keep_own), listed(["time_ns", *identity_of(measurement)])
-                    prune(connection, measurement, key, before, 2 * len(new) + _PRUNED_AT_LEAST)
-                elif measurement in RESULTS and oldest:
-                    prune(connection, measurement, "rowid", oldest, 2 * len(new) + _RESULTS_PRUNED_AT_LEAST)
+                prune(connection, measurement, [one.point.time_ns for one in new], self._keep_own, oldest)
         return rejections
 
     def speed(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[SpeedRow]:
@@ -112,7 +99,7 @@ class SqliteStore:
             return {line: rows for line in lines if (rows := self._of_line(Sample, line, since, until))}
         columns = columns_of(Sample)
         found = self._read(
-            f"SELECT time_ns, agent, line, {listed(columns)} FROM speed WHERE time_ns >= ? AND time_ns < ?"  # noqa: S608
+            f"SELECT time_ns, agent, line, {column_list(columns)} FROM speed WHERE time_ns >= ? AND time_ns < ?"  # noqa: S608
             " ORDER BY time_ns",
             (time_ns(since), time_ns(until)),
         )
@@ -137,7 +124,7 @@ class SqliteStore:
         columns = columns_of(HealthRow, raw)
         last: dict[str, HealthRow] = {}
         for unit, at, rowid in self._last_health(since) if agent is None else self._last_health_of(agent, since):
-            found = self._read(f"SELECT {listed(columns)} FROM health WHERE rowid = ?", (rowid,))  # noqa: S608
+            found = self._read(f"SELECT {column_list(columns)} FROM health WHERE rowid = ?", (rowid,))  # noqa: S608
             row = row_of(HealthRow, at, dict(zip(columns, found[0], strict=True)))
             if row is not None:
                 last[unit] = row
@@ -150,7 +137,7 @@ class SqliteStore:
         of_name = "" if name is None else " AND name = ?"
         of_agent = "" if agent is None else " AND agent = ?"
         found = self._read(
-            f"SELECT time_ns, agent, line, {listed(columns)} FROM event"  # noqa: S608
+            f"SELECT time_ns, agent, line, {column_list(columns)} FROM event"  # noqa: S608
             f" WHERE time_ns >= ? AND time_ns < ?{of_name}{of_agent} ORDER BY time_ns",
             (time_ns(since), time_ns(until), *(text for text in (name, agent) if text is not None)),
         )
@@ -198,7 +185,7 @@ class SqliteStore:
     ) -> list[R]:
         columns = columns_of(kind, raw)
         found = self._read(
-            f"SELECT time_ns, {listed(columns)} FROM {MEASUREMENT_OF[kind]}"  # noqa: S608
+            f"SELECT time_ns, {column_list(columns)} FROM {MEASUREMENT_OF[kind]}"  # noqa: S608
             " WHERE agent = ? AND line = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns",
             (*line, time_ns(since), time_ns(until)),
         )
@@ -244,7 +231,7 @@ class SqliteStore:
         return [at for (at,) in found]
 
     def _read(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        with self._translated():
+        with self._translate_errors():
             connection = self._borrow()
             try:
                 rows = connection.execute(statement, parameters).fetchall()
@@ -291,18 +278,18 @@ class SqliteStore:
         finally:
             self._writing.release()
 
-    def _oldest_result(self) -> int:
-        """Results of before are deleted, and no longer taken; 0 where they are kept for ever."""
-        return 0 if self._retention is None else time_ns(self._retention.oldest())
+    def _oldest_result_ns(self) -> int:
+        """Results from before are deleted and no longer accepted; 0 if results are kept for ever."""
+        return 0 if self._retention is None else self._retention.oldest_result_ns()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._explained(error) from error
+            raise self._store_error(error) from error
 
-    def _explained(self, error: sqlite3.Error) -> StoreUnavailable:
+    def _store_error(self, error: sqlite3.Error) -> StoreUnavailable:
         name = getattr(error, "sqlite_errorname", None) or type(error).__name__
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return StoreRefused(
@@ -317,9 +304,71 @@ class SqliteStore:
         return StoreUnavailable(f"{self._path}: {error} ({name})")
 
 
-def _too_late(point: Point, keep_days: int) -> str:
-    return f"of {when(point.time_ns):%Y-%m-%d %H:%M}: results are kept for {keep_days} days (store.keep_days)"
+class SqliteFigures:
+    """`Figures` of one file; `read` gives the rows of a statement with its parameters."""
 
+    def __init__(self, read: Callable[[str, Sequence[Any]], list[Any]]) -> None:
+        self._read = read
 
-def _ns(span: dt.timedelta) -> int:
-    return span // dt.timedelta(microseconds=1) * 1000
+    def downloads(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, list[Download]]:
+        columns = columns_of(Download)
+        found = self._of_lines(f"time_ns, {column_list(columns)}", "speed", since, until, agents, "ORDER BY time_ns")
+        lines: dict[LineId, list[Download]] = {}
+        for unit, line, at, *cells in found:
+            row = row_of(Download, at, dict(zip(columns, cells, strict=True)))
+            if row is not None:
+                lines.setdefault(LineId(unit, line), []).append(row)
+        return lines
+
+    def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
+        found = self._of_lines(column_list(PROBE), "latency", since, until, agents, "ORDER BY agent, line")
+        lines = groupby(found, key=lambda row: LineId(*row[:2]))
+        return {line: LatencyFigures.of(row[2:] for row in rows) for line, rows in lines}
+
+    def outages(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, OutageTotal]:
+        found = self._of_lines("count(*), sum(duration_s)", "outage", since, until, agents, "GROUP BY agent, line")
+        return {LineId(unit, line): OutageTotal(count, total) for unit, line, count, total in found}
+
+    def counts(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
+        counts: dict[LineId, int] = {}
+        for measurement in COUNTED:
+            for unit, line, count in self._of_lines("count(*)", measurement, since, until, end="GROUP BY agent, line"):
+                counts[LineId(unit, line)] = counts.get(LineId(unit, line), 0) + count
+        return counts
+
+    def rolled_counts(self, measurement: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
+        what = "sum(tests + probes + outages)"
+        found = self._of_lines(what, measurement, since, until, end="GROUP BY agent, line")
+        return {LineId(unit, line): count for unit, line, count in found}
+
+    def points(self, measurement: str, since: dt.datetime, until: dt.datetime) -> list[Point]:
+        tags, fields = tags_in(measurement), tuple(SCHEMAS[measurement])
+        found = self._read(
+            f"SELECT time_ns, {column_list([*tags, *fields])} FROM {measurement} WHERE time_ns >= ? AND time_ns < ?",  # noqa: S608
+            (time_ns(since), time_ns(until)),
+        )
+        return [
+            own_point(
+                measurement,
+                dict(zip(tags, cells, strict=False)),
+                at,
+                dict(zip(fields, cells[len(tags) :], strict=True)),
+            )
+            for at, *cells in found
+        ]
+
+    def _of_lines(
+        self,
+        what: str,
+        measurement: str,
+        since: dt.datetime,
+        until: dt.datetime,
+        agents: Agents = None,
+        end: str = "",
+    ) -> list[Any]:
+        """Rows that begin with agent and line."""
+        one_of = "" if agents is None else f" AND agent IN ({', '.join('?' * len(agents))})"
+        return self._read(
+            f"SELECT agent, line, {what} FROM {measurement} WHERE time_ns >= ? AND time_ns < ?{one_of} {end}",  # noqa: S608
+            (time_ns(since), time_ns(until), *(agents or ())),
+        )

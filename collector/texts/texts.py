@@ -73,7 +73,7 @@ class Texts:
     def mbps(self, value: float, target: float | None = None) -> str:
         """One decimal, or as many as it takes not to round a figure across its target: 69,97, not 70,0, of 70."""
         digits = 1
-        while target is not None and digits < 4 and (value < target) != (rounded(value, digits) < target):
+        while target is not None and digits < 4 and (value < target) != (round_decimal(value, digits) < target):
             digits += 1
         return self.number(value, digits)
 
@@ -84,7 +84,7 @@ class Texts:
     def percent(self, ratio: float) -> str:
         """A share such as 60%; as `mbps`, never rounded across 100%."""
         value, digits = ratio * 100, 0
-        while digits < 3 and (value < 100) != (rounded(value, digits) < 100):
+        while digits < 3 and (value < 100) != (round_decimal(value, digits) < 100):
             digits += 1
         return f"{self.number(value, digits)}%"
 
@@ -132,7 +132,7 @@ class Texts:
         return str(format_datetime(when, pattern, tzinfo=LOCAL, locale=self.locale))
 
 
-def rounded(value: float, digits: int) -> Decimal:
+def round_decimal(value: float, digits: int) -> Decimal:
     """The one rounding: Babel's own would take 149.95 for 150.0 where Python's takes it for 149.9."""
     return Decimal(f"{value:.{digits}f}")
 
@@ -140,7 +140,7 @@ def rounded(value: float, digits: int) -> Decimal:
 @lru_cache(maxsize=20_000)
 def _number(value: float, digits: int, language: Language) -> str:
     pattern = f"#,##0.{'0' * digits}" if digits else "#,##0"
-    return str(format_decimal(rounded(value, digits), pattern, locale=_locale(language)))
+    return str(format_decimal(round_decimal(value, digits), pattern, locale=_locale(language)))
 
 
 @cache

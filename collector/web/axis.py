@@ -58,14 +58,14 @@ class Axis:
         return found
 
 
-def chosen_hours(first: dt.datetime | None, now: dt.datetime) -> int:
+def default_hours(first: dt.datetime | None, now: dt.datetime) -> int:
     """The shortest range that holds all the data; the shortest one where there is none."""
     if first is None:
         return HOURS[0]
     return next((hours for hours in HOURS if now - first <= dt.timedelta(hours=hours)), HOURS[-1])
 
 
-def fitted(instants: Sequence[dt.datetime], hours: int, now: dt.datetime) -> Axis:
+def fit_axis(instants: Sequence[dt.datetime], hours: int, now: dt.datetime) -> Axis:
     """An axis no longer than `hours` that begins shortly before the first of the data: minutes show as minutes."""
     whole = now - dt.timedelta(hours=hours)
     inside = [at for at in instants if whole <= at <= now]

@@ -84,16 +84,16 @@ class Plot:
 
     def trace(self, points: Points, class_: str) -> Markup:
         """A polyline over shares of the width."""
-        return self._stretched(element("path", class_=class_, d=self._d(points)))
+        return self._stretch(element("path", class_=class_, d=self._path_data(points)))
 
     def band(self, upper: Points, lower: Points, class_: str) -> Markup:
         """The area between two polylines."""
-        return self._stretched(element("path", class_=class_, d=self._d([*upper, *reversed(lower)]) + "Z"))
+        return self._stretch(element("path", class_=class_, d=self._path_data([*upper, *reversed(lower)]) + "Z"))
 
-    def _d(self, points: Points) -> str:
+    def _path_data(self, points: Points) -> str:
         return path([(1000 * x, self.y(value)) for x, value in points])
 
-    def _stretched(self, shape: Markup) -> Markup:
+    def _stretch(self, shape: Markup) -> Markup:
         box = f"0 0 1000 {self.height:g}"
         return element("svg", shape, viewBox=box, preserveAspectRatio="none", width="100%", height=self.height)
 
@@ -132,7 +132,7 @@ def downloads(t: Texts, axis: Axis, dots: Sequence[Dot], trend: Sequence[Trend],
     parts.append(element("line", class_="target", x1="0", x2="100%", y1=y, y2=y))
     words = t.text("target {figure} Mb/s", figure=t.target(target))
     parts.append(element("text", words, class_="target-word", x="100%", dx=-6, y=y - 5))
-    parts += [_dot(plot, dot) for dot in fewer(dots, MAX_DOTS)]
+    parts += [_dot(plot, dot) for dot in limit_dots(dots, MAX_DOTS)]
     if trend:
         parts.append(plot.trace([(p.share, p.mbps) for p in trend], "median"))
     parts += plot.figures("Mb/s")
@@ -149,8 +149,8 @@ def _dot(plot: Plot, dot: Dot) -> Markup:
     return element("circle", title, class_=f"dot {dot.validity}", cx=percent(dot.share), cy=plot.y(dot.mbps), r=3.2)
 
 
-def fewer(dots: Sequence[Dot], at_most: int) -> list[Dot]:
-    """At most so many dots, evenly; what failed or is flagged stays as long as it can."""
+def limit_dots(dots: Sequence[Dot], at_most: int) -> list[Dot]:
+    """At most `at_most` dots, evenly; failed and flagged tests are kept as far as possible."""
     if len(dots) <= at_most:
         return list(dots)
     rare = [d for d in dots if d.validity != "counted"]
@@ -162,8 +162,8 @@ def fewer(dots: Sequence[Dot], at_most: int) -> list[Dot]:
 
 def latency(t: Texts, axis: Axis, rows: Sequence[LatencyRow], loaded: Points, label: str) -> Markup:
     """Idle round trip as a line with its 95th percentile as a band; under load as diamonds, from the downloads."""
-    idle = bucketed([(axis.share(r.at), r.rtt_p50_ms) for r in rows if r.rtt_p50_ms is not None], MAX_BUCKETS)
-    high = bucketed([(axis.share(r.at), r.rtt_p95_ms) for r in rows if r.rtt_p95_ms is not None], MAX_BUCKETS)
+    idle = bucket_points([(axis.share(r.at), r.rtt_p50_ms) for r in rows if r.rtt_p50_ms is not None], MAX_BUCKETS)
+    high = bucket_points([(axis.share(r.at), r.rtt_p95_ms) for r in rows if r.rtt_p95_ms is not None], MAX_BUCKETS)
     values = sorted(value for _, value in [*idle, *high, *loaded])
     # One wild echo must not flatten all the others: the scale holds 98 of 100, the rest touch its top.
     top = 1.15 * values[min(len(values) - 1, int(len(values) * 0.98))] if values else 50.0
@@ -171,7 +171,7 @@ def latency(t: Texts, axis: Axis, rows: Sequence[LatencyRow], loaded: Points, la
     parts = plot.frame()
     if len(high) > 1 and len(high) == len(idle):
         parts.append(plot.band(high, idle, "spread"))
-    parts += [plot.trace(piece, "idle") for piece in unbroken(idle)]
+    parts += [plot.trace(piece, "idle") for piece in split_at_gaps(idle)]
     for share, value in loaded:
         diamond = element("path", class_="loaded", d="M0 -3.6L3.6 0L0 3.6L-3.6 0Z")
         parts.append(element("svg", diamond, x=percent(share), y=plot.y(value), overflow="visible"))
@@ -217,7 +217,7 @@ def outages(t: Texts, axis: Axis, rows: Sequence[OutageRow], label: str) -> Mark
     return picture(label, *parts, class_="chart outages", height=height + AXIS_HEIGHT, width="100%")
 
 
-def bucketed(points: Points, at_most: int) -> Points:
+def bucket_points(points: Points, at_most: int) -> Points:
     """One point for each slice of the axis that has any: its median, at the slice's mean time."""
     if len(points) <= at_most:
         return points
@@ -230,7 +230,7 @@ def bucketed(points: Points, at_most: int) -> Points:
     ]
 
 
-def unbroken(points: Points) -> list[Points]:
+def split_at_gaps(points: Points) -> list[Points]:
     """The pieces of a series between its gaps: a line across an hour of silence would invent data."""
     steps = sorted(b[0] - a[0] for a, b in pairwise(points))
     if not steps:

@@ -55,12 +55,12 @@ def sparkline(
     inside = [s for s in samples if since <= s.at <= until]
     points = [(x(s.at), y(value)) for s in inside if (value := counted_mbps(s)) is not None]
     failed = [(x(s.at), SPARK_HEIGHT - 4) for s in inside if s.error is not None]
-    points = thinned(points, SPARK_POINTS)
+    points = reduce_points(points, SPARK_POINTS)
     parts = [element("line", class_="target", x1=0, x2=SPARK_WIDTH, y1=y(target_mbps), y2=y(target_mbps))]
     if points:
         parts.append(element("path", class_="trace", d=path(points)))
         parts.append(element("circle", class_="last", cx=points[-1][0], cy=points[-1][1], r=2))
-    parts += [cross(*at) for at in thinned(failed, 12)]
+    parts += [cross(*at) for at in reduce_points(failed, 12)]
     return picture(
         label, *parts, class_=f"spark {state}", viewBox=f"0 0 {SPARK_WIDTH:g} {SPARK_HEIGHT:g}", width=SPARK_WIDTH
     )
@@ -72,8 +72,8 @@ def cross(x: float, y: float, r: float = 2.5) -> Markup:
     return element("path", class_="cross", d=d)
 
 
-def thinned(points: Sequence[tuple[float, float]], at_most: int) -> list[tuple[float, float]]:
-    """At most so many points: neighbours become one, at their mean x and median y."""
+def reduce_points(points: Sequence[tuple[float, float]], at_most: int) -> list[tuple[float, float]]:
+    """At most `at_most` points: neighbours become one, at their mean x and median y."""
     if len(points) <= at_most:
         return list(points)
     size = -(-len(points) // at_most)

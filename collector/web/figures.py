@@ -10,7 +10,7 @@ from msgspec import Struct
 from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, SpeedRow
 from collector.svg import element, path, picture
 from collector.texts.texts import MINUTE, Texts
-from collector.web.charts import thinned
+from collector.web.charts import reduce_points
 from xomnet.contract.flat_fields import FlatField, declared_fields, flat_values
 from xomnet.contract.messages import Speed
 
@@ -96,7 +96,7 @@ def _is_series(value: Any) -> bool:
 
 def _curve(values: Sequence[float], label: str) -> Markup:
     top = max(*values, 1e-9)
-    points = thinned([(float(i), SERIES_HEIGHT * (1 - v / top)) for i, v in enumerate(values)], SERIES_POINTS)
+    points = reduce_points([(float(i), SERIES_HEIGHT * (1 - v / top)) for i, v in enumerate(values)], SERIES_POINTS)
     box = f"0 0 {len(values) - 1} {SERIES_HEIGHT:g}"
     return picture(label, element("path", d=path(points)), class_="series", viewBox=box, preserveAspectRatio="none")
 
@@ -109,7 +109,7 @@ def _unit(field: FlatField) -> str:
     return "MB" if field.unit == "bytes" else field.unit or ""
 
 
-def _after(field: FlatField) -> str:
+def _unit_suffix(field: FlatField) -> str:
     """The unit as it follows a number."""
     unit = _unit(field)
     return unit if unit in ("", "%") else f" {unit}"
@@ -140,9 +140,9 @@ def _text(field: FlatField, value: Any, t: Texts) -> str:
         case int() | float() if field.unit == "s" and value >= 2 * MINUTE:
             return t.span(value)
         case int() | float():
-            return _number(field, value, t) + _after(field)
+            return _number(field, value, t) + _unit_suffix(field)
         case (float(), *_):
-            return f"{_number(field, min(value), t)}–{_number(field, max(value), t)}{_after(field)}"
+            return f"{_number(field, min(value), t)}–{_number(field, max(value), t)}{_unit_suffix(field)}"
         case (Struct(), *_):
             return "; ".join(", ".join(f"{label} {text}" for label, text in figures(one, t)) for one in value)
         case tuple():

@@ -40,7 +40,7 @@ class Filter:
             and (ignoring == "area" or levels(row.area)[: len(self.area)] == self.area)
         )
 
-    def toggled(self, facet: Literal["state", "access", "isp"], value: str) -> "Filter":
+    def toggle(self, facet: Literal["state", "access", "isp"], value: str) -> "Filter":
         """The filter after a chip was pressed."""
         chosen = getattr(self, facet)
         rest = tuple(v for v in chosen if v != value)

@@ -12,7 +12,7 @@ from collector.completeness.completeness import DAYS
 from collector.judge.assess import MIN_TESTS, JudgingRules, counted_mbps, early_bias, judge
 from collector.judge.line_states import LineStatus
 from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
-from collector.texts.texts import Texts, rounded
+from collector.texts.texts import Texts, round_decimal
 from collector.texts.words import access_word, remarks
 from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
@@ -208,10 +208,10 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
         "window": t.span(rules.window.total_seconds()),
     }
     head = t.text("Median {median} Mb/s, {ratio} of the target ({target} Mb/s), from {tests} in {window}", **values)
-    return head + _decided(status, t)
+    return head + _decision_text(status, t)
 
 
-def taken_out(t: Texts, at: dt.datetime) -> str:
+def removal_text(t: Texts, at: dt.datetime) -> str:
     """The same of a line that is no longer in the registry."""
     return t.text(
         "Removed from the registry (seen {moment}): no longer judged. The results below were stored before.",
@@ -219,21 +219,21 @@ def taken_out(t: Texts, at: dt.datetime) -> str:
     )
 
 
-def _decided(status: LineStatus, t: Texts) -> str:
+def _decision_text(status: LineStatus, t: Texts) -> str:
     """How the sentence ends: what the tests say, since when, and what was before."""
     judged = status.judgement
     if judged.state == "uncertain":
         if judged.samples < MIN_TESTS:
             return t.text("; too few tests to decide.")
-        said = t.text("; the tests do not decide.")
-        return said + " " + t.text("Likely below target.") if judged.leaning else said
+        sentence = t.text("; the tests do not decide.")
+        return sentence + " " + t.text("Likely below target.") if judged.leaning else sentence
     short = judged.state == "short"
-    said = t.text("; the tests are below the target.") if short else t.text("; the tests reach the target.")
+    sentence = t.text("; the tests are below the target.") if short else t.text("; the tests reach the target.")
     if judged.since is not None:
-        said += " " + t.text("Since {moment}.", moment=t.moment(judged.since))
+        sentence += " " + t.text("Since {moment}.", moment=t.moment(judged.since))
     if judged.before_mbps is not None:
-        said += " " + t.text("Before: {before} Mb/s.", before=t.mbps(judged.before_mbps, judged.target_mbps))
-    return said
+        sentence += " " + t.text("Before: {before} Mb/s.", before=t.mbps(judged.before_mbps, judged.target_mbps))
+    return sentence
 
 
 def _median_sentence(status: LineStatus, rules: JudgingRules, t: Texts) -> str | None:
@@ -262,7 +262,7 @@ def _facts(
         (t.text("Target"), t.text("{n} Mb/s", n=t.target(judged.target_mbps))),
         (t.text("Last test"), t.text("{n} Mb/s", n=t.mbps(judged.now_mbps)) if judged.now_mbps is not None else None),
         (t.text("Last result"), t.ago(max(0.0, (now - last).total_seconds())) if last is not None else None),
-        (t.text("Early stop"), None if audits is None else _early_stop(*audits, t)),
+        (t.text("Early stop"), None if audits is None else _early_stop_text(*audits, t)),
         (t.text("Completeness"), None if complete is None else f"{t.share(complete)} ({t.span(DAYS * 86_400)})"),
         (t.text("Unit"), row.agent),
         (t.text("Line"), row.line + (f" ({row.interface})" if row.interface else "")),
@@ -272,8 +272,8 @@ def _facts(
     return [(name, value) for name, value in facts if value is not None]
 
 
-def _early_stop(number: int, off: float, t: Texts) -> str:
-    sign = "+" if rounded(100 * off, 1) > 0 else ""
+def _early_stop_text(number: int, off: float, t: Texts) -> str:
+    sign = "+" if round_decimal(100 * off, 1) > 0 else ""
     audits = t.plural("{n} full-length test", "{n} full-length tests", number)
     return t.text("{off}% in {audits}", off=sign + t.number(100 * off), audits=audits)
 
@@ -286,11 +286,11 @@ def validity_of(row: SpeedRow) -> draw.Validity:
 
 
 def _dot(row: SpeedRow, axis: Axis, target: float, t: Texts) -> draw.Dot:
-    said = [t.second(row.at)]
+    parts = [t.second(row.at)]
     if row.down_mbps is not None:
-        said.append(f"{t.mbps(row.down_mbps, target)} Mb/s")
-    said += remarks(t, row.flags, row.error)
-    return draw.Dot(axis.share(row.at), row.down_mbps, validity_of(row), " · ".join(said))
+        parts.append(f"{t.mbps(row.down_mbps, target)} Mb/s")
+    parts += remarks(t, row.flags, row.error)
+    return draw.Dot(axis.share(row.at), row.down_mbps, validity_of(row), " · ".join(parts))
 
 
 def _test(row: SpeedRow, hours: int, t: Texts) -> TestRow:

@@ -94,27 +94,27 @@ class Overview:
     map: Markup | None
 
 
-def overview(snapshot: Snapshot, asked: Filter, t: Texts, now: dt.datetime, show_all: bool = False) -> Overview:
+def overview(snapshot: Snapshot, filter_: Filter, t: Texts, now: dt.datetime, show_all: bool = False) -> Overview:
     """The page's content. `now` is for the ages."""
-    scope = [s for s in snapshot.lines if asked.matches(s, ignoring="state")]
-    shown = [s for s in scope if asked.matches(s)]
+    scope = [s for s in snapshot.lines if filter_.matches(s, ignoring="state")]
+    shown = [s for s in scope if filter_.matches(s)]
     since = _spark_since(snapshot)
     rows = shown if show_all else shown[:MAX_ROWS]
     return Overview(
         sentence=_sentence(scope, t),
         shares=_shares(scope, t),
-        states=_state_chips(scope, asked, t),
-        accesses=_access_chips(snapshot, asked, t),
-        isps=_isp_chips(snapshot, asked),
-        trail=_trail(asked, t),
-        areas=_area_chips(snapshot, asked),
+        states=_state_chips(scope, filter_, t),
+        accesses=_access_chips(snapshot, filter_, t),
+        isps=_isp_chips(snapshot, filter_),
+        trail=_trail(filter_, t),
+        areas=_area_chips(snapshot, filter_),
         rows=[_row(status, t, since, snapshot.at, now) for status in rows],
         hidden=len(shown) - len(rows),
-        all_href=asked.href() + ("?" if asked == Filter() else "&") + "all=1",
+        all_href=filter_.href() + ("?" if filter_ == Filter() else "&") + "all=1",
         scope=len(scope),
         total=len(snapshot.lines),
-        filtered=asked != Filter(),
-        narrowed=replace(asked, state=()) != Filter(),
+        filtered=filter_ != Filter(),
+        narrowed=replace(filter_, state=()) != Filter(),
         never_heard=bool(snapshot.lines) and all(s.judgement.state == "no_data" for s in snapshot.lines),
         spark_span=t.span((snapshot.at - since).total_seconds()),
         map=_map(shown, t),
@@ -149,54 +149,54 @@ def _shares(scope: Sequence[LineStatus], t: Texts) -> list[AccessShare]:
     return shares
 
 
-def _state_chips(scope: Sequence[LineStatus], asked: Filter, t: Texts) -> list[Chip]:
+def _state_chips(scope: Sequence[LineStatus], filter_: Filter, t: Texts) -> list[Chip]:
     counts = Counter(s.judgement.state for s in scope)
     return [
-        Chip(t.state(s), counts[s], asked.toggled("state", s).href(), s in asked.state, s, LOOKS[s].mark)
+        Chip(t.state(s), counts[s], filter_.toggle("state", s).href(), s in filter_.state, s, LOOKS[s].mark)
         for s in STATES
-        if counts[s] or s in asked.state
+        if counts[s] or s in filter_.state
     ]
 
 
-def _access_chips(snapshot: Snapshot, asked: Filter, t: Texts) -> list[Chip]:
-    counts = Counter(s.row.access for s in snapshot.lines if asked.matches(s, ignoring="access"))
+def _access_chips(snapshot: Snapshot, filter_: Filter, t: Texts) -> list[Chip]:
+    counts = Counter(s.row.access for s in snapshot.lines if filter_.matches(s, ignoring="access"))
     return [
-        Chip(access_word(t, access), counts[access], asked.toggled("access", access).href(), access in asked.access)
+        Chip(access_word(t, access), counts[access], filter_.toggle("access", access).href(), access in filter_.access)
         for access in ACCESSES
-        if counts[access] or access in asked.access
+        if counts[access] or access in filter_.access
     ]
 
 
-def _isp_chips(snapshot: Snapshot, asked: Filter) -> list[Chip]:
+def _isp_chips(snapshot: Snapshot, filter_: Filter) -> list[Chip]:
     counts = Counter(
-        unicodedata.normalize("NFC", s.row.isp) for s in snapshot.lines if asked.matches(s, ignoring="isp")
+        unicodedata.normalize("NFC", s.row.isp) for s in snapshot.lines if filter_.matches(s, ignoring="isp")
     )
     return [
-        Chip(isp, counts[isp], asked.toggled("isp", isp).href(), isp in asked.isp)
-        for isp in sorted({*counts, *asked.isp})
+        Chip(isp, counts[isp], filter_.toggle("isp", isp).href(), isp in filter_.isp)
+        for isp in sorted({*counts, *filter_.isp})
     ]
 
 
-def _trail(asked: Filter, t: Texts) -> list[Chip]:
-    if not asked.area:
+def _trail(filter_: Filter, t: Texts) -> list[Chip]:
+    if not filter_.area:
         return []
-    steps = [Chip(t.text("all areas"), 0, replace(asked, area=()).href(), False)]
-    for depth in range(1, len(asked.area) + 1):
-        area = asked.area[:depth]
-        steps.append(Chip(area[-1], 0, replace(asked, area=area).href(), depth == len(asked.area)))
+    steps = [Chip(t.text("all areas"), 0, replace(filter_, area=()).href(), False)]
+    for depth in range(1, len(filter_.area) + 1):
+        area = filter_.area[:depth]
+        steps.append(Chip(area[-1], 0, replace(filter_, area=area).href(), depth == len(filter_.area)))
     return steps
 
 
-def _area_chips(snapshot: Snapshot, asked: Filter) -> list[Chip]:
+def _area_chips(snapshot: Snapshot, filter_: Filter) -> list[Chip]:
     """The next level below the chosen area; levels that all lines share are stepped over."""
-    lines = [s for s in snapshot.lines if asked.matches(s)]
-    start = asked.area
+    lines = [s for s in snapshot.lines if filter_.matches(s)]
+    start = filter_.area
     while True:
         counts = Counter(area[: len(start) + 1] for s in lines if len(area := levels(s.row.area)) > len(start))
         if len(counts) != 1:
             break
         start = next(iter(counts))
-    return [Chip(area[-1], n, replace(asked, area=area).href(), False) for area, n in sorted(counts.items())]
+    return [Chip(area[-1], n, replace(filter_, area=area).href(), False) for area, n in sorted(counts.items())]
 
 
 def _spark_since(snapshot: Snapshot) -> dt.datetime:

@@ -18,16 +18,15 @@ from collector.services import Services
 from collector.store import Store
 from collector.store.line_id import LineId
 from collector.store.row_types import EventRow
-from collector.web.axis import HOURS, Axis, Hours, chosen_hours, fitted
+from collector.web.axis import HOURS, Axis, Hours, default_hours, fit_axis
 from collector.web.context import Context
 from collector.web.errors import RequestError, not_judged_yet, unknown_line
+from collector.web.line_actions import line_actions, refusal_texts
 from collector.web.line_filter import FilterParameters
-from collector.web.line_page import LineHistory, line_page, taken_out
+from collector.web.line_page import LineHistory, line_page, removal_text
 from collector.web.overview import overview
 from collector.web.page_request import PageRequest
 from collector.web.parameters import AnyParameters, LineParameters
-from collector.web.refusals import refusals
-from collector.web.standing import line_actions
 from xomnet import __version__
 from xomnet.contract.values import Instant
 from xomnet.plan import PROVINCE_TIME
@@ -90,7 +89,7 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
     if services.lines.latest is None:
         return _show_loading(request)
     line = LineId(given.agent, given.line)
-    status, ended = _line_status(services, line, now), services.ever().end_of(*line)
+    status, ended = _line_status(services, line, now), services.registry_with_removed().end_of(*line)
     until = now if ended is None else min(now, ended)
     rules = services.lines.rules
 
@@ -98,8 +97,8 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
         speed = store.speed(line, until - MONTH - rules.window, until)
         in_month = [row.at for row in speed if row.at >= until - MONTH]
         if given.hours is None:
-            hours = chosen_hours(in_month[0] if in_month else None, until)
-            axis = fitted(in_month, hours, until)
+            hours = default_hours(in_month[0] if in_month else None, until)
+            axis = fit_axis(in_month, hours, until)
         else:
             hours = given.hours
             axis = Axis(until - dt.timedelta(hours=hours), until)
@@ -128,17 +127,17 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
     content = line_page(status, history, axis, hours, rules, t, now, complete, given.test is not None)
     may_change = context.operator.enabled
     if ended is not None:
-        gone = replace(content, why=taken_out(t, ended))
-        return _render(request, "line.html", page=gone, standing=None, may_change=False)
+        gone = replace(content, why=removal_text(t, ended))
+        return _render(request, "line.html", page=gone, actions=None, may_change=False)
     actions = await run_in_threadpool(line_actions, services.alerts, status, may_change, t, now)
     return _render(
         request,
         "line.html",
         refresh_s=10 if hours <= 24 else 60,
         page=content,
-        standing=actions,
+        actions=actions,
         may_change=may_change,
-        refusals=refusals(t),
+        refusals=refusal_texts(t),
     )
 
 
@@ -147,7 +146,7 @@ def _line_status(services: Services, line: LineId, now: dt.datetime) -> LineStat
     status = snapshot.line(*line) if snapshot else None
     if status is not None:
         return status
-    registry = services.ever()
+    registry = services.registry_with_removed()
     row = registry.latest(*line, now)
     if row is None:
         raise unknown_line(*line)

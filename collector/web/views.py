@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from msgspec import Meta, Struct, defstruct
 
-from collector.completeness.completeness import Found
+from collector.completeness.completeness import CompletenessSnapshot
 from collector.ingest.dead_letters import DeadLetter
 from collector.ingest.presence import Presence
 from collector.judge.assess import counted_mbps
@@ -206,7 +206,7 @@ class Error(View, frozen=True, kw_only=True):
     error: StatusProblem
 
 
-def line_view(status: LineStatus, now: dt.datetime, found: Found | None) -> Line:
+def line_view(status: LineStatus, now: dt.datetime, found: CompletenessSnapshot | None) -> Line:
     """A line of the snapshot, its age as of `now`, its completeness as last found."""
     judged = status.judgement
     age = None if judged.last_result_at is None else max(0.0, (now - judged.last_result_at).total_seconds())

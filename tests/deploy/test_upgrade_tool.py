@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from collector.pki import tokens
+from collector.pki import enrolment_tokens
 from collector.pki.authority import Authority
 from tests.support.releases import Door, Press
 from tests.support.services import free_port, program
@@ -157,7 +157,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, press: Press, door: Door) ->
     unit.config.write_text(json.dumps({"port": unit.port, "away": str(unit.folder / "away")}))
     unit.settings()
     press.release("1.0.0", stages=[{"agents": ["somebody-else"], "from": "2026-01-01T00:00:00Z"}])
-    (unit.folder / "token").write_text(tokens.make(door.authority, "nd-a", now()) + "\n")
+    (unit.folder / "token").write_text(enrolment_tokens.make(door.authority, "nd-a", now()) + "\n")
     unit.run("first-boot", dies_at="key")
     door.lose_answer = True
     status, said = unit.run("first-boot")  # the token is spent, and nobody was told

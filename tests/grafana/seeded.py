@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from collector.judge.verdict import VERDICTS, Month
 from collector.rollups.aggregate import by_place, day_of, line_point, place_points
-from collector.state_points import PROBLEMS
+from collector.state_points.units import PROBLEMS
 from collector.store.points import SCHEMAS, Point, Value, tags_in, tags_of, time_ns
 from tests.support.services import Influx
 from xomnet.plan import PROVINCE_TIME

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from collector.judge.verdict import VERDICTS
-from collector.state_points import PROBLEMS
+from collector.state_points.units import PROBLEMS
 from grafana.columns import COLUMNS
 from grafana.dashboards import GRID_WIDTH
 from grafana.files import DASHBOARDS, FOLDER, dashboard, files

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from collector.check.parts import away
+from collector.check.parts import check_port
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.settings import WebSettings
 from collector.store.sqlite import SqliteStore
@@ -159,7 +159,7 @@ def test_a_port_that_is_taken_and_says_nothing_at_this_address(place: Place) -> 
     assert (code, rows["collector"]["mark"]) == (1, "fail")
     assert rows["collector"]["found"].startswith("not running, and another program uses 127.0.0.1:")
     assert f"sport = :{place.collector.port} " in rows["collector"]["remedy"]
-    elsewhere = away(WebSettings(host="192.0.2.1"), "192.0.2.1:8420")
+    elsewhere = check_port(WebSettings(host="192.0.2.1"), "192.0.2.1:8420")
     assert (elsewhere.mark, elsewhere.remedy) == (
         "fail",
         say("set web.host in collector.yaml to an address of this machine"),
@@ -179,7 +179,7 @@ def test_a_database_is_left_as_it_is(place: Place) -> None:
 
 def test_the_folder_tells_of_rejected_results_and_of_a_damaged_database(place: Place) -> None:
     place.state.mkdir(mode=0o700)
-    assert DeadLetters(place.state / "dead-letters.jsonl").keep(
+    assert DeadLetters(place.state / "dead-letters.jsonl").append(
         [dead_letter("t", b"x", "unknown_line", "?", dt.datetime.now(dt.UTC))] * 2
     )
     (place.folder / "store.db").write_bytes(b"no database " * 1000)

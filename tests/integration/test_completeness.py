@@ -59,7 +59,7 @@ LATER = latency(BEGIN + 2 * HOUR, 100)
 def look(completeness: Completeness, now: dt.datetime = NOW) -> dict[LineId, Counts]:
     """The tallies after as many rounds as it takes."""
     for _ in range(100):
-        if not completeness.take(now):
+        if not completeness.step(now):
             assert completeness.latest is not None
             return {line: one.tally for line, one in completeness.latest.lines.items()}
     raise AssertionError("it never ends")
@@ -92,7 +92,7 @@ def test_a_manifest_waits_for_its_results_and_a_gap_names_the_numbers(
     assert look(completeness, NOW + 61 * MINUTE) == {LINE: Counts(10, 7, 0, 0, 3)}
     (gap,) = completeness.latest.line(LINE).gaps
     assert gap.unaccounted == (SeqRange(4, 4), SeqRange(7, 8))
-    assert gap.manifest.spool == SPOOL
+    assert gap.receipt.spool == SPOOL
     assert figure(metrics, "xomnet_gap_results") == 3
     assert figure(metrics, "xomnet_completeness_ratio") == 0.7
 
@@ -129,8 +129,8 @@ def test_what_was_rejected_or_evicted_is_no_gap(store: Store, completeness: Comp
     gone = event(NOW - 9 * HOUR, 12, "evicted", UNIT, first_seq=1, last_seq=3)
     store.write([*results(3, 4, 5, 6, 7, 8), promised(*TEN), LATER, gone])
     body = msgspec.json.encode({"line": LINE.line})
-    dead.keep([dead_letter("t", body, "future", "", NOW, agent=AGENT, spool=SPOOL, seq=seq) for seq in (9, 10)])
-    dead.keep([dead_letter("t", body, "future", "", NOW, agent="nd-b-2", spool=SPOOL, seq=1)])
+    dead.append([dead_letter("t", body, "future", "", NOW, agent=AGENT, spool=SPOOL, seq=seq) for seq in (9, 10)])
+    dead.append([dead_letter("t", body, "future", "", NOW, agent="nd-b-2", spool=SPOOL, seq=1)])
     assert look(completeness) == {LINE: Counts(10, 6, 2, 2)}
 
 
@@ -138,10 +138,10 @@ def test_what_was_rejected_and_is_stored_now_is_counted_again(
     store: Store, completeness: Completeness, dead: DeadLetters
 ) -> None:
     store.write([*results(*TEN[1:]), promised(*TEN), LATER])
-    dead.keep([dead_letter("t", b'{"line":"ftth"}', "future", "", NOW, agent=AGENT, spool=SPOOL, seq=1)])
+    dead.append([dead_letter("t", b'{"line":"ftth"}', "future", "", NOW, agent=AGENT, spool=SPOOL, seq=1)])
     assert look(completeness) == {LINE: Counts(10, 9, 1)}
     store.write(results(1))
-    completeness.again()
+    completeness.recompute()
     assert look(completeness) == {LINE: Counts(10, 10)}
 
 
@@ -175,7 +175,7 @@ def test_a_flood_of_manifests_is_read_from_the_store_instead(
     store: Store, completeness: Completeness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(completeness)
-    monkeypatch.setattr("collector.completeness.completeness.MAX_SEEN", 2)
+    monkeypatch.setattr("collector.completeness.completeness.MAX_NEW", 2)
     store.write([*results(*TEN), promised(*TEN)])
     completeness.on_stored([promised(*TEN)] * 9)
     assert look(completeness) == {LINE: Counts(10, 10)}

@@ -19,7 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from collector.pki import tokens
+from collector.pki import enrolment_tokens
 from collector.pki.authority import Authority
 from tests.support.deployment import HEADER, made
 from tests.support.services import Nginx, Process, free_port
@@ -85,7 +85,7 @@ class Door:
         return httpx.Client(verify=trust, base_url=self.url, timeout=20)
 
     def token(self, unit: str = UNIT) -> str:
-        return tokens.make(self.authority, unit, now())
+        return enrolment_tokens.make(self.authority, unit, now())
 
     def enrol(self, token: str, request: bytes | None = None, agent: str = UNIT) -> httpx.Response:
         body = {"agent": agent, "token": token, "csr": (request or csr(agent)).decode()}

@@ -26,9 +26,9 @@ TARGETS = {LINE: 150.0, MOBILE: 70.0, LineId("nd-b-2", "ftth"): 150.0}
 
 
 @pytest.fixture(autouse=True)
-def no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_reread_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is read only because it is a small province."""
-    monkeypatch.setattr(line_tracker, "AT_LEAST", 0)
+    monkeypatch.setattr(line_tracker, "MIN_LINES", 0)
 
 
 def stored(store: Store) -> None:
@@ -76,7 +76,7 @@ def test_within_the_hour_a_line_is_read_again_in_any_case(store: Store) -> None:
 def test_latency_alone_keeps_a_line_from_being_silent(store: Store) -> None:
     stored(store)
     lines = LineTracker(store, RULES)
-    lines.look(TARGETS, NOW)
+    lines.update(TARGETS, NOW)
     lines.on_stored([latency(NOW + HOUR, 60)])
     found = states(store, lines, NOW + HOUR + MINUTE)
     assert (found["nd-a-1/ftth"][0], found["nd-a-1/4g"][0]) == ("meeting", "silent")
@@ -87,14 +87,14 @@ def test_a_line_with_another_target_is_judged_again(store: Store) -> None:
     lines = LineTracker(store, RULES)
     row = registry().current(NOW)[0]
     for target, state in ((150.0, "meeting"), (300.0, "short"), (150.0, "meeting")):
-        lines.look({**TARGETS, LINE: target}, NOW)
+        lines.update({**TARGETS, LINE: target}, NOW)
         assert lines.judgement(row, target, NOW)[0].state == state
 
 
 def test_what_was_new_is_read_when_the_store_is_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(store)
     lines = LineTracker(store, RULES)
-    lines.look(TARGETS, NOW)
+    lines.update(TARGETS, NOW)
     new = fallen(LINE, NOW + MINUTE)
     store.write(new)
     lines.on_stored(new)
@@ -105,8 +105,8 @@ def test_what_was_new_is_read_when_the_store_is_back(store: Store, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(type(store), "samples", away)
         with pytest.raises(StoreUnavailable):
-            lines.look(TARGETS, NOW + HOUR / 2)
-    lines.look(TARGETS, NOW + HOUR / 2)
+            lines.update(TARGETS, NOW + HOUR / 2)
+    lines.update(TARGETS, NOW + HOUR / 2)
     assert lines.judgement(registry().current(NOW)[0], 150.0, NOW + HOUR / 2)[0].samples == 21
 
 
@@ -122,7 +122,7 @@ class Asked:
             return samples(since, until, lines)
 
         patch.setattr(store, "samples", noted)
-        patch.setattr(LineTracker, "_turns", lambda *_: 0)  # nothing is read only because its turn has come
+        patch.setattr(LineTracker, "_reread_count", lambda *_: 0)  # nothing is read only because its turn has come
 
     def take(self) -> list[LineId]:
         taken, self.lines = sorted(self.lines), []
@@ -133,7 +133,7 @@ def test_a_new_process_reads_only_what_is_newer_than_the_checkpoint(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored(store)
-    monkeypatch.setattr(line_tracker, "AT_ONCE", 1)
+    monkeypatch.setattr(line_tracker, "LINES_A_QUERY", 1)
     asked, file = Asked(store, monkeypatch), tmp_path / "courses.json"
     all_ = sorted(LineId.of(row) for row in registry().current(NOW))
 
@@ -173,7 +173,7 @@ def test_of_what_is_stored_and_not_read_yet_nothing_is_kept(
     late = fallen(MOBILE, NOW - HOUR)
     store.write(late)
     one.on_stored(late)
-    one.keep(NOW + 2 * MINUTE)
+    one.save_checkpoint(NOW + 2 * MINUTE)
     asked = Asked(store, monkeypatch)
     assert states(store, LineTracker(store, RULES, file), NOW + 3 * MINUTE)["nd-a-1/4g"] == ("meeting", 21)
     assert asked.take() == [MOBILE]
@@ -184,9 +184,9 @@ def test_another_target_makes_what_was_kept_worthless(
 ) -> None:
     stored(store)
     file = tmp_path / "courses.json"
-    LineTracker(store, RULES, file).look(TARGETS, NOW + MINUTE)
+    LineTracker(store, RULES, file).update(TARGETS, NOW + MINUTE)
     asked, restarted = Asked(store, monkeypatch), LineTracker(store, RULES, file)
-    restarted.look({**TARGETS, LINE: 300.0}, NOW + 2 * MINUTE)
+    restarted.update({**TARGETS, LINE: 300.0}, NOW + 2 * MINUTE)
     assert asked.take() == [LINE]
     assert restarted.judgement(registry().current(NOW)[0], 300.0, NOW + 2 * MINUTE)[0].state == "short"
 
@@ -199,7 +199,7 @@ NEVER = LineId("nd-b-2", "ftth")
 
 def judged(lines: LineTracker, now: dt.datetime, line: LineId = NEVER) -> tuple[str, dt.datetime | None]:
     """State and last result of a line, looked at now."""
-    lines.look(TARGETS, now)
+    lines.update(TARGETS, now)
     row = next(row for row in registry().current(now) if LineId.of(row) == line)
     found, _ = lines.judgement(row, TARGETS[line], now)
     return found.state, found.last_result_at
@@ -242,12 +242,12 @@ def emptied(folder: Path, name: str) -> Store:
 def test_a_silent_line_stays_silent_when_all_its_results_are_gone(store: Store, tmp_path: Path) -> None:
     heard, file = NOW - 100 * DAY, tmp_path / "courses.json"
     store.write([latency(heard, 1, NEVER)])
-    LineTracker(store, RULES, file).look(TARGETS, NOW)
+    LineTracker(store, RULES, file).update(TARGETS, NOW)
     gone = emptied(tmp_path, "gone")
     assert judged(LineTracker(gone, RULES), NOW + MINUTE) == ("no_data", None), "nothing else tells"
     again = LineTracker(gone, RULES, file)
     assert judged(again, NOW + MINUTE) == ("silent", heard)
-    again.keep(NOW + MINUTE)
+    again.save_checkpoint(NOW + MINUTE)
     other_rules = LineTracker(gone, replace(RULES, window=RULES.window / 2), file)
     assert judged(other_rules, NOW + 3 * DAY) == ("silent", heard), "whoever wrote the file, and whenever"
     gone.close()
@@ -256,7 +256,7 @@ def test_a_silent_line_stays_silent_when_all_its_results_are_gone(store: Store, 
 def test_the_file_of_an_earlier_version_is_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(store)
     file, gone = tmp_path / "courses.json", emptied(tmp_path, "gone")
-    LineTracker(store, RULES, file).look(TARGETS, NOW + MINUTE)
+    LineTracker(store, RULES, file).update(TARGETS, NOW + MINUTE)
     written = msgspec.json.decode(file.read_bytes())
     file.write_bytes(msgspec.json.encode({name: written[name] for name in ("made_by", "courses")}))
     asked = Asked(store, monkeypatch)
@@ -271,9 +271,9 @@ def test_a_line_that_leaves_the_registry_and_comes_back_was_heard(store: Store, 
     store.write([latency(NOW, 1, NEVER)])
     file, gone = tmp_path / "courses.json", emptied(tmp_path, "gone")
     lines = LineTracker(store, RULES, file)
-    lines.look(TARGETS, NOW)
-    lines.look({LINE: TARGETS[LINE]}, NOW + MINUTE)
-    lines.keep(NOW + MINUTE)
+    lines.update(TARGETS, NOW)
+    lines.update({LINE: TARGETS[LINE]}, NOW + MINUTE)
+    lines.save_checkpoint(NOW + MINUTE)
     assert judged(LineTracker(gone, RULES, file), NOW + HOUR) == ("silent", NOW)
     assert judged(lines, NOW + HOUR) == ("silent", NOW)
     gone.close()
@@ -292,5 +292,5 @@ def test_while_the_store_is_away_no_line_is_called_without_data(store: Store, mo
     with monkeypatch.context() as patch:
         patch.setattr(store, "last_results", away)
         with pytest.raises(StoreUnavailable):
-            lines.look(TARGETS, NOW)
+            lines.update(TARGETS, NOW)
     assert judged(lines, NOW + MINUTE) == ("silent", heard)

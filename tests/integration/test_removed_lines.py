@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from collector.registry.registry_file import REMEMBERED, RegistryFile
+from collector.registry.registry_file import HISTORY_FILE, RegistryFile
 from collector.report.gather import gather
 from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
@@ -48,23 +48,24 @@ def test_when_a_line_went_is_remembered_and_forgotten_when_it_is_back(tmp_path: 
 
     def read(*there: LineRow) -> RegistryFile:
         path.write_text(HEADER + "".join(map(written, there)), encoding="utf-8")
-        return RegistryFile(path, TARGETS, tmp_path / REMEMBERED, store, lambda: GONE_AT)
+        return RegistryFile(path, TARGETS, tmp_path / HISTORY_FILE, store, lambda: GONE_AT)
 
     before = GONE_AT - DAY
-    assert read(STAYS, GOES).ever().end_of(*LineId.of(GOES)) is None
+    assert read(STAYS, GOES).with_removed().end_of(*LineId.of(GOES)) is None
     gone = read(STAYS)
-    ended = gone.ever().end_of(*LineId.of(GOES))
+    ended = gone.with_removed().end_of(*LineId.of(GOES))
     assert ended == GONE_AT
     assert gone.current().at(*LineId.of(GOES), before) is None
-    assert gone.ever().at(*LineId.of(GOES), before) == gone.ever().latest(*LineId.of(GOES), ended + DAY) == GOES
-    assert gone.ever().at(*LineId.of(GOES), ended) is None
-    assert read(STAYS).ever().end_of(*LineId.of(GOES)) == ended  # over a restart
-    assert read(STAYS, GOES).ever().end_of(*LineId.of(GOES)) is None
+    everything = gone.with_removed()
+    assert everything.at(*LineId.of(GOES), before) == everything.latest(*LineId.of(GOES), ended + DAY) == GOES
+    assert gone.with_removed().at(*LineId.of(GOES), ended) is None
+    assert read(STAYS).with_removed().end_of(*LineId.of(GOES)) == ended  # over a restart
+    assert read(STAYS, GOES).with_removed().end_of(*LineId.of(GOES)) is None
 
 
 def test_a_line_of_which_it_is_not_known_when_it_went_is_not_taken_for_a_registered_one(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.db")
-    path, memory = tmp_path / "lines.csv", tmp_path / REMEMBERED
+    path, memory = tmp_path / "lines.csv", tmp_path / HISTORY_FILE
     for there in ((STAYS, GOES), (STAYS,)):
         path.write_text(HEADER + "".join(map(written, there)), encoding="utf-8")
         RegistryFile(path, TARGETS, memory, store, lambda: GONE_AT)
@@ -72,7 +73,7 @@ def test_a_line_of_which_it_is_not_known_when_it_went_is_not_taken_for_a_registe
     del remembered["gone_at"]
     memory.write_text(json.dumps(remembered))
     path.write_text("broken", encoding="utf-8")
-    ever = RegistryFile(path, TARGETS, memory, store, lambda: GONE_AT).ever()
+    ever = RegistryFile(path, TARGETS, memory, store, lambda: GONE_AT).with_removed()
     assert ever.latest(*LineId.of(STAYS), GONE_AT) == STAYS
     assert ever.latest(*LineId.of(GOES), GONE_AT) is None
     store.close()
@@ -88,14 +89,14 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> Services:
     snapshot = all_.lines.latest
     assert snapshot is not None
     all_.lines.latest = replace(snapshot, lines=tuple(s for s in snapshot.lines if s.row.agent != line.agent))
-    return replace(all_, registry=lambda: now, with_gone=lambda: ever)
+    return replace(all_, registry=lambda: now, with_removed=lambda: ever)
 
 
 def test_its_page_shows_what_is_stored_and_says_since_when(without: Services) -> None:
     web = TestClient(create_app(without, "a-token-of-twenty-letters"))
     page = web.get("/lines/nd-giaothuy-0002/4g?lang=en&hours=720")
     assert page.status_code == 200
-    ended = without.ever().end_of("nd-giaothuy-0002", "4g")
+    ended = without.registry_with_removed().end_of("nd-giaothuy-0002", "4g")
     assert ended is not None
     local = ended.astimezone(dt.timezone(dt.timedelta(hours=7)))
     assert f"Removed from the registry (seen {local:%-d %b %Y %H:%M:%S}): no longer judged." in page.text
@@ -161,7 +162,7 @@ def test_the_command_knows_of_it_from_the_collectors_memory(tmp_path: Path, monk
     with_both = SqliteStore(tmp_path / "store.db")
     path = tmp_path / "lines.csv"
     path.write_text(HEADER + written(STAYS) + written(GOES), encoding="utf-8")
-    RegistryFile(path, TARGETS, tmp_path / REMEMBERED, with_both, lambda: GONE_AT)
+    RegistryFile(path, TARGETS, tmp_path / HISTORY_FILE, with_both, lambda: GONE_AT)
     path.write_text(HEADER + written(STAYS), encoding="utf-8")
     with_both.close()
     config = tmp_path / "collector.yaml"

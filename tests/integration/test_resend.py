@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.ingest.dead_letters import DeadLetters, dead_letter, mark_of
+from collector.ingest.dead_letters import DeadLetters, dead_letter, digest_of
 from tests.support.deployment import Collector, made, plain, until
 from tests.support.sender import ROWS, SPOOL, Sender, result
 from tests.support.services import Mosquitto
@@ -158,21 +158,21 @@ def letters_of(folder: Path, seqs: range) -> list[Any]:
 def test_a_letter_that_comes_while_others_are_taken_out_is_not_lost(tmp_path: Path) -> None:
     path = tmp_path / "dead.jsonl"
     here, there = DeadLetters(path), DeadLetters(path)
-    marks = {mark_of(msgspec.json.encode(one)) for one in letters_of(tmp_path, range(0, 400, 2))}
+    marks = {digest_of(msgspec.json.encode(one)) for one in letters_of(tmp_path, range(0, 400, 2))}
     ended = threading.Event()
 
-    def take_out() -> None:
+    def remove() -> None:
         while not ended.is_set():
-            there.take_out(marks)
+            there.remove(marks)
 
-    thread = threading.Thread(target=take_out)
+    thread = threading.Thread(target=remove)
     thread.start()
     for seq in range(400):
-        assert here.keep(letters_of(tmp_path, range(seq, seq + 1)))
+        assert here.append(letters_of(tmp_path, range(seq, seq + 1)))
     ended.set()
     thread.join()
-    there.take_out(marks)
-    left = [one.seq for one in DeadLetters(path).every()]
+    there.remove(marks)
+    left = [one.seq for one in DeadLetters(path).read_all()]
     assert left == list(range(1, 400, 2))
     assert here.counts() == {"future": 200}
     assert oct(path.stat().st_mode & 0o777) == "0o600"
@@ -181,12 +181,12 @@ def test_a_letter_that_comes_while_others_are_taken_out_is_not_lost(tmp_path: Pa
 def test_both_generations_are_read_and_cleared(tmp_path: Path) -> None:
     dead = DeadLetters(tmp_path / "dead.jsonl", max_bytes=2_000)
     for seq in range(15):
-        assert dead.keep(letters_of(tmp_path, range(seq, seq + 1)))
-    found = {one.seq for one in dead.every()}
+        assert dead.append(letters_of(tmp_path, range(seq, seq + 1)))
+    found = {one.seq for one in dead.read_all()}
     assert (tmp_path / "dead.jsonl.1").exists()
     assert len(found) > 9
     before = dead.edition
-    dead.take_out({mark_of(msgspec.json.encode(one)) for one in dead.every() if one.seq != 14})
+    dead.remove({digest_of(msgspec.json.encode(one)) for one in dead.read_all() if one.seq != 14})
     assert dead.counts() == {"future": 1}
     assert dead.edition != before
     assert uuid.UUID(dead.recent()[0].spool) == uuid.UUID(SPOOL)

@@ -8,7 +8,8 @@ from collector.rollups.aggregate import day_of, hour_of
 from collector.store import Store
 from collector.store.influx import InfluxStore
 from collector.store.points import Point, time_ns
-from collector.store.sqlite import Retention, SqliteStore
+from collector.store.retention import Retention
+from collector.store.sqlite import SqliteStore
 from tests.support.deployment import Collector, made, plain, until
 from tests.support.rolled import DAY, LATER, MINUTE, NOW, TAGS, ZONE, fields, rollups, settle
 from tests.support.sender import ROWS, Sender, result

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.rollups.aggregate import day_of, hour_of
-from collector.rollups.rollups import AT_ONCE, DAYS_EVERY, MANY, Rollups
+from collector.rollups.rollups import ALL_FROM_UNITS, DAYS_EVERY, UNITS_A_QUERY, Rollups
 from collector.store import Store
 from collector.store.errors import StoreUnavailable
 from collector.store.influx import InfluxStore
@@ -288,12 +288,12 @@ def test_while_the_database_is_away_nothing_is_forgotten(own_influx_v2: InfluxV2
 
 
 def test_many_units_of_an_hour_are_all_read(store: Store) -> None:
-    """From `MANY` on nobody is named for an hour, and a day is read by portions: nobody is left out."""
+    """From `ALL_FROM_UNITS` on nobody is named for an hour, and a day is read by portions: nobody is left out."""
     names = [f"nd-{n}" for n in range(60)]
     book = Registry([row(LineId(name, "ftth")) for name in names], registry()._targets)
     points = [speed(NOW, n, LineId(name, "ftth"), down_mbps=100.0 + n) for n, name in enumerate(names, 1)]
     store.write(points)
-    assert len(names) > max(MANY, AT_ONCE)
+    assert len(names) > max(ALL_FROM_UNITS, UNITS_A_QUERY)
     told = Rollups(store, lambda: book, sweep_days=0)
     told.on_stored(points)
     settle(told)

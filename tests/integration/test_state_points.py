@@ -8,7 +8,8 @@ import pytest
 from collector.ingest.presence import Presence
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
-from collector.state_points import LatencyLimits, StatePoints
+from collector.state_points.latency import LatencyLimits
+from collector.state_points.state_points import StatePoints
 from collector.store import Store
 from collector.store.line_id import LineId
 from collector.store.points import Point

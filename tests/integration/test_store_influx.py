@@ -43,12 +43,12 @@ def store(influx_v2: InfluxV2, bucket: str) -> Iterator[InfluxStore]:
 
 def test_the_longest_questions_pass_a_proxy(store: InfluxStore) -> None:
     """influxd stands behind nginx here, which takes 8 kB."""
-    units = [f"{'nd-' + 'h' * 27}{n:02}" for n in range(max(line_tracker.AT_ONCE, rollups.AT_ONCE))]
+    units = [f"{'nd-' + 'h' * 27}{n:02}" for n in range(max(line_tracker.LINES_A_QUERY, rollups.UNITS_A_QUERY))]
     lines = [LineId(agent, "w" * 32) for agent in units]
     assert {len(name) for line in lines for name in line} == {32}
     store.write([speed(NOW, 1, lines[-1])])
-    assert list(store.samples(EARLIER, LATER, lines[-line_tracker.AT_ONCE :])) == lines[-1:]
-    assert list(store.figures.downloads(EARLIER, LATER, units[-rollups.AT_ONCE :])) == lines[-1:]
+    assert list(store.samples(EARLIER, LATER, lines[-line_tracker.LINES_A_QUERY :])) == lines[-1:]
+    assert list(store.figures.downloads(EARLIER, LATER, units[-rollups.UNITS_A_QUERY :])) == lines[-1:]
 
 
 # --- bad points

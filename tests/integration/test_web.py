@@ -19,7 +19,7 @@ from msgspec import Struct
 from starlette.testclient import TestClient
 
 from collector.ingest.presence import Presence
-from collector.judge.assess import median_interval
+from collector.judge.confidence_interval import median_interval
 from collector.judge.line_states import line_state_points
 from collector.services import Services
 from collector.store import Store

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collector.ingest.validate import Accepted, validate
 from collector.store.line_protocol import line_protocol
 from collector.store.points import SCHEMAS, TAGS, Point, Value
-from collector.store.rows import typed
+from collector.store.rows import check_points
 from tests.security.cases import case
 from tests.support.stored import AGENT
 from xomnet.registry.registry import LineRow, Registry
@@ -34,7 +34,7 @@ def judged(number: int, seed: int = 0) -> tuple[str, Point | None]:
         _is(bool(verdict.reason) and bool(verdict.code), "a rejection without a reason")
         _is(len(verdict.reason) < 2000, "a reason without an end")
         return verdict.code, None
-    good, rejections = typed([verdict.point])
+    good, rejections = check_points([verdict.point])
     if rejections:
         _is(bool(rejections[0].reason) and rejections[0].reason.isprintable(), "a store's rejection without a reason")
         return "store", None

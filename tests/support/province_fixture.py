@@ -211,7 +211,7 @@ def services(
     now = utc_now()
     seen = [Presence(agent, True, "0.1.0", now) for agent in sorted({s.agent for s in seeds if s.mbps is not None})]
     dead = DeadLetters(folder / "rejected.jsonl")
-    dead.keep([dead_letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
+    dead.append([dead_letter("xomnet/v1/nd-unknown-0001/up", b'{"v":1}', "unknown_agent", "not in the registry", now),
                dead_letter("xomnet/v1/nd-yyen-0003/up", b"\xff\xfe", "malformed", "not JSON", now,
                       "nd-yyen-0003")])  # fmt: skip
     completeness = Completeness(store, lambda: registry, dead, metrics)
@@ -238,6 +238,6 @@ def province(folder: Path, seeds: list[Seed] | None = None) -> Services:
     now = utc_now()
     fill(made.store, seeds, now)
     made.lines.take(now)
-    while made.completeness.take(now):
+    while made.completeness.step(now):
         pass
     return made

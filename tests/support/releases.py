@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from collector.pki import tokens
+from collector.pki import enrolment_tokens
 from collector.pki.authority import Authority
 from collector.pki.requests import SigningRefused
 from tests.support.services import program
@@ -140,12 +140,12 @@ class Door:
         now = dt.datetime.now(dt.UTC)
         try:
             if path == "/enrol/v1/certificate":
-                entry = tokens.spend(self.authority, body["agent"], body["token"], body["csr"].encode(), now)
+                entry = enrolment_tokens.spend(self.authority, body["agent"], body["token"], body["csr"].encode(), now)
             elif path == "/enrol/v1/renew" and holder:
                 entry = self.authority.sign(body["csr"].encode(), holder, "unit", now)
             else:
                 return 403, b"no certificate"
-        except (SigningRefused, tokens.WrongToken) as error:
+        except (SigningRefused, enrolment_tokens.WrongToken) as error:
             return 403, str(error).encode()
         return 200, json.dumps({"certificate": entry.pem, "ca": self.authority.pem}).encode()
 

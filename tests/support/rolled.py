@@ -26,7 +26,7 @@ def rollups(store: Store, **more: int) -> Rollups:
 def settle(one: Rollups, now: dt.datetime = LATER) -> None:
     """Works until nothing is left to do."""
     for _ in range(2000):
-        if not one.take(now):
+        if not one.step(now):
             return
     raise AssertionError("it never ends")
 

@@ -14,14 +14,14 @@ from collector.alerts.conditions import BY_STATE, CONDITIONS, Condition
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus
 from collector.texts.texts import Texts
-from collector.web import standing
+from collector.web import line_actions
 from xomnet.registry.registry import LineRow
 from xomnet.states import worst_first
 from xomnet_demo import table
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 FOLDER = Path(str(conditions.__file__)).parent
-READERS = [*FOLDER.parent.glob("*.py"), Path(standing.__file__), Path(table.__file__)]
+READERS = [*FOLDER.parent.glob("*.py"), Path(line_actions.__file__), Path(table.__file__)]
 
 
 def test_every_file_is_a_condition_and_each_has_a_state_of_its_own() -> None:

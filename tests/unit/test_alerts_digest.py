@@ -9,7 +9,7 @@ import pytest
 from collector.alerts.digest import DigestDay, digest, is_due
 from collector.alerts.outbox import FailedNotification
 from collector.alerts.silences import Acknowledgement, MaintenanceWindow
-from collector.completeness.completeness import Found, LineCompleteness
+from collector.completeness.completeness import CompletenessSnapshot, LineCompleteness
 from collector.completeness.reconcile import Counts
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
@@ -40,7 +40,7 @@ DAY = DigestDay(
     Snapshot(NOW, LINES),
     {LineId("nd-2", "4g"): Acknowledgement(agent="nd-2", line="4g", by="Lan", at=NOW - HOUR, note="đã đặt ăng-ten")},
     [MaintenanceWindow(id=1, agent="nd-6", from_=NOW - HOUR, until=NOW + HOUR, by="Lan", why="x")],
-    Found(NOW, {LineId("nd-5", "4g"): LineCompleteness(Counts(10, 7, missing=3))}),
+    CompletenessSnapshot(NOW, {LineId("nd-5", "4g"): LineCompleteness(Counts(10, 7, missing=3))}),
     [FailedNotification(NOW - HOUR, "c", "▼", "refused"), FailedNotification(NOW - 30 * HOUR, "c", "▼", "long ago")],
 )
 

@@ -13,11 +13,11 @@ from collector.judge.assess import (
     Judgement,
     JudgingRules,
     counted_mbps,
-    course_of,
+    detect_state,
     early_bias,
     judge,
-    median_interval,
 )
+from collector.judge.confidence_interval import median_interval
 from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
 
@@ -263,8 +263,8 @@ def test_a_fallen_line_says_since_when_and_what_it_gave_before() -> None:
     found = judged(samples)
     assert (found.state, found.since, found.before_mbps) == ("short", samples[40].at, 180.0)
     recent = [s for s in samples if s.at >= NOW - JudgingRules().window]
-    course = course_of(samples, TARGET, JudgingRules())
-    assert judge(recent, TARGET, NOW, NOW, None, JudgingRules(), course) == judge(samples, TARGET, NOW, NOW)
+    detector_state = detect_state(samples, TARGET, JudgingRules())
+    assert judge(recent, TARGET, NOW, NOW, None, JudgingRules(), detector_state) == judge(samples, TARGET, NOW, NOW)
 
 
 def test_the_early_stop_is_compared_in_the_mean_of_the_audits() -> None:

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from collector.pki import tokens
+from collector.pki import enrolment_tokens
 from collector.pki.authority import DAYS, Authority, AuthorityError
+from collector.pki.enrolment_tokens import WrongToken
 from collector.pki.requests import SigningRefused
-from collector.pki.tokens import WrongToken
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 UNIT = "nd-haihau-0012"
@@ -169,35 +169,35 @@ def test_secrets_are_closed_and_an_authority_is_not_made_twice(authority: Author
 
 
 def test_a_token_is_spent_once_but_its_answer_may_be_asked_for_again(authority: Authority) -> None:
-    token = tokens.make(authority, UNIT, NOW)
+    token = enrolment_tokens.make(authority, UNIT, NOW)
     mine = key()
-    first = tokens.spend(authority, UNIT, token, csr(UNIT, of=mine), NOW)
-    assert tokens.spend(authority, UNIT, token, csr(UNIT, of=mine), NOW).serial == first.serial
+    first = enrolment_tokens.spend(authority, UNIT, token, csr(UNIT, of=mine), NOW)
+    assert enrolment_tokens.spend(authority, UNIT, token, csr(UNIT, of=mine), NOW).serial == first.serial
     with pytest.raises(WrongToken):
-        tokens.spend(authority, UNIT, token, csr(UNIT), NOW)
+        enrolment_tokens.spend(authority, UNIT, token, csr(UNIT), NOW)
     assert [one.serial for one in authority.certificates()] == [first.serial]
 
 
 def test_a_bad_request_does_not_spend_the_token(authority: Authority) -> None:
-    token = tokens.make(authority, UNIT, NOW)
+    token = enrolment_tokens.make(authority, UNIT, NOW)
     with pytest.raises(SigningRefused):
-        tokens.spend(authority, UNIT, token, csr("nd-other-0001"), NOW)
-    assert tokens.spend(authority, UNIT, token, csr(UNIT), NOW).name == UNIT
+        enrolment_tokens.spend(authority, UNIT, token, csr("nd-other-0001"), NOW)
+    assert enrolment_tokens.spend(authority, UNIT, token, csr(UNIT), NOW).name == UNIT
 
 
 def test_a_token_is_of_its_unit_of_its_time_and_the_newest(authority: Authority) -> None:
-    other = tokens.make(authority, "nd-other-0001", NOW)
-    old = tokens.make(authority, UNIT, NOW)
-    new = tokens.make(authority, UNIT, NOW, days=1)
+    other = enrolment_tokens.make(authority, "nd-other-0001", NOW)
+    old = enrolment_tokens.make(authority, UNIT, NOW)
+    new = enrolment_tokens.make(authority, UNIT, NOW, days=1)
     for token, when in ((other, NOW), (old, NOW), ("", NOW), (new, NOW + dt.timedelta(days=1))):
         with pytest.raises(WrongToken):
-            tokens.spend(authority, UNIT, token, csr(UNIT), when)
+            enrolment_tokens.spend(authority, UNIT, token, csr(UNIT), when)
     assert new.encode() not in (authority.folder / "ledger.db").read_bytes()  # only its hash is kept
 
 
 def test_revoking_takes_the_token_too(authority: Authority) -> None:
     authority.sign(csr(UNIT), UNIT, "unit", NOW)
-    token = tokens.make(authority, UNIT, NOW)
+    token = enrolment_tokens.make(authority, UNIT, NOW)
     authority.revoke(UNIT, NOW)
     with pytest.raises(WrongToken):
-        tokens.spend(authority, UNIT, token, csr(UNIT), NOW)
+        enrolment_tokens.spend(authority, UNIT, token, csr(UNIT), NOW)

@@ -104,7 +104,7 @@ def test_a_sparkline_leaves_out_what_does_not_count_and_crosses_what_failed() ->
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 500)), max_size=300), st.integers(1, 60))
 def test_thinning_keeps_within_its_limit_and_its_range(points: list[tuple[float, float]], limit: int) -> None:
-    thin = charts.thinned(sorted(points), limit)
+    thin = charts.reduce_points(sorted(points), limit)
     assert len(thin) <= limit
     assert bool(thin) == bool(points)
     if points:
@@ -138,14 +138,14 @@ def test_peak_hours_are_those_of_viet_nam_and_clipped_to_the_axis() -> None:
     ("age", "hours"), [(0.05, 1), (1, 1), (1.1, 24), (24, 24), (30, 168), (169, 720), (9999, 720), (None, 1)]
 )
 def test_the_shortest_range_that_holds_the_data_is_chosen(age: float | None, hours: int) -> None:
-    assert axes.chosen_hours(None if age is None else NOW - age * HOUR, NOW) == hours
+    assert axes.default_hours(None if age is None else NOW - age * HOUR, NOW) == hours
 
 
 def test_an_axis_begins_shortly_before_the_first_of_the_data() -> None:
-    axis = axes.fitted([NOW - dt.timedelta(minutes=10), NOW], 1, NOW)
+    axis = axes.fit_axis([NOW - dt.timedelta(minutes=10), NOW], 1, NOW)
     assert axis.span_s == pytest.approx(624)
-    assert axes.fitted([NOW - dt.timedelta(seconds=3)], 1, NOW).span_s == 120
-    assert axes.fitted([], 24, NOW).span_s == 86_400
+    assert axes.fit_axis([NOW - dt.timedelta(seconds=3)], 1, NOW).span_s == 120
+    assert axes.fit_axis([], 24, NOW).span_s == 86_400
 
 
 @given(st.floats(1, 5000))
@@ -175,16 +175,16 @@ def test_dots_show_whether_a_test_counts_is_flagged_or_failed() -> None:
 def test_many_dots_become_few_and_the_rare_ones_stay(counted: int, failed: int) -> None:
     dots = [history.Dot(i / 4000, 1, "counted", "") for i in range(counted)]
     dots += [history.Dot(i / 4000, None, "failed", "") for i in range(failed)]
-    few = history.fewer(dots, 900)
+    few = history.limit_dots(dots, 900)
     assert len(few) <= 901
     assert sum(d.validity == "failed" for d in few) >= min(failed, 225)
 
 
 def test_a_line_is_broken_where_nothing_was_measured() -> None:
     points = [(x / 100, 10.0) for x in [*range(20), *range(60, 80)]]
-    assert [len(piece) for piece in history.unbroken(points)] == [20, 20]
-    assert history.unbroken([]) == []
-    assert history.unbroken([(0.5, 1.0)]) == [[(0.5, 1.0)]]
+    assert [len(piece) for piece in history.split_at_gaps(points)] == [20, 20]
+    assert history.split_at_gaps([]) == []
+    assert history.split_at_gaps([(0.5, 1.0)]) == [[(0.5, 1.0)]]
 
 
 def test_latency_loss_and_outages_are_drawn_on_the_axis() -> None:

@@ -277,10 +277,10 @@ def test_an_answer_is_matched_by_id_and_by_the_unit_that_gave_it(wire: Any) -> N
     commands.on_reply("nd-b", encode(reply))
     commands.on_reply("nd-b", encode(Reply(id=asked.command.id, agent="nd-b", ok=True)))
     commands.on_reply("nd-a", b"{")
-    assert (found := commands.found(asked.command.id)) is not None
+    assert (found := commands.get(asked.command.id)) is not None
     assert found.outcome == "waiting"
     commands.on_reply("nd-a", encode(reply))
-    assert (found := commands.found(asked.command.id)) is not None
+    assert (found := commands.get(asked.command.id)) is not None
     assert (found.outcome, found.reply) == ("answered", reply)
 
 
@@ -290,10 +290,10 @@ def test_who_gives_no_answer_is_given_up_and_a_late_one_still_counts(wire: Any) 
     asked = commands.ask("nd-a", "measure")
     commands.send(wire)
     clock.later = dt.timedelta(minutes=3)
-    assert (found := commands.found(asked.command.id)) is not None
+    assert (found := commands.get(asked.command.id)) is not None
     assert found.outcome == "no_answer"
     commands.on_reply("nd-a", encode(Reply(id=asked.command.id, agent="nd-a", ok=True)))
-    assert (found := commands.found(asked.command.id)) is not None
+    assert (found := commands.get(asked.command.id)) is not None
     assert found.outcome == "answered"
 
 
@@ -307,7 +307,7 @@ def test_a_command_to_nobody_is_not_waited_for_and_one_that_is_too_late_not_sent
     late = commands.ask("nd-a", "report")
     clock.later = dt.timedelta(minutes=1)
     commands.send(wire)
-    outcomes = [found.outcome for one in (heard, unheard, late) if (found := commands.found(one.command.id))]
+    outcomes = [found.outcome for one in (heard, unheard, late) if (found := commands.get(one.command.id))]
     assert (outcomes, len(wire.sent)) == (["waiting", "undelivered", "undelivered"], 2)
 
 

@@ -21,7 +21,7 @@ from collector.commands.confirmation import (
     Confirmation,
     ConfirmationWorker,
     choose,
-    due,
+    due_server,
     maintenance_at,
     outcome_of,
 )
@@ -67,7 +67,7 @@ def test_a_few_after_each_test_of_the_schedule_apart_and_by_turns(
     asked: Sequence[tuple[float, str]], scheduled_min: float | None, server: str | None
 ) -> None:
     scheduled = None if scheduled_min is None else NOW - scheduled_min * MINUTE
-    assert due([confirmation(*one) for one in asked], scheduled, NOW) == server
+    assert due_server([confirmation(*one) for one in asked], scheduled, NOW) == server
 
 
 def status(agent: str = "nd-a", line: str = "ftth", leaning: bool = True, **more: object) -> LineStatus:

@@ -20,11 +20,11 @@ HEARD = {"samples": 6, "median_mbps": 81.0, "last_result_at": "2026-11-22T05:04:
 
 def test_a_line_that_has_not_begun_yet_is_no_alert_and_one_that_falls_silent_is() -> None:
     feed = AlertFeed()
-    assert feed.look([line("no_data")], NOW) == []
-    assert feed.look([line("meeting", **HEARD)], NOW) == []
-    (alert,) = feed.look([line("silent", **HEARD)], NOW)
+    assert feed.update([line("no_data")], NOW) == []
+    assert feed.update([line("meeting", **HEARD)], NOW) == []
+    (alert,) = feed.update([line("silent", **HEARD)], NOW)
     assert alert == "12:04:11  ○ alert   Xóm 2, xã Giao Minh / 4g: silent for 41 s"
-    (again,) = feed.look([line("meeting", **HEARD)], NOW)
+    (again,) = feed.update([line("meeting", **HEARD)], NOW)
     assert "● again" in again
 
 

@@ -62,5 +62,5 @@ class FailingListener:
 def test_a_listener_that_fails_keeps_what_was_stored_from_nobody(tmp_path: Path) -> None:
     listener = Listener()
     intake = intake_of(DeadLetters(tmp_path / "letters"), FailingListener(), listener)
-    intake._tell_stored([])
+    intake._notify_listeners([])
     assert listener.heard == [[]]

@@ -16,10 +16,10 @@ from collector.completeness.reconcile import (
     SeqRange,
     SpoolReceipt,
     gaps_between,
-    joined,
+    merge_ranges,
     receipt_of,
     reconcile,
-    without,
+    subtract_ranges,
 )
 from collector.store.line_id import LineId
 from collector.store.row_types import EventRow
@@ -30,14 +30,14 @@ AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 FTTH, UNIT = LineId("nd-a-1", "ftth"), LineId("nd-a-1", "")
 
 
-def manifest(line: LineId, numbers: list[int], last: int = 10) -> SpoolReceipt:
+def receipt(line: LineId, numbers: list[int], last: int = 10) -> SpoolReceipt:
     return SpoolReceipt(line, "s", 11, AT, SeqRange(1, last), len(numbers), digest(sorted(numbers)))
 
 
 def only(numbers: list[int], stored: list[int], rejected: list[int], *evicted: SeqRange) -> Reconciliation:
     """The account of one line that took in `numbers`, where no other line had any."""
     line = FTTH.line
-    (found,) = reconcile([manifest(FTTH, numbers)], dict.fromkeys(stored, line), dict.fromkeys(rejected, line), evicted)
+    (found,) = reconcile([receipt(FTTH, numbers)], dict.fromkeys(stored, line), dict.fromkeys(rejected, line), evicted)
     return found
 
 
@@ -108,7 +108,7 @@ def test_no_loss_is_hidden_and_none_is_invented(history: list[tuple[str, str]]) 
 
     lines = sorted({line for line, _ in history})
     promised = [[n for n, (own, _) in numbered.items() if own == line] for line in lines]
-    round_ = [manifest(LineId("nd-a-1", line), ns, len(history)) for line, ns in zip(lines, promised, strict=True)]
+    round_ = [receipt(LineId("nd-a-1", line), ns, len(history)) for line, ns in zip(lines, promised, strict=True)]
     found = reconcile(round_, of("stored"), of("rejected"), [SeqRange(n, n) for n in of("evicted")])
     for line, account, numbers in zip(lines, found, promised, strict=True):
         tally = account.tally
@@ -134,8 +134,8 @@ def numbers_of(spans: list[SeqRange]) -> set[int]:
 
 @given(Spans, Spans)
 def test_spans_are_sets_of_numbers(left: list[SeqRange], right: list[SeqRange]) -> None:
-    assert numbers_of(without(left, right)) == numbers_of(left) - numbers_of(right)
-    together = joined(left)
+    assert numbers_of(subtract_ranges(left, right)) == numbers_of(left) - numbers_of(right)
+    together = merge_ranges(left)
     assert numbers_of(together) == numbers_of(left)
     assert all(a.last + 1 < b.first for a, b in pairwise(together))
 
@@ -153,7 +153,7 @@ def test_a_units_receipt_is_read_as_the_contract_says() -> None:
         for n, (line, event) in enumerate(said)
     ]
     found = reconcile([one for one in read if one is not None], {n: line or "" for n, line in rows}, {}, ())
-    assert {account.manifest.line.line: account.tally.stored for account in found} == {"": 6, "ftth": 6, "4g": 7}
+    assert {account.receipt.line.line: account.tally.stored for account in found} == {"": 6, "ftth": 6, "4g": 7}
     assert all(account.tally.ratio == 1 and not account.digest_differs for account in found)
 
 

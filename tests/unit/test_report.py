@@ -12,7 +12,7 @@ from collector.judge.verdict import VERDICTS, Month, Verdict, VerdictName
 from collector.report import texts
 from collector.report.columns import harmless
 from collector.report.front import front
-from collector.report.gather import ReportError, clipped, lines_of, registered_days
+from collector.report.gather import ReportError, clip_outages, lines_within, registered_days
 from collector.report.model import Change, LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, area_under, shared_area, tally
 from collector.report.texts import CATALOGUE, ReportTexts
@@ -123,11 +123,11 @@ def test_the_areas_of_a_table_are_the_level_below_the_one_that_all_share(
 
 def test_an_area_is_found_at_any_level_and_a_wrong_one_is_told_from_the_closest() -> None:
     rows = [row("Nam Định/Hải Hậu/Hải Minh"), row("Nam Định/Hải Hậu/Hải Đông"), row("Nam Định/Giao Thủy/Bạch Long")]
-    assert lines_of(rows, "Nam Định/Hải Hậu/", NOVEMBER) == rows[:2]
-    assert lines_of(rows, None, NOVEMBER) == rows
+    assert lines_within(rows, "Nam Định/Hải Hậu/", NOVEMBER) == rows[:2]
+    assert lines_within(rows, None, NOVEMBER) == rows
     for asked in ("hai hau", "Nam Định/Hải Hâu", "Nam Định/Hải H"):
         with pytest.raises(ReportError, match="the closest: Nam Định/Hải Hậu, "):
-            lines_of(rows, asked, NOVEMBER)
+            lines_within(rows, asked, NOVEMBER)
 
 
 def test_an_outage_counts_with_what_of_it_lies_in_the_month() -> None:
@@ -137,7 +137,7 @@ def test_an_outage_counts_with_what_of_it_lies_in_the_month() -> None:
         return OutageRow(at=at, duration_s=hours * 3600, failed_probes=5)
 
     hour = dt.timedelta(hours=1)
-    found = clipped(
+    found = clip_outages(
         [outage(since - 2 * hour, 1), outage(since - hour, 3), outage(until - hour, 9), outage(since, 0.5)],
         since,
         until,

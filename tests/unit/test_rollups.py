@@ -21,7 +21,7 @@ from collector.rollups.aggregate import (
     places_of,
     portions,
 )
-from collector.rollups.rollups import MANY, _mark
+from collector.rollups.rollups import ALL_FROM_UNITS, _mark
 from collector.store.line_id import LineId
 from collector.store.points import SCHEMAS, Value
 from collector.store.row_types import Download, LatencyFigures, OutageTotal
@@ -196,11 +196,11 @@ def test_the_share_of_a_months_place_is_of_what_was_decided() -> None:
 
 def test_many_units_of_an_hour_are_all_of_them() -> None:
     marks: dict[int, set[str] | None] = {}
-    for n in range(MANY - 1):
+    for n in range(ALL_FROM_UNITS - 1):
         _mark(marks, 7, {f"u{n}"})
     assert marks[7] is not None
     _mark(marks, 7, {"u0"})
-    assert len(marks[7]) == MANY - 1
+    assert len(marks[7]) == ALL_FROM_UNITS - 1
     _mark(marks, 7, {"one more"})
     assert marks == {7: None}
     _mark(marks, 7, {"another"})

@@ -8,15 +8,9 @@ import pytest
 from collector.completeness.reconcile import Counts
 from collector.ingest.presence import Presence
 from collector.judge.assess import Judgement
-from collector.state_points import (
-    PROBLEMS,
-    LatencyLimits,
-    UnitStatus,
-    latency_fields,
-    place_state_fields,
-    unit_state_point,
-    units_of,
-)
+from collector.state_points.latency import LatencyLimits, latency_fields
+from collector.state_points.places import place_state_fields
+from collector.state_points.units import PROBLEMS, UnitStatus, unit_state_point, units_of
 from collector.store.line_id import LineId
 from collector.store.points import SCHEMAS
 from collector.store.row_types import HealthRow, LatencyFigures

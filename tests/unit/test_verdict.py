@@ -6,8 +6,9 @@ import random
 import pytest
 
 from bench.verdicts import ASKINGS, WAYS, Asking, Line, alerts_a_year, falls_found, verdicts, wrong
-from collector.judge.assess import median_interval, quantile
-from collector.judge.verdict import Month, Verdict, line_verdict, monthly_interval, verdict_of
+from collector.judge.assess import quantile
+from collector.judge.confidence_interval import median_interval, monthly_interval
+from collector.judge.verdict import Month, Verdict, line_verdict, verdict_of
 from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.targets import Target, Targets

@@ -26,7 +26,7 @@ class EventParameters(Parameters, frozen=True, kw_only=True, rename={"from_": "f
 
 async def list_events(context: Context, given: EventParameters) -> Answer:
     since, until = time_range(given.from_, given.to, context.now())
-    if not context.services.ever().has_agent(given.agent):
+    if not context.services.registry_with_removed().has_agent(given.agent):
         raise unknown_unit(given.agent)
     rows = await context.reads.read(lambda store: store.events(None, since, until, given.agent))
     results = views.event_views(rows)

@@ -103,7 +103,7 @@ async def add_maintenance(context: Context, given: AddMaintenanceParameters) -> 
     if fault is not None:
         raise RequestError(400, fault, "body", BODY_FORM)
     if not any(wanted.covers(row) for row in context.services.registry().current(now)):
-        raise RequestError(404, "no line in the registry is meant by this", "body", "names as in /api/v1/lines")
+        raise RequestError(404, "no line in the registry matches", "body", "names as in /api/v1/lines")
     try:
         window = await run_in_threadpool(_alert_service(context).store.add_window, wanted, now)
     except TooManySilences as error:

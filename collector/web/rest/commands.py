@@ -62,14 +62,14 @@ async def send_command(context: Context, given: SendCommandParameters) -> Answer
         sent = commands.ask(agent, wanted.name, wanted.line, wanted.server, OPERATOR, change=change)
     except TooManyCommands as error:
         raise RequestError(503, str(error), "commands", "the same request, later", 10) from error
-    sent = await commands.answer(sent, wanted.wait_s)
+    sent = await commands.wait_for_answer(sent, wanted.wait_s)
     status = 202 if sent.outcome == "waiting" else 200
     return Answer(command_view(sent), status, {"Location": f"/api/v1/commands/{sent.command.id}"})
 
 
 async def get_command(context: Context, given: CommandParameters) -> Answer:
     try:
-        sent = context.services.commands.found(UUID(given.id))
+        sent = context.services.commands.get(UUID(given.id))
     except ValueError:
         sent = None
     if sent is None:

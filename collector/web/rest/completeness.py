@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from collector.completeness.completeness import DAYS, Found, LineCompleteness
+from collector.completeness.completeness import DAYS, CompletenessSnapshot, LineCompleteness
 from collector.store.line_id import LineId
 from collector.web.context import Context
 from collector.web.errors import not_counted_yet
@@ -60,7 +60,7 @@ def get_completeness(context: Context, _: NoParameters) -> Answer:
     return Answer(completeness_view(found, context.services.registry().current(context.now())))
 
 
-def completeness_view(found: Found, registered: list[LineRow]) -> CompletenessView:
+def completeness_view(found: CompletenessSnapshot, registered: list[LineRow]) -> CompletenessView:
     """What was found of every line, also of those without a manifest."""
     lines = {*found.lines, *(LineId.of(row) for row in registered)}
     views = [_line_view(line, found.line(line)) for line in sorted(lines)]
@@ -75,7 +75,7 @@ def completeness_view(found: Found, registered: list[LineRow]) -> CompletenessVi
 
 
 def _line_view(line: LineId, one: LineCompleteness) -> LineCompletenessView:
-    gaps = sorted(one.gaps, key=lambda gap: gap.manifest.at, reverse=True)[:20]
+    gaps = sorted(one.gaps, key=lambda gap: gap.receipt.at, reverse=True)[:20]
     return LineCompletenessView.of(
         one.tally,
         agent=line.agent,
@@ -83,9 +83,9 @@ def _line_view(line: LineId, one: LineCompleteness) -> LineCompletenessView:
         waiting=one.waiting,
         gaps=[
             Gap.of(
-                gap.manifest,
-                first_seq=gap.manifest.span.first,
-                last_seq=gap.manifest.span.last,
+                gap.receipt,
+                first_seq=gap.receipt.span.first,
+                last_seq=gap.receipt.span.last,
                 missing=gap.tally.missing,
                 seqs=list(gap.unaccounted[:50]),
                 digest_differs=gap.digest_differs,

@@ -56,7 +56,7 @@ def list_lines(context: Context, given: FilterParameters) -> Answer:
 def get_line(context: Context, given: LineParameters) -> Answer:
     now = context.now()
     line = _registered_line(context, given, now)
-    ended = context.services.ever().end_of(*line)
+    ended = context.services.registry_with_removed().end_of(*line)
     if ended is not None:
         raise removed_line(*line, ended)
     status = context.snapshot().line(*line)
@@ -98,6 +98,6 @@ async def list_outages(context: Context, given: HistoryParameters) -> Answer:
 def _registered_line(context: Context, given: LineParameters, now: dt.datetime) -> LineId:
     """A line that is in the registry, or was: its stored results stay. Raises RequestError."""
     line = LineId(given.agent, given.line)
-    if context.services.ever().latest(*line, now) is None:
+    if context.services.registry_with_removed().latest(*line, now) is None:
         raise unknown_line(*line)
     return line

@@ -1,4 +1,4 @@
-"""From settings to a file's bytes: what `xomnet report` asks for."""
+"""The steps of `xomnet report`: settings, month, the report's figures, the file of the format asked for."""
 
 import datetime as dt
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from collector.judge.verdict import Month
-from collector.registry.registry_file import REMEMBERED, load_ever
+from collector.registry.registry_file import HISTORY_FILE, load_with_removed
 from collector.report.document import document
 from collector.report.gather import ReportError, gather
 from collector.report.model import MonthlyReport
@@ -28,7 +28,7 @@ Format = Literal["pdf", "docx", "xlsx", "csv", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 ERRORS = (ReportError, RegistryError, SecretError, SettingsError, StoreUnavailable)
-"""What a person must hear of; each is a sentence."""
+"""The errors that `xomnet report` shows to its user: each is a sentence."""
 
 INSTALL: Mapping[str, str] = {
     "libs": "pip install 'xomnet[report]'",
@@ -37,84 +37,84 @@ INSTALL: Mapping[str, str] = {
 
 
 def format_of(file: Path) -> Format:
-    """By the name's ending. Raises ReportError."""
-    for known in FORMATS:
-        if file.suffix.lower() == f".{known}":
-            return known
-    raise ReportError(f"{file}: a report is written as {', '.join(f'.{known}' for known in FORMATS)}")
+    """The format that a file name's ending asks for. Raises ReportError."""
+    for format_ in FORMATS:
+        if file.suffix.lower() == f".{format_}":
+            return format_
+    raise ReportError(f"{file}: a report is written as {', '.join(f'.{format_}' for format_ in FORMATS)}")
 
 
-def settings(file: Path) -> CollectorSettings:
-    """Raises SettingsError."""
+def load_settings(file: Path) -> CollectorSettings:
+    """The collector's settings. Raises SettingsError."""
     return load(file, CollectorSettings)
 
 
-def month_of(text: str) -> Month:
-    """Raises ReportError."""
+def parse_month(text: str) -> Month:
+    """The month of a text such as `2026-11`. Raises ReportError."""
     try:
         return Month.parse(text)
     except ValueError as error:
         raise ReportError(str(error)) from error
 
 
-def read(given: CollectorSettings, month: Month, area: str | None, now: dt.datetime) -> MonthlyReport:
+def read_report(settings: CollectorSettings, month: Month, area: str | None, now: dt.datetime) -> MonthlyReport:
     """The month from the store and the registry that the settings name; a collector may run beside.
 
     Raises ReportError, RegistryError, SecretError, SettingsError or StoreUnavailable.
     """
-    if isinstance(given.store, SqliteSettings):
+    if isinstance(settings.store, SqliteSettings):
         try:
-            given.store.path.stat()
+            settings.store.path.stat()
         except OSError as error:
             raise ReportError(
-                f"store.path: {given.store.path}: {error.strerror}; name the file that the collector writes, and run"
+                f"store.path: {settings.store.path}: {error.strerror}; name the file that the collector writes, and run"
                 " this as its user"
             ) from error
-    targets = load_targets(given.targets or config_file("targets.yaml"))
-    registry = load_ever(given.registry, targets, given.state_dir / REMEMBERED, now)
-    keep = given.store.keep_days
+    targets = load_targets(settings.targets or config_file("targets.yaml"))
+    registry = load_with_removed(settings.registry, targets, settings.state_dir / HISTORY_FILE, now)
+    keep = settings.store.keep_days
     kept_since = None if keep is None else now - dt.timedelta(days=keep)
-    store = open_store(given, read_only=True)
+    store = open_store(settings, read_only=True)
     try:
         return gather(store, registry, targets, month, area, now, kept_since)
     finally:
         store.close()
 
 
-def printed(report: MonthlyReport, given: CollectorSettings, language: Language, form: Format) -> bytes:
-    """The file. Raises ReportError where what it takes is not installed."""
+def render(report: MonthlyReport, settings: CollectorSettings, language: Language, form: Format) -> bytes:
+    """The file's content. Raises ReportError if a library that the format needs is not installed."""
     try:
-        return _printed(report, given, language, form)
+        return _render(report, settings, language, form)
     except ImportError as error:
         raise ReportError(f"{error.name} is not installed, which .{form} needs: {INSTALL['libs']}") from error
     except OSError as error:  # weasyprint looks for pango when it is loaded
         raise ReportError(f"a library that .{form} needs is missing ({error}): {INSTALL['pango']}") from error
 
 
-def _printed(report: MonthlyReport, given: CollectorSettings, language: Language, form: Format) -> bytes:
+def _render(report: MonthlyReport, settings: CollectorSettings, language: Language, form: Format) -> bytes:
     # each format loads its own library, and only when it is asked for
     if form == "csv":
         from collector.report.as_csv import as_csv  # noqa: PLC0415
 
         return as_csv(report, language)
-    said = document(report, given.report, language)
+    content = document(report, settings.report, language)
     match form:
         case "html":
             from collector.report.as_html import as_html  # noqa: PLC0415
 
-            return as_html(said)
+            return as_html(content)
         case "pdf":
             from collector.report.as_pdf import as_pdf  # noqa: PLC0415
 
-            return as_pdf(said)
+            return as_pdf(content)
         case "docx":
             from collector.report.as_docx import as_docx  # noqa: PLC0415
 
-            return as_docx(said)
+            return as_docx(content)
         case "xlsx":
             from collector.report.as_xlsx import as_xlsx  # noqa: PLC0415
 
-            return as_xlsx(said, report, language)
+            return as_xlsx(content, report, language)
 
 
 def check_folder(file: Path) -> None:
@@ -128,8 +128,8 @@ def check_folder(file: Path) -> None:
         raise ReportError(f"{file} can't be written: {error.strerror or error}") from error
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """The whole file or none: what stood there before stays until the new one is on the disk. Raises ReportError."""
+def write_file(file: Path, content: bytes) -> None:
+    """Replaces the file atomically: the old one stays until the new one is on the disk. Raises ReportError."""
     new = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with new.open("xb") as to:

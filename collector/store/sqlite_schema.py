@@ -7,7 +7,7 @@ from typing import Any
 
 from collector.store.derived_schemas import Kind
 from collector.store.points import RESULTS, SCHEMAS, identity_of, tags_in
-from collector.store.rows import Typed
+from collector.store.rows import TypedPoint
 
 _TYPES: dict[Kind, str] = {float: "REAL", int: "INTEGER", bool: "INTEGER", str: "TEXT"}
 _CHECK_S = 5.0
@@ -49,7 +49,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
             identity, kind = "UNIQUE (agent, line, time_ns, spool, seq)", "STRICT"
             named = "spool TEXT NOT NULL, seq INTEGER NOT NULL, "
         else:
-            identity, kind = f"PRIMARY KEY (time_ns, {listed(identity_of(measurement))})", "STRICT, WITHOUT ROWID"
+            identity, kind = f"PRIMARY KEY (time_ns, {column_list(identity_of(measurement))})", "STRICT, WITHOUT ROWID"
             named = ""
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS {measurement} (time_ns INTEGER NOT NULL, {tags}, {named}{identity}) {kind}"
@@ -77,28 +77,19 @@ def insert(measurement: str) -> str:
         again = "(agent, line, time_ns, spool, seq) DO NOTHING"
     else:
         changed = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
-        again = f"(time_ns, {listed(identity_of(measurement))}) DO UPDATE SET {changed}"
-    return f"INSERT INTO {measurement} ({listed(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
+        again = f"(time_ns, {column_list(identity_of(measurement))}) DO UPDATE SET {changed}"
+    return f"INSERT INTO {measurement} ({column_list(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
 
 
-def prune(connection: sqlite3.Connection, measurement: str, key: str, before: int, most: int) -> None:
-    """Deletes the oldest points. A little more than there are new ones: no write takes long, and it ends."""
-    connection.execute(
-        f"DELETE FROM {measurement} WHERE ({key}) IN"  # noqa: S608
-        f" (SELECT {key} FROM {measurement} WHERE time_ns < ? ORDER BY time_ns LIMIT ?)",
-        (before, most),
-    )
-
-
-def values(one: Typed) -> list[Any]:
+def values(one: TypedPoint) -> list[Any]:
     measurement = measurement_of(one)
     tags = [one.point.tags.get(tag, "") for tag in tags_in(measurement)]
     return [one.point.time_ns, *tags, *(one.fields.get(field) for field in SCHEMAS[measurement])]
 
 
-def measurement_of(one: Typed) -> str:
+def measurement_of(one: TypedPoint) -> str:
     return one.point.measurement
 
 
-def listed(columns: Sequence[str]) -> str:
+def column_list(columns: Sequence[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)

@@ -7,7 +7,7 @@ import secrets
 
 from collector.pki.authority import Authority, check_name
 from collector.pki.ledger import Entry, LedgerChange, Token
-from collector.pki.requests import SigningRefused, checked_key, key_id
+from collector.pki.requests import SigningRefused, check_key, key_id
 
 DAYS = 7
 LONGEST_DAYS = 90
@@ -34,7 +34,7 @@ def make(authority: Authority, agent: str, now: dt.datetime, days: int = DAYS) -
 def check(authority: Authority, agent: str, token: str, now: dt.datetime) -> None:
     """Raises WrongToken, or LedgerError. It may be spent: `spend` tells."""
     with authority.ledger.change() as change:
-        _right(change, agent, token, now)
+        _matching_token(change, agent, token, now)
 
 
 def spend(authority: Authority, agent: str, token: str, csr: bytes, now: dt.datetime) -> Entry:
@@ -44,19 +44,19 @@ def spend(authority: Authority, agent: str, token: str, csr: bytes, now: dt.date
     way, and only who has the key can use it. Raises WrongToken, Refused (then the token is not spent) or LedgerError.
     """
     with authority.ledger.change() as change:
-        known = _right(change, agent, token, now)
+        known = _matching_token(change, agent, token, now)
         if known.serial is not None:
             before = change.of_serial(known.serial)
-            if before is None or not before.good(now) or before.key != key_id(checked_key(csr, agent)):
+            if before is None or not before.good(now) or before.key != key_id(check_key(csr, agent)):
                 raise WrongToken
             return before
-        entry = authority.signed(change, csr, agent, "unit", now)
+        entry = authority.sign_within(change, csr, agent, "unit", now)
         change.put_token(agent, Token(known.hash, known.until, entry.serial))
     authority.publish(now)
     return entry
 
 
-def _right(change: LedgerChange, agent: str, token: str, now: dt.datetime) -> Token:
+def _matching_token(change: LedgerChange, agent: str, token: str, now: dt.datetime) -> Token:
     known = change.token(agent)
     right = hmac.compare_digest(_hash(token), known.hash if known else "0" * 64)
     if known is None or not right or now >= known.until:
