@@ -105,15 +105,15 @@ def main(arguments: list[str] | None = None) -> int:
         with (known.state / "lock").open("w") as lock:
             if asked.do in (_upgrade, _renew, _first_boot):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            said = asked.do(known, asked)
+            result = asked.do(known, asked)
     except BlockingIOError:
         print("busy: another run is active; nothing was done", file=sys.stderr)
         return os.EX_TEMPFAIL
     except (UpdateError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(said)
-    return 1 if said.startswith("rolled back") else 0
+    print(result)
+    return 1 if result.startswith("rolled back") else 0
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ def verify(data: bytes, signature: bytes, signers: Path) -> None:
         argv = ["ssh-keygen", "-Y", "verify", "-f", str(signers), "-I", IDENTITY, "-n", NAMESPACE, "-s", file.name]
         done = subprocess.run(argv, input=data, capture_output=True, timeout=60, check=False)
     if done.returncode:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip()[:200]
-        raise UpdateError(f"manifest.json.sig: no valid signature of a known key ({said}); sign the release again")
+        output = (done.stderr or done.stdout).decode(errors="replace").strip()[:200]
+        raise UpdateError(f"manifest.json.sig: no valid signature of a known key ({output}); sign the release again")
 
 
 def machine_tag() -> str:
@@ -102,9 +102,9 @@ def install(settings: UpdaterSettings, release: ReleaseManifest, data: bytes) ->
     ]
     _run([*pip, "install", "--quiet", "--no-index", "--no-deps", *wheels], UpdateError, "read what pip says")
     _run([*pip, "check"], UnfitRelease, "make the release again, with all that it needs")
-    said = _run([str(folder / "bin/xomnet"), "--version"], UnfitRelease, "the release does not start; make it again")
-    if said.strip() != release.version:
-        raise UnfitRelease(f"{release.version}: reports version {said.strip()!r}; make the release again")
+    output = _run([str(folder / "bin/xomnet"), "--version"], UnfitRelease, "the release does not start; make it again")
+    if output.strip() != release.version:
+        raise UnfitRelease(f"{release.version}: reports version {output.strip()!r}; make the release again")
     if settings.config.exists():
         check_config(folder, settings.config)
     subprocess.run(["sync", "-f", str(folder)], timeout=INSTALL_S, check=True)
@@ -164,6 +164,6 @@ def _run(argv: list[str], error: type[UpdateError], remedy: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as failed:
         raise UpdateError(f"{Path(argv[0]).name}: {failed}; {remedy}") from failed
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())[-300:]
-        raise error(f"{' '.join(argv[:4])}: {said}; {remedy}")
+        output = " ".join((done.stderr or done.stdout).split())[-300:]
+        raise error(f"{' '.join(argv[:4])}: {output}; {remedy}")
     return done.stdout

@@ -28,9 +28,9 @@ LOGO = (
 )
 
 
-def language_of(wanted: str) -> Language:
+def language_of(requested: str) -> Language:
     """English if it is asked for, else Vietnamese."""
-    return "en" if wanted == "en" else "vi"
+    return "en" if requested == "en" else "vi"
 
 
 def html(
