@@ -53,7 +53,7 @@ class AssessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Best whole days: the daily course is left out. A metered line has four tests a day, six are needed."""
     silent_after_s: Positive = 900.0
     confirm: bool = True
-    """A line that leans to short is asked for a few more tests before anybody is told."""
+    """A line that is likely below target gets a few more tests before an alert opens."""
     latency_limit_ms: Positive = 100.0
     """Median round trip of an hour; the FCC asks for 95 % of round trips at or below 100 ms of lines it pays for."""
     loss_limit_percent: Annotated[float, Meta(ge=0, le=100)] = 2.0

@@ -1,4 +1,4 @@
-"""Confirmation tests: a line whose evidence leans to short is asked for more tests before anybody is woken.
+"""Confirmation tests: a line that is likely below target gets more tests before anybody is woken.
 
 At most ROUND after each test of the schedule, some time apart, from the other measurement server every second time, and
 no more than MAX_A_DAY: whatever the judging says, a line moves no more bytes than that. The unit itself keeps its
@@ -73,7 +73,7 @@ class WantedTest(NamedTuple):
 def due_server(
     asked: Sequence[Confirmation], scheduled_at: dt.datetime | None, now: dt.datetime, pace: Pace = PACE
 ) -> Server | None:
-    """Which server a line that leans to short is to be tested from now; None where it is not to be tested.
+    """The server from which a line that is likely below target is tested next; None if it is not to be tested.
 
     `asked` has what was asked of it, in the order of time; `scheduled_at` is its last test by the schedule.
     """

@@ -45,7 +45,7 @@ MEETING_ERRORS = 1.3
 DOUBT_ERRORS = 1.4
 """By how many below SOUND the window's mean makes a line that met its target uncertain."""
 LEAN_LEVEL, LEAN_ERRORS = math.log(0.88), 0.1
-"""A line leans to short while what its tests have in sum been below the level exceeds a share of their scatter."""
+"""A line is likely below target while the sum of what its tests are below the level exceeds a share of their scatter."""
 RUN_BELOW, RUN_ABOVE = 12, 8
 """This many groups in a row on one side of the target decide too: a steady line is decided soon."""
 BEFORE = 6
@@ -68,7 +68,7 @@ class DetectorState:
     since: dt.datetime | None = None
     """The first test of this level; None where the tests hold no other level before it."""
     leaning: bool = False
-    """The last tests lean to short and do not suffice."""
+    """The last tests are likely below target, and do not suffice."""
     before_mbps: float | None = None
     """Of a line that fell short: the median of what was before."""
 

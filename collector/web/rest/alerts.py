@@ -89,7 +89,9 @@ async def acknowledge(context: Context, given: AcknowledgeParameters) -> Answer:
     service = _alert_service(context)
     done = await run_in_threadpool(service.acknowledge, line, wanted.by, wanted.note, wanted.whole_alert, now)
     if not done:
-        raise RequestError(409, f"{line.agent} / {line.line} has no trouble to take on", "path", "a line in trouble")
+        raise RequestError(
+            409, f"{line.agent} / {line.line} has no alert to acknowledge", "path", "a line with an alert"
+        )
     return Answer(AcknowledgedList(acknowledged=done))
 
 

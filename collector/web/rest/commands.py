@@ -102,4 +102,4 @@ def _check(context: Context, agent: str, wanted: CommandRequest) -> None:
         raise RequestError(400, f"{wanted.name} changes no settings", "name", "settings")
     for key in wanted.settings or {}:
         if remote_settings.template_of(key) is None:
-            raise RequestError(400, f"{key} is not changed from afar", "settings", remote_settings.suggestion(key))
+            raise RequestError(400, f"{key} cannot be changed remotely", "settings", remote_settings.suggestion(key))
