@@ -45,7 +45,7 @@ MEETING_ERRORS = 1.3
 DOUBT_ERRORS = 1.4
 """By how many below SOUND the window's mean makes a line that met its target uncertain."""
 LEAN_LEVEL, LEAN_ERRORS = math.log(0.88), 0.1
-"""A line is likely below target while the sum of what its tests are below the level exceeds a share of their scatter."""
+"""A line is likely below target while the sum by which its tests miss the level exceeds a share of their scatter."""
 RUN_BELOW, RUN_ABOVE = 12, 8
 """This many groups in a row on one side of the target decide too: a steady line is decided soon."""
 BEFORE = 6
