@@ -22,7 +22,8 @@ demo: install
 system:
 	@tests/system-packages
 
-# First what can share the machine, then what knows the date, at other times, then what measures or loads the machine (status 5: none of the tests asked for is such).
+# First what can share the machine, then what knows the date at other times, then what measures or loads the machine
+# (status 5: none of the tests asked for is such).
 # In the order of the folders: unit tests, which are short, come last, so that no worker is left alone with a long file.
 test: install system lint
 	$(BIN)/pytest -m "not alone and not deploy" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]

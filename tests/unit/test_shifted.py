@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shifted.__main__ import compiled, marked, moved
+from tests.shifted.__main__ import TESTS, NothingMarked, chosen, compiled, marked, moved
 from tests.shifted.instants import INSTANTS, UTC, VIET_NAM, next_of
 
 NOW = dt.datetime(2026, 11, 30, 11, 24, tzinfo=UTC)
@@ -58,8 +58,16 @@ def test_the_wall_clock_is_moved_for_a_process_and_its_children_and_no_other_clo
     assert before[1] <= began <= after[1]
 
 
+def test_where_files_are_named_those_run_and_else_all_that_are_marked() -> None:
+    web = str(TESTS / "integration" / "test_web.py")
+    assert web in chosen(["-p", "no:cacheprovider"])
+    assert chosen(["-q", f"{web}::test_filters_leave_what_was_asked_for"]) == chosen([str(TESTS / "integration")]) == []
+    with pytest.raises(NothingMarked):
+        chosen([str(TESTS / "unit" / "test_registry.py")])
+
+
 def test_the_files_of_marked_tests_are_found() -> None:
-    names = [Path(file).name for file in marked()]
+    names = [file.name for file in marked()]
     assert {"test_web.py", "test_alerts.py"} <= set(names)
     assert "test_store.py" not in names
     assert "test_clock_readers.py" not in names, "it only speaks of the mark"
