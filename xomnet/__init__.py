@@ -1,4 +1,4 @@
-"""What agent and collector share: messages, topics, settings, targets, the registry, the command line, the demo."""
+"""What unit and server share: contract, settings, registry, targets, states, plan of measuring, MQTT link."""
 
 from importlib.metadata import version
 
