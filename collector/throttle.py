@@ -1,10 +1,10 @@
-"""Who came with wrong tokens: for the operator's token and for those of enrolment."""
+"""Throttle on wrong tokens: the operator's token and those of enrolment."""
 
 MAX_WRONG, WRONG_FOR_S, MAX_HOSTS = 10, 60.0, 1_000
 
 
 class TokenThrottle:
-    """Who came with a wrong token how often: a host that did so ten times is not listened to for a minute."""
+    """Counts wrong tokens by host. A host with ten wrong tokens within a minute has to wait."""
 
     def __init__(self) -> None:
         self._seen: dict[str, list[float]] = {}

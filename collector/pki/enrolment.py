@@ -1,4 +1,6 @@
-"""The web application: bounded bodies, few tries, and a line in the log for whatever was given or refused."""
+"""Enrolment and renewal over HTTP: bounded bodies, a throttle on wrong tokens, a log line for each certificate given or
+refused.
+"""
 
 import datetime as dt
 import time
