@@ -149,9 +149,9 @@ class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
     interfaces: Annotated[
         tuple[Interface, ...], Meta(max_length=16), Field("Network ports", "Các cổng mạng", "raw")
     ] = ()
-    overrides: Annotated[
-        Count | None, Field("Settings changed from the server", "Số mục cấu hình đổi từ máy chủ")
-    ] = None
+    overrides: Annotated[Count | None, Field("Settings changed from the server", "Số mục cấu hình đổi từ máy chủ")] = (
+        None
+    )
     """The number of settings in force that the server changed."""
 
 
