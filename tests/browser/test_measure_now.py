@@ -57,7 +57,7 @@ def test_an_operator_has_a_line_measured_and_reads_why_not(tmp_path: Path) -> No
         browser.until(f"{SAID} === 'no bytes are left'")
         browser.open(f"{site.url}/lines/{line.agent}/{line.line}?lang=vi")
         press(TOKEN)
-        browser.until(f"{SAID} === 'Không đo: dung lượng còn lại của tháng không đủ.'")
+        browser.until(f"{SAID} === 'Không đo: hạn mức dung lượng còn lại của tháng không đủ.'")
         browser.run("document.querySelector('#measure').close(); window.stays = true")
         unit.refuses = False
         press(TOKEN)

@@ -113,7 +113,7 @@ def summary_of(rows: list[Row]) -> list[str]:
     said.append(
         f"So với tháng 10/2026: {better} đường truyền cải thiện, {worse} đường truyền suy giảm."
         f" Gián đoạn (mất kết nối): {outages} lần, tổng thời gian {hours} giờ."
-        f" Thiết bị không có phép đo trọn một ngày trở lên: {silent}."
+        f" Số thiết bị đo không có phép đo trong trọn một ngày trở lên: {silent}."
     )
     return said
 
@@ -237,7 +237,7 @@ def test_nothing_is_compared_with_a_month_of_which_there_is_nothing(report: Mont
     line = next(one for one in report.lines if one.before.verdict == "met")
     new = dataclasses.replace(line, before=Verdict("unmeasured", 70))
     page = as_html(document(dataclasses.replace(report, lines=[new]), HEAD, "vi")).decode()
-    assert page.count("Tháng 10/2026 không có đường truyền nào đo được nên không so sánh.") == 2
+    assert page.count("Tháng 10/2026 không có đường truyền nào có số liệu đo hợp lệ nên không so sánh.") == 2
     gone = dataclasses.replace(report, before_kept=False)
     assert as_html(document(gone, HEAD, "vi")).decode().count("Kết quả tháng 10/2026 không còn được lưu") == 2
     assert {row[name] for row in rows_of(as_csv(gone, "vi")) for name in row if name.startswith("before_")} == {""}

@@ -54,7 +54,7 @@ def test_a_short_line_in_vietnamese_as_the_specification_has_it() -> None:
     assert message.text.splitlines() == [
         "Tải xuống 42,0 Mb/s, bằng 60% chỉ tiêu (70 Mb/s). 9 phép đo trong 24 giờ, 2 phép đo xác nhận, "
         "lần cuối lúc 19:40 22/11.",
-        "Từ 18:40 22/11, đã 2 giờ. Trước đó đạt 81,0 Mb/s suốt 13 ngày.",
+        "Từ 18:40 22/11, đã kéo dài 2 giờ. Trước đó 81,0 Mb/s, đạt chỉ tiêu trong 13 ngày.",
         "Kiểm tra trước: tín hiệu RSRP −112 dBm (bình thường −95) → ăng-ten, vị trí.",
         "Thiết bị đo nd-1, đường truyền 4g.",
         "https://xomnet.example.vn/lines/nd-1/4g",

@@ -176,4 +176,4 @@ def test_numbers_and_documents_are_written_as_the_language_does() -> None:
     assert VI.document("137/KH-UBND") == "Kế hoạch 137/KH-UBND"
     assert VI.document("5/2027") == "văn bản 5/2027"
     assert (VI.hours(1800), VI.hours(5400)) == ("30 phút", "1,5 giờ")
-    assert VI.reason("few_tests") == "ít hơn 30 phép đo được tính"
+    assert VI.reason("few_tests") == "dưới 30 phép đo được tính"

@@ -59,7 +59,7 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     server: Annotated[Text, Field("Measurement server", "Máy chủ đo")]
     down_mbps: Annotated[Mbps | None, Field("Download", "Tải xuống", "column")] = None
     """Steady goodput: TCP payload over the measured window. The headline."""
-    early_mbps: Annotated[Mbps | None, Field("Early stop", "Con số nếu dừng sớm")] = None
+    early_mbps: Annotated[Mbps | None, Field("Early stop", "Tốc độ nếu dừng sớm")] = None
     """Of an audit, which runs its full length: what `down_mbps` would have been, had it stopped early."""
     gross_mbps: Annotated[Mbps | None, Field("Gross speed", "Tốc độ toàn phần")] = None
     """All bytes over all the time from the first request, ramp included."""
@@ -82,7 +82,7 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     cpu_s: Annotated[Seconds | None, Field("Processor time", "Thời gian dùng bộ xử lý")] = None
     cpu_wait_s: Annotated[Seconds | None, Field("Time waiting for the processor", "Thời gian chờ bộ xử lý")] = None
     """The receiver was ready to run and had no processor."""
-    other_bytes: Annotated[Count | None, Field("Data received by others", "Dữ liệu của người khác")] = None
+    other_bytes: Annotated[Count | None, Field("Data received by others", "Dữ liệu của máy khác")] = None
     """Bytes that the interface received beside the test's payload and its headers."""
     reordered_packets: Annotated[Count | None, Field("Reordered packets", "Số gói đến sai thứ tự")] = None
     link_mbps: Annotated[Mbps | None, Field("Speed of the unit's port", "Tốc độ cổng mạng của thiết bị đo")] = None
@@ -149,7 +149,9 @@ class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
     interfaces: Annotated[
         tuple[Interface, ...], Meta(max_length=16), Field("Network ports", "Các cổng mạng", "raw")
     ] = ()
-    overrides: Annotated[Count | None, Field("Settings changed from the server", "Số cài đặt đổi từ máy chủ")] = None
+    overrides: Annotated[Count | None, Field("Settings changed from the server", "Số mục cấu hình đổi từ máy chủ")] = (
+        None
+    )
     """The number of settings in force that the server changed."""
 
 
