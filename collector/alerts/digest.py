@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from collector.alerts.conditions import CONDITIONS
 from collector.alerts.outbox import FailedNotification, Notification
 from collector.alerts.phrases import MAX_LISTED, line_name, lines_phrase, place_name, shorten
-from collector.alerts.silences import Acknowledgement, MaintenanceWindow, in_maintenance
+from collector.alerts.silences.acknowledgement import Acknowledgement
+from collector.alerts.silences.maintenance import MaintenanceWindow, in_maintenance
 from collector.alerts.texts import Wants, notification
 from collector.completeness.completeness import CompletenessSnapshot
 from collector.judge.line_states import LineStatus, Snapshot

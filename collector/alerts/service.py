@@ -12,7 +12,8 @@ from collector.alerts.digest import DigestDay, digest, is_due
 from collector.alerts.evidence import NOTHING, Evidence, gather
 from collector.alerts.outbox import Notification
 from collector.alerts.rules import evaluate
-from collector.alerts.silences import Acknowledgement, MaintenanceWindow, in_maintenance
+from collector.alerts.silences.acknowledgement import Acknowledgement
+from collector.alerts.silences.maintenance import MaintenanceWindow, in_maintenance
 from collector.alerts.store import AlertStore
 from collector.alerts.texts import message_of
 from collector.completeness.completeness import CompletenessSnapshot

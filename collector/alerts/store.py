@@ -16,7 +16,8 @@ import msgspec
 
 from collector.alerts.alert import AlertState
 from collector.alerts.outbox import MAX_QUEUED, FailedNotification, Notification, QueuedNotification
-from collector.alerts.silences import Acknowledgement, MaintenanceRequest, MaintenanceWindow
+from collector.alerts.silences.acknowledgement import Acknowledgement
+from collector.alerts.silences.maintenance import MaintenanceRequest, MaintenanceWindow
 from collector.store.errors import StoreUnavailable
 from collector.store.line_id import LineId
 from xomnet.runtime.atomic_file import set_aside

@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from collector.alerts.silences import MaintenanceWindow, in_maintenance
+from collector.alerts.silences.maintenance import MaintenanceWindow, in_maintenance
 from collector.commands.commands import GRACE, Commands, SentCommand, TooManyCommands
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.periodic import PeriodicWorker

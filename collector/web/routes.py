@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from collector.alerts.silences import MaintenanceWindow
+from collector.alerts.silences.maintenance import MaintenanceWindow
 from collector.web import pages, views
 from collector.web.csv_export import CsvFile
 from collector.web.line_filter import FilterParameters

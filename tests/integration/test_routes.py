@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from collector.alerts import store as alert_store
-from collector.alerts.silences import MaintenanceRequest
+from collector.alerts.silences.maintenance import MaintenanceRequest
 from collector.commands import commands as sent_commands
 from collector.commands.commands import Commands
 from collector.completeness.completeness import Completeness

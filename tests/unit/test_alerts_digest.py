@@ -8,7 +8,8 @@ import pytest
 
 from collector.alerts.digest import DigestDay, digest, is_due
 from collector.alerts.outbox import FailedNotification
-from collector.alerts.silences import Acknowledgement, MaintenanceWindow
+from collector.alerts.silences.acknowledgement import Acknowledgement
+from collector.alerts.silences.maintenance import MaintenanceWindow
 from collector.completeness.completeness import CompletenessSnapshot, LineCompleteness
 from collector.completeness.reconcile import Counts
 from collector.judge.assess import Judgement

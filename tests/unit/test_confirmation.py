@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.alerts.silences import MaintenanceRequest
+from collector.alerts.silences.maintenance import MaintenanceRequest
 from collector.alerts.store import AlertStore
 from collector.commands.commands import Commands, SentCommand
 from collector.commands.confirmation import (

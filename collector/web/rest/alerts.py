@@ -14,7 +14,8 @@ from collector.alerts.alert import Alert, Kind
 from collector.alerts.conditions import CONDITIONS
 from collector.alerts.outbox import FailedNotification, QueuedNotification
 from collector.alerts.service import AlertService
-from collector.alerts.silences import Acknowledgement, AcknowledgementRequest, MaintenanceRequest, MaintenanceWindow
+from collector.alerts.silences.acknowledgement import Acknowledgement, AcknowledgementRequest
+from collector.alerts.silences.maintenance import MaintenanceRequest, MaintenanceWindow
 from collector.alerts.store import TooManySilences
 from collector.store.line_id import LineId
 from collector.web.context import Context

@@ -1,19 +1,15 @@
-"""Maintenance windows and acknowledgements: what people say of lines, so that they are not alerted of them."""
+"""Maintenance windows: no alerts for lines that are being worked on."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable
-from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from collector.store.line_id import LineId
+from collector.alerts.silences.words import Words
 from xomnet.area import areas_of, same_name
 from xomnet.contract.values import Instant, Name
 from xomnet.registry.registry import LineRow
 
-_PLAIN = r"^[^\x00-\x1f\x7f]*$(?!\n)"
-Words = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PLAIN)]
-Note = Annotated[str, Meta(max_length=200, pattern=_PLAIN)]
 LONGEST = dt.timedelta(days=366)
 
 
@@ -64,24 +60,3 @@ def in_maintenance(windows: Iterable[MaintenanceWindow], now: dt.datetime) -> Ca
     """Whether a line is in one of some windows at a time."""
     active = [window for window in windows if window.active(now)]
     return lambda row: any(window.covers(row) for window in active)
-
-
-class AcknowledgementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    by: Words
-    note: Note = ""
-    whole_alert: bool = False
-    """Every line of the alert that this line belongs to."""
-
-
-class Acknowledgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody deals with a line's open alert."""
-
-    agent: str
-    line: str
-    by: str
-    at: dt.datetime
-    note: str = ""
-
-    @property
-    def id(self) -> LineId:
-        return LineId(self.agent, self.line)
