@@ -120,7 +120,7 @@ def test_many_at_once_are_one_message_and_the_outbox_has_a_bound(tmp_path: Path,
     one = dispatcher(tmp_path / "alerts.db", service)
     one._store.save(AlertState(), [(CHANNEL.id, message(f"m{n}")) for n in range(5)], NOW)
     one.send_due(NOW)
-    assert service.took == ["xomnet: 5 bản tin"]
+    assert service.took == ["xomnet: 5 thông báo"]
     assert one._store.save(AlertState(), [(CHANNEL.id, message(f"m{n}")) for n in range(MAX_QUEUED + 7)], NOW) == 7
     assert len(one._store.queue()) == MAX_QUEUED
     assert [failed.title for failed in one._store.failures()] == [f"m{n}" for n in range(6, -1, -1)]
