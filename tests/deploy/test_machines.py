@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ FIRST_RUN = (
 """What docs/deploy.en.md appends to the card's cmdline.txt."""
 REPORT = "/boot/firmware/xomnet-first-boot.txt"
 FIRST_BOOT_S = 300.0
-PARTS = ("agent", "collector", "config", "xomnet", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
+BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+PARTS = (*BUILD["targets"]["wheel"]["packages"], "config", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
 """What a release is built of."""
 
 
