@@ -1,7 +1,8 @@
 """The alert rules, as the file that Grafana provisions: from `line_state` and its sisters, written every minute.
 
 A rule for each condition that our own alerts know (collector/alerts/conditions), and those of other things than a
-line's state.
+line's state. How long a condition must last is the collector's to say (`alert_due`), so that its
+settings hold here too.
 
 Each looks back over ten minutes and waits some more before it fires, so that a missed minute is no alert. A line in
 maintenance or acknowledged is 0, not absent: a series that vanishes is taken for a recovery. Annotations are texts for
@@ -146,7 +147,7 @@ def _of_condition(condition: Condition) -> Rule:
     return Rule(
         key=condition.state,
         title=f"Đường truyền {look.vi}",
-        trouble=_of_lines(f"({q.STATE.is_(condition.state)})", ("state_code",)),
+        trouble=_of_lines(f'({q.STATE.is_(condition.state)}) * "alert_due"', ("state_code", "alert_due")),
         wait=own.wait,
         severity="line",
         summary=f"{look.mark} {look.vi} · {WHERE}",

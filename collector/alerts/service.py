@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from collector.alerts.alert import Alert, AlertChange, AlertRules
 from collector.alerts.channels import Channel, NotificationSettings
-from collector.alerts.conditions import BY_STATE
+from collector.alerts.conditions import BY_STATE, is_alert_due
 from collector.alerts.digest import DigestDay, digest, is_due
 from collector.alerts.evidence import NOTHING, Evidence, gather
 from collector.alerts.outbox import Notification
@@ -61,7 +61,7 @@ class AlertService(threading.Thread):
         self._new.set()
 
     def line_fields(self, snapshot: Snapshot) -> Mapping[LineId, Mapping[str, Value]]:
-        """The fields `maintenance` and `acknowledged` of `line_state`, of every line."""
+        """The fields of `line_state` by which Grafana alerts of what we alert of: of every line, each 0 or 1."""
         try:
             windows, acknowledged = self.store.windows(snapshot.at), self.store.acknowledgements()
         except sqlite3.Error as error:  # the states must be written all the same
@@ -72,6 +72,7 @@ class AlertService(threading.Thread):
             s.id: {
                 "maintenance": int(is_maintained(s.row)),
                 "acknowledged": int(s.id in acknowledged),
+                "alert_due": int(is_alert_due(s, self.rules, snapshot.at)),
             }
             for s in snapshot.lines
         }

@@ -28,6 +28,7 @@ OWN["line_state"] = {
     "loss_bad": int,
     "maintenance": int,  # 1 while a person has said that the line is worked on
     "acknowledged": int,  # 1 where a person has taken the present trouble on
+    "alert_due": int,  # 1 where the state has lasted long enough for an alert, by the settings
 }
 """Each minute, for every registered line."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from collector.alerts.conditions import BY_STATE
 from collector.judge.verdict import VERDICTS, Month
 from collector.rollups.aggregate import by_place, day_of, line_point, place_points
 from collector.state_points.units import PROBLEMS
@@ -125,6 +126,7 @@ def _line_state(at: dt.datetime, row: LineRow, number: int, dice: random.Random,
         "failed": number % 3,
         "maintenance": int(number % 10 == 3),
         "acknowledged": int(number % 11 == 4),
+        "alert_due": int(state in BY_STATE and number % 7 != 2),
         "lat": row.lat or 0.0,
         "lon": row.lon or 0.0,
     }

@@ -48,7 +48,7 @@ def _lines(seed: Seeded, wrong: Callable[[Fields], bool]) -> set[tuple[str, ...]
 
 
 def _in_state(state: State) -> Callable[[Seeded], set[tuple[str, ...]]]:
-    return lambda seed: _lines(seed, lambda fields: fields["state"] == state)
+    return lambda seed: _lines(seed, lambda fields: fields["state"] == state and fields["alert_due"] == 1)
 
 
 WHO: dict[str, Callable[[Seeded], set[tuple[str, ...]]]] = {
@@ -120,7 +120,7 @@ def test_a_short_line_says_measured_against_target(seed: Seeded, influx: Influx,
 
 def _one_line(seed: Seeded, *then: dict[str, Value]) -> list[Point]:
     """A line that was short, with what changed in the following minutes."""
-    was: dict[str, Value] = {"state_code": CODES["short"], "maintenance": 0, "acknowledged": 0}
+    was: dict[str, Value] = {"state_code": CODES["short"], "alert_due": 1, "maintenance": 0, "acknowledged": 0}
     start = seed.now - dt.timedelta(minutes=len(then))
     row = seed.rows[0]
     return [
@@ -136,6 +136,7 @@ def _one_line(seed: Seeded, *then: dict[str, Value]) -> list[Point]:
         ({"state_code": CODES["meeting"]}, False),
         ({"state_code": CODES["uncertain"]}, False),
         ({"state_code": CODES["no_data"]}, False),
+        ({"alert_due": 0}, False),
         ({"maintenance": 1}, False),
         ({"acknowledged": 1}, False),
     ],

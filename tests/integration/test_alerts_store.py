@@ -278,6 +278,8 @@ def test_an_alert_is_acknowledged_and_shown_so_until_it_ends(web: TestClient, se
     assert snapshot is not None
     known = seeded.alerts.line_fields(snapshot)
     assert {line for line, fields in known.items() if fields["acknowledged"]} == {("nd-giaothuy-0002", "4g")}
+    due = {s.judgement.state for s in snapshot.lines if known[s.id]["alert_due"]}
+    assert due == {"short", "silent"}, "a line without data is due a day after it was registered"
     well = tuple(s for s in snapshot.lines if s.judgement.state == "meeting")
     seeded.alerts.evaluate(replace(snapshot, lines=well))  # of before: it does not know of the acknowledgement since
     assert len(seeded.alerts.store.acknowledgements()) == 1

@@ -57,7 +57,7 @@ class GrafanaRule:
     """What Grafana's rule says beside the state: both texts are English message ids."""
 
     wait: str
-    """How long it must hold before it fires (`for`), as Grafana writes it."""
+    """How long it must be due before it fires (`for`), as Grafana writes it: over a missed minute, no longer."""
     description: str
     """Its placeholders are fields of `line_state`."""
     check: str

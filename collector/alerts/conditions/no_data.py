@@ -63,7 +63,7 @@ CONDITION = Condition(
         digest=_digest,
     ),
     grafana=GrafanaRule(
-        wait=f"{AlertRules().no_data_after // dt.timedelta(minutes=1)}m",
+        wait="5m",
         description="No result has arrived since the line was registered, {since_s} ago.",
         check="whether the unit is mounted and has power; its certificate; the line's name in its settings",
     ),
