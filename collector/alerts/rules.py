@@ -232,7 +232,9 @@ class Evaluation:
         }
         affected = {**alerted, **{one.id: one.to_alerted_line() for one in pending}}
         began = min(one.since for one in affected.values())
-        observable = {s.id for s in self._units[agent] if condition.would_show(s, began)}
+        observable = {
+            s.id for s in self._units[agent] if condition.would_show(s, began) or s.judgement.state == condition.state
+        }
         return tuple(affected[line] for line in sorted(affected)) if observable <= affected.keys() else ()
 
     def _open(

@@ -121,6 +121,26 @@ def test_a_unit_of_which_nothing_was_ever_heard_has_one_alert(few: Province) -> 
     assert said(few.go(90)) == [("opened", "unit", "a", 2)]
 
 
+def test_a_line_added_to_a_unit_of_which_nothing_was_ever_heard_has_an_alert_of_its_own(few: Province) -> None:
+    few.registered_since = {"a/ftth": START - dt.timedelta(days=3), "a/4g": START - dt.timedelta(hours=22)}
+    few.set("no_data", ["a/ftth", "a/4g"])
+    assert said(few.go(110)) == [("opened", "line", "a/ftth", 1)]
+    assert said(few.go(90)) == [("opened", "unit", "a", 2)]
+    assert few.go(300) == []
+
+
+def test_a_line_added_to_a_unit_that_has_an_alert_is_not_the_whole_unit() -> None:
+    one = Province([row("a/ftth")])
+    one.registered_since["a/ftth"] = START - dt.timedelta(days=3)
+    one.set("no_data", ["a/ftth"])
+    assert said(one.go(90)) == [("opened", "unit", "a", 1)]
+    one.rows["a/4g"] = row("a/4g")
+    one.registered_since["a/4g"] = one.now
+    one.set("no_data", ["a/4g"])
+    assert one.go(23 * 60) == []
+    assert said(one.go(120)) == [("opened", "line", "a/4g", 1)]
+
+
 @pytest.mark.parametrize("between", ["uncertain", "silent"])
 def test_what_does_not_decide_ends_nothing(few: Province, between: State) -> None:
     few.set("short", ["b/ftth"])
