@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from collector.alerts.conditions import CONDITIONS
 from grafana import influxql as q
 from grafana.columns import GOOD_FROM_ONE
 from grafana.dashboards import PLACES, TO_LINE, dashboard, link_to
@@ -101,9 +102,10 @@ def _map() -> Panel:
 
 
 def _worst(words: Words) -> Panel:
-    """Lines that are short or silent, whose codes are the first two; the furthest below its target first."""
+    """Lines that people are alerted of, the worst state first; of those below their target the furthest below."""
     newest = q.last("line_state", FIGURES, q.CHOSEN, q.LINE_TAGS)
-    query = q.select_from(q.quote_names(FIGURES), newest, f'"state_code" <= {CODES["silent"]}', q.LINE_TAGS)
+    alerted = " OR ".join(f'"state_code" = {CODES[condition.state]}' for condition in CONDITIONS)
+    query = q.select_from(q.quote_names(FIGURES), newest, alerted, q.LINE_TAGS)
     return table(
         "worst",
         query,

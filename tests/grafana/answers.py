@@ -142,7 +142,7 @@ def _map(asked: Asked) -> Rows:
 
 def _worst(asked: Asked) -> Rows:
     rows = newest(asked.points("line_state"), province.FIGURES, LINE_TAGS)
-    return [row for row in rows if row["state_code"] in (SHORT, CODES["silent"])]
+    return [row for row in rows if row["state_code"] in (SHORT, CODES["silent"], CODES["no_data"])]
 
 
 def every(points: Iterable[Point], field: str, by: Sequence[str] = ()) -> Rows:
