@@ -27,6 +27,7 @@ from agent.schedule.quota.metering import Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION, Tested
 from xomnet.contract.messages import Data, Event
+from xomnet.contract.values import to_text
 from xomnet.runtime.log import Log
 from xomnet.targets import Targets
 
@@ -89,7 +90,7 @@ class AgentLoop:
                 log.warning("no interface named: port, Wi-Fi and other traffic go unchecked", line=line.settings.line)
         self._commit_spool_events()
         if self._budget.reset_detail is not None:
-            self._commit(Event(name="ledger_reset", detail=self._budget.reset_detail[:512]), None)
+            self._commit(Event(name="ledger_reset", detail=to_text(self._budget.reset_detail)), None)
         self._commit(Event(name="started"), None)
         while not self._stop.is_set():
             self.alive_at = time.monotonic()

@@ -24,6 +24,7 @@ from agent.status.status import status_source
 from agent.web.handler import StatusPage
 from xomnet import __version__
 from xomnet.contract.messages import Event
+from xomnet.contract.values import to_text
 from xomnet.defaults import config_file
 from xomnet.runtime import systemd
 from xomnet.runtime.log import Log, set_level, setup
@@ -110,7 +111,7 @@ def _reload(config: Path, loop: AgentLoop, remote: RemoteConfig) -> None:
         remote.reload()
     except SettingsError as error:
         log.error("settings refused, the old ones stay", reason=str(error))
-        loop.commit_event(Event(name="settings_refused", detail=str(error)[:512]))
+        loop.commit_event(Event(name="settings_refused", detail=to_text(str(error))))
     else:
         log.info("settings read", file=str(config))
 

@@ -21,6 +21,7 @@ from agent.status.client import RunningService, ServiceSilent
 from agent.status.status import AgentStatus, status_source
 from xomnet.contract.commands import OPERATOR, Tested
 from xomnet.contract.messages import Event
+from xomnet.contract.values import to_text
 from xomnet.targets import Targets
 
 
@@ -80,7 +81,7 @@ def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
         for event in spool.take_events():  # whoever opens the file hears what happened to it
             loop.commit_event(event)
         if budget.reset_detail is not None:
-            loop.commit_event(Event(name="ledger_reset", detail=budget.reset_detail[:512]))
+            loop.commit_event(Event(name="ledger_reset", detail=to_text(budget.reset_detail)))
         uplink.start()
         try:
             yield StandIn(loop, uplink, spool)

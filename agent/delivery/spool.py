@@ -58,6 +58,7 @@ from agent.delivery.spool_file import (
 )
 from agent.delivery.spool_rows import SpoolRow, delete, freeze_time, insert, is_intact, message, oldest_results, undated
 from xomnet.contract.messages import KIND_OF, MAX_PAYLOAD_BYTES, Data, Event
+from xomnet.contract.values import to_text
 from xomnet.runtime import failpoints
 from xomnet.runtime.log import Log
 
@@ -104,7 +105,7 @@ class Spool:
     def _open(self) -> None:
         self._db, aside = open_database(self._path, self.boot, self._machine)
         if aside is not None:
-            self._events.append(Event(name="spool_reset", detail=aside[:512]))
+            self._events.append(Event(name="spool_reset", detail=to_text(aside)))
         self._load()
 
     def _load(self) -> None:
@@ -144,7 +145,7 @@ class Spool:
         self._db.close()
         self._boot_begun = False
         try:
-            self._events.append(Event(name="spool_reset", detail=set_aside(self._path, reason)[:512]))
+            self._events.append(Event(name="spool_reset", detail=to_text(set_aside(self._path, reason))))
         except OSError as error:
             raise disk_error(self._path, error) from error
         self._open()

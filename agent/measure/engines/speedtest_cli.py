@@ -18,6 +18,7 @@ from agent.errors import MeasurementError
 from agent.measure.engines import TestSpec
 from agent.net.sockets import open_socket
 from xomnet.contract.messages import Speed
+from xomnet.contract.values import to_text
 
 TIMEOUT_S = 90.0
 MEMORY_BYTES = 400_000_000
@@ -72,7 +73,7 @@ def measure(test: TestSpec) -> Speed:
     mbps = report.download / 1e6
     return Speed(
         engine="speedtest-cli",
-        server=(report.server.url or test.server)[:512],
+        server=to_text(report.server.url or test.server),
         down_mbps=mbps,
         gross_mbps=mbps,
         bytes=report.bytes_received,
