@@ -19,8 +19,6 @@ from agent.settings import AgentSettings, LineSettings
 from agent.status.client import RunningService, ServiceSilent
 from agent.status.status import AgentStatus, status_source
 from xomnet.contract.commands import OPERATOR, Tested
-from xomnet.contract.messages import Event
-from xomnet.contract.values import to_text
 from xomnet.targets import Targets
 
 
@@ -75,10 +73,7 @@ def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
         uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock)
         stop = threading.Event()
         loop = AgentLoop(settings, spool, budget, targets, stop, read_clock)
-        for event in spool.take_events():  # whoever opens the file hears what happened to it
-            loop.commit_event(event)
-        if budget.reset_detail is not None:
-            loop.commit_event(Event(name="ledger_reset", detail=to_text(budget.reset_detail)))
+        loop.commit_opening_events()
         uplink.start()
         try:
             yield StandIn(loop, uplink, spool)
