@@ -9,13 +9,15 @@ from xomnet.contract.topics import NAME_PATTERN
 
 MAX_TEXT = 512
 """Characters of a Text."""
+MAX_COUNT = 2**53
+"""JSON readers that hold numbers as floats are exact up to here."""
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 Word = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,47}$(?!\n)")]
 Words = Annotated[tuple[Word, ...], Meta(max_length=32)]
 Instant = Annotated[dt.datetime, Meta(tz=True)]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Mbps = Annotated[float, Meta(ge=0, le=1e6)]
 Ms = Annotated[float, Meta(ge=0, le=1e7)]
 Seconds = Annotated[float, Meta(ge=0, le=1e10)]
