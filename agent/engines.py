@@ -1,7 +1,8 @@
-"""The engines that can measure a download: what each needs, and what it keeps to. No other file names them.
+"""The engines that can measure a download: what each needs, and what it keeps to.
 
-An engine is a file in `agent/measure/engines/` and an entry of this map. Settings, budgets, checks and the command line
-follow from the entry, so it stands below all of them; the file is imported when the engine is first used.
+An engine is a file in `agent/measure/engines/` and an entry of this map; no other file names it. Settings, budgets,
+checks and the command line follow from the entry, so it stands below all of them; the file is imported when the engine
+is first used.
 """
 
 from collections.abc import Mapping

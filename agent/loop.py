@@ -27,6 +27,7 @@ from agent.schedule.quota.metering import Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION, Tested
 from xomnet.contract.messages import Data, Event
+from xomnet.contract.values import to_text
 from xomnet.runtime.log import Log
 from xomnet.targets import Targets
 
@@ -87,9 +88,7 @@ class AgentLoop:
         for line in self._lines:
             if line.settings.interface is None:
                 log.warning("no interface named: port, Wi-Fi and other traffic go unchecked", line=line.settings.line)
-        self._commit_spool_events()
-        if self._budget.reset_detail is not None:
-            self._commit(Event(name="ledger_reset", detail=self._budget.reset_detail[:512]), None)
+        self.commit_opening_events()
         self._commit(Event(name="started"), None)
         while not self._stop.is_set():
             self.alive_at = time.monotonic()
@@ -122,6 +121,12 @@ class AgentLoop:
     def max_job_s(self) -> float:
         """The longest time in seconds between two moves of `alive_at`."""
         return max(MAX_TEST_S, max_probe_s(max(2, len(self._runner.anchors)), self._settings.latency))
+
+    def commit_opening_events(self) -> None:
+        """Commits what happened to the files of spool and budget when they were opened; call it once, after that."""
+        self._commit_spool_events()
+        if self._budget.reset_detail is not None:
+            self._commit(Event(name="ledger_reset", detail=to_text(self._budget.reset_detail)), None)
 
     def _commit_spool_events(self) -> None:
         for event in self._spool.take_events():

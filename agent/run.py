@@ -13,17 +13,17 @@ from agent.control.command_queue import CommandQueue
 from agent.control.remote_config import FILE, RemoteConfig
 from agent.control.updater_events import UpdaterEvents
 from agent.delivery.instance_lock import AlreadyRunning, lock_state_dir
-from agent.delivery.spool import Spool, SpoolError
-from agent.delivery.spool_file import machine_id
+from agent.delivery.spool import Spool, SpoolError, open_spool
 from agent.delivery.uplink import Uplink
 from agent.loop import AgentLoop
-from agent.schedule.quota.budget import BudgetError, DataBudget
+from agent.schedule.quota.budget import BudgetError, open_budget
 from agent.settings import AgentSettings, read
 from agent.status.server import StatusServer
 from agent.status.status import status_source
 from agent.web.handler import StatusPage
 from xomnet import __version__
 from xomnet.contract.messages import Event
+from xomnet.contract.values import to_text
 from xomnet.defaults import config_file
 from xomnet.runtime import systemd
 from xomnet.runtime.log import Log, set_level, setup
@@ -46,9 +46,8 @@ def run(config: Path, settings: AgentSettings) -> int:
     os.umask(0o077)
     with lock_state_dir(settings.state_dir):
         targets = load_targets(config_file("targets.yaml"))
-        max_bytes = int(settings.spool.max_mb * 1e6)
-        spool = Spool(settings.state_dir / "spool.db", settings.agent, boot_id(), max_bytes, machine_id())
-        budget = DataBudget(settings.state_dir / "ledger.json")
+        spool = open_spool(settings)
+        budget = open_budget(settings.state_dir)
         remote = RemoteConfig(config, settings.state_dir / FILE, boot_id())
         settings = remote.load()
         set_level(settings.log_level)
@@ -110,7 +109,7 @@ def _reload(config: Path, loop: AgentLoop, remote: RemoteConfig) -> None:
         remote.reload()
     except SettingsError as error:
         log.error("settings refused, the old ones stay", reason=str(error))
-        loop.commit_event(Event(name="settings_refused", detail=str(error)[:512]))
+        loop.commit_event(Event(name="settings_refused", detail=to_text(str(error))))
     else:
         log.info("settings read", file=str(config))
 

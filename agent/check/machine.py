@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from agent.clock.clock import ClockReading
+from agent.delivery.spool import FILE
 from agent.settings import AgentSettings
 from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
@@ -72,7 +73,7 @@ def check_disk(settings: AgentSettings) -> Finding:
     usage = psutil.disk_usage(str(folder))
     free = say("{n} MB free", n=round(usage.free / 1e6))
     try:
-        found = check_spool(folder / "spool.db")
+        found = check_spool(folder / FILE)
     except sqlite3.Error as error:
         damaged = say("the spool does not open: {reason}", reason=str(error))
         return fail(

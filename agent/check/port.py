@@ -10,7 +10,7 @@ import psutil
 
 from agent.measure.latency import Anchor, probe
 from agent.net import modem
-from agent.net.interface import SYS, InterfaceState, read_interface
+from agent.net.interface import SYS, InterfaceState, read_attribute, read_interface
 from agent.net.modem import Modem, ModemSilent
 from agent.settings import LatencySettings, LineSettings
 from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
@@ -53,11 +53,11 @@ def check_port(line: LineSettings, target_mbps: float, model: str, sys: Path = S
         plug = say("plug it in; ip link lists the interfaces")
         return fail(name, say("there is no interface {name}", name=name), plug)
     if not state.up:
-        return _down(name, _text(sys / name / "carrier"))
+        return _down(name, read_attribute(sys / name / "carrier"))
     addresses = own_addresses(name)
     if not addresses:
         return fail(name, say("up, but no address"), _dhcp(name))
-    speed = _speed(state, _text(sys / name / "duplex"))
+    speed = _speed(state, read_attribute(sys / name / "duplex"))
     where = say("{address}", address=addresses[0])
     ceiling = min(state.link_mbps or 1e6, *[mbps for prefix, mbps in CEILINGS_MBPS.items() if prefix in model][:1], 1e6)
     if state.wireless:
@@ -96,7 +96,7 @@ def _speed(state: InterfaceState, duplex: str) -> tuple[Sentence, ...]:
 
 def _gateway(name: str, line: LineSettings) -> tuple[Sentence, Sentence | None]:
     """What was found of the gateway, and the remedy if that is not good."""
-    route = default_route(_text(ROUTES), name)
+    route = default_route(read_attribute(ROUTES), name)
     if route is None:
         return say("no default route"), _dhcp(name)
     if route.gateway is None:
@@ -175,10 +175,3 @@ def radio_words(radio: Radio) -> tuple[Sentence, ...]:
     words += [say("RSRP {n} dBm", n=radio.rsrp_dbm)] if radio.rsrp_dbm is not None else []
     words += [say("SINR {n} dB", n=radio.sinr_db)] if radio.sinr_db is not None else []
     return tuple(words)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:  # EINVAL of a port that is switched off
-        return ""

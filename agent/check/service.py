@@ -8,19 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from agent.clock.clock import boot_id, read_clock
+from agent.clock.clock import read_clock
 from agent.delivery.instance_lock import lock_state_dir
-from agent.delivery.spool import Spool
-from agent.delivery.spool_file import machine_id
+from agent.delivery.spool import Spool, open_spool
 from agent.delivery.uplink import Uplink
 from agent.loop import AgentLoop
 from agent.measure.runner import TestRequest
-from agent.schedule.quota.budget import DataBudget
+from agent.schedule.quota.budget import open_budget
 from agent.settings import AgentSettings, LineSettings
 from agent.status.client import RunningService, ServiceSilent
 from agent.status.status import AgentStatus, status_source
 from xomnet.contract.commands import OPERATOR, Tested
-from xomnet.contract.messages import Event
 from xomnet.targets import Targets
 
 
@@ -69,18 +67,13 @@ def open_service(settings: AgentSettings, targets: Targets) -> Iterator[Service]
 def stand_in(settings: AgentSettings, targets: Targets) -> Iterator[StandIn]:
     """Holds the state folder's lock, and reports to the collector as the service would."""
     with lock_state_dir(settings.state_dir):
-        spool = Spool(
-            settings.state_dir / "spool.db", settings.agent, boot_id(), int(settings.spool.max_mb * 1e6), machine_id()
-        )
-        budget = DataBudget(settings.state_dir / "ledger.json")
+        spool = open_spool(settings)
+        budget = open_budget(settings.state_dir)
         clock = settings.clock
         uplink = Uplink(settings.broker, settings.agent, spool, clock.hold_s, clock.assume_synced, read_clock)
         stop = threading.Event()
         loop = AgentLoop(settings, spool, budget, targets, stop, read_clock)
-        for event in spool.take_events():  # whoever opens the file hears what happened to it
-            loop.commit_event(event)
-        if budget.reset_detail is not None:
-            loop.commit_event(Event(name="ledger_reset", detail=budget.reset_detail[:512]))
+        loop.commit_opening_events()
         uplink.start()
         try:
             yield StandIn(loop, uplink, spool)

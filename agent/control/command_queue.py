@@ -17,6 +17,7 @@ from agent.clock.timestamps import best_estimate
 from agent.delivery.spool import Spool, SpoolError
 from agent.errors import RequestRefused
 from xomnet.contract.commands import Command, Reply, decode_command
+from xomnet.contract.values import to_text
 from xomnet.runtime.log import Log
 
 log = Log("agent.control.command_queue")
@@ -144,9 +145,7 @@ class CommandQueue:
         return best_estimate(self._read_clock(self._assume_synced), str(self._spool.boot), self._spool.times)
 
     def _reply_refused(self, id_: UUID, refusal: RequestRefused) -> None:
-        self.reply(
-            Reply(id=id_, agent=self.agent, ok=False, error=refusal.error, detail=to_contract_text(refusal.detail))
-        )
+        self.reply(Reply(id=id_, agent=self.agent, ok=False, error=refusal.error, detail=to_text(refusal.detail)))
 
     # --- the loop
 
@@ -192,8 +191,3 @@ def _load_accepted(spool: Spool) -> AcceptedCommands:
     except (SpoolError, msgspec.DecodeError, UnicodeError) as error:
         log.error("commands not remembered", reason=str(error))
         return {}
-
-
-def to_contract_text(text: str) -> str:
-    """The text as a field of the contract takes it: printable, on one line, at most 512 characters."""
-    return "".join(c if c.isprintable() else " " for c in text)[:512]

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from xomnet.contract.messages import Event
 from xomnet.contract.remote_settings import Setting
+from xomnet.contract.values import to_text
 
 MAX_STARTS = 4
 MAX_NOTES = 16
@@ -20,7 +21,6 @@ SETTLE_SHARE = 0.1
 """Share of the trial's time: an answer within it may be to something that was sent before the change."""
 CHECKS = 20
 """How often the trial is checked within its time."""
-MAX_DETAIL = 512
 _NOT_SET = object()
 
 
@@ -64,7 +64,7 @@ class TrialEvidence(Struct, frozen=True):
 
 def add_note(state: RemoteConfigFile, name: str, detail: str) -> RemoteConfigFile:
     """Adds an event for the spool; above MAX_NOTES the oldest are dropped."""
-    event = Event(name=name, detail=detail[:MAX_DETAIL])
+    event = Event(name=name, detail=to_text(detail))
     return replace(state, notes=(*state.notes, event)[-MAX_NOTES:])
 
 

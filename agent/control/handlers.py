@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from agent.control.command_queue import CommandQueue, to_contract_text
+from agent.control.command_queue import CommandQueue
 from agent.control.identify import identify
 from agent.control.remote_config import RemoteConfig
 from agent.delivery.spool import SpoolError
@@ -15,6 +15,7 @@ from agent.measure.runner import TestRequest
 from agent.settings import LineSettings
 from xomnet.contract.commands import OPERATOR, Command, Reply, Tested
 from xomnet.contract.messages import Speed
+from xomnet.contract.values import to_text
 from xomnet.runtime.log import Log
 
 log = Log("agent.control.handlers")
@@ -87,7 +88,7 @@ def _change_settings(command: Command, remote: RemoteConfig | None, done: Reply)
     if command.settings or command.unset:
         detail = remote.change(command.settings or {}, command.unset, command.prove_s)
     now = remote.config_in_force()
-    ignored = None if now.ignored is None else to_contract_text(now.ignored)
+    ignored = None if now.ignored is None else to_text(now.ignored)
     return replace(
         done, detail=detail, settings=now.settings, changed=now.changed, trial_s=now.trial_s, ignored=ignored
     )
@@ -111,7 +112,7 @@ def _measure(command: Command, target: CommandTarget, commands: CommandQueue) ->
             tests.append(target.run_requested_test(line, request))
         except RequestRefused as refusal:
             refusals.append(refusal)
-            tests.append(Tested(line=line.line, error=refusal.error, error_detail=to_contract_text(refusal.detail)))
+            tests.append(Tested(line=line.line, error=refusal.error, error_detail=to_text(refusal.detail)))
     if len(refusals) == len(lines):
         raise refusals[0]
     alone = request.other_server and any(len(target.servers(line)) < 2 for line in lines)

@@ -41,7 +41,7 @@ from uuid import UUID
 
 import msgspec
 
-from agent.clock.clock import ClockReading
+from agent.clock.clock import ClockReading, boot_id
 from agent.clock.timestamps import Reference, Times, date_result, kernel_reference, parse_times, to_micros
 from agent.delivery.receipt import MAX_ROWS, spool_receipts
 from agent.delivery.spool_file import (
@@ -51,20 +51,25 @@ from agent.delivery.spool_file import (
     get_meta,
     is_damage,
     last_seq,
+    machine_id,
     open_database,
     set_aside,
     set_meta,
     spool_id,
 )
 from agent.delivery.spool_rows import SpoolRow, delete, freeze_time, insert, is_intact, message, oldest_results, undated
+from agent.settings import AgentSettings
 from xomnet.contract.messages import KIND_OF, MAX_PAYLOAD_BYTES, Data, Event
+from xomnet.contract.values import to_text
 from xomnet.runtime import failpoints
 from xomnet.runtime.log import Log
 
 log = Log("agent.delivery.spool")
 
-__all__ = ["Pending", "Spool", "SpoolError"]
+__all__ = ["FILE", "Pending", "Spool", "SpoolError", "open_spool"]
 
+FILE = "spool.db"
+"""In state_dir."""
 ROW_OVERHEAD_BYTES = 250
 ENVELOPE_BYTES = 512
 LOCK_S = 5.0
@@ -104,7 +109,7 @@ class Spool:
     def _open(self) -> None:
         self._db, aside = open_database(self._path, self.boot, self._machine)
         if aside is not None:
-            self._events.append(Event(name="spool_reset", detail=aside[:512]))
+            self._events.append(Event(name="spool_reset", detail=to_text(aside)))
         self._load()
 
     def _load(self) -> None:
@@ -144,7 +149,7 @@ class Spool:
         self._db.close()
         self._boot_begun = False
         try:
-            self._events.append(Event(name="spool_reset", detail=set_aside(self._path, reason)[:512]))
+            self._events.append(Event(name="spool_reset", detail=to_text(set_aside(self._path, reason))))
         except OSError as error:
             raise disk_error(self._path, error) from error
         self._open()
@@ -343,3 +348,9 @@ class Spool:
         with self._lock, suppress(SpoolError):
             self.flush_acked()
         self._db.close()
+
+
+def open_spool(settings: AgentSettings) -> Spool:
+    """The spool of this unit, on this machine and boot. Raises SpoolError, OSError."""
+    max_bytes = int(settings.spool.max_mb * 1e6)
+    return Spool(settings.state_dir / FILE, settings.agent, boot_id(), max_bytes, machine_id())

@@ -17,7 +17,7 @@ from agent.delivery.spool_rows import SpoolRow, checksum
 from xomnet.runtime.atomic_file import put_in_place
 from xomnet.runtime.log import Log
 
-log = Log("agent.delivery.spool")
+log = Log("agent.delivery.spool_file")
 
 VERSION = 1
 """`PRAGMA user_version`; 0 is the file of xomnet 0.1."""

@@ -14,6 +14,7 @@ from agent.measure.engines import Engine, Progress, TestSpec, engine
 from agent.measure.latency import Anchor, probe
 from agent.settings import LatencySettings, LineSettings
 from xomnet.contract.messages import Flag, Speed
+from xomnet.contract.values import to_text
 
 METERED_MEASURED_S, UNMETERED_MEASURED_S = 6.0, 10.0
 METERED_BYTES, UNMETERED_BYTES = 40_000_000, 200_000_000
@@ -96,7 +97,7 @@ def _first_that_answers(
         bytes=spent,
         flags=(*first.flags, *_fault_flags([f for _, f in failures], test.interface, anchors)),
         error=first.error,
-        error_detail="".join(c if c.isprintable() else " " for c in first.detail)[:512],
+        error_detail=to_text(first.detail),
     )
 
 

@@ -8,7 +8,7 @@ import psutil
 
 from agent.clock.clock import ClockReading
 from agent.net.counters import VIRTUAL
-from agent.net.interface import read_interface
+from agent.net.interface import read_attribute, read_interface
 from xomnet import __version__
 from xomnet.contract.messages import Health, Interface
 
@@ -58,7 +58,7 @@ def read_temperature(path: Path) -> float | None:
 def read_throttled(path: Path) -> int | None:
     """The bits of `get_throttled`; None on a machine that is no Raspberry Pi."""
     try:
-        return int((_text(path) or _vcgencmd()).strip().removeprefix("throttled="), 16)
+        return int((read_attribute(path) or _vcgencmd().strip()).removeprefix("throttled="), 16)
     except ValueError:
         return None
 
@@ -70,13 +70,6 @@ def is_throttled(before: int | None, after: int | None) -> bool:
     now = (before or 0) | (after or 0)
     occurred = ((after or 0) & ~(before or 0)) >> 16 if before is not None else 0
     return bool((now | occurred) & 0b1111)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def _vcgencmd() -> str:

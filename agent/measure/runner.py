@@ -15,6 +15,7 @@ from agent.schedule.quota.budget import BudgetError
 from agent.schedule.quota.metering import DRAIN_S, Meter
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.messages import Flag, Speed
+from xomnet.contract.values import to_text
 from xomnet.targets import Targets
 
 
@@ -98,7 +99,7 @@ class TestRunner:
         try:
             self.meter.reserve(line, allowed.max_bytes)
         except BudgetError as error:
-            return replace(failed, error="ledger", error_detail=str(error)[:512], flags=("unit_fault",))
+            return replace(failed, error="ledger", error_detail=to_text(str(error)), flags=("unit_fault",))
         result = None
         try:
             result = download(

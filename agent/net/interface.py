@@ -30,13 +30,21 @@ def read_interface(name: str, sys: Path = SYS) -> InterfaceState | None:
         return None
     speed = _number(folder / "speed")
     return InterfaceState(
-        up=_text(folder / "operstate") in {"up", "unknown"},
+        up=read_attribute(folder / "operstate") in {"up", "unknown"},
         wireless=(folder / "wireless").exists() or (folder / "phy80211").exists(),
         rx_bytes=_number(folder / "statistics/rx_bytes") or 0,
         tx_bytes=_number(folder / "statistics/tx_bytes") or 0,
         link_mbps=float(speed) if speed is not None and speed > 0 else None,
         ethernet=_number(folder / "type") in {ARPHRD_ETHER, None},
     )
+
+
+def read_attribute(path: Path) -> str:
+    """The text of a file of the kernel's (`/sys`, `/proc`), without the line's end; empty if it can't be read."""
+    try:
+        return path.read_text().strip()
+    except OSError:  # the kernel answers EINVAL for the speed of a port that is down
+        return ""
 
 
 class ReceiveCounter:
@@ -58,13 +66,6 @@ class ReceiveCounter:
         self._opened.close()
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:  # the kernel answers EINVAL for the speed of a port that is down
-        return ""
-
-
 def _number(path: Path) -> int | None:
-    text = _text(path)
+    text = read_attribute(path)
     return int(text) if text.lstrip("-").isdigit() else None

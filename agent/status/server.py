@@ -21,7 +21,7 @@ from typing import NamedTuple
 from agent.settings import StatusPageSettings
 from xomnet.runtime.log import Log
 
-log = Log("agent.status.status")
+log = Log("agent.status.server")
 
 SOCKET = "agent.sock"
 MAX_REQUESTS = 6

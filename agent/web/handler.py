@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xomnet.check.finding import Finding
 
-log = Log("agent.status.status")
+log = Log("agent.web.handler")
 
 MAX_AGE_S, MIN_AGE_S = 300.0, 10.0
 """How old the findings of a page may be; and if a person asks for new ones."""

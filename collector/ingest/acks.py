@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from collector.ingest.validate import RefusedMessage, ResultId
 from xomnet.contract.messages import Ack, Rejected, Stored
+from xomnet.contract.values import to_text
 
 ACK_SEQS = 200
 
@@ -16,7 +17,8 @@ def acks_of(stored: Iterable[ResultId], refused: Iterable[RefusedMessage], now: 
         answers.setdefault(one.agent, ({}, []))[0].setdefault(str(one.spool), []).append(one)
     for verdict in refused:
         if verdict.id is not None:
-            rejected = Rejected(spool=verdict.id.spool, seq=verdict.id.seq, reason=_one_line(verdict))
+            reason = to_text(f"{verdict.code}: {verdict.reason}")
+            rejected = Rejected(spool=verdict.id.spool, seq=verdict.id.seq, reason=reason)
             answers.setdefault(verdict.id.agent, ({}, []))[1].append(rejected)
     acks: list[Ack] = []
     for agent, (by_spool, rejections) in answers.items():
@@ -27,7 +29,3 @@ def acks_of(stored: Iterable[ResultId], refused: Iterable[RefusedMessage], now: 
         for start in range(0, len(rejections), 20):
             acks.append(Ack(agent=agent, time=now, rejected=tuple(rejections[start : start + 20])))
     return acks
-
-
-def _one_line(verdict: RefusedMessage) -> str:
-    return "".join(c if c.isprintable() else " " for c in f"{verdict.code}: {verdict.reason}")[:512]

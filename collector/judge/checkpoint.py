@@ -25,7 +25,7 @@ from xomnet.contract.values import Instant
 from xomnet.runtime.atomic_file import write_atomically
 from xomnet.runtime.log import Log
 
-log = Log("collector.judge.line_states")
+log = Log("collector.judge.checkpoint")
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from agent.errors import MeasurementError as Failed
 from agent.measure.captive_portal import check_payload
+from agent.measure.engines.child_process import BUSY_S, to_measurement_error, uses_https
 from agent.measure.engines.http_stream import parse_head
 from agent.measure.engines.ookla import parse_server
-from agent.measure.engines.speedtest_cli import BUSY_S, parse_report, to_measurement_error, uses_https
+from agent.measure.engines.speedtest_cli import parse_report
 from tests.unit.test_latency import NOON, UUID_
 from xomnet.contract.messages import Speed, SpeedResult, decode_result, encode
 

@@ -1,6 +1,7 @@
-"""One class name, one module: a newcomer who searches for a name finds one thing."""
+"""One class name, one module: a newcomer who searches for a name finds one thing. A log has its module's name."""
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,3 +26,14 @@ def test_no_class_name_stands_in_two_modules() -> None:
     assert {name: files for name, files in twice.items() if name not in SHARED} == {}
     assert set(SHARED) <= set(twice), "an exception that is no longer needed"
     assert len(SHARED) <= 5
+
+
+def test_a_log_has_the_name_of_its_module_or_of_a_package_around_it() -> None:
+    named = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): name
+        for package in PRODUCT
+        for file in (ROOT / package).rglob("*.py")
+        for name in re.findall(r"^\w+ = Log\((.*)\)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 30
+    assert {module: name for module, name in named.items() if not f'"{module}.'.startswith(f"{name[:-1]}.")} == {}

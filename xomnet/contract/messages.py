@@ -217,7 +217,6 @@ class EventResult(Envelope, frozen=True, kw_only=True, omit_defaults=True, tag="
 
 
 Result = SpeedResult | LatencyResult | OutageResult | HealthResult | EventResult
-RESULT_TYPES: tuple[type[Result], ...] = (SpeedResult, LatencyResult, OutageResult, HealthResult, EventResult)
 KIND_OF: dict[type[Data], str] = {
     Speed: "speed",
     Latency: "latency",

@@ -5,7 +5,7 @@ import sys
 
 import speedtest
 
-from agent.measure.engines.speedtest_cli import uses_https
+from agent.measure.engines.child_process import uses_https
 
 NO_ANSWER_MS = 1_800_000
 """The latency that speedtest-cli reports for three echoes without an answer."""

@@ -6,8 +6,8 @@ import msgspec
 
 from agent.errors import MeasurementError
 from agent.measure.engines import TestSpec
+from agent.measure.engines.child_process import count_failed_bytes, run_python
 from agent.measure.engines.http import download
-from agent.measure.engines.speedtest_cli import count_failed_bytes, run_python
 from xomnet.contract.messages import Speed
 
 FIND_TIMEOUT_S = 45.0

@@ -13,6 +13,8 @@ from xomnet.runtime.log import Log
 
 log = Log("agent.schedule.quota.budget")
 
+FILE = "ledger.json"
+"""In state_dir."""
 RESERVE_FACTOR = 1.10
 """Bytes that a line moves at most for each byte of payload: frames, acknowledgements, retransmissions."""
 SAVE_BYTES = 200_000
@@ -174,6 +176,11 @@ class DataBudget:
             write_atomically(self._path, msgspec.json.encode(file))
         except OSError as error:
             raise BudgetError(f"{self._path}: {error.strerror}; free some space or replace the card") from error
+
+
+def open_budget(state_dir: Path) -> DataBudget:
+    """The data budget of the unit whose files are in this folder. Raises BudgetError."""
+    return DataBudget(state_dir / FILE)
 
 
 def charge(file: _BudgetFile, line: str, bytes_: int) -> _BudgetFile:

@@ -19,6 +19,7 @@ from agent.schedule.quota.budget import RESERVE_FACTOR, SAVE_BYTES, Allowance, B
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.commands import CONFIRMATION
 from xomnet.contract.messages import Speed
+from xomnet.contract.values import MAX_COUNT
 from xomnet.plan import day_plan
 from xomnet.runtime.log import Log
 
@@ -110,8 +111,8 @@ class Meter:
             log.error("bytes not written down", reason=str(error))
 
     def used_bytes(self, line: LineSettings) -> int:
-        """Bytes of this month; 2**53, the most that a message can carry, if the count was lost."""
-        return min(self._budget.used_bytes(line.line), 2**53)
+        """Bytes of this month; MAX_COUNT, the most that a message can carry, if the count was lost."""
+        return min(self._budget.used_bytes(line.line), MAX_COUNT)
 
     def allowance(
         self, line: LineSettings, wanted_bytes: int, planned: slots.PlannedTest | None, requested_by: str | None = None
