@@ -116,8 +116,9 @@ class Parameter:
 
 
 def parameters_of(type_: type[Parameters], path: str) -> tuple[Parameter, ...]:
-    """The path and query parameters that a type declares for a path."""
-    return tuple(_parameter(field, path) for field in msgspec.structs.fields(type_) if field.name != BODY)
+    """The parameters that a type declares for a path: those of the path, then those of the query."""
+    declared = (_parameter(field, path) for field in msgspec.structs.fields(type_) if field.name != BODY)
+    return tuple(sorted(declared, key=lambda one: one.place == "query"))
 
 
 def body_type(type_: type[Parameters]) -> Any:
