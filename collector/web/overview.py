@@ -3,11 +3,12 @@
 import datetime as dt
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from collector.alerts.conditions import CONDITIONS
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.texts.texts import Texts
@@ -20,8 +21,14 @@ from xomnet.states import LOOKS, STATES, State
 MAX_ROWS = 500
 """More rows wait behind a link: a page of thousands helps nobody who has to act."""
 
-
 SHORTEST_SPARK = dt.timedelta(minutes=2)
+
+COUNT_TEXTS: Mapping[State, str] = {
+    "uncertain": "{n} uncertain",
+    "not_assessable": "{n} not assessable",
+    **{one.state: one.texts.count for one in CONDITIONS},
+}
+"""How many lines do not meet the target, by state: of a state that people are alerted of, in the alerts' words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +133,7 @@ def _sentence(scope: Sequence[LineStatus], t: Texts) -> str:
     total = t.number(len(scope), 0)
     parts = [t.plural("{n} of {total} line meets the target", "{n} of {total} lines meet the target",
                       counts["meeting"], total=total)]  # fmt: skip
-    rest: dict[State, str] = {
-        "short": "{n} below",
-        "silent": "{n} silent",
-        "no_data": "{n} without data yet",
-        "uncertain": "{n} uncertain",
-        "not_assessable": "{n} not assessable",
-    }
-    others = [t.text(rest[s], n=t.number(counts[s], 0)) for s in STATES if s in rest and counts[s]]
+    others = [t.text(COUNT_TEXTS[s], n=t.number(counts[s], 0)) for s in STATES if s != "meeting" and counts[s]]
     return "; ".join([*parts, ", ".join(others)] if others else parts)
 
 
