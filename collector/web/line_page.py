@@ -26,7 +26,7 @@ from collector.web.figures import (
     figures_of_test,
     figures_of_unit,
 )
-from collector.web.line_filter import Filter, levels
+from collector.web.line_filter import Filter, normalized_levels
 from collector.web.views import sample_of
 from xomnet.plan import PEAK_HOURS
 from xomnet.states import LOOKS, State
@@ -116,7 +116,7 @@ def line_page(
     """The page's content; `hours` is the range whose chip is pressed, `complete` the share that is stored. The
     figures of a test stand open where it was `chosen`.
     """
-    row, judged = status.row, status.judgement
+    row, judged, area = status.row, status.judgement, normalized_levels(status.row.area)
     shown = [r for r in history.speed if r.at >= axis.since]
     target = judged.target_mbps
     dots = [_dot(r, axis, target, t) for r in shown]
@@ -132,9 +132,7 @@ def line_page(
         mark=LOOKS[judged.state].mark,
         word=t.state(judged.state),
         title=row.hamlet,
-        area_links=[
-            (levels(row.area)[i], Filter(area=levels(row.area)[: i + 1]).href()) for i in range(len(levels(row.area)))
-        ],
+        area_links=[(name, Filter(area=area[:depth]).href()) for depth, name in enumerate(area, start=1)],
         why=why(status, rules, t, now),
         facts=_facts(status, history.speed, complete, t, now),
         ranges=[
