@@ -99,7 +99,7 @@ class Parameter:
         if _bare(self.type) is dt.datetime:
             return _instant(self.name, text)
         try:
-            return msgspec.convert(text, self.type, strict=False)
+            return _value_of(text, self.type)
         except msgspec.ValidationError as error:
             raise bad_parameter(self.name, text, str(error)) from error
 
@@ -155,7 +155,7 @@ def read_values(type_: type[Parameters], path: str, request: Request) -> dict[st
 
 def _path_value(parameter: Parameter, request: Request) -> Any:
     try:
-        return msgspec.convert(request.path_params[parameter.name], parameter.type, strict=False)
+        return _value_of(request.path_params[parameter.name], parameter.type)
     except msgspec.ValidationError as error:
         raise no_such_path(request.url.path) from error
 
@@ -205,6 +205,12 @@ def _without_none(type_: Any) -> Any:
     if get_origin(type_) in (Union, UnionType):
         return Union[tuple(one for one in get_args(type_) if one is not NoneType)]  # noqa: UP007  # of a tuple
     return type_
+
+
+def _value_of(text: str, type_: Any) -> Any:
+    """An integer is ASCII digits alone: msgspec would take 1e2 and 1.0 for some, too. Raises ValidationError."""
+    is_refused = _bare(type_) is int and not (text.isascii() and text.isdigit())
+    return msgspec.convert(text, type_, strict=is_refused)  # strictly, no text is an integer
 
 
 def _instant(name: str, text: str) -> dt.datetime:
