@@ -4,6 +4,7 @@ import datetime as dt
 
 from collector.judge.line_states import LineStatus
 from collector.texts.texts import Texts
+from xomnet.area import levels
 from xomnet.registry.registry import LineRow
 
 MAX_LISTED = 20
@@ -12,9 +13,7 @@ LONGEST_ACRONYM = 4
 
 def place_name(row: LineRow) -> str:
     """Xóm 2, Giao Thiện (Giao Thủy, Nam Định)."""
-    *above, last = row.area.split("/")
-    rest = ", ".join(reversed(above))
-    return f"{row.hamlet}, {last}" + (f" ({rest})" if rest else "")
+    return f"{row.hamlet}, {area_name(row.area)}"
 
 
 def line_name(row: LineRow) -> str:
@@ -24,7 +23,7 @@ def line_name(row: LineRow) -> str:
 
 def area_name(path: str) -> str:
     """Hải Hậu (Nam Định)."""
-    *above, last = path.split("/")
+    *above, last = levels(path)
     return last + (f" ({', '.join(reversed(above))})" if above else "")
 
 

@@ -16,6 +16,7 @@ from collector.judge.line_states import LineStatus
 from collector.store.line_id import LineId
 from collector.texts.texts import Texts
 from collector.texts.words import access_word
+from xomnet.area import below, join_levels, levels, shared_area
 from xomnet.registry.registry import LineRow
 from xomnet.states import LOOKS
 
@@ -117,13 +118,11 @@ def _cause_sentences(change: AlertChange, statuses: Statuses, t: Texts, wants: W
 
 def _counts_by_area(lines: Sequence[AlertedLine], statuses: Statuses, t: Texts, wants: Wants) -> str:
     """Hải Hậu 5, Ý Yên 5: by the first level in which they differ; only of lines that somebody wants."""
-    paths = [s.row.area.split("/") for one in lines if (s := statuses.get(one.id)) is not None and wants(s.row)]
+    paths = [s.row.area for one in lines if (s := statuses.get(one.id)) is not None and wants(s.row)]
     if not paths:
         return ""
-    shared = 0
-    while all(len(path) > shared + 1 for path in paths) and len({path[shared] for path in paths}) == 1:
-        shared += 1
-    counted = Counter(path[shared] for path in paths).most_common()
+    shared = shared_area(join_levels(levels(path)[:-1]) for path in paths)  # without the last: a level must remain
+    counted = Counter(levels(below(path, shared))[0] for path in paths).most_common()
     named = ", ".join(f"{area} {t.number(n, 0)}" for area, n in counted[:MAX_NAMED])
     rest = sum(n for _, n in counted[MAX_NAMED:])
     return named + (", " + t.text("elsewhere {n}", n=t.number(rest, 0)) if rest else "") + "."

@@ -36,7 +36,6 @@ DAY = dt.timedelta(days=1)
 VALID = dt.timedelta(minutes=3)
 MAX_AT_ONCE = 4
 """Over the whole province, so over each measurement server too: as many as one takes beside its scheduled tests."""
-JUDGED = frozenset({"meeting", "short", "uncertain"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def choose(
         if len(chosen) >= room:
             break
         line = status.id
-        if not status.judgement.leaning or status.judgement.state not in JUDGED or line.agent in waiting:
+        if not status.judgement.leaning or line.agent in waiting:
             continue
         scheduled = max((sample.at for sample in status.samples if sample.asked is None), default=None)
         server = due_server(asked.get(line, ()), scheduled, now, pace)

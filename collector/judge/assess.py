@@ -57,7 +57,9 @@ class Judgement:
     since it was registered.
     """
     leaning: bool = False
-    """The line is likely below target, without enough evidence yet: a confirmation test would decide sooner."""
+    """The line is likely below target, without enough evidence yet: a confirmation test would decide sooner. Only of a
+    line that is meeting or uncertain.
+    """
     before_mbps: float | None = None
     """Of a short line: the median of what was before."""
 

@@ -20,7 +20,7 @@ from collector.judge.change_detector import DetectorState
 from collector.judge.checkpoint import Checkpoint
 from collector.store import Store
 from collector.store.line_id import LineId
-from collector.store.points import Point, when
+from collector.store.points import EPOCH, Point, when
 from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow
 
@@ -34,8 +34,6 @@ SLICE = dt.timedelta(hours=6)
 """The part of the window that one query reads of all lines: some 20,000 tests of 10,000 lines."""
 LOOK_BACK = dt.timedelta(days=35)
 """How far back the last result is looked for of all lines at once; of the few that have none since, at any time."""
-EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-"""No point is older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +184,7 @@ class LineTracker:
         """Reads the history of some lines. Raises StoreUnavailable."""
         found = self._store.samples(now - self._rules.history, now, lines)
         self._update_last({line: samples[-1].at for line, samples in found.items() if samples})
-        self._update_last(self._store.last_results(EARLIEST, [line for line in lines if line not in self._last]))
+        self._update_last(self._store.last_results(EPOCH, [line for line in lines if line not in self._last]))
         for line in lines:
             samples, target = found.get(line, []), targets[line]
             key = hash(tuple(samples)), target

@@ -114,10 +114,6 @@ class Verdict:
         """Of the schedule, what gave a test that counts."""
         return min(1.0, self.samples / self.expected) if self.expected else None
 
-    @property
-    def failure_ratio(self) -> float | None:
-        return self.failed / self.samples if self.samples else None
-
 
 def line_verdict(
     samples: Sequence[Sample], row: LineRow, registry: Registry, month: Month, now: dt.datetime

@@ -9,15 +9,16 @@ from msgspec import Meta
 
 from collector.judge.line_states import LineStatus
 from collector.web.parameters import Parameters
+from xomnet.area import join_levels, levels
 from xomnet.contract.messages import Access
 from xomnet.states import State
 
 Facet = Literal["state", "access", "isp", "area"]
 
 
-def levels(area: str) -> tuple[str, ...]:
-    """The levels of an area's path, in one Unicode form: macOS types "ị" as two characters."""
-    return tuple(part.strip() for part in unicodedata.normalize("NFC", area).split("/") if part.strip())
+def normalized_levels(path: str) -> tuple[str, ...]:
+    """The levels of an area's path, in one Unicode form: macOS types "ị" as two characters. Empty ones are left out."""
+    return tuple(name for level in levels(unicodedata.normalize("NFC", path)) if (name := level.strip()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Filter:
             (ignoring == "state" or not self.state or status.judgement.state in self.state)
             and (ignoring == "access" or not self.access or row.access in self.access)
             and (ignoring == "isp" or not self.isp or unicodedata.normalize("NFC", row.isp) in self.isp)
-            and (ignoring == "area" or levels(row.area)[: len(self.area)] == self.area)
+            and (ignoring == "area" or normalized_levels(row.area)[: len(self.area)] == self.area)
         )
 
     def toggle(self, facet: Literal["state", "access", "isp"], value: str) -> "Filter":
@@ -50,7 +51,7 @@ class Filter:
         """The address of the page with this filter."""
         pairs = [(facet, value) for facet in ("state", "access", "isp") for value in getattr(self, facet)]
         if self.area:
-            pairs.append(("area", "/".join(self.area)))
+            pairs.append(("area", join_levels(self.area)))
         return "/?" + urlencode(pairs, quote_via=quote, safe="/") if pairs else "/"
 
 
@@ -67,5 +68,5 @@ class FilterParameters(Parameters, frozen=True, kw_only=True):
             state=self.state,
             access=self.access,
             isp=tuple(unicodedata.normalize("NFC", isp) for isp in self.isp),
-            area=levels(self.area or ""),
+            area=normalized_levels(self.area or ""),
         )

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from collector.completeness.completeness import DAYS
-from collector.judge.assess import MIN_TESTS, JudgingRules, counted_mbps, early_bias, judge
+from collector.judge.assess import MIN_TESTS, Judgement, JudgingRules, counted_mbps, early_bias, judge
 from collector.judge.line_states import LineStatus
 from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from collector.texts.texts import Texts, round_decimal
@@ -26,7 +26,7 @@ from collector.web.figures import (
     figures_of_test,
     figures_of_unit,
 )
-from collector.web.line_filter import Filter, levels
+from collector.web.line_filter import Filter, normalized_levels
 from collector.web.views import sample_of
 from xomnet.plan import PEAK_HOURS
 from xomnet.states import LOOKS, State
@@ -116,7 +116,7 @@ def line_page(
     """The page's content; `hours` is the range whose chip is pressed, `complete` the share that is stored. The
     figures of a test stand open where it was `chosen`.
     """
-    row, judged = status.row, status.judgement
+    row, judged, area = status.row, status.judgement, normalized_levels(status.row.area)
     shown = [r for r in history.speed if r.at >= axis.since]
     target = judged.target_mbps
     dots = [_dot(r, axis, target, t) for r in shown]
@@ -132,9 +132,7 @@ def line_page(
         mark=LOOKS[judged.state].mark,
         word=t.state(judged.state),
         title=row.hamlet,
-        area_links=[
-            (levels(row.area)[i], Filter(area=levels(row.area)[: i + 1]).href()) for i in range(len(levels(row.area)))
-        ],
+        area_links=[(name, Filter(area=area[:depth]).href()) for depth, name in enumerate(area, start=1)],
         why=why(status, rules, t, now),
         facts=_facts(status, history.speed, complete, t, now),
         ranges=[
@@ -196,19 +194,11 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
             return t.text("The plan of {plan} Mb/s is below the target of {target} Mb/s.",
                           plan=t.target(plan), target=target)  # fmt: skip
         return t.text("The unit's port is slower than the target of {target} Mb/s.", target=target)
-    if judged.median_mbps is None or judged.ratio is None:
-        if not status.samples:
-            return t.text("No download test yet; latency results have arrived.")
-        return t.text("No test counts yet: all failed or were flagged.")
-    values = {
-        "median": t.mbps(judged.median_mbps, judged.target_mbps),
-        "target": target,
-        "ratio": t.percent(judged.ratio),
-        "tests": t.plural("{n} test", "{n} tests", judged.samples),
-        "window": t.span(rules.window.total_seconds()),
-    }
-    head = t.text("Median {median} Mb/s, {ratio} of the target ({target} Mb/s), from {tests} in {window}", **values)
-    return head + _decision_text(status, t)
+    if (figures := _figures_of_median(judged, rules, t)) is not None:
+        return figures + _decision_text(status, t)
+    if not status.samples:
+        return t.text("No download test yet; latency results have arrived.")
+    return t.text("No test counts yet: all failed or were flagged.")
 
 
 def removal_text(t: Texts, at: dt.datetime) -> str:
@@ -238,8 +228,13 @@ def _decision_text(status: LineStatus, t: Texts) -> str:
 
 def _median_sentence(status: LineStatus, rules: JudgingRules, t: Texts) -> str | None:
     """The figures, for a state whose `why` does not carry them."""
-    judged = status.judgement
-    if judged.state not in ("silent", "not_assessable") or judged.median_mbps is None or judged.ratio is None:
+    carries_none = status.judgement.state in ("silent", "not_assessable")
+    return _figures_of_median(status.judgement, rules, t) if carries_none else None
+
+
+def _figures_of_median(judged: Judgement, rules: JudgingRules, t: Texts) -> str | None:
+    """A sentence without its end, for what follows from the figures; None if there is no median."""
+    if judged.median_mbps is None or judged.ratio is None:
         return None
     return t.text(
         "Median {median} Mb/s, {ratio} of the target ({target} Mb/s), from {tests} in {window}",

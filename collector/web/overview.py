@@ -3,25 +3,32 @@
 import datetime as dt
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from collector.alerts.conditions import CONDITIONS
 from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.texts.texts import Texts
 from collector.texts.words import access_word
 from collector.web import chart_map, charts
-from collector.web.line_filter import Filter, levels
+from collector.web.line_filter import Filter, normalized_levels
 from xomnet.access import ACCESSES
 from xomnet.states import LOOKS, STATES, State
 
 MAX_ROWS = 500
 """More rows wait behind a link: a page of thousands helps nobody who has to act."""
 
-
 SHORTEST_SPARK = dt.timedelta(minutes=2)
+
+COUNT_TEXTS: Mapping[State, str] = {
+    "uncertain": "{n} uncertain",
+    "not_assessable": "{n} not assessable",
+    **{one.state: one.texts.count for one in CONDITIONS},
+}
+"""How many lines do not meet the target, by state: of a state that people are alerted of, in the alerts' words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +133,7 @@ def _sentence(scope: Sequence[LineStatus], t: Texts) -> str:
     total = t.number(len(scope), 0)
     parts = [t.plural("{n} of {total} line meets the target", "{n} of {total} lines meet the target",
                       counts["meeting"], total=total)]  # fmt: skip
-    rest: dict[State, str] = {
-        "short": "{n} below",
-        "silent": "{n} silent",
-        "no_data": "{n} without data yet",
-        "uncertain": "{n} uncertain",
-        "not_assessable": "{n} not assessable",
-    }
-    others = [t.text(rest[s], n=t.number(counts[s], 0)) for s in STATES if s in rest and counts[s]]
+    others = [t.text(COUNT_TEXTS[s], n=t.number(counts[s], 0)) for s in STATES if s != "meeting" and counts[s]]
     return "; ".join([*parts, ", ".join(others)] if others else parts)
 
 
@@ -189,10 +189,10 @@ def _trail(filter_: Filter, t: Texts) -> list[Chip]:
 
 def _area_chips(snapshot: Snapshot, filter_: Filter) -> list[Chip]:
     """The next level below the chosen area; levels that all lines share are stepped over."""
-    lines = [s for s in snapshot.lines if filter_.matches(s)]
+    areas = [normalized_levels(s.row.area) for s in snapshot.lines if filter_.matches(s)]
     start = filter_.area
     while True:
-        counts = Counter(area[: len(start) + 1] for s in lines if len(area := levels(s.row.area)) > len(start))
+        counts = Counter(area[: len(start) + 1] for area in areas if len(area) > len(start))
         if len(counts) != 1:
             break
         start = next(iter(counts))
@@ -219,7 +219,7 @@ def bar_label(judged: Judgement, t: Texts) -> str:
 
 
 def _row(status: LineStatus, t: Texts, since: dt.datetime, at: dt.datetime, now: dt.datetime) -> OverviewRow:
-    row, judged = status.row, status.judgement
+    row, judged, area = status.row, status.judgement, normalized_levels(status.row.area)
     failed = sum(s.error is not None for s in status.samples)
     median = None if judged.median_mbps is None else t.mbps(judged.median_mbps, judged.target_mbps)
     last = judged.last_result_at
@@ -230,7 +230,7 @@ def _row(status: LineStatus, t: Texts, since: dt.datetime, at: dt.datetime, now:
         mark=LOOKS[judged.state].mark,
         word=t.state(judged.state),
         hamlet=row.hamlet,
-        area=", ".join(reversed(levels(row.area)[1:] or levels(row.area))),
+        area=", ".join(reversed(area[1:] or area)),
         net=f"{access_word(t, row.access)} · {row.isp}",
         name=f"{row.agent} / {row.line}",
         target=t.target(judged.target_mbps),
@@ -253,9 +253,15 @@ def _map(shown: Sequence[LineStatus], t: Texts) -> Markup | None:
             href=f"/lines/{s.row.agent}/{s.row.line}",
             label=f"{LOOKS[s.judgement.state].mark} {t.state(s.judgement.state)} · {s.row.hamlet} · "
             f"{access_word(t, s.row.access)} {s.row.isp} · {bar_label(s.judgement, t)}",
-            zone=levels(s.row.area)[-2] if len(levels(s.row.area)) > 1 else s.row.area,
+            zone=_zone(s.row.area),
         )
         for s in shown
         if s.row.lat is not None and s.row.lon is not None
     ]
     return chart_map.draw(places, t.text("Map of the lines"))
+
+
+def _zone(path: str) -> str:
+    """The area above the lowest: the map writes its name above its lines."""
+    area = normalized_levels(path)
+    return area[-2] if len(area) > 1 else path

@@ -99,7 +99,7 @@ class Parameter:
         if _bare(self.type) is dt.datetime:
             return _instant(self.name, text)
         try:
-            return msgspec.convert(text, self.type, strict=False)
+            return _value_of(text, self.type)
         except msgspec.ValidationError as error:
             raise bad_parameter(self.name, text, str(error)) from error
 
@@ -116,8 +116,9 @@ class Parameter:
 
 
 def parameters_of(type_: type[Parameters], path: str) -> tuple[Parameter, ...]:
-    """The path and query parameters that a type declares for a path."""
-    return tuple(_parameter(field, path) for field in msgspec.structs.fields(type_) if field.name != BODY)
+    """The parameters that a type declares for a path: those of the path, then those of the query."""
+    declared = (_parameter(field, path) for field in msgspec.structs.fields(type_) if field.name != BODY)
+    return tuple(sorted(declared, key=lambda one: one.place == "query"))
 
 
 def body_type(type_: type[Parameters]) -> Any:
@@ -154,7 +155,7 @@ def read_values(type_: type[Parameters], path: str, request: Request) -> dict[st
 
 def _path_value(parameter: Parameter, request: Request) -> Any:
     try:
-        return msgspec.convert(request.path_params[parameter.name], parameter.type, strict=False)
+        return _value_of(request.path_params[parameter.name], parameter.type)
     except msgspec.ValidationError as error:
         raise no_such_path(request.url.path) from error
 
@@ -204,6 +205,12 @@ def _without_none(type_: Any) -> Any:
     if get_origin(type_) in (Union, UnionType):
         return Union[tuple(one for one in get_args(type_) if one is not NoneType)]  # noqa: UP007  # of a tuple
     return type_
+
+
+def _value_of(text: str, type_: Any) -> Any:
+    """An integer is ASCII digits alone: msgspec would take 1e2 and 1.0 for some, too. Raises ValidationError."""
+    is_refused = _bare(type_) is int and not (text.isascii() and text.isdigit())
+    return msgspec.convert(text, type_, strict=is_refused)  # strictly, no text is an integer
 
 
 def _instant(name: str, text: str) -> dt.datetime:

@@ -13,7 +13,7 @@ from collector.web.csv_export import CsvFile
 from collector.web.line_filter import FilterParameters
 from collector.web.parameters import AnyParameters, LineParameters, NoParameters
 from collector.web.responses import MetricsText
-from collector.web.rest import agents, alerts, commands, completeness, lines, monitoring
+from collector.web.rest import agents, alerts, commands, completeness, history, lines, monitoring
 from collector.web.routing import Operation, Page, StaticFolder
 
 # Their types are inferred: an annotation with Any would keep mypy from comparing each handler with its parameters.
@@ -39,27 +39,27 @@ _OPERATIONS = (
     Operation(
         method="GET",
         path="/api/v1/lines/{agent}/{line}/speed",
-        handler=lines.list_speed,
+        handler=history.list_speed,
         summary="Download tests, oldest first",
-        parameters=lines.HistoryParameters,
+        parameters=history.LineHistoryParameters,
         answers={200: (views.SpeedHistory, CsvFile)},
         errors=(404, 503),
     ),
     Operation(
         method="GET",
         path="/api/v1/lines/{agent}/{line}/latency",
-        handler=lines.list_latency,
+        handler=history.list_latency,
         summary="Latency and loss, oldest first",
-        parameters=lines.HistoryParameters,
+        parameters=history.LineHistoryParameters,
         answers={200: (views.LatencyHistory, CsvFile)},
         errors=(404, 503),
     ),
     Operation(
         method="GET",
         path="/api/v1/lines/{agent}/{line}/outages",
-        handler=lines.list_outages,
+        handler=history.list_outages,
         summary="Outages by their beginning, oldest first",
-        parameters=lines.HistoryParameters,
+        parameters=history.LineHistoryParameters,
         answers={200: (views.OutageHistory, CsvFile)},
         errors=(404, 503),
     ),
@@ -75,9 +75,9 @@ _OPERATIONS = (
     Operation(
         method="GET",
         path="/api/v1/agents/{agent}/events",
-        handler=agents.list_events,
+        handler=history.list_events,
         summary="Events of a unit and its lines, oldest first",
-        parameters=agents.EventParameters,
+        parameters=history.HistoryParameters,
         answers={200: (views.EventHistory, CsvFile)},
         errors=(404, 503),
     ),

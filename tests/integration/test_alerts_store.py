@@ -316,6 +316,8 @@ def test_maintenance_is_added_listed_and_ended(web: TestClient, seeded: Services
     maintained = {line.agent for line, fields in seeded.alerts.line_fields(later).items() if fields["maintenance"]}
     assert maintained == {"nd-haihau-0012", "nd-haihau-0031"}
     assert "In maintenance until" in web.get("/lines/nd-haihau-0012/ftth?lang=en").text
+    for other_form in (f"{number}.0", f"{number}e0"):
+        assert web.delete(f"/api/v1/maintenance/{other_form}", headers=AUTHORISED).status_code == 404
     assert web.delete(f"/api/v1/maintenance/{number}", headers=AUTHORISED).status_code == 200
     assert web.delete(f"/api/v1/maintenance/{number}", headers=AUTHORISED).status_code == 404
 

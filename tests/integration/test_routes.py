@@ -31,6 +31,7 @@ from collector.web.responses import Answer, media_type
 from collector.web.routes import OPERATIONS, PAGES, STATIC
 from collector.web.routing import Operation
 from tests.support.province_fixture import Heard, province
+from xomnet.contract.topics import NAME_PATTERN
 from xomnet.mqtt.link import Connection
 from xomnet.runtime.clock import utc_now
 
@@ -271,6 +272,18 @@ def test_the_document_describes_each_part_of_a_path(operation: Operation[Any]) -
     parameters = described(name(operation))["parameters"]
     required = [one["name"] for one in parameters if one["in"] == "path" and one["required"]]
     assert required == [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
+
+
+def test_the_document_describes_a_unit_and_a_line_alike_in_each_path() -> None:
+    found: dict[str, list[Values]] = {}
+    for operation in DOCUMENTED:
+        for one in described(name(operation))["parameters"]:
+            if one["in"] == "path" and one["name"] in ("agent", "line"):
+                found.setdefault(one["name"], []).append(one)
+    for of_name in found.values():
+        assert of_name == of_name[:1] * len(of_name)
+        assert of_name[0]["description"]
+        assert of_name[0]["schema"]["pattern"] == NAME_PATTERN
 
 
 def test_the_document_is_what_the_application_answers(seeded: Services) -> None:

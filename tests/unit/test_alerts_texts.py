@@ -3,6 +3,8 @@
 import datetime as dt
 from typing import Any
 
+import pytest
+
 from collector.alerts.alert import Alert, AlertChange, AlertedLine
 from collector.alerts.evidence import NOTHING, Evidence, evidence
 from collector.alerts.outbox import Notification
@@ -144,6 +146,24 @@ def test_a_provider_is_one_message_with_its_areas_and_each_reader_gets_his_own()
     assert message.text.endswith("https://xomnet.example.vn/?state=short&access=mobile&isp=Viettel")
     own = said(opened, lines, EN, wants=lambda row: "Ý Yên" in row.area)
     assert "Hải Hậu" not in own.text
+
+
+@pytest.mark.parametrize(
+    ("areas", "counts"),
+    [
+        (["A/B/C", "A/B/C"], "C 2."),
+        (["A/B/C", "A/B/D", "A/B/C"], "C 2, D 1."),
+        (["A/B/C", "A/B"], "B 2."),
+        (["A/B", "A"], "A 2."),
+        (["A/B", "A2/B"], "A 1, A2 1."),
+    ],
+)
+def test_the_lines_of_a_cause_are_counted_by_the_first_level_that_differs_or_the_last(
+    areas: list[str], counts: str
+) -> None:
+    lines = [line(n, area) for n, area in enumerate(areas)]
+    opened = AlertChange("opened", alert(lines, "isp", "Viettel", access="mobile"), NOW)
+    assert said(opened, lines, EN).text.splitlines()[1] == counts
 
 
 def test_an_end_says_how_long_it_was_and_what_is_left() -> None:

@@ -17,6 +17,7 @@ from collector.judge.assess import (
     early_bias,
     judge,
 )
+from collector.judge.change_detector import DetectorState, Level
 from collector.judge.confidence_interval import median_interval
 from collector.store.row_types import Sample, SpeedRow
 from xomnet.states import State
@@ -170,6 +171,26 @@ def test_a_line_that_was_never_heard_is_without_data_since_it_was_registered(pla
     found = judge([], TARGET, NOW, None, plan, registered_since=since)
     assert (found.state, found.since, found.last_result_at, found.leaning) == ("no_data", since, None, False)
     assert judge([], TARGET, NOW, None, plan).since is None, "nobody knows since when"
+
+
+@pytest.mark.parametrize(
+    ("level", "heard_ago", "plan", "state", "leans"),
+    [
+        ("uncertain", dt.timedelta(minutes=5), None, "uncertain", True),
+        ("meeting", dt.timedelta(minutes=5), None, "meeting", True),
+        ("short", dt.timedelta(minutes=5), None, "short", False),
+        ("uncertain", dt.timedelta(hours=1), None, "silent", False),
+        ("uncertain", dt.timedelta(minutes=5), 100.0, "not_assessable", False),
+        ("uncertain", None, None, "no_data", False),
+    ],
+)
+def test_only_a_meeting_or_uncertain_line_leans_to_below_target(
+    level: Level, heard_ago: dt.timedelta | None, plan: float | None, state: State, leans: bool
+) -> None:
+    last = None if heard_ago is None else NOW - heard_ago
+    detector = DetectorState(level, leaning=True)
+    found = judge(spread([140.0] * 8), TARGET, NOW, last, plan, detector_state=detector)
+    assert (found.state, found.leaning) == (state, leans)
 
 
 def test_when_a_line_was_registered_says_nothing_of_one_that_was_heard() -> None:

@@ -86,8 +86,6 @@ def test_only_what_leans_is_tested_and_only_where_it_can_be() -> None:
 
     assert chosen(status())
     assert not chosen(status(leaning=False))
-    assert not chosen(status(state="silent"))
-    assert not chosen(status(state="not_assessable"))
     assert not chosen(status(), may=False)
 
 

@@ -12,7 +12,7 @@ from collector.web.line_filter import Filter
 from collector.web.line_page import why
 from collector.web.overview import Overview, overview
 from xomnet.registry.registry import LineRow
-from xomnet.states import State
+from xomnet.states import STATES, State
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 VI, EN = Texts("vi"), Texts("en")
@@ -46,6 +46,21 @@ def test_the_overview_counts_lines_without_data_beside_the_silent_ones(t: Texts,
     assert [(chip.state, chip.count, chip.mark) for chip in shown.states] == [
         *(("silent", 1, "○"), ("no_data", 2, "·"), ("meeting", 2, "●"))
     ]
+
+
+@pytest.mark.parametrize(
+    ("t", "counts"),
+    [
+        (EN, "1 below, 1 silent, 1 without data yet, 1 uncertain, 1 not assessable"),
+        (
+            VI,
+            "1 dưới chỉ tiêu, 1 mất liên lạc, 1 chưa có số liệu, 1 chưa kết luận, 1 không đánh giá được",
+        ),
+    ],
+)
+def test_the_overview_counts_the_lines_of_each_state(t: Texts, counts: str) -> None:
+    shown = page(*(line(number, state) for number, state in enumerate(STATES)), t=t)
+    assert shown.sentence.partition("; ")[2] == counts
 
 
 def test_the_filter_finds_lines_without_data_and_they_are_called_so() -> None:

@@ -66,6 +66,10 @@ def test_values_have_the_declared_types_and_defaults() -> None:
         ("size=10", "size", "10", "Expected `int` <= 9"),
         ("size=many", "size", "many", "Expected `int`, got `str`"),
         ("size=null", "size", "null", "Expected `int`, got `str`"),
+        ("size=1e0", "size", "1e0", "Expected `int`, got `str`"),
+        ("size=1.0", "size", "1.0", "Expected `int`, got `str`"),
+        ("size=%201", "size", " 1", "Expected `int`, got `str`"),
+        ("size=%D9%A1", "size", "١", "Expected `int`, got `str`"),
         ("from=yesterday", "from", "yesterday", "a time of RFC 3339 such as 2026-11-22T19:00:00+07:00 or"),
         ("from=1970-01-01T00:00:00Z", "from", "1970-01-01T00:00:00Z", "a time from 1970 to 2200"),
         ("colours=red", "colours", "red", "one of colour, size, sort, from, word"),
@@ -81,7 +85,9 @@ def test_a_refusal_names_the_parameter_what_was_found_and_what_is_allowed(
     assert (error.allowed or "").startswith(allowed)
 
 
-@pytest.mark.parametrize("shelf", ["0", "first", str(2**70)])
+@pytest.mark.parametrize(
+    "shelf", ["0", "first", str(2**70), "1e1", "1.0", "+7", "-7", " 7", "7 ", "7_0", "0x7", "٧", "true", "9" * 5000, ""]
+)
 def test_a_path_of_another_form_does_not_exist(shelf: str) -> None:
     error = refusal("", shelf=shelf)
     assert (error.status, error.what, error.where) == (404, "Not Found", f"/shelves/{shelf}")

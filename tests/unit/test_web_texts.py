@@ -16,7 +16,7 @@ from collector.alerts import remediation
 from collector.alerts.conditions import CONDITIONS
 from collector.texts import texts, words
 from collector.texts.texts import CATALOGUE, Texts, vietnamese
-from collector.web import pages
+from collector.web import overview, pages
 from collector.web.pages import TEMPLATES, environment
 
 SPEAKING = (
@@ -55,7 +55,7 @@ def ids_of_code() -> set[str]:
         parts = (condition.texts, condition.grafana)
         values = (getattr(part, field.name) for part in parts for field in dataclasses.fields(part))
         found |= {value for value in values if isinstance(value, str) and value != condition.grafana.wait}
-    return found | {"{n} below", "{n} silent", "{n} without data yet", "{n} uncertain", "{n} not assessable"}
+    return found | {*overview.COUNT_TEXTS.values()}
 
 
 def test_every_sentence_has_a_vietnamese_translation_and_none_is_left_over() -> None:
