@@ -5,14 +5,14 @@ export UV_PROJECT_ENVIRONMENT := .venv
 BIN := .venv/bin
 WORKERS ?= 3
 
-.PHONY: install demo test shifted deploy-test lint bench chaos schemas dashboards system clean
+.PHONY: install demo test shifted deploy-test lint bench chaos fuzz schemas dashboards system clean
 
 install: .venv/.ready
 
 .venv/.ready: pyproject.toml uv.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check "uv>=$(UV_VERSION)"
-	$(BIN)/uv sync --frozen --quiet --compile-bytecode --inexact --all-extras --all-groups
+	$(BIN)/uv sync --frozen --quiet --compile-bytecode --inexact --all-extras --all-groups --no-group fuzz
 	@touch $@
 
 demo: install
@@ -53,6 +53,11 @@ schemas: install
 # Grafana's dashboards and alert rules, from grafana/*.py and grafana/texts/.
 dashboards: install
 	$(BIN)/python -m grafana
+
+# Ten minutes a parser with a fuzzer that looks for new branches; writes bench/results/fuzz.md. FUZZ="dns --for 60"
+fuzz: install
+	$(BIN)/uv sync --frozen --quiet --inexact --all-extras --all-groups
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench: install
 	$(BIN)/python -m bench

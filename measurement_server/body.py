@@ -25,7 +25,7 @@ def discard_body(stream: io.BufferedIOBase, headers: Message, on_progress: Calla
         return _discard_chunks(stream, on_progress)
     if not length:
         return 0
-    if len(length) > 1 or not _LENGTH.fullmatch(length[0].strip()):
+    if len(length) > 1 or not _LENGTH.fullmatch(length[0].strip(" \t")):
         raise BodyError("Content-Length: allowed: one whole number of bytes")
     return _discard_bytes(stream, int(length[0]), on_progress)
 

@@ -188,6 +188,7 @@ class RequestHandler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """The errors of the HTTP grammar, in plain text; what follows on the connection can't be trusted."""
         self.close_connection = True
+        self.request_version = self.protocol_version  # or an unreadable version is answered without a head
         self._send_text(code, (message or self.responses.get(code, ("error", ""))[0]) + "\n", None)
 
     def handle_expect_100(self) -> bool:

@@ -252,7 +252,7 @@ def _number(value: Any, lowest: float, highest: float) -> float | None:
     """A number within the limits; None if it is none, or outside: modems fill in impossible values."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if lowest <= number <= highest else None
 

@@ -239,6 +239,7 @@ def test_a_tunnel_is_refused(start: Start) -> None:
         ("POST", "/garbage.php", {}, 405, b"GET, HEAD, OPTIONS"),
         ("DELETE", "/empty.php", {}, 405, b"GET, HEAD, OPTIONS, POST"),
         ("POST", "/empty.php", {"Content-Length": "many"}, 400, b"Content-Length: allowed"),
+        ("POST", "/empty.php", {"Content-Length": "5\x1d"}, 400, b"Content-Length: allowed"),
         ("GET", "/empty.php", {"X": "y" * 20_000}, 431, b"16384 bytes"),
         ("GET", "/empty.php", {f"X{i}": "y" for i in range(150)}, 431, b""),
     ],
@@ -259,7 +260,7 @@ def test_an_odd_request_is_told_what_is_allowed(
 def test_what_is_no_http_gets_400_and_the_end_of_the_connection(start: Start) -> None:
     with closing(raw(start(), b"\x16\x03\x01 hello there, world\r\n\r\n")) as connection:
         answer = connection.makefile("rb").read()
-        assert answer.startswith(b"HTTP/1.1 400 ") or b"Bad request" in answer
+        assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_slow_idle_and_silent_clients_are_cut(start: Start) -> None:

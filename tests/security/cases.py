@@ -60,6 +60,17 @@ def case(number: int, seed: int = 0) -> tuple[str, bytes]:
     return _topic(chance), payload
 
 
+def mutate(data: bytes, seed: int) -> bytes:
+    """A JSON document with one thing in it changed; bytes that are none as they are."""
+    chance = random.Random(seed)
+    try:
+        message = json.loads(data)
+        chance.choice(ANY_JSON)(chance, message)
+        return json.dumps(message, ensure_ascii=False).encode("utf-8", errors="surrogatepass")
+    except (ValueError, RecursionError, TypeError, IndexError, KeyError, AttributeError):
+        return data
+
+
 def _good(chance: random.Random) -> dict[str, Any]:
     kind = chance.choice(list(DATA))
     message = {
@@ -146,6 +157,10 @@ def _rename(chance: random.Random, message: dict[str, Any]) -> None:
 MUTATIONS: list[Callable[[random.Random, dict[str, Any]], None]] = [
     *(_replace, _retext, _retext, _retext, _renumber, _renumber, _remove, _add, _add, _retime, _rename),
 ]
+
+
+ANY_JSON = [_replace, _retext, _renumber]
+"""Those that want no message of ours."""
 
 
 def _damaged(chance: random.Random, payload: bytes) -> bytes:

@@ -195,7 +195,11 @@ def test_a_weak_signal_is_that_of_a_cells_edge(found: Radio, expected: bool) -> 
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text() | st.sampled_from(["-1e9", "nan", "--", "-95,00", "lte"]),
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["-1e9", "nan", "--", "-95,00", "lte", 10**400]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=4,
 )
