@@ -5,7 +5,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 BIN := .venv/bin
 WORKERS ?= 3
 
-.PHONY: install demo test shifted deploy-test lint bench chaos fuzz schemas dashboards system clean
+.PHONY: install demo test shifted deploy-test lint bench chaos attack fuzz schemas dashboards system clean
 
 install: .venv/.ready
 
@@ -26,9 +26,9 @@ system:
 # (status 5: none of the tests asked for is such).
 # In the order of the folders: unit tests, which are short, come last, so that no worker is left alone with a long file.
 test: install system lint
-	$(BIN)/pytest -m "not alone and not deploy" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
+	$(BIN)/pytest -m "not alone and not deploy and not attack" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
 	$(BIN)/python -m tests.shifted $(PYTEST) || [ $$? = 5 ]
-	$(BIN)/pytest -m alone $(PYTEST) || [ $$? = 5 ]
+	$(BIN)/pytest -m "alone and not attack" $(PYTEST) || [ $$? = 5 ]
 
 # The tests that know the date, at instants at which dates go wrong. SHIFTED="--at 2028-02-29T16:30Z" is one of them.
 shifted: install system
@@ -53,6 +53,10 @@ schemas: install
 # Grafana's dashboards and alert rules, from grafana/*.py and grafana/texts/.
 dashboards: install
 	$(BIN)/python -m grafana
+
+# Every attack, with those that take too long for each time; writes bench/results/security.md. As in CI, nothing may skip.
+attack: install system
+	CI=true XOMNET_ATTACK_LOG=bench/results/security.md $(BIN)/pytest tests/security $(PYTEST)
 
 # Ten minutes a parser with a fuzzer that looks for new branches; writes bench/results/fuzz.md. FUZZ="dns --for 60"
 fuzz: install
