@@ -58,8 +58,8 @@ dashboards: install
 attack: install system
 	CI=true XOMNET_ATTACK_LOG=bench/results/security.md $(BIN)/pytest tests/security $(PYTEST)
 
-# Ten minutes a parser with a fuzzer that looks for new branches; writes bench/results/fuzz.md. FUZZ="dns --for 60"
-fuzz: install
+# Ten minutes a parser with a fuzzer that looks for new branches, and the REST interface by its description; writes bench/results/fuzz.md. FUZZ="dns --for 60"
+fuzz: install system
 	$(BIN)/uv sync --frozen --quiet --inexact --all-extras --all-groups
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 

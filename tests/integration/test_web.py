@@ -320,6 +320,10 @@ def test_a_method_that_is_not_allowed_is_405_as_json(web: TestClient) -> None:
     assert answer.json()["error"]["where"] == "/api/v1/lines"
 
 
+def test_a_405_names_every_method_of_the_path(web: TestClient) -> None:
+    assert web.put("/api/v1/maintenance").headers["Allow"] == "GET, HEAD, POST"
+
+
 def test_the_page_of_a_line_says_what_stopping_early_costs(web: TestClient) -> None:
     page = web.get("/lines/nd-haihau-0012/ftth", params={"lang": "en", "hours": "720"}).text
     assert re.search(r"<dt>Early stop</dt><dd>-0\.2% in [0-9]+ full-length tests</dd>", page)
