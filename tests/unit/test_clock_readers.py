@@ -5,10 +5,9 @@ import ast
 import pytest
 
 from tests.support.clock_readers import CLOCKS, Name, imported, is_marked, modules, read_at, readers
+from tests.support.packages import PACKAGES
 
-PRODUCT = modules(
-    "agent", "collector", "grafana", "measurement_server", "updater", "xomnet", "xomnet_cli", "xomnet_demo"
-)
+PRODUCT = modules(*PACKAGES, "grafana")
 TESTS = modules("tests")
 
 EDGES_BY_REASON = {
