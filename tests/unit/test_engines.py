@@ -156,10 +156,12 @@ def words(file: Path) -> Iterator[str]:
         match node:
             case ast.Constant(value=str(text)) if id(node) not in docstrings:
                 yield f'"{text}"'
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
                 yield name
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 yield name
+            case ast.alias(name=name, asname=own):
+                yield f"{name} {own}"
 
 
 def named(text: str, package: str) -> bool:
