@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shifted.__main__ import TESTS, NothingMarked, chosen, compiled, marked, moved
+from tests.shifted.__main__ import TESTS, NothingMarked, chosen, compiled, has_marked, marked, moved
 from tests.shifted.instants import INSTANTS, UTC, VIET_NAM, next_of
 
 NOW = dt.datetime(2026, 11, 30, 11, 24, tzinfo=UTC)
@@ -71,3 +71,17 @@ def test_the_files_of_marked_tests_are_found() -> None:
     assert {"test_web.py", "test_alerts.py"} <= set(names)
     assert "test_store.py" not in names
     assert "test_clock_readers.py" not in names, "it only speaks of the mark"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("@pytest.mark.date\ndef test_a(): ...", True),
+        ("pytestmark = [pytest.mark.alone, pytest.mark.date]\ndef test_a(): ...", True),
+        ("@pytest.mark.parametrize('a', [pytest.param(1, marks=pytest.mark.date)])\ndef test_a(a): ...", True),
+        ("@pytest.mark.deploy\ndef test_a(): dt.date(2026, 1, 1)", False),
+        ("TEXT = '''\n@pytest.mark.date\n'''\ndef test_a(): ...", False),
+    ],
+)
+def test_a_mark_is_found_in_whatever_form(source: str, found: bool) -> None:
+    assert has_marked(source) is found
