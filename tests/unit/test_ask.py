@@ -1,6 +1,9 @@
-"""`xomnet ask` refuses some things before anybody is asked."""
+"""`xomnet ask`: what it refuses before anybody is asked, and the command that asks again."""
 
+import json
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -34,3 +37,17 @@ def test_an_option_that_the_command_does_not_take_is_refused_with_what_to_do(arg
     done = ask(*arguments.split())
     assert (done.exit_code, done.stdout) == (2, "")
     assert reason in " ".join(re.sub("[│╭╮╰╯─]", " ", done.stderr).split())
+
+
+def test_the_command_that_asks_again_goes_to_the_same_collector_with_the_same_change(tmp_path: Path) -> None:
+    token = tmp_path / "an operator's token"
+    token.write_text("secret\n")
+    token.chmod(0o600)
+    options = ["--set", "servers=http://a/,http://b/", "--unset", "anchors", "--within", "0.5"]
+    options += ["--url", NOWHERE, "--token-file", str(token)]
+    command = ["ask", "nd-a,nd-b", "settings", *options]
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 1
+    assert shlex.split(json.loads(done.stdout)["again"]) == ["xomnet", *command]
+    shown = CliRunner().invoke(app, command).stdout.splitlines()[-1]
+    assert shlex.split(shown) == ["xomnet", *command]
