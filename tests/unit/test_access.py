@@ -11,11 +11,10 @@ from collector.report.texts import ReportTexts
 from collector.texts.texts import LANGUAGES, Language, Texts
 from collector.texts.words import access_word
 from grafana.words import words
-from tests.support.packages import PACKAGES, files_of
+from tests.support.packages import PACKAGES, ROOT, files_of
 from xomnet.access import ACCESSES, word
 from xomnet.contract.messages import Access
 
-ROOT = Path(__file__).parents[2]
 PROGRAMS = (*PACKAGES, "grafana")
 HOMES = {"xomnet/access.py", "xomnet/contract/messages.py"}
 

@@ -16,11 +16,10 @@ import pytest
 from agent.engines import DEFAULT_ENGINE, ENGINES
 from agent.measure.engines import engine
 from agent.settings import AgentSettings, LineSettings, check
-from tests.support.packages import PACKAGES, PROJECT, files_of
+from tests.support.packages import PACKAGES, PROJECT, ROOT, files_of
 from xomnet.mqtt.broker import Broker
 from xomnet.settings import SettingsError
 
-ROOT = Path(__file__).parents[2]
 MAP, FILES = ROOT / "agent/engines.py", ROOT / "agent/measure/engines"
 SERVES = "measurement_server"
 """It names the clients that it serves, which is another matter."""

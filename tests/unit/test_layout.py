@@ -2,18 +2,16 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from agent.settings import AgentSettings
 from collector.settings import CollectorSettings
-from tests.support.packages import PACKAGES, PROJECT, files_of, imports_of
+from tests.support.packages import PACKAGES, PROJECT, ROOT, files_of, imports_of
 from xomnet.registry.registry import load_registry
 from xomnet.settings import load
 from xomnet.targets import load_targets
 
-ROOT = Path(__file__).parents[2]
 COMMAND_LINE_ONLY = {"typer", "rich"}
 NOT_INSTALLED = {"grafana", "tests", "bench"}
 """Stand beside the product in the repository, and are in no release."""

@@ -19,7 +19,7 @@ from collector.texts.texts import LOCAL
 from collector.web.axis import Axis
 from grafana import line as line_dashboard
 from grafana.words import words
-from tests.support.packages import PACKAGES, files_of
+from tests.support.packages import PACKAGES, ROOT, files_of
 from xomnet import plan
 from xomnet.access import ACCESSES
 from xomnet.contract.messages import Access
@@ -28,7 +28,6 @@ from xomnet.plan import METERED, PEAK_HOURS, PROVINCE_TIME, UNMETERED, DayPlan, 
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.targets import Target, Targets
 
-ROOT = Path(__file__).parents[2]
 DAY = dt.date(2026, 11, 22)
 PROGRAMS = (*PACKAGES, "grafana", "bench")
 HOURS = re.compile(r"\b(\d+)(?:–| to | and | đến | và )(\d+)\s(?:h\b|giờ)")
