@@ -6,10 +6,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import services
 from tests.support.influx import influx_v2 as new_influx_v2
 from tests.support.services import Authority, Influx, InfluxV2, Mosquitto, cannot
+
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

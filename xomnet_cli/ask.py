@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn, TextIO, get_args
 from urllib.parse import quote
 
@@ -113,9 +114,11 @@ def ask(
     Example: xomnet ask --area "Ninh Bình/xã Hải Anh" settings
     """
     units, name = _parse_words(unit, command, area, all_)
+    _check_owner("measure", name, {"--line": line, "--other-server": other_server})
+    _check_owner("settings", name, {"--set": set_, "--unset": unset, "--within": within})
+    if name != "settings" and len(units) != 1:
+        raise typer.BadParameter(f"only settings takes --area, --all and several units; for {name} give one unit")
     change = settings_format.parse_change(set_ or (), unset or (), within)
-    if name != "settings" and (change or len(units) != 1):
-        raise typer.BadParameter("only settings takes --set, --unset, --area, --all and several units")
     body: dict[str, Any] = {"name": name, "wait_s": WAIT_S, **change}
     if line is not None:
         body["line"] = line
@@ -126,7 +129,7 @@ def ask(
         if len(units) != 1:
             units = units or bulk_ask.find_units(client, area)
             given = [("--set", text) for text in set_ or ()] + [("--unset", key) for key in unset or ()]
-            given += [("--within", f"{within:g}")] if within is not None and change else []
+            given += [("--within", f"{within:g}")] if within is not None else []
             given += [("--url", url)] if url != DEFAULT_URL else []
             given += [("--token-file", str(token_file))] if token_file != DEFAULT_TOKEN_FILE else []
             _ask_several(client, units, body, [word for pair in given for word in pair], as_json)
@@ -154,6 +157,13 @@ def _parse_words(unit: str | None, command: str | None, area: str | None, all_: 
     if "" in units or (area is not None and not area.strip(" /")):
         raise typer.BadParameter("a name is empty; to ask every unit, give --all")
     return units, known
+
+
+def _check_owner(owner: CommandName, command: CommandName, options: Mapping[str, object]) -> None:
+    """Raises typer.BadParameter if another command than their owner is given one of these options."""
+    for option, value in options.items():
+        if command != owner and value not in (None, False, []):
+            raise typer.BadParameter(f"only {owner} takes it; leave it out", param_hint=option)
 
 
 def _stream(ok: bool) -> TextIO:

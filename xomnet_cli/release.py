@@ -7,6 +7,7 @@ DIR/files/NAME.whl                        the wheels for each Python and machine
 import datetime as dt
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -111,14 +112,14 @@ def make(
     """
     pythons, machines = tuple(python or ("3.11", "3.13")), tuple(arch or ("aarch64",))
     source = source or next((one for one in (Path.cwd(), *Path.cwd().parents) if (one / "uv.lock").exists()), Path())
-    try:
-        version = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    except (OSError, KeyError, ValueError) as error:
-        _stop(f"{source}/pyproject.toml: {error}; name the source tree with --source")
+    version = _version(source / "pyproject.toml")
     files = folder / "files"
-    files.mkdir(parents=True, exist_ok=True)
-    for old in files.glob("*.whl"):
-        old.unlink()
+    try:
+        files.mkdir(parents=True, exist_ok=True)
+        for old in files.glob("*.whl"):
+            old.unlink()
+    except OSError as error:
+        _stop_writing(files, error)
     _run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(files.resolve()), str(source.resolve())])
     with tempfile.TemporaryDirectory() as scratch:
         needs = Path(scratch) / "requirements.txt"
@@ -169,7 +170,7 @@ def sign(
     Example: xomnet release sign dist/release --key ~/.ssh/xomnet-release
     """
     _read(folder)
-    (folder / f"{MANIFEST}.sig").unlink(missing_ok=True)
+    _remove_signature(folder)
     _run(["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(folder / MANIFEST)])
     print(f"{folder / MANIFEST}.sig")
 
@@ -212,12 +213,29 @@ def _listed(files: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _version(project: Path) -> str:
     try:
-        data = (folder / MANIFEST).read_bytes()
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+    except OSError as error:
+        _stop(f"{project}: {error.strerror}; name the source tree with --source")
+    except (LookupError, TypeError):
+        _stop(f"{project}: project.version is missing; name the source tree with --source")
+    except ValueError as error:
+        _stop(f"{project}: {error}; name the source tree with --source")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    manifest = folder / MANIFEST
+    try:
+        data = manifest.read_bytes()
         parse(data)
-    except (OSError, UpdateError) as error:
-        _stop(f"{folder / MANIFEST}: {error}")
+    except FileNotFoundError as error:
+        command = shlex.join(["xomnet", "release", "make", str(folder)])
+        _stop(f"{manifest}: {error.strerror}; make a release first: {command}")
+    except OSError as error:
+        _stop(f"{manifest}: {error.strerror}; name the folder of a release that you may read")
+    except UpdateError as error:
+        _stop(f"{manifest}: {error}")
     found: dict[str, Any] = json.loads(data)
     return found
 
@@ -228,8 +246,20 @@ def _write(folder: Path, document: dict[str, Any]) -> None:
         parse(data)
     except UpdateError as error:
         _stop(str(error))
-    (folder / f"{MANIFEST}.sig").unlink(missing_ok=True)
-    (folder / MANIFEST).write_bytes(data)
+    _remove_signature(folder)
+    try:
+        (folder / MANIFEST).write_bytes(data)
+    except OSError as error:
+        _stop_writing(folder / MANIFEST, error)
+
+
+def _remove_signature(folder: Path) -> None:
+    """An old one would not hold."""
+    signature = folder / f"{MANIFEST}.sig"
+    try:
+        signature.unlink(missing_ok=True)
+    except OSError as error:
+        _stop_writing(signature, error)
 
 
 def _now() -> str:
@@ -243,6 +273,10 @@ def _run(argv: list[str], folder: Path | None = None) -> None:
         _stop(f"{argv[0]}: {error.strerror}; install it (make install brings uv, openssh-client brings ssh-keygen)")
     if done.returncode:
         _stop(f"{' '.join(argv[:5])} …: {done.stderr.strip()[-1500:]}")
+
+
+def _stop_writing(path: Path, error: OSError) -> NoReturn:
+    _stop(f"{path}: {error.strerror}; name a folder that you may write to, on a disk with space")
 
 
 def _stop(text: str) -> NoReturn:

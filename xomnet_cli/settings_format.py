@@ -19,7 +19,11 @@ def parse_change(set_: Sequence[str], unset: Sequence[str], trial_minutes: float
     change: dict[str, Any] = {"settings": settings} if settings else {}
     if unset:
         change["unset"] = list(unset)
-    if trial_minutes is not None and change:
+    if trial_minutes is not None:
+        if not change:
+            raise typer.BadParameter(
+                "it is for a change; give --set or --unset too, or leave it out", param_hint="--within"
+            )
         change["prove_s"] = 60 * trial_minutes
     return change
 

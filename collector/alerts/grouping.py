@@ -9,7 +9,7 @@ from collector.alerts.conditions import Condition
 from collector.alerts.conditions.condition import Wide
 from collector.judge.line_states import LineStatus
 from collector.store.line_id import LineId
-from xomnet.area import areas_of
+from xomnet.area import areas_of, levels
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
 
@@ -92,4 +92,4 @@ def _cause(
 
 def _rank(place: AffectedPlace, condition: Condition) -> tuple[bool, int, str, str]:
     """Of places that fit equally. The names come last, so that the same lines always give the same answer."""
-    return place.kind != condition.likelier_cause, -place.name.count("/"), place.name, place.access or ""
+    return place.kind != condition.likelier_cause, -len(levels(place.name)), place.name, place.access or ""

@@ -5,24 +5,40 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 from tests.chaos.storm import ALL_POINTS
+from tests.support.packages import PACKAGES, ROOT, files_of
 from xomnet.runtime import failpoints
 
-ROOT = Path(__file__).parents[2]
+FILES = files_of(package for package in PACKAGES if package != "updater")
+"""The updater, which is standard library alone, has failpoints of its own."""
 
 
 def calls() -> Counter[str]:
     """How often each point is named in a call of `failpoints.at`."""
     found: Counter[str] = Counter()
-    for package in ("xomnet", "agent", "collector"):
-        for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == "failpoints.at":
-                    assert isinstance(node.args[0], ast.Constant), f"{file}: {ast.unparse(node)} names no point"
-                    found[str(node.args[0].value)] += 1
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "failpoints.at":
+                assert isinstance(node.args[0], ast.Constant), f"{file}: {ast.unparse(node)} names no point"
+                found[str(node.args[0].value)] += 1
     return found
+
+
+def imports() -> set[tuple[str, str]]:
+    """Where the module is imported, or something of it, and how."""
+    return {
+        (str(file.relative_to(ROOT)), ast.unparse(node))
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom) and "failpoints" in ast.unparse(node)
+    }
+
+
+def test_a_point_is_called_by_the_modules_name_alone() -> None:
+    """Or `calls` does not see it."""
+    assert imports()
+    assert {one for one in imports() if one[1] != "from xomnet.runtime import failpoints"} == set()
 
 
 def test_each_point_is_one_place_in_the_code() -> None:

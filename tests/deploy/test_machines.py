@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import time
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.deploy.grafana_files import provisioned
 from tests.deploy.run_log import RunLog
 from tests.deploy.site import ROOT
 from tests.support.deployment import until
+from tests.support.packages import PACKAGES
 
 pytestmark = pytest.mark.timeout(1800)
 ACKNOWLEDGED_S = 120.0
@@ -29,8 +29,7 @@ FIRST_RUN = (
 """What docs/deploy.en.md appends to the card's cmdline.txt."""
 REPORT = "/boot/firmware/xomnet-first-boot.txt"
 FIRST_BOOT_S = 300.0
-BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
-PARTS = (*BUILD["targets"]["wheel"]["packages"], "config", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
+PARTS = (*PACKAGES, "config", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
 """What a release is built of."""
 
 

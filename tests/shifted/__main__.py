@@ -5,8 +5,8 @@ fails shows its worker: `[year-utc]`. More arguments are pytest's.
 """
 
 import argparse
+import ast
 import datetime as dt
-import re
 import subprocess
 import sys
 import tempfile
@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.shifted.instants import INSTANTS, UTC, VIET_NAM, next_of
+from tests.support.clock_readers import is_marked
 
 TESTS = Path(__file__).parents[1]
 SOURCE = Path(__file__).with_name("wall_clock.c")
 ASKED = "date and not alone and not deploy and not attack"
-MARK = re.compile(r"^(@|pytestmark = )pytest\.mark\.date$", re.MULTILINE)
 
 
 class NothingMarked(Exception):
@@ -47,7 +47,14 @@ def worker(name: str, shift: dt.timedelta, library: Path) -> str:
 
 def marked() -> list[Path]:
     """The files with such tests: each worker imports what it is given."""
-    return [file for file in sorted(TESTS.rglob("test_*.py")) if MARK.search(file.read_text(encoding="utf-8"))]
+    return [file for file in sorted(TESTS.rglob("test_*.py")) if has_marked(file.read_text(encoding="utf-8"))]
+
+
+def has_marked(source: str) -> bool:
+    """Whether a test of a module is marked `date`."""
+    tree = ast.parse(source)
+    tests = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    return any(is_marked(tree, name, "date") for name in tests)
 
 
 def chosen(of_pytest: Sequence[str]) -> list[str]:

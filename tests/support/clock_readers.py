@@ -17,7 +17,7 @@ READ = {
     *(("datetime", name) for name in ("now", "utcnow", "today")),
     *(("date", "today"), ("time", "time"), ("time", "time_ns"), ("time", "CLOCK_REALTIME")),
 }
-"""What the standard library reads it by: the last two names."""
+"""What the standard library reads it by: the last two names, by whatever name they are imported."""
 READ_WITHOUT = {("time", "gmtime"): 1, ("time", "localtime"): 1, ("time", "ctime"): 1, ("time", "strftime"): 2}
 """What reads it if it is given fewer arguments."""
 PYTHON = ("sys", "executable")
@@ -47,9 +47,10 @@ def imported(tree: ast.AST, module: str) -> dict[str, Name]:
     return found
 
 
-def read_at(tree: ast.AST) -> list[int]:
+def read_at(tree: ast.Module) -> list[int]:
     """The lines on which the standard library's clock is read."""
-    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.expr) and _reads(node)]
+    bound = imported(tree, "")
+    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.expr) and _reads(node, bound)]
 
 
 def readers(trees: Mapping[str, ast.Module], known: Iterable[Name] = CLOCKS) -> set[Name]:
@@ -61,7 +62,7 @@ def readers(trees: Mapping[str, ast.Module], known: Iterable[Name] = CLOCKS) -> 
         names = _Names(module, trees)
         for name, nodes in _definitions(tree).items():
             uses[module, name] = {used for node in nodes for used in names.used(node)}
-            if any(read_at(node) or _starts_python(node) for node in nodes):
+            if any(names.reads_clock(node) for node in nodes):
                 found.add((module, name))
     while more := {one for one, used in uses.items() if used & found} - found:
         found |= more
@@ -70,9 +71,9 @@ def readers(trees: Mapping[str, ast.Module], known: Iterable[Name] = CLOCKS) -> 
 
 def is_marked(tree: ast.Module, name: str, mark: str) -> bool:
     """Whether a test has this mark, of its own or by `pytestmark`."""
-    definitions = _definitions(tree)
+    definitions, bound = _definitions(tree), imported(tree, "")
     marked = [*definitions.get("pytestmark", []), *(one for test in definitions[name] for one in _decorators(test))]
-    return any(_dotted(node) == ("mark", mark) for one in marked for node in ast.walk(one))
+    return any(_dotted(node, bound) == ("mark", mark) for one in marked for node in ast.walk(one))
 
 
 class _Names:
@@ -85,6 +86,11 @@ class _Names:
         above = module.split(".")[:-1]
         conftests = [".".join([*above[:depth], "conftest"]) for depth in range(len(above), 0, -1)]
         self._fixtures = {one: _definitions(trees[one]) for one in conftests if one in trees}
+
+    def reads_clock(self, tree: ast.AST) -> bool:
+        """By itself, or by a Python that it starts."""
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.expr)]
+        return any(_reads(node, self._imported) or _dotted(node, self._imported) == PYTHON for node in nodes)
 
     def used(self, tree: ast.AST) -> Iterator[Name]:
         if isinstance(tree, ast.FunctionDef) and tree.name.startswith("test_"):
@@ -107,26 +113,29 @@ class _Names:
             yield from ((one, name) for one, defined in self._fixtures.items() if name in defined)
 
 
-def _reads(node: ast.expr) -> bool:
+def _reads(node: ast.expr, bound: Mapping[str, Name]) -> bool:
     match node:
-        case ast.Attribute():
-            return _dotted(node) in READ
+        case ast.Attribute() | ast.Name(ctx=ast.Load()):
+            return _dotted(node, bound) in READ
         case ast.Call(func=called, args=given):
-            return len(given) < READ_WITHOUT.get(_dotted(called), 0)
+            return len(given) < READ_WITHOUT.get(_dotted(called, bound), 0)
         case _:
             return False
 
 
-def _starts_python(tree: ast.AST) -> bool:
-    return any(_dotted(node) == PYTHON for node in ast.walk(tree))
+def _dotted(node: ast.AST, bound: Mapping[str, Name]) -> Name:
+    """The last two names of what an expression stands for."""
+    *_, owner, name = "", "", *_path(node, bound)
+    return owner, name
 
 
-def _dotted(node: ast.AST) -> Name:
+def _path(node: ast.AST, bound: Mapping[str, Name]) -> Iterator[str]:
     match node:
-        case ast.Attribute(value=ast.Attribute(attr=owner) | ast.Name(id=owner), attr=name):
-            return owner, name
-        case _:
-            return "", ""
+        case ast.Attribute(value=owner, attr=name):
+            yield from _path(owner, bound)
+            yield name
+        case ast.Name(id=name):
+            yield from (part for part in bound.get(name, ("", name)) if part)
 
 
 def _definitions(tree: ast.Module) -> dict[str, list[ast.AST]]:

@@ -11,11 +11,11 @@ from collector.report.texts import ReportTexts
 from collector.texts.texts import LANGUAGES, Language, Texts
 from collector.texts.words import access_word
 from grafana.words import words
+from tests.support.packages import PACKAGES, ROOT, files_of
 from xomnet.access import ACCESSES, word
 from xomnet.contract.messages import Access
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = ("agent", "collector", "xomnet", "xomnet_cli", "xomnet_demo", "grafana")
+PROGRAMS = (*PACKAGES, "grafana")
 HOMES = {"xomnet/access.py", "xomnet/contract/messages.py"}
 
 
@@ -52,6 +52,5 @@ def listed(file: Path) -> Iterator[str]:
 
 
 def test_no_other_program_file_lists_the_access_types() -> None:
-    files = [file for program in PROGRAMS for file in (ROOT / program).rglob("*.py")]
-    found = {str(file.relative_to(ROOT)) for file in files if list(listed(file))}
+    found = {str(file.relative_to(ROOT)) for file in files_of(PROGRAMS) if list(listed(file))}
     assert found - {"collector/alerts/digest.py"} == HOMES

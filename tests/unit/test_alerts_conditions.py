@@ -21,12 +21,12 @@ from xomnet_demo import table
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 FOLDER = Path(str(conditions.__file__)).parent
-READERS = [*FOLDER.parent.glob("*.py"), Path(line_actions.__file__), Path(table.__file__)]
+FILES = [file for file in FOLDER.glob("*.py") if file.stem not in ("__init__", "condition")]
+READERS = [*sorted({*FOLDER.parent.rglob("*.py")} - {*FILES}), Path(line_actions.__file__), Path(table.__file__)]
 
 
 def test_every_file_is_a_condition_and_each_has_a_state_of_its_own() -> None:
-    files = {file.stem for file in FOLDER.glob("*.py")} - {"__init__", "condition"}
-    assert len(files) == len(CONDITIONS) == len(BY_STATE)
+    assert len(FILES) == len(CONDITIONS) == len(BY_STATE)
     assert [one.state for one in CONDITIONS] == sorted(BY_STATE, key=worst_first)
 
 
@@ -34,7 +34,7 @@ def test_the_names_that_are_stored_are_those_of_version_0_1() -> None:
     assert {"short", "silent"} <= BY_STATE.keys()
 
 
-@pytest.mark.parametrize("file", READERS, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", READERS, ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_no_other_file_names_a_condition(file: Path) -> None:
     words = {node.value for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Constant)}
     assert not words & BY_STATE.keys()

@@ -2,18 +2,21 @@
 
 import datetime as dt
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from grafana import influxql
+from tests.support.packages import PACKAGES, ROOT, files_of
 from updater.canary_rollout import RolloutStage, is_included
 from xomnet.area import areas_of, below, is_within, join_levels, last_level, levels, same_name, shared_area
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = ("agent", "collector", "xomnet", "xomnet_cli", "xomnet_demo", "measurement_server", "grafana", "deploy")
+PROGRAMS = (*PACKAGES, "grafana", "deploy")
+APART = re.compile(
+    r"(?<!re)(?<!url\.)(area|place|path)(\.name)?\W{0,4}\.(r?split|r?partition|remove(pre|suf)fix|startswith|r?find|count)\("
+)
+"""What takes the path of an area apart; the path of an address is another matter."""
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 AREAS = (
     *("Ninh Bình", "Ninh Bình/xã Hải Anh", "Ninh Bình/xã Hải An", "Ninh Bình/phường Đông A", "Ninh"),
@@ -87,10 +90,22 @@ def test_grafana_finds_the_lines_within_an_area_and_the_places_of_its_next_level
     assert by_grafana(influxql.BELOW, area, path) == next_level
 
 
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("names = area.split('/')", True),
+        ("row.area.rpartition(SEPARATOR)", True),
+        ("one.place.name.count('/')", True),
+        ("request.url.path.startswith('/api/')", False),
+        ("levels(area)", False),
+        ("areas.count(area)", False),
+        ("text.replace('a', 'b').split()", False),
+    ],
+)
+def test_each_way_to_take_a_path_apart_is_seen(source: str, found: bool) -> None:
+    assert (APART.search(source) is not None) is found
+
+
 def test_no_other_program_file_takes_a_path_apart() -> None:
-    """`collector/web/` reads the path of an address, which has spaces and other bytes."""
-    apart = re.compile(r"(area|place|path)\W{0,4}\.(split|partition|rpartition|removeprefix|startswith)\(")
-    files = [file for program in PROGRAMS for file in (ROOT / program).rglob("*.py")]
-    found = {str(file.relative_to(ROOT)) for file in files if apart.search(file.read_text(encoding="utf-8"))}
-    assert "xomnet/area.py" in found
-    assert {file for file in found if "alerts" not in file and "collector/web/" not in file} == {"xomnet/area.py"}
+    found = {str(file.relative_to(ROOT)) for file in files_of(PROGRAMS) if APART.search(file.read_text("utf-8"))}
+    assert found == {"xomnet/area.py", "updater/canary_rollout.py"}

@@ -211,7 +211,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("line", [pytest.param(line, id=name) for name, line in LINES.items()])
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 2**32))
 def test_no_month_of_a_year_moves_more_than_its_budget_and_off_peak_goes_first(line: LineSettings, seed: int) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:  # five thousand writes

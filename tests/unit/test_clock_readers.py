@@ -5,10 +5,9 @@ import ast
 import pytest
 
 from tests.support.clock_readers import CLOCKS, Name, imported, is_marked, modules, read_at, readers
+from tests.support.packages import PACKAGES
 
-PRODUCT = modules(
-    "agent", "collector", "grafana", "measurement_server", "updater", "xomnet", "xomnet_cli", "xomnet_demo"
-)
+PRODUCT = modules(*PACKAGES, "grafana")
 TESTS = modules("tests")
 
 EDGES_BY_REASON = {
@@ -99,6 +98,7 @@ NOT_SHIFTED_BY_REASON = {
     ),
     "the time is an argument, and the page of it is test_web.py's": ("integration.test_completeness",),
     "answers have the form that the table of routes declares, whatever the time": ("integration.test_routes",),
+    "a command ends before anybody answers it": ("unit.test_ask",),
     "words are completed; the months among them by a date of the test": ("unit.test_completion",),
     "the test sets the command's clock": ("integration.test_report_command",),
     "the database goes by a clock that is not shifted": ("integration.test_store_influx",),
@@ -170,6 +170,37 @@ def _not_marked(reading: dict[str, list[str]]) -> list[Name]:
 @pytest.mark.parametrize(
     "source",
     [
+        *("from time import time\ntime()", "from time import time_ns as n\nn()", "import time as t\nt.time()"),
+        *("from datetime import datetime as D\nD.now()", "import datetime as d\nd.datetime.now()"),
+        *("from datetime import date as D\nD.today()", "import datetime\ndatetime.datetime.now()"),
+        *("from time import gmtime as g\ng()", "from time import CLOCK_REALTIME as C\nprint(C)"),
+        *("import time as t\nnow = t.time", "from time import time\nf(clock=time)"),
+    ],
+)
+def test_the_clock_is_seen_by_whatever_name_it_is_imported(source: str) -> None:
+    assert read_at(ast.parse(source)) == [2]
+    in_a_test = "{}\ndef test_a(): {}".format(*source.splitlines())
+    assert _read_in(in_a_test)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *(
+            "from mine import time\ntime()",
+            "import mine as time\ntime.time()",
+            "from time import monotonic as time\ntime()",
+        ),
+        *("from time import gmtime as g\ng(0)", "from datetime import datetime as D\nD.fromisoformat('')", "time()"),
+    ],
+)
+def test_another_thing_of_that_name_is_not_the_clock(source: str) -> None:
+    assert read_at(ast.parse(source)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
         "from datetime import datetime\ndef test_a(): datetime.now()",
         "import datetime as dt\ndef test_a(): dt.date.today()",
         "import time\ndef test_a(): time.time()",
@@ -184,6 +215,7 @@ def _not_marked(reading: dict[str, list[str]]) -> list[Name]:
         "import pytest\n@pytest.mark.usefixtures('of_conftest')\ndef test_a(): ...",
         "import pytest, time\n@pytest.fixture(autouse=True)\ndef always(): time.time()\ndef test_a(): ...",
         "import sys, subprocess\ndef test_a(): subprocess.run([sys.executable])",
+        "import subprocess\nfrom sys import executable as python\ndef test_a(): subprocess.run([python])",
     ],
 )
 def test_each_way_to_the_clock_is_seen(source: str) -> None:
@@ -218,4 +250,5 @@ def test_a_mark_is_seen_where_it_may_stand() -> None:
     whole = "import pytest\npytestmark = [pytest.mark.alone, pytest.mark.date]\ndef test_a(): ..."
     assert [is_marked(ast.parse(own), name, "date") for name in ("test_a", "test_b")] == [True, False]
     assert is_marked(ast.parse(whole), "test_a", "date")
+    assert is_marked(ast.parse("from pytest import mark as m\n@m.date\ndef test_a(): ..."), "test_a", "date")
     assert not is_marked(ast.parse(whole), "test_a", "deploy")

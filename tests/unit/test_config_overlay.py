@@ -51,7 +51,7 @@ def typed(document: Any) -> AgentSettings:
     return convert(document, AgentSettings, "test", Path("/"))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(overlays(), overlays())
 def test_a_change_after_another_is_one_change_and_the_document_stays_as_it_was(
     one: dict[str, Setting], other: dict[str, Setting]
@@ -65,7 +65,7 @@ def test_a_change_after_another_is_one_change_and_the_document_stays_as_it_was(
     assert merge(DOCUMENT, backwards) == merge(DOCUMENT, one)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(overlays())
 def test_what_is_set_is_in_force_and_nothing_else_has_changed(overlay: dict[str, Setting]) -> None:
     plain, found = effective_values(typed(DOCUMENT)), effective_values(typed(merge(DOCUMENT, overlay)))
@@ -78,7 +78,7 @@ def test_what_is_set_is_in_force_and_nothing_else_has_changed(overlay: dict[str,
     assert typed(merge(DOCUMENT, overlay)).broker == typed(DOCUMENT).broker
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(overlay=overlays(any_value=True))
 def test_any_value_loads_or_is_refused_by_key(
     tmp_path_factory: pytest.TempPathFactory, overlay: dict[str, Setting]

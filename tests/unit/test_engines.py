@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,16 @@ import pytest
 from agent.engines import DEFAULT_ENGINE, ENGINES
 from agent.measure.engines import engine
 from agent.settings import AgentSettings, LineSettings, check
+from tests.support.packages import PACKAGES, PROJECT, ROOT, files_of
 from xomnet.mqtt.broker import Broker
 from xomnet.settings import SettingsError
 
-ROOT = Path(__file__).parents[2]
 MAP, FILES = ROOT / "agent/engines.py", ROOT / "agent/measure/engines"
-PRODUCT = ("agent", "collector", "xomnet", "xomnet_cli", "xomnet_demo", "updater", "grafana")
-"""The measurement server names the clients that it serves, which is another matter."""
-BESIDE = ("collector", "xomnet", "xomnet_cli", "xomnet_demo", "config", "measurement_server", "updater")
+SERVES = "measurement_server"
+"""It names the clients that it serves, which is another matter."""
+PRODUCT = (*(package for package in PACKAGES if package != SERVES), "grafana")
+BESIDE = (*(package for package in PACKAGES if package != "agent"), "config")
+"""What stands, unchanged, beside a unit that has one engine more."""
 
 FILE = '''
 from agent.errors import MeasurementError
@@ -141,8 +142,8 @@ def test_each_entry_has_its_file_and_each_file_its_entry() -> None:
 
 
 def test_a_unit_brings_the_packages_that_its_engines_need() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    brought = {re.split(r"[<>=~!\[; ]", one)[0] for one in project["optional-dependencies"]["agent"]}
+    optional = PROJECT["project"]["optional-dependencies"]
+    brought = {re.split(r"[<>=~!\[; ]", one)[0] for one in optional["agent"]}
     assert not {package for spec in ENGINES.values() for package in spec.packages} - brought
 
 
@@ -154,8 +155,12 @@ def words(file: Path) -> Iterator[str]:
         match node:
             case ast.Constant(value=str(text)) if id(node) not in docstrings:
                 yield f'"{text}"'
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
                 yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.alias(name=name, asname=own):
+                yield f"{name} {own}"
 
 
 def named(text: str, package: str) -> bool:
@@ -166,8 +171,7 @@ def named(text: str, package: str) -> bool:
 
 
 def test_no_other_file_of_the_product_names_an_engine() -> None:
-    files = [file for package in PRODUCT for file in (ROOT / package).rglob("*.py")]
-    elsewhere = [file for file in files if file != MAP and FILES not in file.parents]
+    elsewhere = [file for file in files_of(PRODUCT) if file != MAP and FILES not in file.parents]
     assert len(elsewhere) > 200
     found = {
         (str(name), text)

@@ -3,21 +3,20 @@
 import ast
 import re
 from collections import defaultdict
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PRODUCT = ("xomnet", "agent", "collector", "measurement_server", "updater", "xomnet_cli", "xomnet_demo", "grafana")
+from tests.support.packages import PACKAGES, ROOT, files_of
+
+PRODUCT = (*PACKAGES, "grafana")
 SHARED: dict[str, str] = {}
 """Names that two modules may have -> why. At most five."""
 
 
 def modules_by_class() -> dict[str, list[str]]:
     found = defaultdict(list)
-    for package in PRODUCT:
-        for file in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ClassDef):
-                    found[node.name].append(str(file.relative_to(ROOT)))
+    for file in files_of(PRODUCT):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(str(file.relative_to(ROOT)))
     return found
 
 

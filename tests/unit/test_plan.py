@@ -19,6 +19,7 @@ from collector.texts.texts import LOCAL
 from collector.web.axis import Axis
 from grafana import line as line_dashboard
 from grafana.words import words
+from tests.support.packages import PACKAGES, ROOT, files_of
 from xomnet import plan
 from xomnet.access import ACCESSES
 from xomnet.contract.messages import Access
@@ -27,9 +28,8 @@ from xomnet.plan import METERED, PEAK_HOURS, PROVINCE_TIME, UNMETERED, DayPlan, 
 from xomnet.registry.registry import LineRow, Registry
 from xomnet.targets import Target, Targets
 
-ROOT = Path(__file__).parents[2]
 DAY = dt.date(2026, 11, 22)
-PROGRAMS = ("agent", "collector", "xomnet", "xomnet_cli", "xomnet_demo", "measurement_server", "grafana", "bench")
+PROGRAMS = (*PACKAGES, "grafana", "bench")
 HOURS = re.compile(r"\b(\d+)(?:–| to | and | đến | và )(\d+)\s(?:h\b|giờ)")
 
 
@@ -119,21 +119,35 @@ def test_what_grafana_is_given_by_hand_has_the_time_zone_of_the_province() -> No
 
 
 def repeated(file: Path) -> Iterator[str]:
-    """What a file says of the plan by itself: the peak hours as a pair or as bounds, the time zone."""
+    """What a file says of the plan by itself: the peak hours as a pair, a range or bounds, the time zone."""
+    hours = [str(hour) for hour in PEAK_HOURS]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
-            case ast.Tuple(elts=parts) if [ast.unparse(part) for part in parts] == [str(hour) for hour in PEAK_HOURS]:
-                yield ast.unparse(node)
-            case ast.Compare(left=left, comparators=others):
-                bounds = {ast.unparse(part) for part in (left, *others)}
-                if {str(hour) for hour in PEAK_HOURS} <= bounds:
+            case ast.Tuple(elts=parts) | ast.Call(func=ast.Name(id="range"), args=parts):
+                if [ast.unparse(part) for part in parts] == hours:
+                    yield ast.unparse(node)
+            case ast.Compare() | ast.BoolOp():
+                compared = [one for one in (node, *ast.iter_child_nodes(node)) if isinstance(one, ast.Compare)]
+                if set(hours) <= {ast.unparse(part) for one in compared for part in (one.left, *one.comparators)}:
                     yield ast.unparse(node)
             case ast.Constant(value=str(text)) if text == PROVINCE_TIME:
                 yield text
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("peak = (19, 23)", "peak = range(19, 23)", "19 <= hour < 23", "hour >= 19 and hour < 23"),
+        *("hour < 19 or 23 <= hour", "zone = 'Asia/Ho_Chi_Minh'"),
+    ],
+)
+def test_each_way_to_repeat_the_plan_is_seen(source: str, tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(source)
+    assert list(repeated(tmp_path / "module.py"))
+
+
 def test_no_other_program_file_repeats_peak_hours_or_time_zone() -> None:
-    files = [file for program in PROGRAMS for file in (ROOT / program).rglob("*.py")]
+    files = files_of(PROGRAMS)
     assert len(files) > 200
     found = {(str(file.relative_to(ROOT)), text) for file in files for text in repeated(file)}
     assert {file for file, _ in found} == {"xomnet/plan.py"}

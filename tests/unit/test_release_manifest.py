@@ -131,6 +131,37 @@ def test_a_stage_is_added_and_the_manifest_signed_again(tmp_path: Path) -> None:
         releases.verify(data + b" ", signature, press.signers)
 
 
+def refused(*arguments: str | Path) -> str:
+    """Why a command fails."""
+    done = CliRunner().invoke(release, [str(one) for one in arguments])
+    assert (done.exit_code, done.stdout) == (1, "")
+    return done.stderr.rstrip("\n")
+
+
 def test_a_stage_for_nobody_is_refused(tmp_path: Path) -> None:
-    done = CliRunner().invoke(release, ["stage", str(tmp_path)])
-    assert done.exit_code == 1
+    assert refused("stage", tmp_path).startswith("a stage needs units")
+
+
+def test_where_no_release_is_it_says_how_to_make_one(tmp_path: Path) -> None:
+    folder, key = tmp_path / "a release", tmp_path / "key"
+    key.touch()
+    said = f"{folder}/manifest.json: No such file or directory; make a release first: xomnet release make '{folder}'"
+    assert refused("stage", folder, "--share", "1") == said
+    assert refused("sign", folder, "--key", key) == said
+
+
+def test_a_file_that_can_not_be_read_or_written_is_named_with_the_reason(tmp_path: Path) -> None:
+    listed, signature, project = (tmp_path / name for name in ("manifest.json", "manifest.json.sig", "pyproject.toml"))
+    at_source = "name the source tree with --source"
+    assert refused("make", tmp_path, "--source", tmp_path) == f"{project}: No such file or directory; {at_source}"
+    project.write_text("[project]\n")
+    assert refused("make", tmp_path, "--source", tmp_path) == f"{project}: project.version is missing; {at_source}"
+    project.write_text("[project]\nversion = '1.0'\n")
+    within = project / "release"
+    assert refused("make", within, "--source", tmp_path).startswith(f"{within}/files: Not a directory; name a folder")
+    listed.mkdir()
+    assert refused("stage", tmp_path, "--share", "1").startswith(f"{listed}: Is a directory; name the folder")
+    listed.rmdir()
+    listed.write_bytes(manifest())
+    signature.mkdir()
+    assert refused("stage", tmp_path, "--share", "1").startswith(f"{signature}: Is a directory; name a folder")

@@ -327,7 +327,7 @@ STEPS = st.lists(
 )
 
 
-@given_so(deadline=None, max_examples=60)
+@given_so(max_examples=60)
 @given(steps=STEPS)
 def test_what_is_not_proven_goes_and_what_is_proven_stays_whatever_happens(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]

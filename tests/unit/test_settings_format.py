@@ -32,7 +32,7 @@ def test_a_value_has_the_type_that_it_has_in_agent_yaml(text: str, value: Any) -
 
 
 def test_a_request_holds_only_what_is_asked_for() -> None:
-    assert parse_change([], [], 5) == {}
+    assert parse_change([], [], None) == {}
     assert parse_change([], ["servers"], 5) == {"unset": ["servers"], "prove_s": 300}
 
 

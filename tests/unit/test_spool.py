@@ -448,7 +448,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
 
 TestSpoolMachine = SpoolMachine.TestCase
-TestSpoolMachine.settings = hypothesis_settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSpoolMachine.settings = hypothesis_settings(max_examples=60, stateful_step_count=40)
 
 
 def test_the_file_is_sqlite_that_any_tool_can_read(path: Path, spool: Spool) -> None:
