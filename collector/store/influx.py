@@ -83,22 +83,30 @@ class InfluxStore:
                 rejections += self._write(bucket, batch)
         return rejections
 
-    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[SpeedRow]:
-        return self._of_line(SpeedRow, line, since, until, raw)
+    def speed(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[SpeedRow]:
+        return self._of_line(SpeedRow, line, since, until, raw, latest)
 
-    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[LatencyRow]:
-        return self._of_line(LatencyRow, line, since, until, raw)
+    def latency(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[LatencyRow]:
+        return self._of_line(LatencyRow, line, since, until, raw, latest)
 
-    def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]:
-        return self._of_line(OutageRow, line, since, until)
+    def outages(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, latest: int | None = None
+    ) -> list[OutageRow]:
+        return self._of_line(OutageRow, line, since, until, latest=latest)
 
-    def samples(self, since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+    def samples(
+        self, since: dt.datetime, until: dt.datetime, lines: Lines = None, latest: int | None = None
+    ) -> dict[LineId, list[Sample]]:
         if lines is not None and not lines:
             return {}
         # the engine is asked for because every test has one: a row without any value is left out by the database
         columns = [*columns_of(Sample), "engine"]
         where = time_clause(since, until) + _one_of(lines)
-        query = f"SELECT {column_list(columns)} FROM speed WHERE {where} GROUP BY agent, line"  # noqa: S608
+        query = f"SELECT {column_list(columns)} FROM speed WHERE {where} GROUP BY agent, line{_last(latest)}"  # noqa: S608
         found: dict[LineId, list[Sample]] = {}
         for series in self._query(query):
             rows = [row_of(Sample, at, values) for at, values in rows_in_order(series)]
@@ -129,12 +137,18 @@ class InfluxStore:
         return last
 
     def events(
-        self, name: str | None, since: dt.datetime, until: dt.datetime, agent: str | None = None
+        self,
+        name: str | None,
+        since: dt.datetime,
+        until: dt.datetime,
+        agent: str | None = None,
+        latest: int | None = None,
     ) -> dict[LineId, list[EventRow]]:
         of_name = "" if name is None else f' AND "name" = {quote(name)}'
         of_agent = "" if agent is None else f" AND agent = {quote(agent)}"
         where = time_clause(since, until) + of_name + of_agent
-        query = f"SELECT {column_list(columns_of(EventRow))} FROM event WHERE {where} GROUP BY agent, line"  # noqa: S608
+        columns = column_list(columns_of(EventRow))
+        query = f"SELECT {columns} FROM event WHERE {where} GROUP BY agent, line{_last(latest)}"  # noqa: S608
         return {line_of(series): rows_of(EventRow, rows_in_order(series)) for series in self._query(query)}
 
     def numbers(
@@ -168,11 +182,17 @@ class InfluxStore:
         self._pool.clear()
 
     def _of_line(
-        self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = True
+        self,
+        kind: type[R],
+        line: LineId,
+        since: dt.datetime,
+        until: dt.datetime,
+        raw: bool = True,
+        latest: int | None = None,
     ) -> list[R]:
         query = (
             f"SELECT {column_list(columns_of(kind, raw))} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quote(line.agent)}"  # noqa: S608
-            f" AND line = {quote(line.line)} AND {time_clause(since, until)}"
+            f" AND line = {quote(line.line)} AND {time_clause(since, until)}{_last(latest)}"
         )
         return [row for series in self._query(query) for row in rows_of(kind, rows_in_order(series))]
 
@@ -239,6 +259,11 @@ def _one_of(lines: Lines) -> str:
     """The condition that a point is of one of some lines; empty where they are all."""
     each = " OR ".join(f"(agent = {quote(agent)} AND line = {quote(line)})" for agent, line in lines or ())
     return f" AND ({each})" if each else ""
+
+
+def _last(latest: int | None) -> str:
+    """The end of a question for only the latest points of each series; `rows_in_order` turns them round."""
+    return "" if latest is None else f" ORDER BY time DESC LIMIT {latest}"
 
 
 class InfluxFigures:

@@ -237,6 +237,28 @@ def test_rows_come_in_the_order_of_time_however_they_were_written(store: Store) 
     assert [sample.at for sample in store.samples(EARLIER, LATER)[LINE]] == sorted(hours)
 
 
+def test_only_the_latest_of_each_line_are_read_where_no_more_are_asked_for(store: Store) -> None:
+    other, hours = LineId("nd-b-2", "4g"), [NOW + dt.timedelta(hours=hour) for hour in (3, 1, 2, 0)]
+    for n, line in enumerate((LINE, other)):
+        for seq, at in enumerate(hours, 10 * n):
+            data = [speed(at, seq, line), latency(at, seq, line), outage(at, seq, line), event(at, seq, "ntp", line)]
+            assert store.write(data) == []
+    last, at_all = sorted(hours)[2:], sorted(hours)
+    asked = (EARLIER, LATER)
+    for most, found in ((2, last), (99, at_all)):
+        assert [row.at for row in store.speed(LINE, *asked, latest=most)] == found
+        assert [row.at for row in store.latency(LINE, *asked, latest=most)] == found
+        assert [row.at for row in store.outages(LINE, *asked, latest=most)] == found
+        assert [row.at for row in store.events(None, *asked, AGENT, latest=most)[LINE]] == found
+        for lines in (None, [LINE, other]):
+            samples = store.samples(*asked, lines, latest=most)
+            assert {line: [one.at for one in of_line] for line, of_line in samples.items()} == {
+                LINE: found,
+                other: found,
+            }
+    assert [row.at for row in store.speed(LINE, EARLIER, hours[0], latest=1)] == [hours[2]]
+
+
 def test_samples_are_what_judging_needs_of_every_line(store: Store) -> None:
     other = LineId("nd-b-2", "4g")
     store.write(
