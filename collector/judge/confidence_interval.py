@@ -17,11 +17,13 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     The widest `j` for which P(j <= Binomial(n, 1/2) <= n-j) >= confidence gives the j-th value from either end
     (Conover, Practical Nonparametric Statistics, 3.2): n=20: 6th and 15th; 30: 10th and 21st; 120: 49th and 72nd.
     """
-    rank = _rank(len(values), confidence)
-    if rank == 0:
-        return None
-    ordered = sorted(values)
-    return ordered[rank - 1], ordered[-rank]
+    return ends_of_interval(sorted(values), confidence)
+
+
+def ends_of_interval(ordered: Sequence[float], confidence: float) -> tuple[float, float] | None:
+    """The same of values that are sorted already."""
+    rank = _rank(len(ordered), confidence)
+    return (ordered[rank - 1], ordered[-rank]) if rank else None
 
 
 @lru_cache(maxsize=4096)
