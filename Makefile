@@ -26,7 +26,7 @@ system:
 # (status 5: none of the tests asked for is such).
 # In the order of the folders: unit tests, which are short, come last, so that no worker is left alone with a long file.
 test: install system lint
-	$(BIN)/pytest -m "not alone and not deploy" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
+	$(BIN)/pytest -m "not alone and not deploy and not attack" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST) || [ $$? = 5 ]
 	$(BIN)/python -m tests.shifted $(PYTEST) || [ $$? = 5 ]
 	$(BIN)/pytest -m alone $(PYTEST) || [ $$? = 5 ]
 

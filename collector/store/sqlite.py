@@ -11,7 +11,7 @@ import datetime as dt
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
@@ -115,7 +115,7 @@ class SqliteStore:
         of_lines: dict[LineId, deque[list[Any]]] = {}
         for agent, line, *cells in found:
             of_lines.setdefault(LineId(agent, line), deque(maxlen=latest)).append(cells)
-        return {line: _rows(Sample, columns, cells) for line, cells in of_lines.items()}
+        return {line: rows_of(Sample, columns, cells) for line, cells in of_lines.items()}
 
     def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
         last: dict[LineId, int] = {}
@@ -210,7 +210,7 @@ class SqliteStore:
             (*line, time_ns(since), time_ns(until)),
             latest,
         )
-        return _rows(kind, columns, found)
+        return rows_of(kind, columns, found)
 
     def _last_health(self, since: dt.datetime) -> list[tuple[str, int, int]]:
         return [(agent, at, rowid) for agent, _, at, rowid in self._last("health", since)]
@@ -331,11 +331,6 @@ class SqliteStore:
         return StoreUnavailable(f"{self._path}: {error} ({name})")
 
 
-def _rows(kind: type[R], columns: Sequence[str], found: Iterable[Sequence[Any]]) -> list[R]:
-    """Of cells that begin with the time."""
-    return rows_of(kind, ((at, dict(zip(columns, cells, strict=True))) for at, *cells in found))
-
-
 class SqliteFigures:
     """`Figures` of one file; `read` gives the rows of a statement with its parameters."""
 
@@ -345,12 +340,10 @@ class SqliteFigures:
     def downloads(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, list[Download]]:
         columns = columns_of(Download)
         found = self._of_lines(f"time_ns, {column_list(columns)}", "speed", since, until, agents, "ORDER BY time_ns")
-        lines: dict[LineId, list[Download]] = {}
-        for unit, line, at, *cells in found:
-            row = row_of(Download, at, dict(zip(columns, cells, strict=True)))
-            if row is not None:
-                lines.setdefault(LineId(unit, line), []).append(row)
-        return lines
+        lines: dict[LineId, list[list[Any]]] = {}
+        for unit, line, *cells in found:
+            lines.setdefault(LineId(unit, line), []).append(cells)
+        return {line: rows_of(Download, columns, cells) for line, cells in lines.items()}
 
     def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
         found = self._of_lines(column_list(PROBE), "latency", since, until, agents, "ORDER BY agent, line")
