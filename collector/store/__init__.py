@@ -53,7 +53,7 @@ class Figures(Protocol):
 class Store(Protocol):
     """Times are aware; ranges are [since, until); every read raises StoreUnavailable where the database is away.
 
-    `latest` bounds what is read: of each line, or of an agent, only the latest so many.
+    `latest` bounds what is read: of each line, or of an agent, at most that many, the latest.
     """
 
     @property

@@ -46,7 +46,7 @@ from xomnet.runtime import failpoints
 
 BATCH = 1000
 PAGE = 10_000
-"""Of a line that has many points, so many are asked for at a time."""
+"""How many points of one line are asked for at a time, where only its latest are read."""
 
 
 class InfluxStore:

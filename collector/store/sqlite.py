@@ -252,7 +252,7 @@ class SqliteStore:
         return [at for (at,) in found]
 
     def _read_in_order(self, statement: str, parameters: Sequence[Any], latest: int | None) -> list[Any]:
-        """By time; with `latest` only the last so many."""
+        """By time; with `latest` at most that many, from the end."""
         if latest is None:
             return self._read(f"{statement} ORDER BY time_ns", parameters)
         return self._read(f"{statement} ORDER BY time_ns DESC LIMIT ?", (*parameters, latest))[::-1]

@@ -22,67 +22,25 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.judge import line_tracker
-from collector.judge.assess import MAX_TESTS, JudgingRules
+from collector.judge.assess import MAX_TESTS
 from collector.judge.verdict import Month
 from collector.report.gather import gather
 from collector.rollups.rollups import Rollups
-from collector.services import Services
 from collector.store import Store
-from collector.store.influx import InfluxStore
 from collector.store.line_id import LineId
-from collector.store.points import Point, point_of
-from collector.store.sqlite import SqliteStore
 from collector.web import create_app, line_page, pages
 from collector.web.rest import history
 from tests.support.deployment import Collector, made, plain, until
-from tests.support.flood import flood_influx, flood_sqlite
-from tests.support.province_fixture import TARGETS, Seed, fill, rows, services
+from tests.support.flood import AREA, BOTH, WINDOW, flooded_influx, flooded_sqlite, judged
+from tests.support.province_fixture import TARGETS, rows
 from tests.support.sender import Sender
 from tests.support.services import InfluxV2, Mosquitto
-from xomnet.contract.messages import Speed, SpeedResult
 from xomnet.registry.registry import Registry
 from xomnet.runtime.clock import utc_now
 
-WINDOW = dt.timedelta(hours=72)
-AREA = "Ninh Bình/xã Hải Anh"
-LOUD = Seed("nd-a", "ftth", "fixed", "Xóm 1", AREA, "VNPT", 150, days=3)
-QUIET = Seed("nd-b", "ftth", "fixed", "Xóm 2", AREA, "FPT", 200, days=3)
-SEEDS = [LOUD, QUIET]
 LINE, BESIDE = LineId("nd-a", "ftth"), LineId("nd-b", "ftth")
 PAGE = "/lines/nd-a/ftth"
 FROM = "from={:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def last_test(now: dt.datetime, seed: Seed = LOUD, seq: int = 10_000_000) -> Point:
-    """A test of a minute ago, to be copied."""
-    data = Speed(engine="http", server="http://s1.example/", down_mbps=150.0, rtt_loaded_ms=30.0, bytes=10**7)
-    head: dict[str, Any] = {"v": 1, "agent": seed.agent, "spool": uuid.UUID(int=77), "boot": uuid.UUID(int=1)}
-    at = now - dt.timedelta(minutes=1)
-    result = SpeedResult(**head, seq=seq, at=at, line=seed.line, clock="synced", data=data)
-    return point_of(result, rows([seed])[0])
-
-
-def nanoseconds(span: dt.timedelta) -> int:
-    return span // dt.timedelta(microseconds=1) * 1000
-
-
-def flooded(folder: Path, number: int, span: dt.timedelta = WINDOW) -> SqliteStore:
-    """A SQLite file with both lines, one with `number` more tests than it should have."""
-    folder.mkdir(exist_ok=True)
-    store, now = SqliteStore(folder / "store.db"), utc_now()
-    fill(store, SEEDS, now)
-    last = last_test(now)
-    assert store.write([last]) == []
-    flood_sqlite(folder / "store.db", last, number, nanoseconds(span))
-    return store
-
-
-def judged(folder: Path, store: Store) -> Services:
-    found = services(folder, SEEDS, store, JudgingRules(silent_after=dt.timedelta(hours=4)))
-    found.lines.take(utc_now())
-    while found.completeness.step(utc_now()):
-        pass
-    return found
 
 
 # --- the event loop waits, it doesn't compute
@@ -119,7 +77,7 @@ ADDRESSES = [
 
 def loop_calls(folder: Path, number: int) -> dict[str, int]:
     """What the event loop itself does for each address."""
-    store = flooded(folder, number)
+    store = flooded_sqlite(folder, number)
     calls = {}
     since = FROM.format(utc_now() - WINDOW)
     app = Counted(create_app(judged(folder, store)))
@@ -146,7 +104,7 @@ def test_the_event_loop_does_no_more_for_many_results_than_for_few(tmp_path: Pat
 def test_what_is_left_out_of_the_page_is_said_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (line_tracker, line_page, pages):
         monkeypatch.setattr(module, "MAX_TESTS", 500)
-    store = flooded(tmp_path, 2000)
+    store = flooded_sqlite(tmp_path, 2000)
     with TestClient(create_app(judged(tmp_path, store))) as client:
         whole, cut = (client.get(f"{PAGE}?lang=en&hours={hours}").text for hours in (1, 168))
         assert "only the latest are shown, since" in cut
@@ -164,7 +122,7 @@ def test_an_answer_of_too_many_results_is_refused_and_says_what_to_ask(
 ) -> None:
     monkeypatch.setattr(history, "MAX_RESULTS", 300)
     monkeypatch.setattr(history, "TOO_MANY", 301)
-    store = flooded(tmp_path, 1000)
+    store = flooded_sqlite(tmp_path, 1000)
     with TestClient(create_app(judged(tmp_path, store))) as client:
         address = f"/api/v1/lines/nd-a/ftth/speed?format={form}&"
         answer = client.get(address + FROM.format(utc_now() - WINDOW))
@@ -179,19 +137,6 @@ def test_an_answer_of_too_many_results_is_refused_and_says_what_to_ask(
 
 
 # --- the attack
-
-
-@contextmanager
-def flooded_influx(server: InfluxV2, number: int) -> Iterator[Store]:
-    bucket = f"flooded-{uuid.uuid4().hex[:12]}"
-    server.create(bucket)
-    store, now = InfluxStore(server.url, "any", bucket), utc_now()
-    fill(store, SEEDS, now)
-    flood_influx(server, bucket, last_test(now), number, nanoseconds(WINDOW))
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def seconds(client: TestClient, address: str) -> float:
@@ -214,9 +159,9 @@ def either(kind: str, folder: Path, server: InfluxV2, number: int) -> Iterator[S
         with flooded_influx(server, number) as store:
             yield store
     else:
-        store = flooded(folder, number)
-        yield store
-        store.close()
+        file = flooded_sqlite(folder, number)
+        yield file
+        file.close()
 
 
 @pytest.mark.attack
@@ -256,8 +201,8 @@ def test_a_line_of_150_000_tests_is_judged_shown_and_reported(tmp_path: Path, in
 def test_the_month_of_a_line_with_150_000_tests_takes_seconds(tmp_path: Path) -> None:
     """Verdict and roll-ups are of all tests, however many: what was reported can be defended."""
     span = dt.timedelta(days=25)
-    store = flooded(tmp_path, 150_000, span)
-    registry, now = Registry(rows(SEEDS), TARGETS), utc_now()
+    store = flooded_sqlite(tmp_path, 150_000, span)
+    registry, now = Registry(rows(BOTH), TARGETS), utc_now()
     month = Month.of(now - dt.timedelta(days=13))  # the one that has most of them
     began = time.process_time()
     report = gather(store, registry, TARGETS, month, None, now)
@@ -322,8 +267,8 @@ def test_after_a_restart_and_while_the_page_is_drawn_nobody_else_is_held_up(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     folder = made(tmp_path, "collector")
-    flooded(folder, 150_000).close()
-    lines = [f"{seed.agent},ftth,fixed,{seed.hamlet},{AREA},{seed.isp},2026-01-01" for seed in SEEDS]
+    flooded_sqlite(folder, 150_000).close()
+    lines = [f"{seed.agent},ftth,fixed,{seed.hamlet},{AREA},{seed.isp},2026-01-01" for seed in BOTH]
     every = {"every_s": 2, "silent_after_s": 86_400}
     began = time.monotonic()
     with Collector(folder, plain(mosquitto), lines, assess=every) as collector:
