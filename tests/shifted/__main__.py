@@ -19,7 +19,7 @@ from tests.shifted.instants import INSTANTS, UTC, VIET_NAM, next_of
 
 TESTS = Path(__file__).parents[1]
 SOURCE = Path(__file__).with_name("wall_clock.c")
-ASKED = "date and not alone and not deploy"
+ASKED = "date and not alone and not deploy and not attack"
 MARK = re.compile(r"^(@|pytestmark = )pytest\.mark\.date$", re.MULTILINE)
 
 
