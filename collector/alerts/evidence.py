@@ -16,6 +16,8 @@ from xomnet.plan import PROVINCE_TIME
 
 BEFORE = dt.timedelta(days=30)
 LATENCY_BEFORE = dt.timedelta(days=3)
+MAX_READ = 5000
+"""Before the alert and since then, of each kind the latest: a month of the schedule has fewer downloads."""
 RSRP_DROP_DB = 6.0
 RTT_FACTOR, RTT_MORE_MS = 1.5, 10.0
 LOSS_FACTOR, LOSS_LEAST = 3.0, 2.0
@@ -53,8 +55,14 @@ NOTHING = Evidence()
 
 def gather(store: Store, line: LineId, target_mbps: float, since: dt.datetime, now: dt.datetime) -> Evidence:
     """What the store knows of a line that has been short since then. Raises StoreUnavailable."""
-    speed = store.speed(line, since - BEFORE, now)
-    latency = store.latency(line, since - LATENCY_BEFORE, now)
+    speed = [
+        *store.speed(line, since - BEFORE, since, latest=MAX_READ),
+        *store.speed(line, since, now, latest=MAX_READ),
+    ]
+    latency = [
+        *store.latency(line, since - LATENCY_BEFORE, since, latest=MAX_READ),
+        *store.latency(line, since, now, latest=MAX_READ),
+    ]
     return evidence(speed, latency, target_mbps, since)
 
 

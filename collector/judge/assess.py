@@ -23,6 +23,11 @@ EXCLUDED_FLAGS = frozenset(
 MIN_TESTS = 6
 """A window with fewer decides nothing."""
 
+MAX_TESTS = 30_000
+"""A line is judged by no more than its latest: a test every nine seconds of three days. More make no figure better, and
+one line must not hold up the others.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class JudgingRules:

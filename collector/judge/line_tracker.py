@@ -8,14 +8,15 @@ update of a process reads only the window if the checkpoint is less than an hour
 import datetime as dt
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 
 from collector.judge import checkpoint
-from collector.judge.assess import Judgement, JudgingRules, detect_state, judge
+from collector.judge.assess import MAX_TESTS, Judgement, JudgingRules, detect_state, judge
 from collector.judge.change_detector import DetectorState
 from collector.judge.checkpoint import Checkpoint
 from collector.store import Store
@@ -125,14 +126,14 @@ class LineTracker:
             if not samples or samples[-1].at <= one.at:
                 self._lines[one.id] = _LineHistory(one.at, (0, one.target_mbps), one.state, samples)
 
-    def _read_window(self, now: dt.datetime) -> dict[LineId, list[Sample]]:
+    def _read_window(self, now: dt.datetime) -> Mapping[LineId, Collection[Sample]]:
         """The tests of the window, of all lines."""
-        found: dict[LineId, list[Sample]] = {}
+        found: dict[LineId, deque[Sample]] = {}
         since = now - self._rules.window
         while since < now:
             until = min(since + SLICE, now)
-            for line, samples in self._store.samples(since, until).items():
-                found.setdefault(line, []).extend(samples)
+            for line, samples in self._store.samples(since, until, latest=MAX_TESTS).items():
+                found.setdefault(line, deque(maxlen=MAX_TESTS)).extend(samples)
             since = until
         return found
 
@@ -182,7 +183,7 @@ class LineTracker:
 
     def _read_lines(self, lines: Sequence[LineId], targets: Mapping[LineId, float], now: dt.datetime) -> None:
         """Reads the history of some lines. Raises StoreUnavailable."""
-        found = self._store.samples(now - self._rules.history, now, lines)
+        found = self._store.samples(now - self._rules.history, now, lines, MAX_TESTS)
         self._update_last({line: samples[-1].at for line, samples in found.items() if samples})
         self._update_last(self._store.last_results(EPOCH, [line for line in lines if line not in self._last]))
         for line in lines:

@@ -51,7 +51,10 @@ class Figures(Protocol):
 
 
 class Store(Protocol):
-    """Times are aware; ranges are [since, until); every read raises StoreUnavailable where the database is away."""
+    """Times are aware; ranges are [since, until); every read raises StoreUnavailable where the database is away.
+
+    `latest` bounds what is read: of each line, or of an agent, at most that many, the latest.
+    """
 
     @property
     def figures(self) -> Figures: ...
@@ -63,15 +66,23 @@ class Store(Protocol):
         Raises StoreUnavailable: then nothing is promised of any of them, and all may be written again.
         """
 
-    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[SpeedRow]:
+    def speed(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[SpeedRow]:
         """Without the raw material of the contract's declaration, unless it is asked for: it is bulky."""
 
-    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[LatencyRow]:
+    def latency(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[LatencyRow]:
         """As `speed`."""
 
-    def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]: ...
+    def outages(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, latest: int | None = None
+    ) -> list[OutageRow]: ...
 
-    def samples(self, since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+    def samples(
+        self, since: dt.datetime, until: dt.datetime, lines: Lines = None, latest: int | None = None
+    ) -> dict[LineId, list[Sample]]:
         """Download tests, each line's in the order of time."""
 
     def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
@@ -81,7 +92,12 @@ class Store(Protocol):
         """The last health of one agent or of each; raw material as in `speed`."""
 
     def events(
-        self, name: str | None, since: dt.datetime, until: dt.datetime, agent: str | None = None
+        self,
+        name: str | None,
+        since: dt.datetime,
+        until: dt.datetime,
+        agent: str | None = None,
+        latest: int | None = None,
     ) -> dict[LineId, list[EventRow]]:
         """Events of a name or of all, of one agent or of all, each line's in the order of time; the unit itself is line
         ''.

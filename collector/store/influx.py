@@ -2,7 +2,7 @@
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby, islice
 from typing import Any
@@ -40,12 +40,13 @@ from collector.store.rows import (
     columns_of,
     own_point,
     rejection,
-    row_of,
     rows_of,
 )
 from xomnet.runtime import failpoints
 
 BATCH = 1000
+PAGE = 10_000
+"""How many points of one line are asked for at a time, where only its latest are read."""
 
 
 class InfluxStore:
@@ -83,26 +84,37 @@ class InfluxStore:
                 rejections += self._write(bucket, batch)
         return rejections
 
-    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[SpeedRow]:
-        return self._of_line(SpeedRow, line, since, until, raw)
+    def speed(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[SpeedRow]:
+        return self._of_line(SpeedRow, line, since, until, raw, latest)
 
-    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[LatencyRow]:
-        return self._of_line(LatencyRow, line, since, until, raw)
+    def latency(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[LatencyRow]:
+        return self._of_line(LatencyRow, line, since, until, raw, latest)
 
-    def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]:
-        return self._of_line(OutageRow, line, since, until)
+    def outages(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, latest: int | None = None
+    ) -> list[OutageRow]:
+        return self._of_line(OutageRow, line, since, until, latest=latest)
 
-    def samples(self, since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+    def samples(
+        self, since: dt.datetime, until: dt.datetime, lines: Lines = None, latest: int | None = None
+    ) -> dict[LineId, list[Sample]]:
         if lines is not None and not lines:
             return {}
-        # the engine is asked for because every test has one: a row without any value is left out by the database
-        columns = [*columns_of(Sample), "engine"]
+        columns = _columns(Sample)
         where = time_clause(since, until) + _one_of(lines)
-        query = f"SELECT {column_list(columns)} FROM speed WHERE {where} GROUP BY agent, line"  # noqa: S608
+        most = None if latest is None else min(PAGE, latest)
+        query = f"SELECT {columns} FROM speed WHERE {where} GROUP BY agent, line{_last(most)}"  # noqa: S608
         found: dict[LineId, list[Sample]] = {}
         for series in self._query(query):
-            rows = [row_of(Sample, at, values) for at, values in rows_in_order(series)]
-            found[line_of(series)] = [row for row in rows if row is not None]
+            line = line_of(series)
+            if most != latest and len(series.values) == most:
+                found[line] = self._of_line(Sample, line, since, until, latest=latest)
+            else:
+                found[line] = _rows(Sample, series)
         return found
 
     def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
@@ -124,18 +136,24 @@ class InfluxStore:
         )
         last: dict[str, HealthRow] = {}
         for series in self._query(query):
-            for row in rows_of(HealthRow, rows_in_order(series)):
+            for row in _rows(HealthRow, series):
                 last[series.tags.get("agent", "")] = row
         return last
 
     def events(
-        self, name: str | None, since: dt.datetime, until: dt.datetime, agent: str | None = None
+        self,
+        name: str | None,
+        since: dt.datetime,
+        until: dt.datetime,
+        agent: str | None = None,
+        latest: int | None = None,
     ) -> dict[LineId, list[EventRow]]:
         of_name = "" if name is None else f' AND "name" = {quote(name)}'
         of_agent = "" if agent is None else f" AND agent = {quote(agent)}"
         where = time_clause(since, until) + of_name + of_agent
-        query = f"SELECT {column_list(columns_of(EventRow))} FROM event WHERE {where} GROUP BY agent, line"  # noqa: S608
-        return {line_of(series): rows_of(EventRow, rows_in_order(series)) for series in self._query(query)}
+        columns = column_list(columns_of(EventRow))
+        query = f"SELECT {columns} FROM event WHERE {where} GROUP BY agent, line{_last(latest)}"  # noqa: S608
+        return {line_of(series): _rows(EventRow, series) for series in self._query(query)}
 
     def numbers(
         self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime
@@ -168,13 +186,28 @@ class InfluxStore:
         self._pool.clear()
 
     def _of_line(
-        self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = True
+        self,
+        kind: type[R],
+        line: LineId,
+        since: dt.datetime,
+        until: dt.datetime,
+        raw: bool = True,
+        latest: int | None = None,
     ) -> list[R]:
         query = (
-            f"SELECT {column_list(columns_of(kind, raw))} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quote(line.agent)}"  # noqa: S608
-            f" AND line = {quote(line.line)} AND {time_clause(since, until)}"
+            f"SELECT {_columns(kind, raw)} FROM {MEASUREMENT_OF[kind]} WHERE agent = {quote(line.agent)}"  # noqa: S608
+            f" AND line = {quote(line.line)} AND {since_clause(since)}"
         )
-        return [row for series in self._query(query) for row in rows_of(kind, rows_in_order(series))]
+        rows: list[R] = []
+        end_ns, left = time_ns(until), latest
+        while True:
+            most = None if left is None else min(PAGE, left)
+            series = self._query(f"{query} AND time < {end_ns}{_last(most)}")
+            rows = [row for one in series for row in _rows(kind, one)] + rows
+            times = [at for one in series for at, *_ in one.values]
+            if left is None or most is None or len(times) < most or len(times) == left:
+                return rows
+            end_ns, left = min(times), left - len(times)
 
     def _bucket_of(self, one: TypedPoint) -> WriteTarget:
         return self._rollups_bucket if one.point.measurement in ROLLED else self._bucket
@@ -241,6 +274,18 @@ def _one_of(lines: Lines) -> str:
     return f" AND ({each})" if each else ""
 
 
+def _columns(kind: type[R], raw: bool = True) -> str:
+    """What makes up a row. Of a test that is read in part its engine is asked for too, because every test has one: a
+    row without any value is left out by the database.
+    """
+    return column_list([*columns_of(kind, raw), *(["engine"] if kind in (Sample, Download) else [])])
+
+
+def _last(latest: int | None) -> str:
+    """The end of a question for only the latest points of each series; `rows_in_order` turns them round."""
+    return "" if latest is None else f" ORDER BY time DESC LIMIT {latest}"
+
+
 class InfluxFigures:
     """`Figures` of one database; `query` asks it, or with True the one of the roll-ups."""
 
@@ -248,13 +293,8 @@ class InfluxFigures:
         self._query = query
 
     def downloads(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, list[Download]]:
-        # the engine is asked for because every test has one: a row without any value is left out by the database
-        columns = [*columns_of(Download), "engine"]
-        lines: dict[LineId, list[Download]] = {}
-        for series in self._grouped(column_list(columns), "speed", since, until, agents):
-            rows = [row_of(Download, at, values) for at, values in rows_in_order(series)]
-            lines[line_of(series)] = [row for row in rows if row is not None]
-        return lines
+        found = self._grouped(_columns(Download), "speed", since, until, agents)
+        return {line_of(series): _rows(Download, series) for series in found}
 
     def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
         found = self._grouped(column_list(PROBE), "latency", since, until, agents)
@@ -279,9 +319,9 @@ class InfluxFigures:
         tags = tags_in(measurement)
         query = f'SELECT * FROM "{measurement}" WHERE {time_clause(since, until)} GROUP BY {column_list(tags)}'  # noqa: S608
         return [
-            own_point(measurement, series.tags, at, values)
+            own_point(measurement, series.tags, at, dict(zip(series.columns[1:], cells, strict=True)))
             for series in self._query(query, measurement in ROLLED)
-            for at, values in rows_in_order(series)
+            for at, *cells in rows_in_order(series)
         ]
 
     def _grouped(
@@ -315,12 +355,16 @@ def time_clause(since: dt.datetime, until: dt.datetime) -> str:
     return f"{since_clause(since)} AND time < {time_ns(until)}"
 
 
-def rows_in_order(series: Series) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(kind: type[R], series: Series) -> list[R]:
+    return rows_of(kind, series.columns[1:], rows_in_order(series))
+
+
+def rows_in_order(series: Series) -> list[list[Any]]:
     """Time and values of each row. A result is there twice if its line was renamed between two sends: it counts
     once.
     """
-    rows = {row[0]: dict(zip(series.columns[1:], row[1:], strict=True)) for row in series.values}
-    return iter(sorted(rows.items()))
+    rows = {row[0]: row for row in series.values}
+    return [rows[at] for at in sorted(rows)]
 
 
 def line_of(series: Series) -> LineId:

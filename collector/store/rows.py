@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,7 +10,7 @@ from msgspec import Struct, json
 from msgspec import inspect as mi
 
 from collector.store.derived_schemas import Kind
-from collector.store.points import SCHEMAS, Point, Rejection, Value, when
+from collector.store.points import EPOCH, SCHEMAS, Point, Rejection, Value, when
 from collector.store.row_types import Download, EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from xomnet.contract.flat_fields import FlatField, flat_fields
 
@@ -104,9 +104,24 @@ def row_of(kind: type[R], time_ns: int, values: Mapping[str, Any]) -> R | None:
     return kind(**{**plan.absent, "at": when(time_ns), **found})
 
 
-def rows_of(kind: type[R], found: Iterable[tuple[int, Mapping[str, Any]]]) -> list[R]:
-    """Rows in the order of `found`: pairs of time and values."""
-    return [row for time_ns, values in found if (row := row_of(kind, time_ns, values)) is not None]
+def rows_of(kind: type[R], columns: Sequence[str], found: Iterable[Sequence[Any]]) -> list[R]:
+    """Rows in the order of `found`: time and values of these columns."""
+    if issubclass(kind, Sample):
+        return _samples_of(kind, columns, found)
+    rows = (row_of(kind, at, dict(zip(columns, cells, strict=True))) for at, *cells in found)
+    return [row for row in rows if row is not None]
+
+
+def _samples_of(kind: type[R], columns: Sequence[str], found: Iterable[Sequence[Any]]) -> list[R]:
+    """The same of what is read by the ten thousand, in half the time: none of its fields is required."""
+    plan = _PLANS[kind]
+    at, *names = kind.__struct_fields__
+    empty = kind(**{**plan.absent, at: EPOCH})
+    reads = [(1 + columns.index(name), plan.read[name], getattr(empty, name)) for name in names]
+    return [
+        kind(when(row[0]), *[read(row[n]) if row[n] is not None else absent for n, read, absent in reads])
+        for row in found
+    ]
 
 
 def own_point(measurement: str, tags: Mapping[str, str], time_ns: int, values: Mapping[str, Any]) -> Point:

@@ -10,6 +10,7 @@ one written holds.
 import datetime as dt
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
@@ -85,29 +86,36 @@ class SqliteStore:
                 prune(connection, measurement, [one.point.time_ns for one in new], self._keep_own, oldest)
         return rejections
 
-    def speed(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[SpeedRow]:
-        return self._of_line(SpeedRow, line, since, until, raw)
+    def speed(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[SpeedRow]:
+        return self._of_line(SpeedRow, line, since, until, raw, latest)
 
-    def latency(self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False) -> list[LatencyRow]:
-        return self._of_line(LatencyRow, line, since, until, raw)
+    def latency(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[LatencyRow]:
+        return self._of_line(LatencyRow, line, since, until, raw, latest)
 
-    def outages(self, line: LineId, since: dt.datetime, until: dt.datetime) -> list[OutageRow]:
-        return self._of_line(OutageRow, line, since, until)
+    def outages(
+        self, line: LineId, since: dt.datetime, until: dt.datetime, latest: int | None = None
+    ) -> list[OutageRow]:
+        return self._of_line(OutageRow, line, since, until, latest=latest)
 
-    def samples(self, since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+    def samples(
+        self, since: dt.datetime, until: dt.datetime, lines: Lines = None, latest: int | None = None
+    ) -> dict[LineId, list[Sample]]:
         if lines is not None:
-            return {line: rows for line in lines if (rows := self._of_line(Sample, line, since, until))}
+            return {line: rows for line in lines if (rows := self._of_line(Sample, line, since, until, latest=latest))}
         columns = columns_of(Sample)
         found = self._read(
-            f"SELECT time_ns, agent, line, {column_list(columns)} FROM speed WHERE time_ns >= ? AND time_ns < ?"  # noqa: S608
+            f"SELECT agent, line, time_ns, {column_list(columns)} FROM speed WHERE time_ns >= ? AND time_ns < ?"  # noqa: S608
             " ORDER BY time_ns",
             (time_ns(since), time_ns(until)),
         )
-        samples: dict[LineId, list[Sample]] = {}
-        for at, agent, line, *cells in found:
-            if (sample := row_of(Sample, at, dict(zip(columns, cells, strict=True)))) is not None:
-                samples.setdefault(LineId(agent, line), []).append(sample)
-        return samples
+        of_lines: dict[LineId, deque[list[Any]]] = {}
+        for agent, line, *cells in found:
+            of_lines.setdefault(LineId(agent, line), deque(maxlen=latest)).append(cells)
+        return {line: rows_of(Sample, columns, cells) for line, cells in of_lines.items()}
 
     def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
         last: dict[LineId, int] = {}
@@ -131,15 +139,21 @@ class SqliteStore:
         return last
 
     def events(
-        self, name: str | None, since: dt.datetime, until: dt.datetime, agent: str | None = None
+        self,
+        name: str | None,
+        since: dt.datetime,
+        until: dt.datetime,
+        agent: str | None = None,
+        latest: int | None = None,
     ) -> dict[LineId, list[EventRow]]:
         columns = columns_of(EventRow)
         of_name = "" if name is None else " AND name = ?"
         of_agent = "" if agent is None else " AND agent = ?"
-        found = self._read(
+        found = self._read_in_order(
             f"SELECT time_ns, agent, line, {column_list(columns)} FROM event"  # noqa: S608
-            f" WHERE time_ns >= ? AND time_ns < ?{of_name}{of_agent} ORDER BY time_ns",
+            f" WHERE time_ns >= ? AND time_ns < ?{of_name}{of_agent}",
             (time_ns(since), time_ns(until), *(text for text in (name, agent) if text is not None)),
+            latest,
         )
         lines: dict[LineId, list[EventRow]] = {}
         for at, unit, line, *cells in found:
@@ -181,15 +195,22 @@ class SqliteStore:
             self._idle.clear()
 
     def _of_line(
-        self, kind: type[R], line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = True
+        self,
+        kind: type[R],
+        line: LineId,
+        since: dt.datetime,
+        until: dt.datetime,
+        raw: bool = True,
+        latest: int | None = None,
     ) -> list[R]:
         columns = columns_of(kind, raw)
-        found = self._read(
+        found = self._read_in_order(
             f"SELECT time_ns, {column_list(columns)} FROM {MEASUREMENT_OF[kind]}"  # noqa: S608
-            " WHERE agent = ? AND line = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns",
+            " WHERE agent = ? AND line = ? AND time_ns >= ? AND time_ns < ?",
             (*line, time_ns(since), time_ns(until)),
+            latest,
         )
-        return rows_of(kind, ((at, dict(zip(columns, cells, strict=True))) for at, *cells in found))
+        return rows_of(kind, columns, found)
 
     def _last_health(self, since: dt.datetime) -> list[tuple[str, int, int]]:
         return [(agent, at, rowid) for agent, _, at, rowid in self._last("health", since)]
@@ -229,6 +250,12 @@ class SqliteStore:
             (*line, time_ns(since)),
         )
         return [at for (at,) in found]
+
+    def _read_in_order(self, statement: str, parameters: Sequence[Any], latest: int | None) -> list[Any]:
+        """By time; with `latest` at most that many, from the end."""
+        if latest is None:
+            return self._read(f"{statement} ORDER BY time_ns", parameters)
+        return self._read(f"{statement} ORDER BY time_ns DESC LIMIT ?", (*parameters, latest))[::-1]
 
     def _read(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with self._translate_errors():
@@ -313,12 +340,10 @@ class SqliteFigures:
     def downloads(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, list[Download]]:
         columns = columns_of(Download)
         found = self._of_lines(f"time_ns, {column_list(columns)}", "speed", since, until, agents, "ORDER BY time_ns")
-        lines: dict[LineId, list[Download]] = {}
-        for unit, line, at, *cells in found:
-            row = row_of(Download, at, dict(zip(columns, cells, strict=True)))
-            if row is not None:
-                lines.setdefault(LineId(unit, line), []).append(row)
-        return lines
+        lines: dict[LineId, list[list[Any]]] = {}
+        for unit, line, *cells in found:
+            lines.setdefault(LineId(unit, line), []).append(cells)
+        return {line: rows_of(Download, columns, cells) for line, cells in lines.items()}
 
     def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
         found = self._of_lines(column_list(PROBE), "latency", since, until, agents, "ORDER BY agent, line")

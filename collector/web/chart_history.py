@@ -3,10 +3,10 @@
 Shapes that have an extent in time are drawn in percent; polylines stand in a nested, stretched drawing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 from markupsafe import Markup
 
@@ -14,6 +14,9 @@ from collector.store.row_types import LatencyRow, OutageRow
 from collector.svg import element, path, percent, picture
 from collector.texts.texts import Texts
 from collector.web.axis import Axis
+from collector.web.charts import reduce_points
+
+T = TypeVar("T")
 
 Points = list[tuple[float, float]]
 """Shares of the width and values."""
@@ -132,7 +135,7 @@ def downloads(t: Texts, axis: Axis, dots: Sequence[Dot], trend: Sequence[Trend],
     parts.append(element("line", class_="target", x1="0", x2="100%", y1=y, y2=y))
     words = t.text("target {figure} Mb/s", figure=t.target(target))
     parts.append(element("text", words, class_="target-word", x="100%", dx=-6, y=y - 5))
-    parts += [_dot(plot, dot) for dot in limit_dots(dots, MAX_DOTS)]
+    parts += [_dot(plot, dot) for dot in dots]
     if trend:
         parts.append(plot.trace([(p.share, p.mbps) for p in trend], "median"))
     parts += plot.figures("Mb/s")
@@ -149,15 +152,17 @@ def _dot(plot: Plot, dot: Dot) -> Markup:
     return element("circle", title, class_=f"dot {dot.validity}", cx=percent(dot.share), cy=plot.y(dot.mbps), r=3.2)
 
 
-def limit_dots(dots: Sequence[Dot], at_most: int) -> list[Dot]:
-    """At most `at_most` dots, evenly; failed and flagged tests are kept as far as possible."""
-    if len(dots) <= at_most:
-        return list(dots)
-    rare = [d for d in dots if d.validity != "counted"]
-    common = [d for d in dots if d.validity == "counted"]
+def limit_dots(tests: Sequence[T], validity: Callable[[T], Validity], at_most: int = MAX_DOTS) -> list[T]:
+    """At most `at_most` of some tests, evenly; failed and flagged ones are kept as far as possible."""
+    if len(tests) <= at_most:
+        return list(tests)
+    rare: list[int] = []
+    common: list[int] = []
+    for place, test in enumerate(tests):
+        (common if validity(test) == "counted" else rare).append(place)
     rare = rare[:: -(-len(rare) // (at_most // 2))] if len(rare) > at_most // 2 else rare
     common = common[:: max(1, -(-len(common) // (at_most - len(rare))))]
-    return sorted([*rare, *common], key=lambda d: d.share)
+    return [tests[place] for place in sorted([*rare, *common])]
 
 
 def latency(t: Texts, axis: Axis, rows: Sequence[LatencyRow], loaded: Points, label: str) -> Markup:
@@ -172,7 +177,7 @@ def latency(t: Texts, axis: Axis, rows: Sequence[LatencyRow], loaded: Points, la
     if len(high) > 1 and len(high) == len(idle):
         parts.append(plot.band(high, idle, "spread"))
     parts += [plot.trace(piece, "idle") for piece in split_at_gaps(idle)]
-    for share, value in loaded:
+    for share, value in reduce_points(loaded, MAX_DOTS):
         diamond = element("path", class_="loaded", d="M0 -3.6L3.6 0L0 3.6L-3.6 0Z")
         parts.append(element("svg", diamond, x=percent(share), y=plot.y(value), overflow="visible"))
     parts += plot.figures("ms")

@@ -4,12 +4,22 @@ import datetime as dt
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from urllib.parse import urlencode
 
 from markupsafe import Markup
 
 from collector.completeness.completeness import DAYS
-from collector.judge.assess import MIN_TESTS, Judgement, JudgingRules, counted_mbps, early_bias, judge
+from collector.judge.assess import (
+    EXCLUDED_FLAGS,
+    MAX_TESTS,
+    MIN_TESTS,
+    Judgement,
+    JudgingRules,
+    counted_mbps,
+    early_bias,
+)
+from collector.judge.confidence_interval import ends_of_interval
 from collector.judge.line_states import LineStatus
 from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from collector.texts.texts import Texts, round_decimal
@@ -27,18 +37,21 @@ from collector.web.figures import (
     figures_of_unit,
 )
 from collector.web.line_filter import Filter, normalized_levels
-from collector.web.views import sample_of
 from xomnet.plan import PEAK_HOURS
 from xomnet.states import LOOKS, State
 
-MAX_TESTS = 40
+MAX_ROWS = 40
+"""Of the table of recent tests."""
 TREND_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class LineHistory:
-    """What was read: `speed` begins one window before the axis, so that the first median has its tests."""
+    """What was read: `samples` begin one window before the axis, so that the first median has its tests. Of a line that
+    measures without a pause each list holds only the latest.
+    """
 
+    samples: list[Sample]
     speed: list[SpeedRow]
     latency: list[LatencyRow]
     outages: list[OutageRow]
@@ -86,6 +99,8 @@ class LinePage:
     loss: Markup
     outages: Markup
     tested: int
+    cut: str | None
+    """Says so where not all tests of the time range were read."""
     echoes: str
     """How many measurements latency and loss rest on, or that there are none: an empty chart is not "no loss"."""
     empty: bool
@@ -117,11 +132,12 @@ def line_page(
     figures of a test stand open where it was `chosen`.
     """
     row, judged, area = status.row, status.judgement, normalized_levels(status.row.area)
-    shown = [r for r in history.speed if r.at >= axis.since]
+    shown = [s for s in history.samples if s.at >= axis.since]
+    tests = [r for r in history.speed if r.at >= axis.since]
     target = judged.target_mbps
-    dots = [_dot(r, axis, target, t) for r in shown]
-    trend = medians(history.speed, axis, target, rules)
-    loaded = [(axis.share(r.at), r.rtt_loaded_ms) for r in shown if r.rtt_loaded_ms is not None]
+    dots = [_dot(s, axis, target, t) for s in draw.limit_dots(shown, validity_of)]
+    trend = medians(history.samples, axis, rules)
+    loaded = [(axis.share(r.at), r.rtt_loaded_ms) for r in tests if r.rtt_loaded_ms is not None]
     span = t.span(axis.span_s)
     watched = bool(history.outages or history.latency)
     outage_sentence = _outages(history.outages, span, t) if watched else t.text("not measured in this time range")
@@ -140,12 +156,13 @@ def line_page(
         ],
         span=span,
         downloads=draw.downloads(
-            t, axis, dots, trend, target, _downloads_label(dots, judged.median_mbps, target, span, t)
+            t, axis, dots, trend, target, _downloads_label(len(shown), judged.median_mbps, target, span, t)
         ),
         latency=draw.latency(t, axis, history.latency, loaded, t.text("Latency in ms over {span}", span=span)),
         loss=draw.loss(t, axis, history.latency, t.text("Lost packets in percent over {span}", span=span)),
         outages=draw.outages(t, axis, history.outages, outage_sentence),
         tested=len(shown),
+        cut=_cut_text(history.samples, axis, t),
         echoes=t.plural("{n} measurement", "{n} measurements", len(history.latency))
         if history.latency
         else t.text("not measured in this time range"),
@@ -153,7 +170,7 @@ def line_page(
         outage_sentence=outage_sentence,
         median_sentence=_median_sentence(status, rules, t),
         columns=columns(t),
-        tests=[_test(r, hours, t) for r in reversed(shown[-MAX_TESTS:])],
+        tests=[_test(r, hours, t) for r in reversed(tests[-MAX_ROWS:])],
         results=_results(row.agent, history, chosen, t),
         events=[(t.second(one.at), figures_of_event(one, t)) for one in history.events],
         csv_speed=f"{base}/speed?{csv}",
@@ -163,19 +180,20 @@ def line_page(
     )
 
 
-def medians(speed: Sequence[SpeedRow], axis: Axis, target: float, rules: JudgingRules) -> list[draw.Trend]:
-    """The median of the trailing window at even steps, by the same judging as the state; none before the first test."""
-    samples = [sample_of(row) for row in speed]
-    instants = [sample.at for sample in samples]
+def medians(samples: Sequence[Sample], axis: Axis, rules: JudgingRules) -> list[draw.Trend]:
+    """The median of the trailing window at even steps, as judging saw it; none before the first test."""
+    counted = [(sample.at, value) for sample in samples if (value := counted_mbps(sample)) is not None]
+    instants, values = [at for at, _ in counted], [value for _, value in counted]
+    by_value = sorted(range(len(values)), key=values.__getitem__)
     trend = []
     for step in range(TREND_STEPS + 1):
         at = axis.since + (axis.until - axis.since) * (step / TREND_STEPS)
-        window: Sequence[Sample] = samples[bisect_left(instants, at - rules.window) : bisect_left(instants, at)]
-        if not window:
+        first, end = bisect_left(instants, at - rules.window), bisect_left(instants, at)
+        if first == end:
             continue
-        judged = judge(window, target, at, window[-1].at, rules=rules)
-        if judged.median_mbps is not None:
-            trend.append(draw.Trend(step / TREND_STEPS, judged.median_mbps, judged.low_mbps, judged.high_mbps))
+        ordered = [values[place] for place in by_value if first <= place < end]
+        low, high = ends_of_interval(ordered, rules.confidence) or (None, None)
+        trend.append(draw.Trend(step / TREND_STEPS, median(ordered), low, high))
     return trend
 
 
@@ -273,19 +291,25 @@ def _early_stop_text(number: int, off: float, t: Texts) -> str:
     return t.text("{off}% in {audits}", off=sign + t.number(100 * off), audits=audits)
 
 
-def validity_of(row: SpeedRow) -> draw.Validity:
+def validity_of(test: Sample | SpeedRow) -> draw.Validity:
     """How a test is drawn: failed, not counted because of a flag, or counted."""
-    if row.error is not None or row.down_mbps is None:
+    if test.error is not None or test.down_mbps is None:
         return "failed"
-    return "counted" if counted_mbps(sample_of(row)) is not None else "flagged"
+    return "flagged" if EXCLUDED_FLAGS.intersection(test.flags) else "counted"
 
 
-def _dot(row: SpeedRow, axis: Axis, target: float, t: Texts) -> draw.Dot:
-    parts = [t.second(row.at)]
-    if row.down_mbps is not None:
-        parts.append(f"{t.mbps(row.down_mbps, target)} Mb/s")
-    parts += remarks(t, row.flags, row.error)
-    return draw.Dot(axis.share(row.at), row.down_mbps, validity_of(row), " · ".join(parts))
+def _dot(test: Sample, axis: Axis, target: float, t: Texts) -> draw.Dot:
+    parts = [t.second(test.at)]
+    if test.down_mbps is not None:
+        parts.append(f"{t.mbps(test.down_mbps, target)} Mb/s")
+    parts += remarks(t, test.flags, test.error)
+    return draw.Dot(axis.share(test.at), test.down_mbps, validity_of(test), " · ".join(parts))
+
+
+def _cut_text(samples: Sequence[Sample], axis: Axis, t: Texts) -> str | None:
+    if len(samples) < MAX_TESTS or samples[0].at <= axis.since:
+        return None
+    return t.text("only the latest are shown, since {moment}", moment=t.moment(samples[0].at))
 
 
 def _test(row: SpeedRow, hours: int, t: Texts) -> TestRow:
@@ -317,8 +341,8 @@ def _outages(rows: Sequence[OutageRow], span: str, t: Texts) -> str:
                     span=span, total=total)  # fmt: skip
 
 
-def _downloads_label(dots: Sequence[draw.Dot], median: float | None, target: float, span: str, t: Texts) -> str:
-    tests = t.plural("{n} test", "{n} tests", len(dots))
+def _downloads_label(number: int, median: float | None, target: float, span: str, t: Texts) -> str:
+    tests = t.plural("{n} test", "{n} tests", number)
     label = t.text("Download speed over {span}: {tests}, target {target} Mb/s", span=span, tests=tests,
                    target=t.target(target))  # fmt: skip
     return label if median is None else label + t.text(", median now {median} Mb/s", median=t.mbps(median, target))

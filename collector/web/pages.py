@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Meta
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
-from collector.judge.assess import Judgement
+from collector.judge.assess import MAX_TESTS, Judgement
 from collector.judge.line_states import LineStatus
 from collector.judge.line_tracker import LOOK_BACK
 from collector.services import Services
@@ -39,6 +38,10 @@ MONTH = dt.timedelta(hours=HOURS[-1])
 TICK = dt.timedelta(microseconds=1)
 """The precision of a stored time."""
 MAX_EVENTS = 20
+MAX_EVENTS_READ = 1000
+"""With the receipts, which are not shown."""
+MAX_SPEED, MAX_LATENCY, MAX_OUTAGES = 2000, 10_000, 2000
+"""The latest of a line that are read whole: more than a month of the schedule has."""
 
 environment = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -85,41 +88,19 @@ def show_overview(context: Context, given: OverviewParameters, request: PageRequ
 
 
 async def show_line(context: Context, given: LinePageParameters, request: PageRequest) -> Response:
-    t, now, services = request.texts, context.now(), context.services
-    if services.lines.latest is None:
+    if context.services.lines.latest is None:
         return _show_loading(request)
+    return await context.reads.read(lambda store: _show_line(store, context, given, request))
+
+
+def _show_line(store: Store, context: Context, given: LinePageParameters, request: PageRequest) -> Response:
+    """Reads and draws: neither is for the event loop."""
+    t, now, services = request.texts, context.now(), context.services
     line = LineId(given.agent, given.line)
     status, ended = _line_status(services, line, now), services.registry_with_removed().end_of(*line)
     until = now if ended is None else min(now, ended)
     rules = services.lines.rules
-
-    def read(store: Store) -> tuple[LineHistory, Axis, int]:
-        speed = store.speed(line, until - MONTH - rules.window, until)
-        in_month = [row.at for row in speed if row.at >= until - MONTH]
-        if given.hours is None:
-            hours = default_hours(in_month[0] if in_month else None, until)
-            axis = fit_axis(in_month, hours, until)
-        else:
-            hours = given.hours
-            axis = Axis(until - dt.timedelta(hours=hours), until)
-        speed = [row for row in speed if row.at >= axis.since - rules.window]
-        # An outage belongs to the axis by its end, and may have begun before it.
-        outages = store.outages(line, axis.since - dt.timedelta(days=1), until)
-        outages = [row for row in outages if row.at + dt.timedelta(seconds=row.duration_s) > axis.since]
-        latency = store.latency(line, axis.since, until)
-        tested = given.test or (speed[-1].at if speed and speed[-1].at >= axis.since else None)
-        history = LineHistory(
-            speed,
-            latency,
-            outages,
-            test=_only(store.speed(line, tested, tested + TICK, raw=True)) if tested else None,
-            probe=_only(store.latency(line, latency[-1].at, latency[-1].at + TICK, raw=True)) if latency else None,
-            health=store.health(now - LOOK_BACK, line.agent, raw=True).get(line.agent),
-            events=_newest(store.events(None, axis.since, until, line.agent), line),
-        )
-        return history, axis, hours
-
-    history, axis, hours = await context.reads.read(read)
+    history, axis, hours = _read_history(store, line, given, rules.window, until, now)
     if given.test is not None and history.test is None:
         raise RequestError(404, "no test of this line began then", "query parameter test", "a time of its table")
     found = services.completeness.latest
@@ -129,16 +110,46 @@ async def show_line(context: Context, given: LinePageParameters, request: PageRe
     if ended is not None:
         gone = replace(content, why=removal_text(t, ended))
         return _render(request, "line.html", page=gone, actions=None, may_change=False)
-    actions = await run_in_threadpool(line_actions, services.alerts, status, may_change, t, now)
     return _render(
         request,
         "line.html",
         refresh_s=10 if hours <= 24 else 60,
         page=content,
-        actions=actions,
+        actions=line_actions(services.alerts, status, may_change, t, now),
         may_change=may_change,
         refusals=refusal_texts(t),
     )
+
+
+def _read_history(
+    store: Store, line: LineId, given: LinePageParameters, window: dt.timedelta, until: dt.datetime, now: dt.datetime
+) -> tuple[LineHistory, Axis, int]:
+    """What the page shows, and over which range. Raises StoreUnavailable."""
+    samples = store.samples(until - MONTH - window, until, [line], MAX_TESTS).get(line, [])
+    in_month = [sample.at for sample in samples if sample.at >= until - MONTH]
+    if given.hours is None:
+        hours = default_hours(in_month[0] if in_month else None, until)
+        axis = fit_axis(in_month, hours, until)
+    else:
+        hours = given.hours
+        axis = Axis(until - dt.timedelta(hours=hours), until)
+    samples = [sample for sample in samples if sample.at >= axis.since - window]
+    # An outage belongs to the axis by its end, and may have begun before it.
+    outages = store.outages(line, axis.since - dt.timedelta(days=1), until, MAX_OUTAGES)
+    outages = [row for row in outages if row.at + dt.timedelta(seconds=row.duration_s) > axis.since]
+    latency = store.latency(line, axis.since, until, latest=MAX_LATENCY)
+    tested = given.test or (samples[-1].at if samples and samples[-1].at >= axis.since else None)
+    history = LineHistory(
+        samples,
+        store.speed(line, axis.since - window, until, latest=MAX_SPEED),
+        latency,
+        outages,
+        test=_only(store.speed(line, tested, tested + TICK, raw=True)) if tested else None,
+        probe=_only(store.latency(line, latency[-1].at, latency[-1].at + TICK, raw=True)) if latency else None,
+        health=store.health(now - LOOK_BACK, line.agent, raw=True).get(line.agent),
+        events=_newest(store.events(None, axis.since, until, line.agent, MAX_EVENTS_READ), line),
+    )
+    return history, axis, hours
 
 
 def _line_status(services: Services, line: LineId, now: dt.datetime) -> LineStatus:

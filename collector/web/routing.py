@@ -25,7 +25,7 @@ class Operation(Generic[P]):
     """A method and path of the REST interface: what it takes, what it answers.
 
     The handler is given `parameters` and never the request, so it can't read what is not declared. A handler that is
-    no coroutine runs in a thread.
+    no coroutine runs in a thread; a coroutine only waits for others, and computes nothing itself.
     """
 
     method: Method
@@ -56,7 +56,7 @@ class Operation(Generic[P]):
             answer: Answer = await _result(self.handler, context, given)
             if not isinstance(answer.content, self.answers.get(answer.status, ())):
                 raise TypeError(f"{self.path}: {answer.status} {type(answer.content).__name__} is not in the table")
-            return response_of(answer)
+            return await run_in_threadpool(response_of, answer)
 
         return Route(self.path, endpoint, methods=[self.method])
 

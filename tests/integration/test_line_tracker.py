@@ -110,6 +110,22 @@ def test_what_was_new_is_read_when_the_store_is_back(store: Store, monkeypatch: 
     assert lines.judgement(registry().current(NOW)[0], 150.0, NOW + HOUR / 2)[0].samples == 21
 
 
+def test_a_line_with_too_many_tests_is_judged_by_its_latest(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(line_tracker, "MAX_TESTS", 12)
+    stored(store)
+    store.write([speed(NOW - HOUR + MINUTE * n, 300 + n, down_mbps=160.0) for n in range(40)])
+    lines, file = LineTracker(store, RULES, tmp_path / "courses.json"), tmp_path / "courses.json"
+    found = states(store, lines, NOW)
+    assert found == {"nd-a-1/ftth": ("meeting", 12), "nd-a-1/4g": ("meeting", 12), "nd-b-2/ftth": ("no_data", 0)}
+    row = registry().current(NOW)[0]
+    judged, window = lines.judgement(row, 150.0, NOW)
+    assert (judged.median_mbps, window[0].at, len(window)) == (160.0, NOW - HOUR + 28 * MINUTE, 12)
+    lines.save_checkpoint(NOW)
+    assert states(store, LineTracker(store, RULES, file), NOW) == found
+
+
 class Asked:
     """A store that notes of which lines all tests were asked for."""
 
@@ -117,9 +133,11 @@ class Asked:
         self.lines: list[LineId] = []
         samples = store.samples
 
-        def noted(since: dt.datetime, until: dt.datetime, lines: Lines = None) -> dict[LineId, list[Sample]]:
+        def noted(
+            since: dt.datetime, until: dt.datetime, lines: Lines = None, latest: int | None = None
+        ) -> dict[LineId, list[Sample]]:
             self.lines += lines or ()
-            return samples(since, until, lines)
+            return samples(since, until, lines, latest)
 
         patch.setattr(store, "samples", noted)
         patch.setattr(LineTracker, "_reread_count", lambda *_: 0)  # nothing is read only because its turn has come

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import line_state_points, take_snapshot
-from collector.store import Store
+from collector.store import Store, influx
 from collector.store.derived_points import write_own
 from collector.store.errors import StoreUnavailable
 from collector.store.line_id import LineId
@@ -235,6 +235,32 @@ def test_rows_come_in_the_order_of_time_however_they_were_written(store: Store) 
     store.write([speed(at, seq) for seq, at in enumerate(hours, 1)])
     assert [row.at for row in store.speed(LINE, EARLIER, LATER)] == sorted(hours)
     assert [sample.at for sample in store.samples(EARLIER, LATER)[LINE]] == sorted(hours)
+
+
+@pytest.mark.parametrize("page", [10_000, 2, 1])
+def test_only_the_latest_of_each_line_are_read_where_no_more_are_asked_for(
+    store: Store, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(influx, "PAGE", page)
+    other, hours = LineId("nd-b-2", "4g"), [NOW + dt.timedelta(hours=hour) for hour in (3, 1, 2, 0)]
+    for n, line in enumerate((LINE, other)):
+        for seq, at in enumerate(hours, 10 * n):
+            data = [speed(at, seq, line), latency(at, seq, line), outage(at, seq, line), event(at, seq, "ntp", line)]
+            assert store.write(data) == []
+    asked = (EARLIER, LATER)
+    for most in (1, 2, 3, 4, 99):
+        found = sorted(hours)[-most:]
+        assert [row.at for row in store.speed(LINE, *asked, latest=most)] == found
+        assert [row.at for row in store.latency(LINE, *asked, latest=most)] == found
+        assert [row.at for row in store.outages(LINE, *asked, latest=most)] == found
+        assert [row.at for row in store.events(None, *asked, AGENT, latest=most)[LINE]] == found
+        for lines in (None, [LINE, other]):
+            samples = store.samples(*asked, lines, latest=most)
+            assert {line: [one.at for one in of_line] for line, of_line in samples.items()} == {
+                LINE: found,
+                other: found,
+            }
+    assert [row.at for row in store.speed(LINE, EARLIER, hours[0], latest=1)] == [hours[2]]
 
 
 def test_samples_are_what_judging_needs_of_every_line(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Judging: what a test counts for, when a line meets its target, and how sure the interval is."""
 
 import datetime as dt
+import math
 import random
 from statistics import median
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collector.judge import confidence_interval
 from collector.judge.assess import (
     EXCLUDED_FLAGS,
     Judgement,
@@ -76,6 +78,57 @@ def test_the_ends_of_the_interval_are_those_of_the_tables(n: int, low: int, high
 @pytest.mark.parametrize("n", range(6))
 def test_fewer_than_six_tests_give_no_interval(n: int) -> None:
     assert median_interval([1.0] * n) is None
+
+
+def rank_of_0_1_0(n: int, confidence: float) -> int:
+    """As version 0.1.0 found it, from the ends inwards; its binomials one from the other, which are the same."""
+    tail, rank, ways = 0.0, 0, 1
+    while rank < n // 2:
+        tail += ways / 2**n
+        if 1 - 2 * tail < confidence:
+            break
+        ways = ways * (n - rank) // (rank + 1)
+        rank += 1
+    return rank
+
+
+def rank(n: int, confidence: float) -> int:
+    """Which value of n, from either end."""
+    found = median_interval(range(1, n + 1), confidence)
+    return 0 if found is None else int(found[0])
+
+
+def test_binomials_one_from_the_other_are_the_same() -> None:
+    ways = 1
+    for k in range(40):
+        assert ways == math.comb(80, k)
+        ways = ways * (80 - k) // (k + 1)
+
+
+@pytest.mark.parametrize("confidence", [0.75, 0.8, 0.9, 0.95, 0.99])
+def test_the_ends_of_the_interval_stand_where_they_always_stood(confidence: float) -> None:
+    """What was judged and reported does not change."""
+    several = [*range(1200), *range(1200, 6000, 331), 20_000]
+    assert {n: rank(n, confidence) for n in several} == {n: rank_of_0_1_0(n, confidence) for n in several}
+
+
+@given(st.integers(0, 400), st.floats(0.5, 0.9999))
+def test_the_interval_is_the_narrowest_that_is_wide_enough(n: int, confidence: float) -> None:
+    """Counted in whole numbers, and compared within what a sum of floats can tell."""
+    found = rank(n, confidence)
+    coverage = 1 - 2 * sum(math.comb(n, k) for k in range(found)) / 2**n
+    assert coverage >= confidence - 1e-12
+    assert found == n // 2 or coverage - 2 * math.comb(n, found) / 2**n < confidence + 1e-12
+
+
+@pytest.mark.parametrize("n", [20_000, 150_000, 10_000_000])
+def test_many_tests_cost_no_big_numbers(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_binomial(whole: int, part: int) -> int:
+        raise AssertionError(f"a binomial of {whole}")
+
+    monkeypatch.setattr(math, "comb", no_binomial)
+    place = confidence_interval._rank.__wrapped__(n, 0.95)
+    assert place == pytest.approx(n / 2 - 1.959964 * math.sqrt(n) / 2, abs=1)
 
 
 @pytest.mark.parametrize("n", [6, 8, 9, 20, 30, 120])

@@ -175,7 +175,7 @@ def test_dots_show_whether_a_test_counts_is_flagged_or_failed() -> None:
 def test_many_dots_become_few_and_the_rare_ones_stay(counted: int, failed: int) -> None:
     dots = [history.Dot(i / 4000, 1, "counted", "") for i in range(counted)]
     dots += [history.Dot(i / 4000, None, "failed", "") for i in range(failed)]
-    few = history.limit_dots(dots, 900)
+    few = history.limit_dots(dots, lambda dot: dot.validity, 900)
     assert len(few) <= 901
     assert sum(d.validity == "failed" for d in few) >= min(failed, 225)
 

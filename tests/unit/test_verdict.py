@@ -2,12 +2,16 @@
 
 import datetime as dt
 import random
+from bisect import bisect_left
+from itertools import accumulate
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.verdicts import ASKINGS, WAYS, Asking, Line, alerts_a_year, falls_found, verdicts, wrong
 from collector.judge.assess import quantile
-from collector.judge.confidence_interval import median_interval, monthly_interval
+from collector.judge.confidence_interval import _resamples, median_interval, monthly_interval
 from collector.judge.verdict import Month, Verdict, line_verdict, verdict_of
 from collector.store.row_types import Sample
 from xomnet.registry.registry import LineRow, Registry
@@ -112,6 +116,34 @@ def test_the_interval_of_days_that_differ_is_wider_than_that_of_independent_test
     exact = median_interval(apart) or (0, 0)
     assert exact[1] - exact[0] <= high - low < 1.5 * (exact[1] - exact[0])
     assert monthly_interval(together[:5], days[:5]) is None
+
+
+def interval_of_0_1_0(values: list[float], days: list[int]) -> tuple[float, float]:
+    """As version 0.1.0 found it: each resample goes through all values."""
+    exact = median_interval(values) or (0, 0)
+    names = {day: n for n, day in enumerate(dict.fromkeys(days))}
+    ordered = sorted(zip(values, (names[day] for day in days), strict=True))
+
+    def middle(weights: tuple[int, ...]) -> float:
+        counts = list(accumulate(weights[day] for _, day in ordered))
+        return ordered[bisect_left(counts, counts[-1] / 2)][0]
+
+    medians = sorted(map(middle, _resamples(len(names))))
+    return min(exact[0], medians[25]), max(exact[1], medians[-26])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 71.5, 150.0]) | st.floats(0, 1000), st.integers(1, 31)),
+        min_size=6,
+        max_size=300,
+    )
+)
+def test_the_interval_of_a_month_stands_where_it_always_stood(tests: list[tuple[float, int]]) -> None:
+    """What was reported does not change."""
+    values, days = [value for value, _ in tests], [day for _, day in tests]
+    assert monthly_interval(values, days) == interval_of_0_1_0(values, days)
 
 
 def test_the_same_month_has_the_same_verdict_for_ever() -> None:

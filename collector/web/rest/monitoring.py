@@ -29,11 +29,11 @@ async def check_health(context: Context, _: AnyParameters) -> Answer:
     return Answer(check) if ok else Answer(check, 503, {"Retry-After": "5"})
 
 
-async def read_metrics(context: Context, _: AnyParameters) -> Answer:
+def read_metrics(context: Context, _: AnyParameters) -> Answer:
     return Answer(MetricsText(context.services.metrics.text()))
 
 
-async def get_openapi(context: Context, _: AnyParameters) -> Answer:
+def get_openapi(context: Context, _: AnyParameters) -> Answer:
     return Answer(Raw(context.openapi))
 
 
