@@ -1,6 +1,7 @@
 """What a line of very many tests costs: `python -m bench busy`, on SQLite, in seconds of the processor.
 
-The window of three days holds that many tests, as if a stolen unit sent without end. A line of the schedule has 24 to 72.
+The window of three days holds that many tests, as if a stolen unit sent without end; a line of the schedule has 24 to
+72.
 The first look reads and judges both lines of a store; the page is that of the line over seven days; the month is the
 verdict of all its tests.
 """
