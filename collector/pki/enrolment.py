@@ -20,7 +20,7 @@ from collector.pki import enrolment_tokens
 from collector.pki.authority import Authority
 from collector.pki.enrolment_tokens import WrongToken
 from collector.pki.ledger import Entry, LedgerError
-from collector.pki.renewal import NoCertificate, verified_holder
+from collector.pki.renewal import NoCertificate, renew, verified_holder
 from collector.pki.requests import LARGEST, SigningRefused
 from xomnet.registry.registry import RegistryError, read_rows
 from xomnet.runtime.log import Log
@@ -86,7 +86,7 @@ class EnrolService:
             held = verified_holder(self._authority, headers, now)
             try:
                 self._check_registered(held.name)
-                return self._authority.sign(asked.csr.encode(), held.name, "unit", now)
+                return renew(self._authority, held, asked.csr.encode(), now)
             except SigningRefused as error:
                 raise SigningRefused(f"{held.name}: {error}") from error
 
