@@ -17,6 +17,7 @@ from collector.commands.confirmation import ConfirmationWorker, maintenance_at
 from collector.completeness.completeness import Completeness
 from collector.http_server import http_server
 from collector.ingest.dead_letters import DeadLetters
+from collector.ingest.duplicate_units import DuplicateUnits
 from collector.ingest.intake import Intake
 from collector.ingest.presence import PresenceBoard
 from collector.judge.assess import JudgingRules
@@ -106,7 +107,7 @@ def run(settings: CollectorSettings) -> int:
         metrics,
         commands,
         utc_now,
-        listeners=(lines, completeness, rollups),
+        listeners=(lines, completeness, rollups, DuplicateUnits(alerts.service.on_duplicate, utc_now)),
         presence=presence,
     )
     services = Services(
