@@ -90,7 +90,7 @@ def http_server(app: Callable[..., Any]) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            backlog=min(MAX_BACKLOG, max(1, max_connections() // 4)),  # asyncio accepts so many before it looks at one
+            backlog=min(MAX_BACKLOG, max(1, max_connections() // 4)),  # what asyncio accepts before it looks at one
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=3,
         )

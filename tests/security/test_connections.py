@@ -65,7 +65,7 @@ def idle_clients(port: int, count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def many_descriptors(count: int) -> Iterator[None]:
-    """So many descriptors of this process are in use."""
+    """This process has `count` descriptors more in use."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 500, hard), hard))
     used = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
@@ -123,7 +123,7 @@ def test_a_unit_is_enrolled_beside_idle_clients(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[uvicorn.Server, int]]:
-    """One that answers each request with 30 MB, and waits for half a second where 20 are meant; its port."""
+    """One that answers each request with 30 MB, and cuts after half a second instead of 20; its port."""
     monkeypatch.setattr(http_server, "REQUEST_S", 0.5)
     monkeypatch.setattr(http_server, "STALLED_S", 0.5)
 
