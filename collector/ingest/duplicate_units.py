@@ -63,9 +63,10 @@ class DuplicateUnits:
                 self._report(point.tags["agent"], now)
 
     def _shows_two(self, point: Point, now: dt.datetime) -> bool:
+        age = now - when(point.time_ns)
         if point.fields.get("name") == TAKEN_OVER:
-            return True
-        if point.fields["clock"] == "estimated" or not -AHEAD <= now - when(point.time_ns) <= NEW:
+            return age <= AGAIN_AFTER
+        if point.fields["clock"] == "estimated" or not -AHEAD <= age <= NEW:
             return False
         spool = str(point.fields["spool"])
         turns = self._turns.setdefault(point.tags["agent"], _Turns(spool, 0))

@@ -18,7 +18,7 @@ STATUSES = {
     202: "No outcome yet: ask again at Location",
     400: "A parameter or the body can't be used",
     401: "The operator's token is missing or wrong",
-    403: "The collector has no operator's token, so nobody may change anything",
+    403: "The collector has no operator's token, so nobody may change anything; or a page of another site sent this",
     404: "No such thing",
     409: "Not possible as things are",
     413: "The body is too large",

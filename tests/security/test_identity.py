@@ -127,6 +127,7 @@ def test_one_machine_whose_spool_is_replaced_sends_late_or_has_no_clock_is_one()
 def test_a_unit_that_was_taken_over_says_so_itself() -> None:
     watch = Watch()
     assert watch.hear(A, 0, name="started") == 0
+    assert watch.hear(A, 1, measured=-60 * 24 * 3, name="session_taken_over") == 0  # long over
     assert watch.hear(A, 1, measured=-600, name="session_taken_over") == 1
 
 
