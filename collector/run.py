@@ -10,14 +10,14 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import uvicorn
-
 from collector.alerts.channels import warn_of_unmatched
 from collector.alerts.factory import AlertParts
 from collector.commands.commands import Commands
 from collector.commands.confirmation import ConfirmationWorker, maintenance_at
 from collector.completeness.completeness import Completeness
+from collector.http_server import http_server
 from collector.ingest.dead_letters import DeadLetters
+from collector.ingest.duplicate_units import DuplicateUnits
 from collector.ingest.intake import Intake
 from collector.ingest.presence import PresenceBoard
 from collector.judge.assess import JudgingRules
@@ -38,6 +38,7 @@ from xomnet.defaults import config_file
 from xomnet.registry.registry import RegistryError
 from xomnet.runtime import systemd
 from xomnet.runtime.clock import utc_now
+from xomnet.runtime.descriptors import raise_descriptor_limit
 from xomnet.runtime.log import Log, setup
 from xomnet.runtime.secrets import SecretError
 from xomnet.runtime.watchdog import Watchdog
@@ -53,6 +54,7 @@ REGISTRY_EVERY_S = 5.0
 def run(settings: CollectorSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the registry again."""
     os.umask(0o077)
+    raise_descriptor_limit()
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -105,7 +107,7 @@ def run(settings: CollectorSettings) -> int:
         metrics,
         commands,
         utc_now,
-        listeners=(lines, completeness, rollups),
+        listeners=(lines, completeness, rollups, DuplicateUnits(alerts.service.on_duplicate, utc_now)),
         presence=presence,
     )
     services = Services(
@@ -138,15 +140,7 @@ def run(settings: CollectorSettings) -> int:
     if settings.assess.confirm:
         confirmation.start()
     keeper.start()
-    web = uvicorn.Server(
-        uvicorn.Config(
-            create_app(services, operator_token),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=3,
-        )
-    )
+    web = http_server(create_app(services, operator_token))
     log.info("collector runs", version=__version__, page=f"http://{settings.web.host}:{settings.web.port}")
     systemd.notify("READY=1")
     try:

@@ -73,7 +73,8 @@ def token(
 ) -> None:
     """Issue a one-time token with which a unit gets its certificate.
 
-    Any earlier token of the unit stops working.
+    Any earlier token of the unit stops working. If the unit comes with a new key, its certificate of the old key is
+    revoked.
 
     Exit status: 0 done, 1 refused, with the reason.
 
@@ -112,6 +113,8 @@ def sign(
     as_json: AsJson = False,
 ) -> None:
     """Sign a certificate request for 825 days, and print the certificate.
+
+    A unit has one key: its certificate of another key is revoked at once.
 
     Exit status: 0 done, 1 refused, with the reason.
 

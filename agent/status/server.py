@@ -25,7 +25,9 @@ log = Log("agent.status.server")
 
 SOCKET = "agent.sock"
 MAX_REQUESTS = 6
-"""Requests at a time; further connections are closed."""
+"""Requests at a time, on the port and on the socket each; further connections are closed."""
+ACCEPT_PAUSE_S = 0.1
+"""After a connection that could not be accepted: without descriptors the next try fails as well."""
 HEAD_BYTES, BODY_BYTES = 8_192, 4_096
 READ_S, WRITE_S = 5.0, 5.0
 JSON, HTML, TEXT = "application/json", "text/html; charset=utf-8", "text/plain; charset=utf-8"
@@ -80,7 +82,7 @@ class StatusServer(threading.Thread):
     def __init__(self, state_dir: Path, page: StatusPageSettings, answer: Callable[[Request], Response]) -> None:
         super().__init__(name="status", daemon=True)
         self._answer = answer
-        self._free = threading.BoundedSemaphore(MAX_REQUESTS)
+        self._free = {local: threading.BoundedSemaphore(MAX_REQUESTS) for local in (True, False)}
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         self._selector.register(self._wake_in, selectors.EVENT_READ)
@@ -102,8 +104,10 @@ class StatusServer(threading.Thread):
                 if key.fileobj is self._wake_in:
                     return
                 assert isinstance(key.fileobj, socket.socket)
-                with suppress(OSError):  # it has gone again
+                try:
                     self._admit(key.fileobj.accept()[0], key.data)
+                except OSError:
+                    time.sleep(ACCEPT_PAUSE_S)
 
     def close(self) -> None:
         """Ends the thread and closes its sockets; requests under way are not waited for."""
@@ -117,7 +121,7 @@ class StatusServer(threading.Thread):
         self._wake_out.close()
 
     def _admit(self, connection: socket.socket, local: bool) -> None:
-        if not self._free.acquire(blocking=False):
+        if not self._free[local].acquire(blocking=False):
             connection.close()
             return
         threading.Thread(target=self._serve, args=(connection, local), name="status-answer", daemon=True).start()
@@ -139,7 +143,7 @@ class StatusServer(threading.Thread):
                     if not connection.recv(4096):
                         break
         finally:
-            self._free.release()
+            self._free[local].release()
 
 
 def _unix(state_dir: Path) -> socket.socket:

@@ -55,6 +55,22 @@ def message_of(
     return notification(title, lines, link, "success" if change.event == "ended" else "failure")
 
 
+def duplicate_message(agent: str, rows: Sequence[LineRow], t: Texts, public_url: str | None) -> Notification:
+    """The message of a unit whose name two machines use; `rows` are its lines."""
+    unit = t.text("unit {agent}", agent=agent)
+    subject = f"{place_name(rows[0])} · {unit}" if rows else unit
+    what = t.text(
+        "is a second card with this name in use? Then remove it. If there is none, the key may be stolen: revoke the"
+        " unit, then enrol it again"
+    )
+    lines = [
+        t.text("Two machines send results under this name: the unit's card was copied, or its key was stolen."),
+        t.text("Check first: {what}.", what=what),
+    ]
+    link = None if public_url is None or not rows else f"{public_url.rstrip('/')}/lines/{agent}/{rows[0].line}"
+    return notification(f"⚠ {t.text('TWO MACHINES UNDER ONE NAME')} · {subject}", lines, link, "failure")
+
+
 def notification(title: str, lines: Sequence[str], link: str | None, tone: str) -> Notification:
     """Lines of text, and the same as simple HTML."""
     html = Markup("<p><b>{}</b></p>").format(title) + Markup("").join(Markup("<p>{}</p>").format(x) for x in lines)

@@ -6,10 +6,10 @@ import socket
 import sys
 from pathlib import Path
 
-import uvicorn
-
+from collector.http_server import http_server
 from collector.pki.authority import Authority, AuthorityError
 from collector.pki.enrolment import create_app
+from xomnet.runtime.descriptors import raise_descriptor_limit
 from xomnet.runtime.log import Log, setup
 
 log = Log("collector.pki")
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     setup()
     os.umask(0o077)
+    raise_descriptor_limit()
     try:
         authority = Authority(options.ca)
         listening = _listen(options.port)
@@ -31,18 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"enrol: cannot listen on 127.0.0.1 port {options.port}: {error.strerror}", file=sys.stderr)
         return 1
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(authority, options.registry),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            proxy_headers=False,
-            limit_concurrency=64,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=3,
-        )
-    )
+    server = http_server(create_app(authority, options.registry))
     log.info("enrolment runs", ca=str(options.ca), registry=str(options.registry))
     server.run(sockets=[listening])
     return 0

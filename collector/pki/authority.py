@@ -91,6 +91,8 @@ class Authority:
     def sign(self, csr: bytes, name: str, kind: Kind, now: dt.datetime, also: Sequence[str] = ()) -> Entry:
         """A certificate for `name`, written down; `also` are further names and addresses of a server.
 
+        A unit has one key: its certificates of another key are revoked.
+
         Raises SigningRefused or LedgerError. Which units exist is the registry's to say, and for the caller to ask.
         """
         with self.ledger.change() as change:
@@ -115,7 +117,11 @@ class Authority:
             if one.name != name or one.revoked is not None:
                 what = "is revoked" if one.name == name else f"belongs to {one.name}"
                 raise SigningRefused(f"this key {what}; create a new key on the machine itself")
-        return self._issue(change, key, name, kind, now, also)
+        entry = self._issue(change, key, name, kind, now, also)
+        for one in earlier:
+            if kind == "unit" and one.good(now) and one.key != entry.key:
+                change.revoke(one.serial, now)
+        return entry
 
     def _issue(
         self, change: LedgerChange, key: PublicKey, name: str, kind: Kind, now: dt.datetime, also: Sequence[str]

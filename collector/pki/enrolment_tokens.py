@@ -9,6 +9,8 @@ from collector.pki.authority import Authority, check_name
 from collector.pki.ledger import Entry, LedgerChange, Token
 from collector.pki.requests import SigningRefused, check_key, key_id
 
+BYTES = 24
+"""192 bits: nobody guesses a token, so nobody is kept from trying."""
 DAYS = 7
 LONGEST_DAYS = 90
 
@@ -25,16 +27,19 @@ def make(authority: Authority, agent: str, now: dt.datetime, days: int = DAYS) -
     check_name(agent, "unit")
     if not 1 <= days <= LONGEST_DAYS:
         raise SigningRefused(f"found {days} days; a token is valid for 1 to {LONGEST_DAYS} days")
-    token = secrets.token_urlsafe(24)
+    token = secrets.token_urlsafe(BYTES)
     with authority.ledger.change() as change:
         change.put_token(agent, Token(_hash(token), now + dt.timedelta(days=days), None))
     return token
 
 
 def check(authority: Authority, agent: str, token: str, now: dt.datetime) -> None:
-    """Raises WrongToken, or LedgerError. It may be spent: `spend` tells."""
-    with authority.ledger.change() as change:
-        _matching_token(change, agent, token, now)
+    """Raises WrongToken, or LedgerError. It may be spent: `spend` tells.
+
+    It only reads, so that any number of wrong tokens keeps nobody waiting who has a right one.
+    """
+    with authority.ledger.read() as ledger:
+        _matching_token(ledger, agent, token, now)
 
 
 def spend(authority: Authority, agent: str, token: str, csr: bytes, now: dt.datetime) -> Entry:

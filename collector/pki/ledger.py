@@ -112,9 +112,16 @@ class Ledger:
         self._path = path
 
     @contextlib.contextmanager
+    def read(self) -> Iterator[LedgerChange]:
+        """As `change`, but nothing can be written: readers wait for nobody. Raises LedgerError."""
+        with self._translate_errors(), contextlib.closing(sqlite3.connect(self._path, self.WAIT_S)) as db:
+            db.execute("PRAGMA query_only = ON")
+            yield LedgerChange(db)
+
+    @contextlib.contextmanager
     def change(self) -> Iterator[LedgerChange]:
         """A transaction: done whole where the block ends, not at all where it raises. Raises LedgerError."""
-        try:
+        with self._translate_errors():
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             with contextlib.closing(sqlite3.connect(self._path, self.WAIT_S, isolation_level=None)) as db:
                 db.execute("PRAGMA synchronous = FULL")
@@ -126,6 +133,11 @@ class Ledger:
                     db.execute("ROLLBACK")
                     raise
                 db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(
                 f"{self._path}: {error}; check the disk and the folder's owner, or restore the last backup"

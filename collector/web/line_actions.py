@@ -64,7 +64,6 @@ def refusal_texts(t: Texts) -> dict[str, str]:
         "404": t.text("This line is no longer in the registry."),
         "acknowledge 409": t.text("This line has no open alert to acknowledge."),
         "maintenance 409": t.text("There are too many maintenance windows already."),
-        "429": t.text("Too many wrong tokens from this machine: wait a minute."),
         "500": t.text("An error occurred in the program"),
         "503": t.text("The server can't do this right now. Try again later."),
         "no_answer": t.text("The unit has not answered."),

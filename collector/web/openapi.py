@@ -18,12 +18,11 @@ STATUSES = {
     202: "No outcome yet: ask again at Location",
     400: "A parameter or the body can't be used",
     401: "The operator's token is missing or wrong",
-    403: "The collector has no operator's token, so nobody may change anything",
+    403: "The collector has no operator's token, so nobody may change anything; or a page of another site sent this",
     404: "No such thing",
     409: "Not possible as things are",
     413: "The body is too large",
     415: "The body is not said to be JSON",
-    429: "Too many wrong tokens; see Retry-After",
     503: "Not now; see Retry-After",
 }
 
@@ -84,7 +83,7 @@ def _parameter(parameter: Parameter) -> Json:
 
 def _response(status: int, contents: tuple[type[Content], ...]) -> Json:
     seconds = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
-    headers = {"headers": seconds} if status in (429, 503) else {}
+    headers = {"headers": seconds} if status == 503 else {}
     return {"description": STATUSES[status], **headers, "content": _content(contents)}
 
 

@@ -45,7 +45,7 @@ class Operation(Generic[P]):
     def error_statuses(self) -> tuple[int, ...]:
         """What `{"error": …}` may come with."""
         body = body_type(self.parameters) is not None
-        statuses = {*self.errors, *((401, 403, 415, 429) if self.operator else ()), *((400, 413) if body else ())}
+        statuses = {*self.errors, *((401, 403, 415) if self.operator else ()), *((400, 413) if body else ())}
         return tuple(sorted({*statuses, 400} if forbids_unknown(self.parameters) else statuses))
 
     def route(self, context: Context) -> BaseRoute:

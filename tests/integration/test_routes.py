@@ -21,7 +21,6 @@ from collector.completeness.completeness import Completeness
 from collector.services import Services
 from collector.store import Store
 from collector.store.errors import StoreUnavailable
-from collector.throttle import MAX_WRONG
 from collector.web import create_app, views
 from collector.web.context import Context
 from collector.web.openapi import document
@@ -355,13 +354,10 @@ def test_an_operation_that_changes_something_wants_the_token_and_json(
     form = {**AUTHORISED, "Content-Type": "text/plain"}
     answers = [
         request(seeded, operation, token=None),
-        request(seeded, operation, headers={}),
+        request(seeded, operation, headers={"Content-Type": "application/json"}),
         request(seeded, operation, headers=form),
     ]
-    with TestClient(create_app(seeded, TOKEN)) as web:
-        address = operation.path.format(agent="nd-haihau-0012", line="ftth", id=1)
-        answers += [web.request(operation.method, address) for _ in range(MAX_WRONG + 1)][-1:]
-    assert [answer.status_code for answer in answers] == [403, 401, 415, 429]
+    assert [answer.status_code for answer in answers] == [403, 401, 415]
     assert operation.operator
     assert described(name(operation))["security"] == [{"operator": []}]
     for answer in answers:

@@ -122,6 +122,17 @@ def test_one_key_is_for_one_name_and_never_after_its_revocation(authority: Autho
         authority.sign(csr(UNIT, of=mine), UNIT, "unit", NOW)
 
 
+def test_a_unit_has_one_key_and_a_server_as_many_as_it_has_services(authority: Authority) -> None:
+    old, mine = authority.sign(csr(UNIT), UNIT, "unit", NOW), key()
+    new = [authority.sign(csr(UNIT, of=mine), UNIT, "unit", NOW) for _ in range(2)]
+    other = authority.sign(csr("nd-other-0001"), "nd-other-0001", "unit", NOW)
+    servers = [authority.sign(csr("xomnet.example.vn"), "xomnet.example.vn", "server", NOW) for _ in range(2)]
+    assert {one.serial for one in authority.certificates() if one.revoked} == {old.serial}
+    assert revoked_serials(authority) == {int(old.serial, 16)}
+    assert (authority.folder / "revoked").read_text() == ""  # its name has a good one
+    assert len(authority.certificates()) == len([old, *new, other, *servers])
+
+
 def test_a_servers_name_is_no_units(authority: Authority) -> None:
     authority.sign(csr("server"), "server", "server", NOW)
     with pytest.raises(SigningRefused, match="server is the name of a server"):
@@ -137,7 +148,8 @@ def test_a_unit_that_asks_without_end_is_stopped(authority: Authority) -> None:
 
 
 def test_revoking_a_name_lists_all_its_certificates_and_a_new_one_lifts_the_name(authority: Authority) -> None:
-    first, second = (authority.sign(csr(UNIT), UNIT, "unit", NOW) for _ in range(2))
+    mine = key()
+    first, second = (authority.sign(csr(UNIT, of=mine), UNIT, "unit", NOW) for _ in range(2))
     authority.sign(csr("nd-other-0001"), "nd-other-0001", "unit", NOW)
     assert [one.serial for one in authority.revoke(UNIT, NOW)] == [first.serial, second.serial]
     assert revoked_serials(authority) == {int(first.serial, 16), int(second.serial, 16)}

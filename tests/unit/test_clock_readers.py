@@ -77,6 +77,9 @@ NOT_SHIFTED_BY_REASON = {
         "integration.test_remote_settings",
         "integration.test_resend",
         "integration.test_services",
+        "security.test_connections",
+        "security.test_identity",
+        "security.test_tokens",
         "unit.test_status",
     ),
     "a line is measured, which has no date": (

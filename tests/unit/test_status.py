@@ -160,6 +160,17 @@ def test_more_than_some_at_a_time_are_turned_away(door: Door) -> None:
         guest.close()
 
 
+def test_clients_of_the_port_take_no_place_of_the_socket(door: Door, tmp_path: Path) -> None:
+    guests = [socket.create_connection(("127.0.0.1", door.port), timeout=20) for _ in range(MAX_REQUESTS)]
+    for guest in guests:
+        guest.sendall(b"GET / HTTP/1.1\r\n")
+    time.sleep(0.2)
+    with pytest.raises(ServiceSilent, match="another version"):  # "well" is no status, but it came from there
+        RunningService(tmp_path).status()
+    for guest in guests:
+        guest.close()
+
+
 def test_a_defect_in_an_answer_is_one_and_the_next_is_given(door: Door) -> None:
     def broken(_: Request) -> Response:
         raise ZeroDivisionError

@@ -232,14 +232,9 @@ class Link(threading.Thread):
             raise ConnectionLost("closed")
         room = self._handler.has_room()
         pending = room and (client.has_read_ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0))
-        writable = [sock] if client.want_write() else []
-        readable = [sock, self._wake_in] if room else [self._wake_in]
-        ready, to_write, _ = select.select(readable, writable, [], 0 if pending else wait_s)
-        if self._wake_in in ready:
-            with contextlib.suppress(BlockingIOError):
-                self._wake_in.recv(4096)
+        to_read, to_write = self._wait(sock, room, client.want_write(), 0 if pending else wait_s)
         codes = [client.loop_misc()]
-        if sock in ready or pending:
+        if to_read or pending:
             codes.append(client.loop_read())
             for _ in range(PACKETS_A_TURN):
                 if not (client.has_read_ahead and self._handler.has_room()):
@@ -250,6 +245,22 @@ class Link(threading.Thread):
         for code in codes:
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 raise ConnectionLost(paho.error_string(code))
+
+    def _wait(self, sock: "paho.SocketLike", reads: bool, writes: bool, wait_s: float) -> tuple[bool, bool]:
+        """Waits for what is wanted of the network, or a wake: whether there is something to read, and room to write.
+
+        Not by `select`, which takes no descriptor from 1,024 on.
+        """
+        poll = select.poll()
+        poll.register(self._wake_in, select.POLLIN)
+        if wanted := (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0):
+            poll.register(sock, wanted)
+        found = dict(poll.poll(wait_s * 1000))
+        if self._wake_in.fileno() in found:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_in.recv(4096)
+        events = found.get(sock.fileno(), 0)  # an error or a hang-up counts as both: reading or writing tells which
+        return reads and bool(events & ~select.POLLOUT), writes and bool(events & ~select.POLLIN)
 
 
 def _reason_of(error: Exception) -> str:
