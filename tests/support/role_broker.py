@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from paho.mqtt.enums import CallbackAPIVersion
 
 from collector.pki.authority import Authority
+from collector.pki.broker_access import connected
 from collector.pki.broker_roles import ADMINISTRATOR
 from collector.pki.ledger import Kind
 from tests.support.deployment import until
@@ -64,7 +65,15 @@ class RoleBroker(Process):
             ("/run/mosquitto", str(folder)),
         ):
             text = text.replace(old, new)
-        main = f"user root\npersistence true\npersistence_location {folder}/\n"
+        pid = folder / "mosquitto.pid"
+        main = f"user root\npersistence true\npersistence_location {folder}/\npid_file {pid}\n"
+        alive = f'pid=$(cat {pid}) && kill -0 "$pid" || exit 3'
+        for name, does in (
+            ("runuser", 'shift 3; exec "$@"'),
+            ("systemctl", f'{alive}\n[ "$1" = is-active ] || kill -HUP "$pid"'),
+        ):
+            (self._tools / name).write_text(f"#!/bin/sh\n{does}\n")
+            (self._tools / name).chmod(0o755)
         (folder / "mosquitto.conf").write_text(main + text)
         (folder / "ca.crt").write_text(authority.pem)
         super().__init__(folder, [program("mosquitto"), "-c", "mosquitto.conf"], port)
@@ -91,12 +100,6 @@ class RoleBroker(Process):
         ):
             assert place in text
             text = text.replace(place, str(here))
-        for name, does in (
-            ("runuser", 'shift 3; exec "$@"'),
-            ("systemctl", f'[ "$1" = is-active ] || kill -HUP {self.pid}' if self.running else "exit 3"),
-        ):
-            (self._tools / name).write_text(f"#!/bin/sh\n{does}\n")
-            (self._tools / name).chmod(0o755)
         environment = {
             **os.environ,
             "PATH": f"{self._tools}:{os.environ['PATH']}",
@@ -106,6 +109,16 @@ class RoleBroker(Process):
             ["sh", "-c", text], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
+
+    @property
+    def password(self) -> str:
+        """The administrator's."""
+        return (self.folder / "administrator").read_text()
+
+    def names(self) -> set[str]:
+        """Whom the broker lets in."""
+        with connected(self.folder / "control.sock", self.password) as control:
+            return control.names()
 
     def revoke(self, name: str) -> None:
         self.authority.revoke(name, now())
@@ -133,6 +146,17 @@ def plugin() -> Path:
     """The plugin that comes with Mosquitto."""
     (found,) = Path("/usr/lib").glob("*-linux-gnu/mosquitto_dynamic_security.so")
     return found
+
+
+def handshake(broker: RoleBroker, name: str) -> bool:
+    """True where the broker takes the certificate: by TLS 1.2, whose handshake ends with the broker's word on it."""
+    trust = broker.tls(name)
+    trust.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        socket.create_connection(("localhost", broker.port), timeout=10) as plain,
+        trust.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        return connection.version() == "TLSv1.2"
 
 
 class RoleClient:
@@ -224,7 +248,7 @@ class Mqtt:
         properties = b"\x11" + expiry_s.to_bytes(4, "big") + extra
         body = text("MQTT") + bytes([5, flags]) + b"\x0e\x10" + length(len(properties)) + properties + text(name)
         if administrator:
-            body += text(ADMINISTRATOR) + text((broker.folder / "administrator").read_text())
+            body += text(ADMINISTRATOR) + text(broker.password)
         self.write(0x10, body)
         kind, answer = self.read()
         assert (kind, answer[1]) == (0x20, 0), answer

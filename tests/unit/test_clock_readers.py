@@ -66,6 +66,7 @@ NOT_SHIFTED_BY_REASON = {
         "deploy.test_upgrade_tool",
         "integration.test_agent_process",
         "integration.test_backlog",
+        "integration.test_broker_access",
         "integration.test_check_command",
         "integration.test_collector_check",
         "integration.test_collector_process",
@@ -78,6 +79,7 @@ NOT_SHIFTED_BY_REASON = {
         "integration.test_remote_settings",
         "integration.test_resend",
         "integration.test_services",
+        "security.test_broker",
         "unit.test_status",
     ),
     "a line is measured, which has no date": (
