@@ -1,7 +1,6 @@
 """The province's certificate authority: a folder that only its user may read.
 
-`ca.key` and `ca.crt`; `ledger.db`: what was signed; `ca.crl`: what of it is revoked; `revoked`: the names, one a line,
-that have no good certificate any more, for the rules of the broker. The last two are made of the ledger.
+`ca.key` and `ca.crt`; `ledger.db`: what was signed; `ca.crl`: what of it is revoked, made of the ledger.
 """
 
 import datetime as dt
@@ -21,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from collector.pki.ledger import Entry, Kind, Ledger, LedgerChange
 from collector.pki.requests import PublicKey, SigningRefused, check_key, host_name, key_id
-from collector.pki.revocation import revocation_list, revoked_names
+from collector.pki.revocation import revocation_list
 from xomnet.contract.topics import is_name
 from xomnet.registry.cells import BROKER_NAME_OF_COLLECTOR
 from xomnet.runtime.atomic_file import write_atomically
@@ -170,13 +169,10 @@ class Authority:
             return change.all()
 
     def publish(self, now: dt.datetime) -> None:
-        """Writes the revocation list `ca.crl` and the names `revoked`. Raises LedgerError or OSError."""
+        """Writes the revocation list `ca.crl`, which also calls the broker's roles. Raises LedgerError or OSError."""
         with self.ledger.change() as change:  # of two that publish at once the later one has the last word
-            entries = change.all()
-            crl = revocation_list(self.certificate, self._key, entries, now)
-            names = "".join(f"{name}\n" for name in revoked_names(entries, now))
+            crl = revocation_list(self.certificate, self._key, change.all(), now)
             write_atomically(self.folder / "ca.crl", crl, 0o644)
-            write_atomically(self.folder / "revoked", names.encode(), 0o644)
 
 
 def check_name(name: str, kind: Kind) -> None:

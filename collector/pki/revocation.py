@@ -1,6 +1,6 @@
-"""Revocation: the certificate revocation list for the broker and nginx, and the names without a good certificate.
+"""Revocation: the certificate revocation list for the broker and nginx.
 
-`Authority.revoke` revokes; `Authority.publish` writes these two to the authority's folder.
+`Authority.revoke` revokes; `Authority.publish` writes the list to the authority's folder.
 """
 
 import datetime as dt
@@ -34,10 +34,3 @@ def revocation_list(
             revoked = x509.RevokedCertificateBuilder(int(one.serial, 16), one.revoked)
             builder = builder.add_revoked_certificate(revoked.build())
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
-def revoked_names(entries: Iterable[Entry], now: dt.datetime) -> list[str]:
-    """The names that had a certificate revoked and have no good one, sorted."""
-    entries = list(entries)
-    good = {one.name for one in entries if one.good(now)}
-    return sorted({one.name for one in entries if one.revoked is not None} - good)

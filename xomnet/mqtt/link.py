@@ -46,6 +46,10 @@ class ConnectionLost(Exception):
         self.reason_code = reason_code
 
 
+class SubscriptionRefused(Exception):
+    """The broker refused a subscription: connected, we would be deaf. A unit may come before the broker knows it."""
+
+
 class Connection:
     """One connection's life. Only the network thread touches it, but for `generation`, which never changes."""
 
@@ -149,7 +153,7 @@ class Link(threading.Thread):
         while not self._stopping.is_set():
             self._generation += 1
             began = self.alive_at = time.monotonic()
-            taken_over = cut_off = False
+            taken_over = cut_off = deaf = False
             try:
                 self._run_connection(self._generation)
             except Exception as error:  # noqa: BLE001  # paho raises bare ValueError, struct.error and more
@@ -161,8 +165,9 @@ class Link(threading.Thread):
                     cut_off = time.monotonic() - began < takeovers.window_s and is_listening(
                         self._broker.host, self._broker.port
                     )
+                deaf = isinstance(error, SubscriptionRefused)
             if self.connected:
-                attempt = 0
+                attempt = attempt if deaf else 0
                 self.connected = False
                 self._handler.on_lost()
             attempt += 1
@@ -185,6 +190,7 @@ class Link(threading.Thread):
         connection = Connection(client, generation)
         client.on_connect = lambda _c, _u, _f, reason, _p: answer.append(reason)
         client.on_disconnect = lambda _c, _u, _f, reason, _p: ended.append(reason)
+        client.on_subscribe = lambda _c, _u, _m, reasons, _p: _refuse_to_be_deaf(reasons)
         client.on_message = lambda _c, _u, m: self._handler.on_message(
             connection, Message(m.topic, bytes(m.payload), m.mid, generation)
         )
@@ -263,5 +269,13 @@ class Link(threading.Thread):
         return reads and bool(events & ~select.POLLOUT), writes and bool(events & ~select.POLLIN)
 
 
+def _refuse_to_be_deaf(reasons: list[ReasonCode]) -> None:
+    """Raises SubscriptionRefused."""
+    for reason in reasons:
+        if reason.is_failure:
+            raise SubscriptionRefused(f"subscription refused: {reason.getName()}")
+
+
 def _reason_of(error: Exception) -> str:
-    return str(error) if isinstance(error, ConnectionLost | SecretError) else f"{type(error).__name__}: {error}"
+    ours = ConnectionLost | SecretError | SubscriptionRefused
+    return str(error) if isinstance(error, ours) else f"{type(error).__name__}: {error}"
