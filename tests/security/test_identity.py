@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from collector.ingest.duplicate_units import DuplicateUnits
-from collector.pki.authority import Authority
 from collector.pki.ledger import Entry
 from collector.store.points import Point, Value, time_ns
 from tests.integration import test_enrol, test_revocation
 from tests.integration.test_alerts import Hook
 from tests.integration.test_enrol import UNIT, Door, key_of
-from tests.integration.test_revocation import THIEF, Broker, Unit, issue, now, publish_revocations
+from tests.integration.test_revocation import THIEF
 from tests.support.deployment import Collector, made, plain, until
+from tests.support.role_broker import RoleBroker, RoleClient, handshake, issue, now
 from tests.support.sender import ROWS, Sender, result
 from tests.support.services import Mosquitto
 from tests.unit.test_authority import csr, key
 
-door, authority, broker = test_enrol.door, test_revocation.authority, test_revocation.broker
+door, broker = test_enrol.door, test_revocation.broker
 
 
 def good(door: Door, name: str = UNIT) -> list[Entry]:
@@ -60,13 +60,11 @@ def test_a_new_key_comes_by_a_token_and_ends_the_old_one_even_if_the_answer_is_l
     assert renewed.status_code == 403
 
 
-def test_the_broker_takes_the_new_key_and_no_longer_the_old_one(
-    tmp_path: Path, authority: Authority, broker: Broker
-) -> None:
+def test_the_broker_takes_the_new_key_and_no_longer_the_old_one(broker: RoleBroker) -> None:
     old = made_copy(broker.folder, THIEF)
-    issue(authority, broker.folder, THIEF, "unit")
-    publish_revocations(authority, broker, tmp_path / "tools")
-    unit = Unit(broker, THIEF)
+    issue(broker.authority, broker.folder, THIEF, "unit")
+    broker.publish_revocations()
+    unit = RoleClient(broker, THIEF)
     try:
         assert unit.publish(f"xomnet/v1/{THIEF}/up") == "No matching subscribers"
     finally:
@@ -74,7 +72,7 @@ def test_the_broker_takes_the_new_key_and_no_longer_the_old_one(
     for name, content in old.items():
         (broker.folder / name).write_bytes(content)
     with pytest.raises(OSError, match="revoked"):
-        test_revocation._handshake(broker, THIEF)
+        handshake(broker, THIEF)
 
 
 def made_copy(folder: Path, name: str) -> dict[str, bytes]:
