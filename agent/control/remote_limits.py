@@ -13,11 +13,14 @@ from agent.measure.latency import parse_anchor
 from agent.net.public_address import is_address, is_public
 from agent.settings import AgentSettings, LineSettings
 from xomnet.contract.remote_settings import LIMITS, MAX_SERVERS
+from xomnet.contract.values import MAX_TEXT
 from xomnet.settings import SettingsError
 
 REMOTE = "remote settings"
 """Stands in errors in place of a file's name."""
 _SERVER = re.compile(r"http://[^\s/?#@\\]+(/[!-~]*)?")
+
+_ANCHOR = re.compile(r"[^\s\x00-\x1f/]{1,255}")
 
 
 def check_limits(plain: AgentSettings, found: AgentSettings) -> None:
@@ -66,7 +69,8 @@ def _check_servers(key: str, plain: AgentSettings, before: tuple[str, ...], now:
         raise _refusal(key, f"{len(now)} servers", f"at most {MAX_SERVERS}")
     allowed = _allowed_hosts(plain)
     for number, server in enumerate(now):
-        if server not in before and not (_SERVER.fullmatch(server) and _is_allowed(_host(server), allowed)):
+        is_server = len(server) <= MAX_TEXT and _SERVER.fullmatch(server)
+        if server not in before and not (is_server and _is_allowed(_host(server), allowed)):
             hosts = ", ".join(sorted(allowed)) or "none; set servers_allowed in agent.yaml"
             raise _refusal(f"{key}[{number}]", repr(server)[:200], f"a host that agent.yaml allows: {hosts}")
 
@@ -74,8 +78,12 @@ def _check_servers(key: str, plain: AgentSettings, before: tuple[str, ...], now:
 def _check_anchors(plain: AgentSettings, found: AgentSettings) -> None:
     named = named_hosts(plain)
     for number, anchor in enumerate(found.anchors):
+        if anchor in plain.anchors:
+            continue
+        if not _ANCHOR.fullmatch(anchor):
+            raise _refusal(f"anchors[{number}]", repr(anchor)[:200], "HOST or HOST:PORT")
         host = parse_anchor(anchor).host.lower()
-        if anchor not in plain.anchors and host not in named and is_address(host) and not is_public(host):
+        if host not in named and is_address(host) and not is_public(host):
             raise _refusal(
                 f"anchors[{number}]", repr(anchor)[:200], "a public address, or a host that agent.yaml names"
             )

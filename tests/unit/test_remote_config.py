@@ -286,6 +286,20 @@ def test_a_file_of_somebody_else_that_can_not_be_used_is_no_reason_not_to_start(
     assert machine.every_s == 60
 
 
+def test_changes_of_an_earlier_version_that_go_too_far_are_ignored_whole_until_they_are_unset(machine: Machine) -> None:
+    machine.file.write_text(
+        '{"kept": {"lines.4g.metered": false, "latency.every_s": 60, "servers": ["http://10.0.0.1/"]}}'
+    )
+    machine.start()
+    machine.turn()
+    assert machine.applied[-1].lines[1].is_metered
+    assert (machine.every_s, machine.named[-1]) == (300, "settings_refused")
+    ignored = machine.remote.config_in_force().ignored or ""
+    assert "servers[0]: found 'http://10.0.0.1/'; allowed: a host that agent.yaml allows" in ignored
+    machine.remote.change({}, ("servers", "lines.4g.metered"), None)
+    assert (machine.every_s, machine.remote.config_in_force().ignored) == (60, None)
+
+
 def test_a_disk_that_refuses_leaves_all_as_it_was(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
