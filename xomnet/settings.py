@@ -16,7 +16,7 @@ import yaml
 from msgspec import inspect as mi
 
 from xomnet.contract import topics
-from xomnet.contract.letters import unfit_letters
+from xomnet.contract.characters import unfit_characters
 from xomnet.plan import PROVINCE_TIME
 from xomnet.runtime.log import Log
 
@@ -146,7 +146,7 @@ def _check_nodes(node: yaml.Node, file: str) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _check_nodes(item, file)
-    elif unfit := unfit_letters(node.value.replace("\n", " ").replace("\t", " ")):
+    elif unfit := unfit_characters(node.value.replace("\n", " ").replace("\t", " ")):
         line = node.start_mark.line + 1
         raise SettingsError(file, line, "a text", f"the invisible or control character {unfit}", "a text without it")
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from xomnet.contract.letters import printable
+from xomnet.contract.characters import printable
 from xomnet.contract.radio import Radio
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.support.deployment import Collector, made, plain, until
 from tests.support.sender import ROWS, Sender, result
 from tests.support.services import Mosquitto
-from tests.unit.test_letters import HOSTILE, LONE, VIETNAMESE
+from tests.unit.test_characters import HOSTILE, LONE, VIETNAMESE
 from xomnet.contract.commands import decode_command
 from xomnet.contract.topics import topic
 from xomnet_cli import app
@@ -36,7 +36,8 @@ def place(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[tuple[Collector, Sen
 
 def shown(collector: Collector, path: str) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{collector.port}{path}", timeout=10) as answer:
-        return answer.read().decode()
+        text: str = answer.read().decode()
+        return text
 
 
 def is_harmless(text: str) -> bool:

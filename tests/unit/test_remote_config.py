@@ -185,13 +185,13 @@ def test_an_agent_that_the_settings_end_again_and_again_gets_its_former_ones(mac
     assert (machine.every_s, machine.named[-1]) == (300, "settings_rolled_back")
 
 
-def test_a_value_with_a_line_break_is_in_force_and_falls_back_over_a_kill(machine: Machine) -> None:
+def test_a_value_with_an_invisible_character_is_in_force_and_falls_back_over_a_kill(machine: Machine) -> None:
     machine.change(latency__every_s=60)
     machine.prove()
-    machine.change(anchors=("a\nb",))
+    machine.change(anchors=("a\u200bb",))
     machine.start()  # before the loop has committed the event, which names the value
     assert [file.name for file in machine.folder.glob(f"{FILE}*")] == [FILE], "nothing is set aside"
-    assert (machine.every_s, machine.applied[-1].anchors) == (60, ("a\nb",))
+    assert (machine.every_s, machine.applied[-1].anchors) == (60, ("a\u200bb",))
     machine.turn(LIMIT_S)
     assert (machine.every_s, machine.applied[-1].anchors) == (60, ())
     assert [event.detail for event in machine.events if event.name == "settings_changed"][-1] == "anchors=a b; on trial"

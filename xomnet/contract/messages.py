@@ -12,8 +12,8 @@ from uuid import UUID
 
 from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
+from xomnet.contract.characters import clean_json
 from xomnet.contract.fields import Field
-from xomnet.contract.letters import clean_json
 from xomnet.contract.radio import Radio
 from xomnet.contract.values import (
     Celsius,

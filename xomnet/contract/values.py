@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from xomnet.contract.letters import TEXT_PATTERN, printable
+from xomnet.contract.characters import TEXT_PATTERN, printable
 from xomnet.contract.topics import NAME_PATTERN
 
 MAX_TEXT = 512

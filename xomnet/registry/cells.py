@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from xomnet import area
-from xomnet.contract.letters import printable, unfit_letters
+from xomnet.contract.characters import printable, unfit_characters
 from xomnet.contract.messages import Access
 from xomnet.contract.topics import is_name
 
@@ -33,7 +33,7 @@ def _access(text: str) -> Access:
 
 
 def _words(text: str) -> str:
-    if unfit := unfit_letters(text):
+    if unfit := unfit_characters(text):
         raise BadValue(f"{printable(text)!r} on one line, without the invisible or control character {unfit}")
     if len(text) > 128 or text.endswith("\\"):
         raise BadValue("a name of at most 128 letters on one line, not ending in \\")

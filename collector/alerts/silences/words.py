@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from xomnet.contract.letters import TEXT_PATTERN
+from xomnet.contract.characters import TEXT_PATTERN
 
 Words = Annotated[str, Meta(min_length=1, max_length=200, pattern=TEXT_PATTERN)]
 Note = Annotated[str, Meta(max_length=200, pattern=TEXT_PATTERN)]

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.test_messages import changed
+from xomnet.contract.characters import TEXT_PATTERN, clean_json, printable, unfit_characters
 from xomnet.contract.commands import decode_reply
-from xomnet.contract.letters import TEXT_PATTERN, clean_json, printable, unfit_letters
 from xomnet.contract.messages import SpeedResult, decode_ack, decode_result, decode_state
 from xomnet.contract.values import MAX_TEXT, to_text
 
@@ -43,7 +43,7 @@ def test_a_hostile_letter_of_a_unit_becomes_a_space_escaped_or_not(letter: str) 
 def test_vietnamese_stays_as_it_is(form: Any) -> None:
     text = unicodedata.normalize(form, VIETNAMESE)
     assert detail(changed(data__error_detail=text)) == to_text(text) == printable(text) == text
-    assert unfit_letters(text) == ""
+    assert unfit_characters(text) == ""
 
 
 def test_every_message_of_a_unit_is_cleaned() -> None:
@@ -80,11 +80,11 @@ def test_any_bytes_are_cleaned_to_printable_ones(payload: bytes) -> None:
 def test_what_a_unit_says_and_what_is_typed_meet_the_schema(text: str) -> None:
     assert re.search(TEXT_PATTERN, to_text(text))
     assert len(to_text(text)) <= MAX_TEXT
-    if not unfit_letters(text):
+    if not unfit_characters(text):
         assert re.search(TEXT_PATTERN, text)
 
 
 @pytest.mark.parametrize("letter", HOSTILE + LONE[:2], ids=ascii)
 def test_what_a_person_must_not_type_is_named(letter: str) -> None:
-    assert unfit_letters(f"Xóm{letter} 5{letter}") == f"U+{ord(letter):04X}"
-    assert unfit_letters("Xóm\u00a05") == "", "Word and Excel make such spaces"
+    assert unfit_characters(f"Xóm{letter} 5{letter}") == f"U+{ord(letter):04X}"
+    assert unfit_characters("Xóm\u00a05") == "", "Word and Excel make such spaces"

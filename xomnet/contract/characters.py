@@ -1,8 +1,8 @@
-"""Which letters a text may have: control, bidi and invisible characters end here, and nowhere else.
+"""Which characters a text may have: control, bidi and invisible characters end here, and nowhere else.
 
 A page, a terminal or a Word file shows a text as it is, so what could act on them must not get that far. What a program
-sends is cleaned (`clean_json`, `printable`); what a person types is refused with the letter's number
-(`unfit_letters`). Vietnamese needs no invisible letter: its marks are combining ones, and those are printable.
+sends is cleaned (`clean_json`, `printable`); what a person types is refused with the character's number
+(`unfit_characters`). Vietnamese needs no invisible character: its marks are combining ones, and those are printable.
 """
 
 import json
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: "".join(c if c.isprintable() else " " for c in found[0]), text)
 
 
-def unfit_letters(text: str) -> str:
+def unfit_characters(text: str) -> str:
     """What a person must not write, as `U+200B, U+202E`; empty if the text is fit. Any kind of space is fit."""
     unfit = dict.fromkeys(c for c in text if not (c.isprintable() or unicodedata.category(c) == "Zs"))
     return ", ".join(f"U+{ord(c):04X}" for c in unfit)
