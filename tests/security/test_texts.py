@@ -17,6 +17,8 @@ from xomnet.contract.commands import decode_command
 from xomnet.contract.topics import topic
 from xomnet_cli import app
 
+pytestmark = pytest.mark.date
+
 ACTING = "".join(HOSTILE + LONE)
 TEXT = f"{VIETNAMESE}{ACTING}|"
 TOKEN = "an operator's own secret"
