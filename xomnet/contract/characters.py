@@ -8,6 +8,7 @@ sends is cleaned (`clean_json`, `printable`); what a person types is refused wit
 import json
 import re
 import unicodedata
+from functools import lru_cache
 
 TEXT_PATTERN = (
     r"^[^\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff]*$"
@@ -46,7 +47,11 @@ def clean_json(payload: bytes) -> bytes:
     return printable(text).encode()
 
 
+@lru_cache(4096)
+def _clean_character(escape: str) -> str:
+    return escape if json.loads(f'"{escape}"').isprintable() else " "
+
+
 def _clean_escape(found: re.Match[str]) -> str:
     number, control = found.groups()
-    is_fit = json.loads(f'"{found[0]}"').isprintable() if number else not control
-    return found[0] if is_fit else " "
+    return _clean_character(found[0]) if number else " " if control else found[0]

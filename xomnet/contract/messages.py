@@ -20,6 +20,7 @@ from xomnet.contract.values import (
     Count,
     Echoes,
     Instant,
+    LinkMbps,
     Mbps,
     Ms,
     Name,
@@ -105,7 +106,7 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     other_bytes: Annotated[TestBytes | None, Field("Data received by others", "Dữ liệu của máy khác")] = None
     """Bytes that the interface received beside the test's payload and its headers."""
     reordered_packets: Annotated[Packets | None, Field("Reordered packets", "Số gói đến sai thứ tự")] = None
-    link_mbps: Annotated[Mbps | None, Field("Speed of the unit's port", "Tốc độ cổng mạng của thiết bị đo")] = None
+    link_mbps: Annotated[LinkMbps | None, Field("Speed of the unit's port", "Tốc độ cổng mạng của thiết bị đo")] = None
     radio: Radio | None = None
     budget_used_bytes: Annotated[TestBytes | None, Field("Used this month", "Dung lượng đã dùng trong tháng")] = None
     budget_bytes: Annotated[TestBytes | None, Field("Monthly budget", "Hạn mức dung lượng tháng")] = None
@@ -144,7 +145,7 @@ class Interface(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tx_bytes: Annotated[Count, Field("Sent", "Đã gửi")]
     rx_errors: Annotated[Count, Field("Receive errors", "Lỗi nhận")] = 0
     tx_errors: Annotated[Count, Field("Send errors", "Lỗi gửi")] = 0
-    link_mbps: Annotated[Mbps | None, Field("Speed", "Tốc độ")] = None
+    link_mbps: Annotated[LinkMbps | None, Field("Speed", "Tốc độ")] = None
 
 
 class Health(Data, frozen=True, kw_only=True, omit_defaults=True):

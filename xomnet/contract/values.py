@@ -39,6 +39,8 @@ SpoolDepth = Annotated[int, Meta(ge=0, le=10**8)]
 ReceiptCount = Annotated[int, Meta(ge=0, le=MAX_RECEIPT)]
 Mbps = Annotated[float, Meta(ge=0, le=10 * MAX_PORT_MBPS)]
 """Ten ports: a test over loopback, or the tenth of a second in which a buffer is emptied, may read above a port's."""
+LinkMbps = Annotated[float, Meta(ge=0, le=1e6)]
+"""What a port says of itself: a virtual machine's may name the speed of its host's."""
 Ms = Annotated[float, Meta(ge=0, le=60_000)]
 TestSeconds = Annotated[float, Meta(ge=0, le=MAX_TEST_S)]
 Seconds = Annotated[float, Meta(ge=0, le=1e10)]
