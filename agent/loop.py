@@ -3,10 +3,12 @@
 One job at a time, since a latency probe beside a download would measure the download.
 """
 
+import dataclasses
 import datetime as dt
 import random
 import threading
 import time
+from collections.abc import Iterable
 
 from agent.clock.clock import ClockReading, ReadClock, rebase
 from agent.clock.timestamps import best_estimate
@@ -17,7 +19,7 @@ from agent.delivery.receipt import receipt_day
 from agent.delivery.spool import Spool, SpoolError
 from agent.errors import RequestRefused, ServersBusy
 from agent.measure.health import read_health
-from agent.measure.latency import max_probe_s, parse_anchor, probe, server_anchors
+from agent.measure.latency import Anchor, max_probe_s, parse_anchor, probe, server_anchors
 from agent.measure.outage_watch import OutageWatches, spool_key
 from agent.measure.runner import TestRequest, TestRunner
 from agent.schedule import slots
@@ -80,8 +82,11 @@ class AgentLoop:
         self._health_at = min(self._health_at, now + settings.health.every_s)
 
     def _new_runner(self) -> TestRunner:
-        anchors = tuple(parse_anchor(text) for text in self._settings.anchors)
+        anchors = self._within_reach(parse_anchor(text) for text in self._settings.anchors)
         return TestRunner(self._settings, anchors, self._meter, self._targets, self._stop)
+
+    def _within_reach(self, anchors: Iterable[Anchor]) -> tuple[Anchor, ...]:
+        return tuple(dataclasses.replace(one, named_hosts=self._settings.servers_allowed) for one in anchors)
 
     def run(self) -> None:
         """Runs the loop until `stop` is set."""
@@ -196,7 +201,8 @@ class AgentLoop:
 
     def _do_latency(self, line: LineState) -> float:
         now = time.monotonic()
-        anchors = self._runner.anchors or server_anchors(line.settings.servers or self._settings.servers)
+        servers = line.settings.servers or self._settings.servers
+        anchors = self._runner.anchors or self._within_reach(server_anchors(servers))
         if not anchors or self._stop.is_set():
             return IDLE_S
         if now >= line.latency_at and self._budget_allows_echoes(line):

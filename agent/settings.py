@@ -17,6 +17,7 @@ from xomnet.settings import SettingsError, load
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Url = Annotated[str, Meta(pattern="^http://[^/?#]+")]
+AllowedHost = Annotated[str, Meta(pattern=r"^(\*\.)?[A-Za-z0-9._:-]{1,253}$(?!\n)")]
 if TYPE_CHECKING:
     EngineName = str
 else:
@@ -38,7 +39,7 @@ class LineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     servers: tuple[Url, ...] | None = None
     """Absent: those of the unit. The first server that answers and is not busy measures."""
     target_mbps: Positive | None = None
-    budget_gb: Positive | None = None
+    budget_gb: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     """GB in each calendar month, both ways; absent: 5 on a metered line, no limit on others."""
     every_s: Positive | None = None
     """Absent: at random within the day's slots (docs/method.md). Present: a test every so often, for pilots and
@@ -101,6 +102,10 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     broker: Broker
     lines: Annotated[tuple[LineSettings, ...], Meta(min_length=1, max_length=8)]
     servers: tuple[Url, ...] = ()
+    servers_allowed: tuple[AllowedHost, ...] | None = None
+    """Hosts that remote settings may name as measurement servers, beside those of `servers` in this file;
+    `*.example.vn` stands for every host below it whose address is public. Absent: those of `servers` alone.
+    """
     anchors: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=4)] = ()
     """Hosts to which latency is measured: `host` by ICMP (by TCP if that is not allowed), `host:port` by TCP
     connect.

@@ -46,8 +46,8 @@ def build(words: Words) -> dict[str, Any]:
 
 
 def _completeness(words: Words) -> Panel:
-    """Of all that was counted within the hour: each line is in it equally often."""
-    complete = 'sum("stored") / sum("expected") AS "completeness", max("missing") AS "missing"'
+    """The mean over lines within the hour, each of which is in it equally often: no line outweighs the others."""
+    complete = 'mean("ratio") AS "completeness", max("missing") AS "missing"'
     query = f'SELECT {complete} FROM "completeness" WHERE {q.CHOSEN}'
     return stat("completeness", query, ("completeness", "missing"), words, within="1h")
 

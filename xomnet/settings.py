@@ -16,6 +16,7 @@ import yaml
 from msgspec import inspect as mi
 
 from xomnet.contract import topics
+from xomnet.contract.characters import unfit_characters
 from xomnet.plan import PROVINCE_TIME
 from xomnet.runtime.log import Log
 
@@ -124,13 +125,13 @@ def _load_yaml(text: str, file: str) -> tuple[yaml.Node | None, Any]:
         root = loader.get_single_node()
         if root is None:
             return None, {}
-        _check_keys(root, file)
+        _check_nodes(root, file)
         return root, loader.construct_document(root)
     finally:
         loader.dispose()
 
 
-def _check_keys(node: yaml.Node, file: str) -> None:
+def _check_nodes(node: yaml.Node, file: str) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -140,10 +141,14 @@ def _check_keys(node: yaml.Node, file: str) -> None:
             if key.value in seen:
                 raise SettingsError(file, line, str(key.value), "the key a second time", "each key once")
             seen.add(key.value)
-            _check_keys(value, file)
+            _check_nodes(key, file)
+            _check_nodes(value, file)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _check_keys(item, file)
+            _check_nodes(item, file)
+    elif unfit := unfit_characters(node.value.replace("\n", " ").replace("\t", " ")):
+        line = node.start_mark.line + 1
+        raise SettingsError(file, line, "a text", f"the invisible or control character {unfit}", "a text without it")
 
 
 def _with_new_names(data: Any, type_: mi.Type, file: str, node: yaml.Node | None, steps: tuple[Step, ...] = ()) -> Any:

@@ -1,6 +1,5 @@
 """Checks of a line's measurement servers: their names, whether they answer, whether they are busy."""
 
-import ipaddress
 import secrets
 import socket
 import time
@@ -11,6 +10,7 @@ from agent.engines import ENGINES
 from agent.errors import MeasurementError
 from agent.measure.engines.http_stream import HEAD_LIMIT, Source, parse_head
 from agent.net.dns import resolve
+from agent.net.public_address import is_address
 from agent.net.sockets import open_socket, to_measurement_error
 from agent.settings import LineSettings
 from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
@@ -23,7 +23,7 @@ LOOK = "garbage.php?ckSize=1&r="
 
 def check_names(line: LineSettings, servers: Sequence[str]) -> Finding | None:
     """Checks whether the servers' names are found over the line; None if all are addresses."""
-    hosts = dict.fromkeys(host for server in servers if (host := urlsplit(server).hostname) and not _is_address(host))
+    hosts = dict.fromkeys(host for server in servers if (host := urlsplit(server).hostname) and not is_address(host))
     title = f"names {line.line}"
     start = time.monotonic()
     for host in hosts:
@@ -102,11 +102,3 @@ def probe_server(server: str, interface: str | None) -> float:
             raise to_measurement_error(error, url.netloc) from error
     parse_head(head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
     return ms
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

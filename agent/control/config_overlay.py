@@ -6,12 +6,12 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from agent.control.remote_limits import REMOTE, check_limits, named_hosts
 from agent.settings import AgentSettings, check
 from xomnet.contract.remote_settings import CHANGEABLE, Setting, suggestion, template_of
 from xomnet.settings import SettingsError, convert, parse, parse_document, read_text
-
-REMOTE = "remote settings"
-"""Stands in errors in place of a file's name."""
 
 Overlay = Mapping[str, Setting]
 
@@ -19,19 +19,23 @@ _LINE = re.compile(r"^lines\[(\d+)\]")
 
 
 def read_with_overlay(config: Path, overlay: Overlay) -> AgentSettings:
-    """agent.yaml with the overlay on it. Raises SettingsError, whose `file` is agent.yaml's or REMOTE."""
+    """agent.yaml with the overlay on it. Raises SettingsError, whose `file` is agent.yaml's or REMOTE.
+
+    Its `servers_allowed` are the hosts that agent.yaml names: only their addresses may be private.
+    """
     text = read_text(config)
     settings = parse(text, AgentSettings, str(config), config.parent)
     check(settings, str(config))
     if not overlay:
-        return settings
+        return replace(settings, servers_allowed=named_hosts(settings))
     try:
         found = convert(merge(parse_document(text, str(config)), overlay), AgentSettings, REMOTE, config.parent)
         check(found, REMOTE)
     except SettingsError as error:
         key = _LINE.sub(lambda found: f"lines.{settings.lines[int(found[1])].line}", error.key)
         raise SettingsError(REMOTE, None, key, error.found, error.allowed) from error
-    return found
+    check_limits(settings, found)
+    return replace(found, servers_allowed=named_hosts(settings))
 
 
 def merge(document: Any, overlay: Overlay) -> Any:

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from agent.clock.clock import boot_ns
 from agent.control import config_trial
-from agent.control.config_overlay import REMOTE, Overlay, apply_change, effective_values, read_with_overlay
+from agent.control.config_overlay import Overlay, apply_change, effective_values, read_with_overlay
 from agent.control.config_trial import RemoteConfigFile, TrialEvidence, add_note
+from agent.control.remote_limits import REMOTE
 from agent.errors import RequestRefused
 from agent.settings import AgentSettings
 from xomnet.contract.messages import Event

@@ -10,7 +10,7 @@ import msgspec
 
 from agent.delivery.spool import Spool, SpoolError
 from xomnet.contract.messages import Event
-from xomnet.contract.values import Text, Word
+from xomnet.contract.values import Word, to_text
 from xomnet.runtime.log import Log
 
 log = Log("agent.control.updater_events")
@@ -24,7 +24,7 @@ LAST_NOTE_KEY = "tool_notes"
 class _UpdaterNote(msgspec.Struct, frozen=True):
     number: int
     name: Word
-    detail: Text
+    detail: str
 
 
 class _NotesFile(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class UpdaterEvents:
             last = int(self._spool.get_value(LAST_NOTE_KEY) or 0)
             for note in notes:
                 if note.number > last:
-                    self._commit(Event(name=note.name, detail=note.detail))
+                    self._commit(Event(name=note.name, detail=to_text(note.detail)))
                     self._spool.set_value(LAST_NOTE_KEY, str(note.number))
             self._mtime_ns = changed
         except FileNotFoundError:

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 import icmplib
 
 from agent.errors import MeasurementError
-from agent.net.dns import resolve
+from agent.net.dns import check_reach, resolve
 from agent.net.sockets import connect_ms, pin
 from agent.settings import LatencySettings
 from xomnet.contract.messages import Latency
+from xomnet.contract.values import to_text
 
 TCP_PORT = 443
 """The port of a TCP connect if an anchor names none; a refusal is an answer too."""
@@ -35,6 +36,8 @@ class Anchor:
 
     host: str
     port: int | None = None
+    named_hosts: tuple[str, ...] | None = None
+    """Hosts whose addresses may be private; None: all."""
 
 
 def parse_anchor(text: str) -> Anchor:
@@ -107,7 +110,7 @@ def summary(
         rtt_p95_ms=_p95(answered),
         jitter_ms=fmean(steps) if steps else None,
         error="unreachable" if not answered else None,
-        error_detail=problem,
+        error_detail=None if problem is None else to_text(problem),
     )
 
 
@@ -124,6 +127,7 @@ def _echo(anchor: Anchor, interface: str | None, timeout_s: float) -> tuple[Call
     method = "icmp" if anchor.port is None else "tcp"
     try:
         address = resolve(anchor.host, anchor.port or TCP_PORT, interface)
+        check_reach(anchor.host, address, anchor.named_hosts)
         if (
             anchor.port is None
             and address[0] == socket.AF_INET

@@ -111,6 +111,7 @@ class TestRunner:
                 full=planned is not None and planned.audit,
                 last_try=last_try,
                 cross_traffic_mbps=self.settings.precheck.cross_traffic_mbps,
+                named_hosts=self.settings.servers_allowed,
             )
         finally:
             self.stop.wait(DRAIN_S)

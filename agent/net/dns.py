@@ -28,6 +28,7 @@ from agent.net.dns_message import (
     parse_answer,
 )
 from agent.net.name_servers import hosts_addresses, name_servers
+from agent.net.public_address import is_public
 from agent.net.sockets import Address, open_socket
 
 DNS_PORT = 53
@@ -61,6 +62,17 @@ def resolve(
     except ValueError as error:  # IDNA says UnicodeError of an empty label or one of over 63 letters
         raise MeasurementError("dns_failure", f"{host}: not a host's name") from error
     return min(found, key=lambda one: one[0] != socket.AF_INET)
+
+
+def check_reach(host: str, address: Address, named_hosts: Sequence[str] | None) -> None:
+    """Raises MeasurementError if a host that nobody has named on the unit has an address that is not public.
+
+    Checked where the address is used, since whoever owns a name can change its address at any time.
+    """
+    if named_hosts is not None and host.lower() not in named_hosts and not is_public(address[1][0]):
+        raise MeasurementError(
+            "settings", f"{host}: its address is not public, and agent.yaml does not name this host", ("unit_fault",)
+        )
 
 
 def _numeric(host: str, port: int, flags: int = socket.AI_NUMERICHOST) -> list[Address]:

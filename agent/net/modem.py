@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from xomnet.contract.characters import printable
 from xomnet.contract.radio import Radio
 
 T = TypeVar("T")
@@ -244,7 +245,7 @@ def _value(document: Any, *keys: str) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    text = "".join(c if c.isprintable() else " " for c in value).strip()[:64] if isinstance(value, str) else ""
+    text = printable(value).strip()[:64] if isinstance(value, str) else ""
     return text or None
 
 

@@ -8,8 +8,10 @@ is computed again from the store, so a restart loses nothing.
 import datetime as dt
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from collector.completeness.reconcile import (
     NOTHING,
@@ -17,10 +19,10 @@ from collector.completeness.reconcile import (
     Reconciliation,
     SeqRange,
     SpoolReceipt,
-    merge_ranges,
+    add_range,
+    covers,
     receipt_of,
     reconcile,
-    subtract_ranges,
 )
 from collector.ingest.dead_letters import DeadLetters
 from collector.metrics import Metrics
@@ -42,6 +44,8 @@ NEAR = dt.timedelta(hours=36)
 EVER = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2200, 1, 1, tzinfo=dt.UTC))
 MAX_ROUNDS = 500
 """Incomplete rounds checked in one step; the others are checked in the next."""
+MAX_UNIT_ROUNDS = 20
+"""Rounds of one unit checked in one step. A unit makes one a day; if one sends more, only its own wait for a turn."""
 MAX_NEW = 100_000
 
 
@@ -74,8 +78,15 @@ class CompletenessSnapshot:
     def line(self, line: LineId) -> LineCompleteness:
         return self.lines.get(line, LineCompleteness())
 
-    def total(self) -> Counts:
-        return sum((one.tally for one in self.lines.values()), NOTHING)
+    @property
+    def ratio(self) -> float | None:
+        """The mean over the lines that promised something: a line weighs the same whatever number it claims."""
+        ratios = [one.tally.ratio for one in self.lines.values() if one.tally.ratio is not None]
+        return math.fsum(ratios) / len(ratios) if ratios else None
+
+    @property
+    def missing(self) -> int:
+        return sum(one.tally.missing for one in self.lines.values())
 
 
 class Completeness(PeriodicWorker):
@@ -105,6 +116,8 @@ class Completeness(PeriodicWorker):
         self._open: dict[tuple[LineId, str, int], _Open] = {}
         self._settled: dict[tuple[LineId, str], list[SeqRange]] = {}
         self._days: dict[LineId, dict[dt.date, Counts]] = {}
+        self._floods: set[str] = set()
+        """Units with more open rounds than one step checks of them."""
 
     def recompute(self) -> None:
         """Computes everything again: what was rejected may be stored now. From any thread."""
@@ -130,13 +143,12 @@ class Completeness(PeriodicWorker):
         rounds: dict[tuple[str, str, SeqRange], list[_Open]] = {}
         for one in sorted(self._open.values(), key=lambda one: one.checked_at or EVER[0]):
             rounds.setdefault((one.receipt.line.agent, one.receipt.spool, one.receipt.span), []).append(one)
-        self._check(list(rounds.values())[:MAX_ROUNDS], now)
+        self._check(self._in_turn(list(rounds.values())), now)
         if self._to_read or self._has_unchecked():
             return True
-        self.latest = self._snapshot(now)
-        total = self.latest.total()
-        self._metrics.completeness.set(math.nan if total.ratio is None else total.ratio)
-        self._metrics.gap_results.set(total.missing)
+        self.latest = found = self._snapshot(now)
+        self._metrics.completeness.set(math.nan if found.ratio is None else found.ratio)
+        self._metrics.gap_results.set(found.missing)
         write_own(self._store, _points(self.latest, self._registry()))
         return False
 
@@ -158,13 +170,25 @@ class Completeness(PeriodicWorker):
                     self._admit(found, min(now, row.at))
         to_read.pop(0)
 
+    def _in_turn(self, rounds: Sequence[list[_Open]]) -> list[list[_Open]]:
+        """The rounds to check now; notes which units have more than their turn, so that nothing waits for them."""
+        taken: Counter[str] = Counter()
+        turns: list[tuple[bool, int, list[_Open]]] = []
+        for round_ in rounds:
+            agent = round_[0].receipt.line.agent
+            turns.append((round_[0].checked_at is not None, taken[agent], round_))
+            taken[agent] += 1
+        self._floods = {agent for agent, count in taken.items() if count > MAX_UNIT_ROUNDS}
+        turns.sort(key=lambda one: one[:2])
+        return [round_ for _, turn, round_ in turns if turn < MAX_UNIT_ROUNDS][:MAX_ROUNDS]
+
     def _has_unchecked(self) -> bool:
-        return any(one.checked_at is None for one in self._open.values())
+        open_ = (one for one in self._open.values() if one.checked_at is None)
+        return any(one.receipt.line.agent not in self._floods for one in open_)
 
     def _admit(self, receipt: SpoolReceipt, since: dt.datetime) -> None:
         """Adds a receipt once: a resend, or a receipt that was read before, changes nothing."""
-        settled = self._settled.get((receipt.line, receipt.spool), ())
-        if subtract_ranges([receipt.span], settled):
+        if not covers(self._settled.get((receipt.line, receipt.spool), []), receipt.span):
             self._open.setdefault((receipt.line, receipt.spool, receipt.seq), _Open(receipt, since))
 
     def _expire(self, now: dt.datetime) -> None:
@@ -189,23 +213,30 @@ class Completeness(PeriodicWorker):
         if not short:
             return
         rejected = self._dead.numbers({(r[0].receipt.line.agent, r[0].receipt.spool) for r in short})
+        evicted = cache(self._evicted)
         for round_ in short:
-            self._check_everywhere(round_, rejected, now)
+            self._check_everywhere(round_, rejected, evicted, now)
+
+    def _evicted(self, agent: str, spool: str) -> list[SeqRange]:
+        ranges: list[SeqRange] = []
+        for rows in self._store.events("evicted", *EVER, agent=agent).values():
+            for row in rows:
+                if row.spool == spool and row.first_seq and row.last_seq and row.first_seq <= row.last_seq:
+                    add_range(ranges, SeqRange(row.first_seq, row.last_seq))
+        return ranges
 
     def _check_everywhere(
-        self, round_: list[_Open], rejected: dict[tuple[str, str], dict[int, str]], now: dt.datetime
+        self,
+        round_: list[_Open],
+        rejected: dict[tuple[str, str], dict[int, str]],
+        evicted: Callable[[str, str], list[SeqRange]],
+        now: dt.datetime,
     ) -> None:
         """Searches at any time, since a clock may have been wrong, and among rejected and evicted results."""
         first = round_[0].receipt
         agent, spool = first.line.agent, first.spool
-        gone = [
-            SeqRange(row.first_seq, row.last_seq)
-            for rows in self._store.events("evicted", *EVER, agent=agent).values()
-            for row in rows
-            if row.spool == spool and row.first_seq is not None and row.last_seq is not None
-        ]
         stored = self._numbers(round_, *EVER)
-        result = reconcile([o.receipt for o in round_], stored, rejected.get((agent, spool), {}), gone)
+        result = reconcile([o.receipt for o in round_], stored, rejected.get((agent, spool), {}), evicted(agent, spool))
         for one, account in zip(round_, result, strict=True):
             one.checked_at = now
             if self._settle(one, account):
@@ -239,7 +270,7 @@ class Completeness(PeriodicWorker):
             return False
         receipt = account.receipt
         key = (receipt.line, receipt.spool)
-        self._settled[key] = merge_ranges([*self._settled.get(key, ()), receipt.span])
+        add_range(self._settled.setdefault(key, []), receipt.span)
         days = self._days.setdefault(receipt.line, {})
         days[receipt.at.date()] = days.get(receipt.at.date(), NOTHING) + account.tally
         del self._open[self._key(one)]

@@ -5,6 +5,7 @@ numbers, and their digest. It does not list them: the missing numbers are known 
 """
 
 import datetime as dt
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from itertools import pairwise
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from collector.store.line_id import LineId
 from collector.store.row_types import EventRow
 from xomnet.contract.receipt_digest import digest
+from xomnet.contract.values import MAX_RECEIPT
 
 
 class SeqRange(NamedTuple):
@@ -70,10 +72,10 @@ class Reconciliation:
 
 
 def receipt_of(line: LineId, row: EventRow) -> SpoolReceipt | None:
-    """The receipt in an event `manifest`; None if it contradicts itself."""
+    """The receipt in an event `manifest`; None if it contradicts itself, or counts more than a unit can have made."""
     if row.first_seq is None or row.last_seq is None or row.count is None or row.digest is None:
         return None
-    if not 1 <= row.first_seq <= row.last_seq or row.count > row.last_seq - row.first_seq + 1:
+    if not 1 <= row.first_seq <= row.last_seq or row.count > min(MAX_RECEIPT, row.last_seq - row.first_seq + 1):
         return None
     return SpoolReceipt(line, row.spool, row.seq, row.at, SeqRange(row.first_seq, row.last_seq), row.count, row.digest)
 
@@ -137,15 +139,18 @@ def subtract_ranges(spans: Iterable[SeqRange], others: Iterable[SeqRange]) -> li
     return left
 
 
-def merge_ranges(spans: Iterable[SeqRange]) -> list[SeqRange]:
-    """The same numbers in as few spans as possible, rising."""
-    found: list[SeqRange] = []
-    for span in sorted(spans):
-        if found and span.first <= found[-1].last + 1:
-            found[-1] = SeqRange(found[-1].first, max(found[-1].last, span.last))
-        else:
-            found.append(span)
-    return found
+def add_range(ranges: list[SeqRange], span: SeqRange) -> None:
+    """Adds the numbers of a span to ranges that are rising and apart from each other, and stay so."""
+    start = bisect_left(ranges, span.first - 1, key=lambda one: one.last)
+    end = bisect_right(ranges, span.last + 1, key=lambda one: one.first)
+    touched = [span, *ranges[start:end]]
+    ranges[start:end] = [SeqRange(min(one.first for one in touched), max(one.last for one in touched))]
+
+
+def covers(ranges: Sequence[SeqRange], span: SeqRange) -> bool:
+    """True if all numbers of a span are in ranges as `add_range` keeps them."""
+    after = bisect_right(ranges, span.first, key=lambda one: one.first)
+    return after > 0 and ranges[after - 1].last >= span.last
 
 
 def total_length(spans: Iterable[SeqRange]) -> int:

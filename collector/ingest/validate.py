@@ -2,13 +2,12 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from collector.store.points import RESULTS, Point, point_of
-from xomnet.contract.messages import MAX_PAYLOAD_BYTES, VERSION, HealthResult, decode_result
+from xomnet.contract.messages import MAX_PAYLOAD_BYTES, VERSION, HealthResult, decode_result, decode_with
 from xomnet.contract.topics import parse
 from xomnet.registry.registry import Registry
 
@@ -51,6 +50,9 @@ class _Id(msgspec.Struct):
     seq: int
 
 
+_kinds, _ids = msgspec.json.Decoder(_Kind), msgspec.json.Decoder(_Id)
+
+
 def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -> Accepted | RefusedMessage:
     """A result as a point with its registry row's tags, or why not."""
     place = parse(topic)
@@ -60,7 +62,7 @@ def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -
         return RefusedMessage("oversize", f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}", place.agent)
     try:
         result = decode_result(payload)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         id_ = _salvaged_id(payload, place.agent)
         if (upgrade := _upgrade(payload)) is not None:
             return RefusedMessage("version", upgrade, place.agent, id_)
@@ -92,8 +94,8 @@ def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -
 def _upgrade(payload: bytes) -> str | None:
     """Who is to be upgraded, where a message that can't be read is of another version of the contract."""
     try:
-        found = msgspec.json.decode(payload, type=_Kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        found = decode_with(_kinds, payload)
+    except msgspec.DecodeError:
         return None
     if found.v < VERSION:
         return f"contract version {found.v}; this collector reads {VERSION}: upgrade the unit"
@@ -109,7 +111,7 @@ def _upgrade(payload: bytes) -> str | None:
 def _salvaged_id(payload: bytes, agent: str) -> ResultId | None:
     """The id of a message that is otherwise wrong, so that its sender learns of the rejection."""
     try:
-        found: Any = msgspec.json.decode(payload, type=_Id)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        found = decode_with(_ids, payload)
+    except msgspec.DecodeError:
         return None
     return ResultId(agent, found.spool, found.seq) if 0 < found.seq <= 2**53 else None

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from collector.store.line_id import LineId
 from collector.store.points import tags_of
+from xomnet.contract.characters import unfit_characters
 from xomnet.registry.registry import LineRow, Registry
 
 LAST_DAY = dt.date(2200, 1, 1)
@@ -60,7 +61,10 @@ def _in_force(registry: Registry, agent: str, line: str, day: dt.date) -> LineRo
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    return ((tag, before[tag], now[tag]) for tag in before if before[tag] != now[tag])
+    """A name that an earlier version took, and that the file may not have any more, may change."""
+    return (
+        (tag, before[tag], now[tag]) for tag in before if before[tag] != now[tag] and not unfit_characters(before[tag])
+    )
 
 
 def removed_rows(before: Iterable[LineRow], new: Iterable[LineRow]) -> list[LineRow]:

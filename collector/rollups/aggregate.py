@@ -15,6 +15,7 @@ from collector.judge.verdict import VERDICTS, Verdict
 from collector.store.points import SCHEMAS, Point, Value, tags_of, time_ns
 from collector.store.row_types import Download, LatencyFigures, OutageTotal
 from xomnet.area import areas_of
+from xomnet.contract.values import MAX_COUNT, MAX_PORT_MBPS
 from xomnet.registry.registry import LineRow
 
 T = TypeVar("T")
@@ -26,6 +27,9 @@ HOUR = dt.timedelta(hours=1)
 NO_OUTAGE = OutageTotal(0, 0.0)
 SUMS = frozenset({"tests", "counted", "failed", "bytes", "probes", "outages", "outage_s"})
 """What is added up over the lines of a place; everything else of a line becomes the median over them."""
+MAX_LINE_BYTES = MAX_PORT_MBPS * 125_000 * 86_400
+"""What the fastest port carries in a day. Ten thousand lines of it are an integer of a database."""
+MAX_LINE_OUTAGE_S = 92 * 86_400.0
 MEDIANS = tuple(name for name in SCHEMAS["line_day"] if name not in SUMS)
 
 
@@ -67,7 +71,7 @@ def line_fields(
     `counted` are the tests of the schedule that say something of the line, those that found it down as 0
     (collector.judge.assess): the speeds are theirs, as in a month's verdict. `tests`, `bytes` and `failed`, for
     whatever reason, are of all. The round trips are medians of the probes' and tests' own figures, the loss is
-    of all echoes together.
+    of all echoes together. What a line can add to the sums of its places is bounded.
     """
     scheduled = (one for one in downloads if one.asked is None)
     speeds = sorted(value for one in scheduled if (value := counted_mbps(one)) is not None)
@@ -84,7 +88,7 @@ def line_fields(
         p95_mbps=quantile(speeds, 0.95) if speeds else None,
         target_mbps=float(target_mbps),
         ratio=None if middle is None else middle / target_mbps,
-        bytes=sum(one.bytes or 0 for one in downloads),
+        bytes=min(MAX_LINE_BYTES, sum(one.bytes or 0 for one in downloads)),
         rtt_ms=probes.rtt_p50_ms,
         rtt_p95_ms=probes.rtt_p95_ms,
         rtt_loaded_ms=_median(one.rtt_loaded_ms for one in downloads),
@@ -92,7 +96,7 @@ def line_fields(
         loss_percent=probes.loss_percent,
         probes=probes.probes,
         outages=began.outages,
-        outage_s=began.duration_s,
+        outage_s=min(MAX_LINE_OUTAGE_S, began.duration_s),
     )
 
 
@@ -114,7 +118,7 @@ def place_fields(lines: Sequence[Fields]) -> dict[str, Value]:
     meeting = sum(float(one["ratio"]) >= 1 for one in measured)
     figures: dict[str, Value | None] = {name: _median(_values(lines, name)) for name in MEDIANS}
     sums: dict[str, Value] = {
-        name: math.fsum(_values(lines, name)) if name == "outage_s" else int(sum(_values(lines, name)))
+        name: math.fsum(_values(lines, name)) if name == "outage_s" else min(MAX_COUNT, int(sum(_values(lines, name))))
         for name in SCHEMAS["line_day"]
         if name in SUMS
     }

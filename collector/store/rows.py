@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from msgspec import Struct, json
+from msgspec import DecodeError, Struct, json
 from msgspec import inspect as mi
 
 from collector.store.derived_schemas import Kind
@@ -76,7 +76,15 @@ def _reader(field: FlatField, kind: Kind) -> Callable[[Any], Any]:
         return kind
     if isinstance(field.kind.item_type, mi.StrType):
         return _words
-    return partial(json.decode, type=field.type)
+    return partial(_items, type_=field.type)
+
+
+def _items(text: str, type_: Any) -> Any:
+    """Of a list of anything else; empty if an earlier version stored what the contract refuses now."""
+    try:
+        return json.decode(text, type=type_)
+    except DecodeError:
+        return ()
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -126,9 +126,9 @@ def _bars(asked: Asked) -> Rows:
 
 def _complete(asked: Asked) -> Rows:
     points = list(asked.points("completeness"))
-    stored, expected = (sum(int(p.fields[name]) for p in points) for name in ("stored", "expected"))
+    ratios = [float(p.fields["ratio"]) for p in points if "ratio" in p.fields]
     most = max((int(p.fields["missing"]) for p in points), default=0)
-    return [{"completeness": stored / expected, "missing": most}] if points else []
+    return [{"completeness": sum(ratios) / len(ratios), "missing": most}] if ratios else []
 
 
 def _bytes(asked: Asked) -> Rows:

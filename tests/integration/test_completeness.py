@@ -3,12 +3,13 @@
 import datetime as dt
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from collector.completeness.completeness import Completeness
+from collector.completeness.completeness import MAX_UNIT_ROUNDS, Completeness
 from collector.completeness.reconcile import Counts, SeqRange
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.metrics import Metrics
@@ -18,11 +19,12 @@ from collector.store.points import Point
 from collector.web import create_app
 from tests.support.province_fixture import Seed, fill, services
 from tests.support.stored import AGENT, LINE, SPOOL, event, health, latency, manifest, registry
+from xomnet.contract.values import MAX_RECEIPT
 
 NOW = dt.datetime(2026, 11, 30, 16, 50, tzinfo=dt.UTC)
 """Ten minutes before a month ends in Viet Nam."""
 MINUTE, HOUR, DAY = dt.timedelta(minutes=1), dt.timedelta(hours=1), dt.timedelta(days=1)
-MOBILE, UNIT = LineId(AGENT, "4g"), LineId(AGENT, "")
+MOBILE, UNIT, THIEF = LineId(AGENT, "4g"), LineId(AGENT, ""), LineId("nd-thief", "ftth")
 BEGIN = NOW - 10 * HOUR
 
 
@@ -245,3 +247,54 @@ def test_before_the_first_look_it_is_not_known(tmp_path: Path) -> None:
     assert web.get("/api/v1/completeness").status_code == 503
     assert "completeness" not in web.get(f"/api/v1/lines/{AGENT}/ftth").json()
     assert "Độ đầy đủ" not in web.get(f"/lines/{AGENT}/ftth").text
+
+
+def test_a_line_that_claims_without_end_weighs_as_one_line(store: Store, completeness: Completeness) -> None:
+    store.write([*results(*TEN), promised(*TEN), LATER])
+    span = MAX_RECEIPT
+    forged = [
+        manifest(
+            BEGIN + (30 + n) * MINUTE,
+            n * span + 1,
+            range((n - 1) * span + 1, n * span + 1),
+            n * span,
+            (n - 1) * span + 1,
+            MOBILE,
+        )
+        for n in range(1, 4)
+    ]
+    store.write([*forged, latency(BEGIN + 3 * HOUR, 10 * span, MOBILE)])
+    look(completeness)
+    found = completeness.latest
+    assert found is not None
+    assert (found.line(LINE).tally.ratio, found.line(MOBILE).tally.expected) == (1, 3 * span)
+    assert found.ratio == pytest.approx(0.5, abs=1e-4)
+    assert found.missing > 2 * span
+
+
+def test_a_receipt_that_counts_more_than_a_unit_can_make_is_none(store: Store, completeness: Completeness) -> None:
+    absurd = event(BEGIN + 30 * MINUTE, 11, "manifest", first_seq=1, last_seq=2**53, count=2**53, digest="0" * 32)
+    store.write([*results(*TEN), promised(*TEN, seq=12), absurd, LATER])
+    assert look(completeness) == {LINE: Counts(10, 10)}
+
+
+def test_a_flood_of_receipts_keeps_nobody_waiting(store: Store, completeness: Completeness) -> None:
+    tick = dt.timedelta(microseconds=1)
+    claims = [(n, 10**6 + 2 * n) for n in range(3000)]
+    flood = [manifest(BEGIN + 30 * MINUTE + n * tick, n + 1, [claim], claim, claim, THIEF) for n, claim in claims]
+    store.write([*flood, *results(*TEN), promised(*TEN), LATER])
+    asked = 0
+    numbers = store.numbers
+
+    def counted(*arguments: Any) -> dict[int, str]:
+        nonlocal asked
+        asked += 1
+        return numbers(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "numbers", counted)
+        found = look(completeness)
+    assert found[LINE] == Counts(10, 10)
+    assert asked < 40 * 3 * MAX_UNIT_ROUNDS, "a step for each day that is read, and a turn in each"
+    assert completeness.latest is not None
+    assert completeness.latest.line(THIEF).waiting > 2000

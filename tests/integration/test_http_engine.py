@@ -343,6 +343,8 @@ def test_a_server_that_breaks_or_lies_is_a_failed_test_with_its_reason(
     assert set(found.flags) <= FLAGS
     assert found.error_detail
     assert found.error_detail.isprintable()
+    for theirs in ("Oops", "Not Found", "login.example", "text/", "OpenSSH", "X: y"):
+        assert theirs not in found.error_detail, "nothing of what listens there goes to the server"
     assert took_s < 5
 
 

@@ -76,6 +76,21 @@ def test_a_name_under_which_results_are_stored_is_not_changed_and_the_remedy_wor
     assert hamlet(file, NOON + dt.timedelta(days=20_000)) == "Xóm Năm"
 
 
+def test_a_name_that_an_earlier_version_took_with_an_invisible_letter_may_be_corrected(
+    store: Store, path: Path
+) -> None:
+    opened(path, store, OTHER, ROW)
+    store.write([latency(NOON, 1)])
+    saved = path.parent / "registry.json"
+    saved.write_text(saved.read_text().replace("Xóm 5", "Xóm\u200b 5"))
+    path.write_text(path.read_text().replace("Xóm 5", "Xóm\u200b 5"))
+    again = opened(path, store)
+    assert "U+200B" in str(again.problems[0])
+    assert hamlet(again) == "Xóm\u200b 5", "the last good one stays"
+    assert edited(again, path, OTHER, ROW) == []
+    assert hamlet(again) == "Xóm 5"
+
+
 def test_before_anything_is_stored_a_name_may_be_corrected(store: Store, path: Path) -> None:
     file = opened(path, store, ROW)
     store.write([latency(NOON, 1, LineId("nd-b-2", "ftth"))])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.rollups.aggregate import day_of, hour_of
+from collector.rollups.aggregate import MAX_LINE_BYTES, MAX_LINE_OUTAGE_S, day_of, hour_of
 from collector.rollups.rollups import ALL_FROM_UNITS, DAYS_EVERY, UNITS_A_QUERY, Rollups
 from collector.store import Store
 from collector.store.errors import StoreUnavailable
@@ -78,6 +78,18 @@ def test_an_hour_and_a_day_are_rolled_up_for_the_line_and_its_places(store: Stor
     assert (mobile["lines"], mobile["measured"], "median_mbps" in mobile) == (1, 0, False)
     days = [fields(store, "line_day", day_of(at + n * HOUR, ZONE), **TAGS) for n in (-24, 0, 24)]
     assert sum(int(day.get("tests", 0)) for day in days) == 5
+
+
+def test_figures_that_an_earlier_version_took_stop_no_hour_of_the_province(store: Store) -> None:
+    hour = hour_of(NOW)
+    told = rollups(store)
+    absurd = [speed(hour.since + n * MINUTE / 20, n, bytes=2**53) for n in range(1025)]
+    points = [*absurd, outage(hour.since + MINUTE, 2000, duration_s=1e10)]
+    store.write(points)
+    told.on_stored(points)
+    settle(told)
+    place = fields(store, "place_hour", hour, **ALL_FIXED)
+    assert (place["tests"], place["bytes"], place["outage_s"]) == (1025, MAX_LINE_BYTES, MAX_LINE_OUTAGE_S)
 
 
 def test_a_result_that_comes_weeks_late_corrects_its_hour_day_and_places(store: Store) -> None:

@@ -72,6 +72,8 @@ ADDED = [
     ("timezone: Asia/Hanoi", "timezone", "'Asia/Hanoi'", "a time zone such as Asia/Ho_Chi_Minh"),
     ("timezone: ../../etc/passwd", "timezone", "'../../etc/passwd'", "a time zone such as Asia/Ho_Chi_Minh"),
     ("timezone: 7", "timezone", "7", "a time zone such as Asia/Ho_Chi_Minh"),
+    ("servers_allowed: ['http://a.example.vn']", "servers_allowed[0]", "'http://a.example.vn'", "a text of the form"),
+    ("servers_allowed: ['a.*.vn']", "servers_allowed[0]", "'a.*.vn'", "a text of the form"),
     ("log_level: loud", "log_level", "'loud'", "debug or error or info or warning"),
 ]
 

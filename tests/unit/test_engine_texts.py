@@ -1,5 +1,6 @@
 """What other programs and servers say, as recorded, and what we make of it."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,7 +98,25 @@ def test_a_complaint_of_speedtest_cli_has_a_code(
 ) -> None:
     failed = to_measurement_error(complaint)
     assert (failed.error, failed.flags, failed.retry_after_s) == (error, flags, retry_after_s)
-    assert (complaint.strip().splitlines() or ["no word"])[-1] in failed.detail
+    for word in ("Forbidden", "Too Many", "example", "speedtest.net", "ignoreids", "column", "Remote end", "203.0.113"):
+        assert word not in failed.detail
+
+
+@given(st.text(min_size=5), st.sampled_from(["", "ERROR: ", "HTTP Error 404: ", "<urlopen error [Errno 111] ", "x: "]))
+def test_no_byte_of_what_a_server_sent_gets_into_a_detail(banner: str, before: str) -> None:
+    banner = f"<{banner}>SSH-2.0-OpenSSH_9.2"
+    details = {to_measurement_error(before + text).detail for text in (banner, f"{banner}\n{banner}")}
+    assert not any("SSH" in detail or "<" in detail for detail in details)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a b/x", "http://a\r\nX: y/", "ftp://a/x", "http://\u202e/", "http://a/" + "x" * 600, "/x/y", "http://"],
+)
+def test_the_address_of_a_server_that_was_found_is_one_or_nothing(url: str) -> None:
+    with pytest.raises(Failed) as caught:
+        parse_server(msgspec.json.encode({"url": url}))
+    assert (caught.value.error, url in caught.value.detail) == ("engine_output", False)
 
 
 def test_a_report_of_speedtest_cli_is_read() -> None:

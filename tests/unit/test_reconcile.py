@@ -15,8 +15,9 @@ from collector.completeness.reconcile import (
     Reconciliation,
     SeqRange,
     SpoolReceipt,
+    add_range,
+    covers,
     gaps_between,
-    merge_ranges,
     receipt_of,
     reconcile,
     subtract_ranges,
@@ -135,9 +136,13 @@ def numbers_of(spans: list[SeqRange]) -> set[int]:
 @given(Spans, Spans)
 def test_spans_are_sets_of_numbers(left: list[SeqRange], right: list[SeqRange]) -> None:
     assert numbers_of(subtract_ranges(left, right)) == numbers_of(left) - numbers_of(right)
-    together = merge_ranges(left)
+    together: list[SeqRange] = []
+    for span in left:
+        add_range(together, span)
     assert numbers_of(together) == numbers_of(left)
     assert all(a.last + 1 < b.first for a, b in pairwise(together))
+    for span in right:
+        assert covers(together, span) == (numbers_of([span]) <= numbers_of(left))
 
 
 @given(st.sets(st.integers(1, 30)))

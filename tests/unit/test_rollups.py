@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from collector.judge.verdict import VERDICTS, Verdict
 from collector.rollups.aggregate import (
+    MAX_LINE_BYTES,
+    MAX_LINE_OUTAGE_S,
     by_place,
     day_of,
     hour_of,
@@ -26,6 +28,7 @@ from collector.store.line_id import LineId
 from collector.store.points import SCHEMAS, Value
 from collector.store.row_types import Download, LatencyFigures, OutageTotal
 from tests.support.stored import row
+from xomnet.contract.values import MAX_COUNT
 
 NOW = dt.datetime(2026, 11, 20, 16, 59, tzinfo=dt.UTC)
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -155,6 +158,17 @@ def test_a_place_has_the_medians_and_the_sums_of_its_lines() -> None:
     nothing = place_fields([{}, {}])
     assert (nothing["lines"], nothing["measured"], nothing["tests"]) == (2, 0, 0)
     assert not {"share", "median_mbps", "ratio", "target_mbps"} & set(nothing)
+
+
+@given(st.lists(st.integers(0, 2**63), max_size=30), st.integers(1, 30_000))
+def test_sums_stop_at_what_a_port_carries_and_a_database_holds(sizes: list[int], lines: int) -> None:
+    tests = [download(bytes=size) for size in sizes]
+    line = line_fields(tests, None, OutageTotal(5, 1e12), 150.0)
+    assert 0 <= int(line["bytes"]) <= MAX_LINE_BYTES
+    assert int(line["bytes"]) == sum(sizes) or sum(sizes) > MAX_LINE_BYTES
+    place = place_fields([line] * lines)
+    assert int(place["bytes"]) <= MAX_COUNT
+    assert float(place["outage_s"]) <= lines * MAX_LINE_OUTAGE_S
 
 
 @given(st.lists(st.sampled_from(["a/b", "a/c", "a", "d"]), min_size=1), st.data())

@@ -125,6 +125,14 @@ def test_a_file_of_another_shape_is_refused(text: str, found: str) -> None:
     assert refused(text).found == found
 
 
+@pytest.mark.parametrize("text", ["Sở\u202e", '"Sở \\u202e"', "|\n  Sở\u202e\n  VHTT"], ids=ascii)
+def test_a_character_that_cannot_be_seen_is_refused_with_its_number(text: str) -> None:
+    error = refused(GOOD.replace("spool: spool.db", f"spool: {text}"))
+    assert (error.line, error.found) == (10, "the invisible or control character U+202E")
+    assert refused(GOOD.replace("spool: spool.db", f'"spo\\u200bol": {text}')).found.endswith("U+200B")
+    assert refused(GOOD.replace("spool: spool.db", 'spool: "\\ud800"')).found.endswith("U+D800")
+
+
 @pytest.mark.parametrize(
     "text",
     [

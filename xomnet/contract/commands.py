@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, json
 
 from xomnet.contract.messages import decode_with
 from xomnet.contract.remote_settings import Key, Setting
-from xomnet.contract.values import Count, Instant, Mbps, Name, Seconds, Text, Word, Words
+from xomnet.contract.values import Count, Instant, Mbps, Name, Seconds, TestBytes, Text, Word, Words
 
 CommandName = Literal["measure", "settings", "report", "identify"]
 MAX_CHANGES = 64
@@ -52,7 +52,7 @@ class Tested(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seq: Count | None = None
     server: Text | None = None
     down_mbps: Mbps | None = None
-    bytes: Count | None = None
+    bytes: TestBytes | None = None
     flags: Words = ()
     error: Word | None = None
     error_detail: Text | None = None

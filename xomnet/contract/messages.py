@@ -12,9 +12,30 @@ from uuid import UUID
 
 from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
+from xomnet.contract.characters import clean_json
 from xomnet.contract.fields import Field
 from xomnet.contract.radio import Radio
-from xomnet.contract.values import Celsius, Count, Instant, Mbps, Ms, Name, Percent, Seconds, Text, Word, Words
+from xomnet.contract.values import (
+    Celsius,
+    Count,
+    Echoes,
+    Instant,
+    LinkMbps,
+    Mbps,
+    Ms,
+    Name,
+    Packets,
+    Percent,
+    ReceiptCount,
+    Seconds,
+    SpoolDepth,
+    Streams,
+    TestBytes,
+    TestSeconds,
+    Text,
+    Word,
+    Words,
+)
 
 T = TypeVar("T")
 
@@ -65,10 +86,10 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     """All bytes over all the time from the first request, ramp included."""
     trimmed_mbps: Annotated[Mbps | None, Field("Trimmed speed", "Tốc độ rút gọn")] = None
     """Mean of 20 slices without the lowest 30 % and the highest 10 %."""
-    bytes: Annotated[Count | None, Field("Data", "Dung lượng", "column")] = None
-    duration_s: Annotated[Seconds | None, Field("Duration", "Thời gian truyền", "column")] = None
-    measured_s: Annotated[Seconds | None, Field("Steady part", "Thời gian của phần ổn định")] = None
-    streams: Annotated[Count | None, Field("Parallel streams", "Số luồng song song")] = None
+    bytes: Annotated[TestBytes | None, Field("Data", "Dung lượng", "column")] = None
+    duration_s: Annotated[TestSeconds | None, Field("Duration", "Thời gian truyền", "column")] = None
+    measured_s: Annotated[TestSeconds | None, Field("Steady part", "Thời gian của phần ổn định")] = None
+    streams: Annotated[Streams | None, Field("Parallel streams", "Số luồng song song")] = None
     stop_reason: Annotated[Word | None, Field("Why the test ended", "Lý do dừng")] = None
     connect_ms: Annotated[Ms | None, Field("Connect time", "Thời gian kết nối")] = None
     rtt_idle_ms: Annotated[Ms | None, Field("Idle latency", "Độ trễ khi không tải", "column")] = None
@@ -79,16 +100,16 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     flags: Annotated[Words, Field("Flags", "Cờ")] = ()
     error: Annotated[Word | None, Field("Error code", "Mã lỗi")] = None
     error_detail: Annotated[Text | None, Field("Error in words", "Mô tả lỗi")] = None
-    cpu_s: Annotated[Seconds | None, Field("Processor time", "Thời gian dùng bộ xử lý")] = None
-    cpu_wait_s: Annotated[Seconds | None, Field("Time waiting for the processor", "Thời gian chờ bộ xử lý")] = None
+    cpu_s: Annotated[TestSeconds | None, Field("Processor time", "Thời gian dùng bộ xử lý")] = None
+    cpu_wait_s: Annotated[TestSeconds | None, Field("Time waiting for the processor", "Thời gian chờ bộ xử lý")] = None
     """The receiver was ready to run and had no processor."""
-    other_bytes: Annotated[Count | None, Field("Data received by others", "Dữ liệu của máy khác")] = None
+    other_bytes: Annotated[TestBytes | None, Field("Data received by others", "Dữ liệu của máy khác")] = None
     """Bytes that the interface received beside the test's payload and its headers."""
-    reordered_packets: Annotated[Count | None, Field("Reordered packets", "Số gói đến sai thứ tự")] = None
-    link_mbps: Annotated[Mbps | None, Field("Speed of the unit's port", "Tốc độ cổng mạng của thiết bị đo")] = None
+    reordered_packets: Annotated[Packets | None, Field("Reordered packets", "Số gói đến sai thứ tự")] = None
+    link_mbps: Annotated[LinkMbps | None, Field("Speed of the unit's port", "Tốc độ cổng mạng của thiết bị đo")] = None
     radio: Radio | None = None
-    budget_used_bytes: Annotated[Count | None, Field("Used this month", "Dung lượng đã dùng trong tháng")] = None
-    budget_bytes: Annotated[Count | None, Field("Monthly budget", "Hạn mức dung lượng tháng")] = None
+    budget_used_bytes: Annotated[TestBytes | None, Field("Used this month", "Dung lượng đã dùng trong tháng")] = None
+    budget_bytes: Annotated[TestBytes | None, Field("Monthly budget", "Hạn mức dung lượng tháng")] = None
     asked: Annotated[Word | None, Field("Requested by", "Bên yêu cầu đo")] = None
     """Who wanted this test beside the schedule: `operator`, or `confirmation` of a line that looks short. Such tests
     are made when a line looks bad, so the verdict of a month leaves them out.
@@ -104,8 +125,8 @@ class Latency(Data, frozen=True, kw_only=True, omit_defaults=True):
 
     method: Annotated[Word, Field("Method", "Cách đo")]
     anchors: Annotated[tuple[Text, ...], Meta(max_length=8), Field("Anchors", "Điểm mốc", "raw")]
-    sent: Annotated[Count, Field("Echoes sent", "Số gói đã gửi")]
-    received: Annotated[Count, Field("Echoes answered", "Số gói có trả lời")]
+    sent: Annotated[Echoes, Field("Echoes sent", "Số gói đã gửi")]
+    received: Annotated[Echoes, Field("Echoes answered", "Số gói có trả lời")]
     loss_percent: Annotated[Percent, Field("Packet loss", "Tỷ lệ mất gói")]
     rtt_min_ms: Annotated[Ms | None, Field("Shortest round trip", "Độ trễ nhỏ nhất")] = None
     rtt_p50_ms: Annotated[Ms | None, Field("Median round trip", "Độ trễ trung vị")] = None
@@ -124,7 +145,7 @@ class Interface(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tx_bytes: Annotated[Count, Field("Sent", "Đã gửi")]
     rx_errors: Annotated[Count, Field("Receive errors", "Lỗi nhận")] = 0
     tx_errors: Annotated[Count, Field("Send errors", "Lỗi gửi")] = 0
-    link_mbps: Annotated[Mbps | None, Field("Speed", "Tốc độ")] = None
+    link_mbps: Annotated[LinkMbps | None, Field("Speed", "Tốc độ")] = None
 
 
 class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -138,7 +159,7 @@ class Health(Data, frozen=True, kw_only=True, omit_defaults=True):
     disk_used_percent: Annotated[Percent, Field("Used disk space", "Dung lượng đĩa đã dùng")]
     uptime_s: Annotated[Seconds, Field("Time since boot", "Thời gian từ lúc khởi động")]
     rss_bytes: Annotated[Count, Field("Memory of the agent", "Bộ nhớ của phần mềm đo")]
-    spool_depth: Annotated[Count, Field("Results waiting", "Số kết quả chờ gửi")]
+    spool_depth: Annotated[SpoolDepth, Field("Results waiting", "Số kết quả chờ gửi")]
     spool_bytes: Annotated[Count, Field("Size of the spool", "Dung lượng kết quả chờ gửi")]
     clock_synced: Annotated[bool, Field("Clock synchronised", "Đồng hồ đã đồng bộ")]
     clock_error_ms: Annotated[Ms | None, Field("Largest clock error", "Sai số đồng hồ tối đa")] = None
@@ -173,7 +194,7 @@ class Event(Data, frozen=True, kw_only=True, omit_defaults=True):
     detail: Annotated[Text | None, Field("Detail", "Chi tiết")] = None
     first_seq: Annotated[Count | None, Field("First number", "Số thứ tự đầu")] = None
     last_seq: Annotated[Count | None, Field("Last number", "Số thứ tự cuối")] = None
-    count: Annotated[Count | None, Field("Number of results", "Số kết quả")] = None
+    count: Annotated[ReceiptCount | None, Field("Number of results", "Số kết quả")] = None
     digest: Annotated[Word | None, Field("Digest", "Mã kiểm tra")] = None
     """Of a manifest: SHA-256 of the numbers, rising, in decimal with commas; its first 32 hexadecimal digits."""
 
@@ -257,6 +278,8 @@ class AgentState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: Instant | None = None
 
 
+_PLAIN = bytes(set(range(ord(" "), 0x7F)) - {ord("\\")})
+
 _encoder = json.Encoder()
 _results: json.Decoder[Result] = json.Decoder(Result)
 _acks = json.Decoder(Ack)
@@ -288,11 +311,14 @@ def decode_state(payload: bytes) -> AgentState:
     return decode_with(_states, payload)
 
 
+def _is_plain(payload: bytes) -> bool:
+    """True if nothing can be wrong with the texts, as in nearly every message."""
+    return not payload.translate(None, _PLAIN)
+
+
 def decode_with(decoder: json.Decoder[T], payload: bytes) -> T:
-    """Decodes a document with a typed decoder. Raises msgspec.DecodeError, whatever is wrong with the bytes."""
+    """Decodes a document with a typed decoder, its texts cleaned. Raises msgspec.DecodeError, whatever is wrong."""
     try:
-        return decoder.decode(payload)
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"Not UTF-8: {error}") from error
+        return decoder.decode(payload if _is_plain(payload) else clean_json(payload))
     except RecursionError as error:
         raise DecodeError("Nested too deeply") from error

@@ -2,7 +2,8 @@
 
 A short fixed list. Broker, certificates, name, paths, ports and engines are not on it: they stay in agent.yaml, which
 can be written only on the unit. A person with the operator's token can make a unit measure more or less, or against
-other measurement servers; not send its results to somebody else, nor run a program.
+other measurement servers of those that agent.yaml allows; not send its results to somebody else, nor run a program, nor
+spend more of a line's data than agent.yaml does.
 """
 
 import difflib
@@ -17,14 +18,24 @@ CHANGEABLE = {
     "health.every_s": "how closely a unit in trouble is watched",
     "log_level": "a fault is examined where it happens",
     "lines.LINE.every_s": "a pilot's pace, or back to the slots of the day",
-    "lines.LINE.metered": "a subscription changes from metered to flat, or back",
-    "lines.LINE.budget_gb": "the provider's bundle changes",
+    "lines.LINE.metered": "a subscription becomes metered; only agent.yaml says that it is not",
+    "lines.LINE.budget_gb": "the provider's bundle becomes smaller; only agent.yaml makes it larger",
     "lines.LINE.servers": "one provider's way to a server is not another's",
 }
 """Key as in agent.yaml, LINE standing for a line's name -> why the server may change it."""
 
 LISTS = frozenset({"servers", "anchors", "lines.LINE.servers"})
 """The settings that take a list."""
+
+LIMITS = {
+    "latency.every_s": (60.0, 3600.0),
+    "health.every_s": (60.0, 3600.0),
+    "lines.LINE.every_s": (600.0, 86_400.0),
+    "lines.LINE.budget_gb": (0.1, float("inf")),
+}
+"""Least and most that the server may set. What agent.yaml itself says is allowed too, and what lies between."""
+MAX_SERVERS = 16
+"""Of a list of servers that comes from the server."""
 
 Key = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,79}$(?!\n)")]
 Setting = float | int | str | bool | tuple[str, ...] | None

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from xomnet import area
+from xomnet.contract.characters import printable, unfit_characters
 from xomnet.contract.messages import Access
 from xomnet.contract.topics import is_name
 
 BROKER_NAME_OF_COLLECTOR = "collector"
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class BadValue(ValueError):
@@ -34,7 +33,9 @@ def _access(text: str) -> Access:
 
 
 def _words(text: str) -> str:
-    if _CONTROL.search(text) or len(text) > 128 or text.endswith("\\"):
+    if unfit := unfit_characters(text):
+        raise BadValue(f"{printable(text)!r} on one line, without the invisible or control character {unfit}")
+    if len(text) > 128 or text.endswith("\\"):
         raise BadValue("a name of at most 128 letters on one line, not ending in \\")
     return text
 

@@ -35,6 +35,8 @@ class TestSpec:
     max_bytes: int = 200_000_000
     max_measured_s: float = 10.0
     max_total_s: float = 15.0
+    named_hosts: tuple[str, ...] | None = None
+    """Hosts whose addresses may be private; None: all."""
     full: bool = False
     """An audit: no early stop."""
     progress: Callable[[Progress], None] = lambda _: None

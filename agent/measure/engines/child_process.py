@@ -3,6 +3,7 @@
 `sandbox.py` is what that process runs first.
 """
 
+import os
 import re
 import socket
 import subprocess
@@ -17,12 +18,17 @@ import psutil
 from agent.errors import MeasurementError
 from agent.measure.engines import TestSpec
 from agent.net.sockets import open_socket
+from xomnet.contract.values import to_text
+from xomnet.runtime.log import Log
+
+log = Log("agent.measure.engines")
 
 MEMORY_BYTES = 400_000_000
 BUSY_S = 3600.0
 """The wait after HTTP 429 of Speedtest's servers: users report blocks of 15 minutes to two hours."""
 
 HTTP_STATUS = re.compile(r"HTTP Error (\d{3})")
+_ERRNO = re.compile(r"\[Errno (\d{1,3})\]")
 _BUSY = {"429", "503"}
 _RETRY_AFTER = re.compile(r"Retry-After: (\d{1,6})\b")
 _NO_NAME = ("dns_failure", "[Errno -2]", "[Errno -3]", "[Errno -5]")
@@ -71,7 +77,8 @@ def run_python(module: str, arguments: list[str], test: TestSpec, timeout_s: flo
     Returns its standard output and the failed requests that the sandbox reported. Raises MeasurementError.
     """
     open_socket(socket.AF_INET, test.interface).close()  # if there is no such interface, this raises our own error
-    sandbox = ["-m", "agent.measure.engines.sandbox", str(MEMORY_BYTES), test.interface or "", module]
+    named = "*" if test.named_hosts is None else ",".join(test.named_hosts)
+    sandbox = ["-m", "agent.measure.engines.sandbox", str(MEMORY_BYTES), test.interface or "", named, module]
     try:
         popen = subprocess.Popen([sys.executable, *sandbox, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
@@ -96,11 +103,15 @@ def run_python(module: str, arguments: list[str], test: TestSpec, timeout_s: flo
 
 
 def to_measurement_error(complaint: str) -> MeasurementError:
-    """The meaning of speedtest-cli's error text and of the failures of its requests."""
+    """The meaning of speedtest-cli's error text and of the failures of its requests.
+
+    The text may hold what a server sent, so it stays in the unit's log: the error has words and numbers of ours.
+    """
     lines = complaint.strip().splitlines()
-    last = lines[-1][:300] if lines else "no word"
+    last = lines[-1] if lines else ""
+    log.warning("speedtest-cli failed", said=to_text(last))
     if "MemoryError" in complaint:
-        detail = f"{last}: it wanted over {MEMORY_BYTES / 1e6:.0f} MB, as for an answer without end"
+        detail = f"it wanted over {MEMORY_BYTES / 1e6:.0f} MB, as for an answer without end"
         return MeasurementError("memory", detail, ("unit_fault",))
     hidden = any(words in last for words in _HIDES_CAUSE)
     cause = "\n".join(lines if hidden else lines[-2:])
@@ -108,16 +119,24 @@ def to_measurement_error(complaint: str) -> MeasurementError:
     if _BUSY & set(statuses):
         waits = [float(wait) for wait in _RETRY_AFTER.findall(complaint)]
         return MeasurementError(
-            "server_busy", last, ("server_busy",), retry_after_s=min(max(waits, default=BUSY_S), BUSY_S)
+            "server_busy",
+            f"HTTP {max(statuses)}",
+            ("server_busy",),
+            retry_after_s=min(max(waits, default=BUSY_S), BUSY_S),
         )
     if statuses:
-        return MeasurementError(f"http_{statuses[0]}", last)
+        return MeasurementError(f"http_{statuses[0]}", f"a server answered {statuses[0]}")
     if any(words in complaint for words in _UNREADABLE):
-        return MeasurementError("engine", f"speedtest-cli can't read what it was given; has a page changed? {last}")
+        return MeasurementError("engine", "speedtest-cli can't read what it was given; has a page changed?")
     if any(words in cause for words in _NO_NAME):
-        return MeasurementError("dns_failure", last)
+        return MeasurementError("dns_failure", "the name of a server was not found")
     if any(words in cause for words in _UNREACHABLE):
-        return MeasurementError("unreachable", last)
+        return MeasurementError("unreachable", f"a server does not answer, or ends too early{_system_error(cause)}")
     if _NO_SERVERS in last:
-        return MeasurementError("engine", f"the list of servers is empty, or not the one that it knows: {last}")
-    return MeasurementError("engine", last)
+        return MeasurementError("engine", "the list of servers is empty, or not the one that speedtest-cli knows")
+    return MeasurementError("engine", "speedtest-cli failed; the unit's log has its words")
+
+
+def _system_error(complaint: str) -> str:
+    found = _ERRNO.search(complaint)
+    return f": {os.strerror(int(found[1]))}" if found else ""

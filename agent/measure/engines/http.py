@@ -18,7 +18,7 @@ from agent.measure.engines import Progress, TestSpec
 from agent.measure.engines.http_stream import CHUNK_MIB, Source, Stream
 from agent.measure.engines.loaded_latency import LoadedLatency, idle_ms
 from agent.measure.warm_up import BIN_S, WARM_UP_MIN_S, steady_bin
-from agent.net.dns import resolve
+from agent.net.dns import check_reach, resolve
 from agent.net.sockets import to_measurement_error
 from xomnet.contract.messages import Flag, Speed
 
@@ -92,7 +92,9 @@ def _source(test: TestSpec, path: str) -> Source:
         raise MeasurementError(
             "settings", f"{test.server!r} is no measurement server; write http://HOST:PORT/", ("unit_fault",)
         )
-    return Source(url, resolve(host, port, test.interface), test.interface, secrets.token_hex(8), path)
+    address = resolve(host, port, test.interface)
+    check_reach(host, address, test.named_hosts)
+    return Source(url, address, test.interface, secrets.token_hex(8), path)
 
 
 class OutOfOrderBytes:

@@ -238,12 +238,12 @@ def parse_head(head: bytes) -> tuple[int | None, bool]:
     first, _, rest = head.partition(b"\r\n")
     found = _STATUS.match(first)
     if found is None:
-        raise portal_error(f"not an HTTP answer: {first[:60]!r}")
+        raise portal_error("the answer is not HTTP")
     version, status = found[1], int(found[2])
     try:
         headers = http.client.parse_headers(io.BytesIO(rest))
     except http.client.HTTPException as error:
-        raise portal_error(f"not the head of an HTTP answer: {error}") from error
+        raise portal_error("the answer's head is not HTTP") from error
     if status in {429, 503}:
         raise MeasurementError("server_busy", f"HTTP {status}", ("server_busy",), retry_after_s=_retry_after(headers))
     check_redirect(status, headers)

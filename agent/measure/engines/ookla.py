@@ -8,6 +8,7 @@ from agent.errors import MeasurementError
 from agent.measure.engines import TestSpec
 from agent.measure.engines.child_process import count_failed_bytes, run_python
 from agent.measure.engines.http import download
+from agent.measure.engines.speedtest_cli import SERVER
 from xomnet.contract.messages import Speed
 
 FIND_TIMEOUT_S = 45.0
@@ -30,6 +31,8 @@ def parse_server(text: bytes) -> str:
     try:
         url: str = msgspec.json.decode(text, type=dict[str, str])["url"]
     except (msgspec.DecodeError, KeyError) as error:
-        raise MeasurementError("engine_output", f"no server found: {error}") from error
+        raise MeasurementError("engine_output", "the finder's report is not what it should be") from error
+    if not SERVER.fullmatch(url):
+        raise MeasurementError("engine_output", "the address of the server that was found is none")
     folder = url.rpartition("/")[0]
     return "http://" + folder.partition("://")[2]

@@ -1,6 +1,7 @@
 """Run as a process: runs another module as `python -m` does, in little memory and pinned to a line's interface.
 
-`python -m agent.measure.engines.sandbox BYTES INTERFACE MODULE ARGUMENT…`; with an empty INTERFACE the routes decide.
+`python -m agent.measure.engines.sandbox BYTES INTERFACE NAMED MODULE ARGUMENT…`; with an empty INTERFACE the routes
+decide. NAMED are the hosts, with commas between them, whose addresses may be private; `*`: all.
 Each request that fails is reported on standard error: speedtest-cli hides most reasons.
 """
 
@@ -13,10 +14,12 @@ from functools import cache
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from agent.errors import MeasurementError
 from agent.net.dns import resolve
 from agent.net.name_servers import name_servers
+from agent.net.public_address import is_public
 from agent.net.sockets import SO_BINDTODEVICE
 
 HTTP_PORT = 80
@@ -49,6 +52,20 @@ def pin_sockets(interface: str) -> None:
     socket.getaddrinfo = getaddrinfo
 
 
+def refuse_private(named: set[str]) -> None:
+    """From now on only these hosts, and the proxies, may have an address that is not public; also after a redirect."""
+    plain_getaddrinfo = socket.getaddrinfo
+    proxies = {urlsplit(url).hostname for url in urllib.request.getproxies().values()}
+
+    def getaddrinfo(host: Any, *more: Any, **options: Any) -> Any:
+        found = plain_getaddrinfo(host, *more, **options)
+        if str(host).lower() not in named | proxies and not all(is_public(str(one[4][0])) for one in found):
+            raise socket.gaierror(socket.EAI_NONAME, "an address that is not public")
+        return found
+
+    socket.getaddrinfo = getaddrinfo
+
+
 def report_failures() -> None:
     """From now on each request by urllib that fails writes `URL: why`, with its Retry-After, to standard error."""
     plain_open = urllib.request.OpenerDirector.open
@@ -66,9 +83,11 @@ def report_failures() -> None:
 
 
 def main() -> None:
-    memory_bytes, interface, module, *arguments = sys.argv[1:]
+    memory_bytes, interface, named, module, *arguments = sys.argv[1:]
     if interface:
         pin_sockets(interface)  # asks nmcli, which would inherit the limit and may not live with it
+    if named != "*":
+        refuse_private(set(named.split(",")))
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     report_failures()
     sys.argv = [module, *arguments]

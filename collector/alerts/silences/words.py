@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-_PLAIN = r"^[^\x00-\x1f\x7f]*$(?!\n)"
-Words = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PLAIN)]
-Note = Annotated[str, Meta(max_length=200, pattern=_PLAIN)]
+from xomnet.contract.characters import TEXT_PATTERN
+
+Words = Annotated[str, Meta(min_length=1, max_length=200, pattern=TEXT_PATTERN)]
+Note = Annotated[str, Meta(max_length=200, pattern=TEXT_PATTERN)]

@@ -49,6 +49,7 @@ class CompletenessView(View, frozen=True, kw_only=True, omit_defaults=True):
     days: int
     missing: int
     ratio: float | None = None
+    """The mean over lines: each weighs the same."""
     lines: list[LineCompletenessView]
     """Every registered line, and what else had a manifest; most missing first."""
 
@@ -64,12 +65,11 @@ def completeness_view(found: CompletenessSnapshot, registered: list[LineRow]) ->
     """What was found of every line, also of those without a manifest."""
     lines = {*found.lines, *(LineId.of(row) for row in registered)}
     views = [_line_view(line, found.line(line)) for line in sorted(lines)]
-    total = found.total()
     return CompletenessView(
         computed_at=found.at,
         days=DAYS,
-        missing=total.missing,
-        ratio=total.ratio,
+        missing=found.missing,
+        ratio=found.ratio,
         lines=sorted(views, key=lambda one: -one.missing),
     )
 
