@@ -195,6 +195,12 @@ class Stream:
     def _check_if_complete(self) -> None:
         if len(self._to_check) < CHECKED_BYTES and self._left > 0 and not self.closed:
             return
+        self.check_unchecked()
+
+    def check_unchecked(self) -> None:
+        """Checks what has come, if it is not checked yet. Raises MeasurementError."""
+        if self._check_done:
+            return
         check_payload(bytes(self._to_check))
         self._to_check.clear()
         self._check_done = True
