@@ -19,6 +19,7 @@ from collector.commands.confirmation import ConfirmationWorker, maintenance_at
 from collector.completeness.completeness import Completeness
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
+from collector.ingest.permissions import PermissionIssuer
 from collector.ingest.presence import PresenceBoard
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
@@ -107,6 +108,7 @@ def run(settings: CollectorSettings) -> int:
         utc_now,
         listeners=(lines, completeness, rollups),
         presence=presence,
+        permissions=PermissionIssuer(settings.permission_key) if settings.permission_key else None,
     )
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),

@@ -44,11 +44,12 @@ def download(
     progress: Callable[[Progress], None] = NO_PROGRESS,
     last_try: bool = True,
     cross_traffic_mbps: float | None = None,
+    permission: str | None = None,
 ) -> Speed:
     """Tests the servers in order until one gives a figure; returns a result in any case, a failed one with its error.
 
     Raises ServersBusy unless this is the `last_try`. `full`: an audit, no early stop. Cross traffic is flagged above
-    `cross_traffic_mbps`; None: 2% of the figure.
+    `cross_traffic_mbps`; None: 2% of the figure. `permission` is shown to the servers.
     """
     conditions = TestConditions(line)
 
@@ -63,6 +64,7 @@ def download(
         max_bytes=max_bytes,
         max_measured_s=METERED_MEASURED_S if line.is_metered else UNMETERED_MEASURED_S,
         full=full,
+        permission=permission,
         cancelled=cancelled,
         progress=on_progress,
     )

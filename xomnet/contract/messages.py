@@ -13,6 +13,7 @@ from uuid import UUID
 from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
 from xomnet.contract.fields import Field
+from xomnet.contract.permission import PermissionText
 from xomnet.contract.radio import Radio
 from xomnet.contract.values import Celsius, Count, Instant, Mbps, Ms, Name, Percent, Seconds, Text, Word, Words
 
@@ -245,6 +246,8 @@ class Ack(Struct, frozen=True, kw_only=True, omit_defaults=True):
     time: Instant
     stored: tuple[Stored, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    permission: PermissionText | None = None
+    """What the unit shows to measurement servers from now on; comes some times a day."""
 
 
 class AgentState(Struct, frozen=True, kw_only=True, omit_defaults=True):

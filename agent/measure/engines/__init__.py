@@ -37,6 +37,8 @@ class TestSpec:
     max_total_s: float = 15.0
     full: bool = False
     """An audit: no early stop."""
+    permission: str | None = None
+    """What our measurement servers give a unit's place for; only for servers that the settings name."""
     progress: Callable[[Progress], None] = lambda _: None
     cancelled: threading.Event = field(default_factory=threading.Event)
 

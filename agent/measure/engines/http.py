@@ -94,7 +94,7 @@ def _source(test: TestSpec, path: str) -> Source:
         raise MeasurementError(
             "settings", f"{test.server!r} is no measurement server; write http://HOST:PORT/", ("unit_fault",)
         )
-    return Source(url, resolve(host, port, test.interface), test.interface, secrets.token_hex(8), path)
+    return Source(url, resolve(host, port, test.interface), test.interface, secrets.token_hex(8), path, test.permission)
 
 
 class OutOfOrderBytes:

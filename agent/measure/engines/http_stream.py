@@ -45,15 +45,18 @@ class Source:
     interface: str | None
     test_id: str
     path: str
+    permission: str | None = None
 
     def request(self) -> bytes:
         """A GET request that no cache can answer."""
         base = self.url.path.rstrip("/")
+        permission = "" if self.permission is None else f"Authorization: Bearer {self.permission}\r\n"
         return (
             f"GET {base}/{self.path}{secrets.token_hex(8)} HTTP/1.1\r\n"
             f"Host: {self.url.netloc}\r\n"
             f"User-Agent: xomnet/{__version__}\r\n"
             f"X-Xomnet-Test: {self.test_id}\r\n"
+            f"{permission}"
             "Accept-Encoding: identity\r\n"
             "Cache-Control: no-cache\r\n\r\n"
         ).encode()
