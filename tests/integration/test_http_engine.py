@@ -300,7 +300,12 @@ HOPELESS: list[tuple[str, Behaviour, str, tuple[str, ...]]] = [
     ("a head a byte at a time", lambda v: v.drip(faulty_servers.data_of(1 << 30), 0.05), "stalled", ()),
     ("a stall after 100 kB", faulty_servers.answers_then(100_000, Visit.hold), "stalled", ()),
     ("a drip", faulty_servers.drip, "stalled", ()),
-    ("a trickle that is too slow to be checked", faulty_servers.trickle(700), "payload_mismatch", ("payload_mismatch",)),
+    (
+        "a trickle that is too slow to be checked",
+        faulty_servers.trickle(700),
+        "payload_mismatch",
+        ("payload_mismatch",),
+    ),
     ("a reset in mid-transfer", faulty_servers.answers_then(300_000, Visit.reset), "reset", ()),
     ("a reset for an answer", Visit.reset, "reset", ()),
     ("an end for an answer", lambda _: None, "reset", ()),
