@@ -91,12 +91,12 @@ class Acceptor:
     def close(self) -> None:
         """Closes what waits; `turn` must not be running."""
         for connection in [*self._waiting, *self._returned]:
-            self.let_go(connection)
+            self.drop(connection)
         self._selector.close()
         self._listening.close()
         os.close(self._wake)
 
-    def let_go(self, connection: ClientConnection, reset: bool = True) -> None:
+    def drop(self, connection: ClientConnection, reset: bool = True) -> None:
         """Closes a connection that nobody is serving."""
         self._forget(connection)
         self._deadlines.end(connection.sock)
@@ -115,7 +115,7 @@ class Acceptor:
                 return
             except OSError as error:
                 if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS} and self._waiting:
-                    self.let_go(next(iter(self._waiting)))
+                    self.drop(next(iter(self._waiting)))
                     continue
                 if error.errno != errno.ECONNABORTED:
                     self._log_failure(error)
@@ -136,9 +136,9 @@ class Acceptor:
     def _wait(self, connection: ClientConnection) -> None:
         of_source = self._of_source.setdefault(connection.source, {})
         if len(of_source) >= self._limits.waiting_each:
-            self.let_go(next(iter(of_source)))
+            self.drop(next(iter(of_source)))
         elif len(self._waiting) >= self._limits.waiting:
-            self.let_go(next(iter(self._waiting)))
+            self.drop(next(iter(self._waiting)))
         self._waiting[connection] = None
         self._of_source.setdefault(connection.source, {})[connection] = None
         self._selector.register(connection.sock, selectors.EVENT_READ, connection)
@@ -161,7 +161,7 @@ class Acceptor:
         except OSError:
             block = b""
         if not block:
-            self.let_go(connection)
+            self.drop(connection)
             return
         connection.received += block
         self._wait_or_serve(connection)

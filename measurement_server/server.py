@@ -138,7 +138,7 @@ class MeasurementServer:
         head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(text)}\r\nRetry-After: {retry_after_s()}\r\n"
         with suppress(OSError):  # it need not know
             connection.sock.send(f"{head}Connection: close\r\n\r\n{text}".encode(), socket.MSG_DONTWAIT)
-        self._acceptor.let_go(connection, reset=False)
+        self._acceptor.drop(connection, reset=False)
 
     def _log_ended(self, tests: list[AdmittedTest]) -> None:
         for test in tests:

@@ -310,7 +310,7 @@ def test_of_connections_that_say_nothing_the_oldest_makes_room(start: Start) -> 
             assert third.recv(12) == b"HTTP/1.1 200"
 
 
-def test_a_source_has_only_so_many_requests_at_once(start: Start) -> None:
+def test_the_requests_of_a_source_at_once_are_bounded(start: Start) -> None:
     server = start(rate_mbps=10, requests_each=2)
     with closing(stream(server, "one")), closing(stream(server, "one")):
         answer, text = ask(server, "GET", "/empty.php")

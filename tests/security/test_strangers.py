@@ -78,11 +78,11 @@ class RoleNginx(Nginx):
 
 @contextmanager
 def half_requests(port: int, count: int, rate: int, *more: str) -> Iterator[None]:
-    """So many half requests from SOURCE, all of them open at the beginning, and again what the server closes."""
+    """Half requests from SOURCE, all of them open at the beginning, and again what the server closes."""
     argv = [sys.executable, "-m", "tests.security.half_requests", str(port), str(count), str(rate), SOURCE, *more]
     processes = [
         subprocess.Popen([*argv[:4], str(count // 2), str(rate // 2), *argv[6:]], stdin=-1, stdout=-1, text=True)
-        for _ in range(2)  # one process may not have so many descriptors
+        for _ in range(2)  # the descriptors of one process may not be enough
     ]
     try:
         for process in processes:

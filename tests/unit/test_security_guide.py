@@ -5,7 +5,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 NAMED = re.findall(
-    r"`((?:unit|integration|chaos|deploy|grafana)/\w+\.py)::(\*|\w+)`",
+    r"`((?:unit|integration|chaos|deploy|grafana|security)/\w+\.py)::(\*|\w+)`",
     (TESTS.parent / "docs/security.md").read_text(encoding="utf-8"),
 )
 
