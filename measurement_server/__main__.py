@@ -11,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from measurement_server.day_bytes import DayBytes
 from measurement_server.server import MeasurementServer
 from xomnet.runtime import log
+from xomnet.runtime.clock import utc_now
 
 if TYPE_CHECKING:
     from measurement_server.permissions import PermissionVerifier
@@ -41,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             permissions=permissions,
             stranger_tests=options.stranger_tests,
             public_name=options.public_name,
+            day_bytes=DayBytes(utc_now),
         )
     except OSError as error:
         where = f"{options.host}, port {options.port}"
@@ -92,7 +95,7 @@ def _verifier(options: argparse.Namespace) -> "PermissionVerifier | None":
     except ImportError as error:
         raise _Unusable(f"--permission-key: {error.name} is missing; run: pip install 'xomnet[collector]'") from error
     try:
-        return PermissionVerifier(options.permission_key)
+        return PermissionVerifier(options.permission_key, utc_now)
     except KeyFileError as error:
         raise _Unusable(f"--permission-key: {error}") from error
     except OSError as error:

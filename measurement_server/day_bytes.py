@@ -1,10 +1,9 @@
 """Bytes of each source and day (UTC), for the log."""
 
-import datetime as dt
 import threading
 from collections import Counter
-from collections.abc import Callable
 
+from xomnet.runtime.clock import UtcClock
 from xomnet.runtime.log import Log
 
 MAX_SOURCES = 8192
@@ -15,22 +14,18 @@ SHOWN = 5
 _log = Log("measurement_server.day_bytes")
 
 
-def _today() -> dt.date:
-    return dt.datetime.now(dt.UTC).date()
-
-
 class DayBytes:
     """Counts bytes, sent and received; logs a day's heaviest sources when the next day begins."""
 
-    def __init__(self, today: Callable[[], dt.date] = _today) -> None:
-        self._today = today
+    def __init__(self, now: UtcClock) -> None:
+        self._now = now
         self._lock = threading.Lock()
-        self._day, self._counts = today(), Counter[str]()
+        self._day, self._counts = now().date(), Counter[str]()
 
     def add(self, source: str, count: int) -> int:
         """The source's bytes of today, with these."""
         with self._lock:
-            if (day := self._today()) != self._day:
+            if (day := self._now().date()) != self._day:
                 self._log_day()
                 self._day, self._counts = day, Counter()
             key = source if source in self._counts or len(self._counts) < MAX_SOURCES else OTHERS

@@ -12,7 +12,6 @@ from measurement_server import documents
 from measurement_server.acceptor import MAX_HEAD_BYTES, ClientConnection
 from measurement_server.admission import Admission, ServedClient, retry_after_s
 from measurement_server.body import BodyError, discard_body
-from measurement_server.day_bytes import DayBytes
 from measurement_server.deadlines import Deadlines
 from measurement_server.limits import ServerLimits
 from measurement_server.payload import Payload
@@ -30,9 +29,10 @@ class ServerParts(Protocol):
     deadlines: Deadlines
     admission: Admission
     payload: Payload
-    day_bytes: DayBytes
     public_name: str | None
     stopping: threading.Event
+
+    def count_bytes(self, source: str, count: int) -> int | None: ...
 
 
 class _ReceivedFirst(io.RawIOBase):
@@ -107,7 +107,7 @@ class RequestHandler(BaseHTTPRequestHandler):
                 self._refuse(405, "allowed: " + ", ".join(route.methods), {"Allow": ", ".join(route.methods)})
                 return
             received = discard_body(self.rfile, self.headers, self._renew_stall)
-            self._parts.day_bytes.add(client.source, received)
+            self._parts.count_bytes(client.source, received)
         except UnknownPathError:
             self._refuse(404, f"Known paths: {KNOWN_PATHS}.")
         except (BadRequestError, BodyError) as error:
@@ -158,7 +158,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self._parts.payload.send(self.connection, route.payload_bytes, test.pacer, self._parts.stopping, on_sent)
         finally:
-            self._parts.day_bytes.add(client.source, self._parts.admission.leave(test, self.connection))
+            self._parts.count_bytes(client.source, self._parts.admission.leave(test, self.connection))
 
     def _payload_head(self, route: Route) -> None:
         congestion = self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).split(b"\0")[0]

@@ -1,8 +1,6 @@
 """Whose request a permission makes it: units show what the collector signed for them."""
 
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -10,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from xomnet.contract.permission import parse_permission, signed_bytes
+from xomnet.runtime.clock import UtcClock
 
 MAX_KNOWN = 4096
 
@@ -23,9 +22,9 @@ class KeyFileError(Exception):
 class PermissionVerifier:
     """Verifies permissions by the collector's public key. Raises KeyFileError, OSError."""
 
-    def __init__(self, key_file: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, key_file: Path, now: UtcClock) -> None:
         self._key = _read_key(key_file)
-        self._clock = clock
+        self._now = now
         self._units: dict[str, tuple[str, int]] = {}
         """Permissions that were verified before: one test shows its own six times."""
 
@@ -36,13 +35,13 @@ class PermissionVerifier:
             return None
         text = shown[1].decode("ascii")
         known = self._units.get(text) or self._verify(text)
-        if known is None or known[1] <= self._clock():
+        if known is None or known[1] <= self._now().timestamp():
             return None
         return known[0]
 
     def _verify(self, text: str) -> tuple[str, int] | None:
         found = parse_permission(text)
-        if found is None or found.expires_at <= self._clock():
+        if found is None or found.expires_at <= self._now().timestamp():
             return None
         try:
             self._key.verify(found.signature, signed_bytes(found.unit, found.expires_at))

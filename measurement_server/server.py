@@ -2,10 +2,11 @@
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from measurement_server.acceptor import Acceptor, ClientConnection, listen
+from measurement_server.acceptor import POLL_S, Acceptor, ClientConnection, listen
 from measurement_server.admission import Admission, AdmittedTest, retry_after_s
 from measurement_server.day_bytes import DayBytes
 from measurement_server.deadlines import Deadlines
@@ -39,13 +40,14 @@ class MeasurementServer:
         permissions: "PermissionVerifier | None" = None,
         stranger_tests: int = 2,
         public_name: str | None = None,
+        day_bytes: DayBytes | None = None,
     ) -> None:
         self.limits = limits or ServerLimits()
         self.public_name = public_name
         self.stopping = threading.Event()
         self.deadlines = Deadlines(self.limits.life_s)
         self.admission = Admission(max_tests, rate_mbps, self.limits, stranger_tests if permissions else None)
-        self.day_bytes = DayBytes()
+        self._day_bytes = day_bytes
         self._permissions = permissions
         self._slots = RequestSlots(self.limits, permissions is not None)
         self._state = threading.Lock()
@@ -70,14 +72,20 @@ class MeasurementServer:
             if self.stopping.is_set():
                 return
             self._idle.clear()
+        next_sweep = 0.0
         try:
             while not self._ending.is_set():
                 self._acceptor.turn()
-                self.deadlines.cut_overdue()
-                self.deadlines.cut(self.admission.cut_overdue())
-                self._log_ended(self.admission.remove_ended())
+                if time.monotonic() >= next_sweep:  # a flood makes many turns a second
+                    next_sweep = time.monotonic() + POLL_S
+                    self._sweep()
         finally:
             self._idle.set()
+
+    def _sweep(self) -> None:
+        self.deadlines.cut_overdue()
+        self.deadlines.cut(self.admission.cut_overdue())
+        self._log_ended(self.admission.remove_ended())
 
     def shutdown(self) -> None:
         """Has `serve_forever` return, and waits for it; for another thread."""
@@ -140,14 +148,19 @@ class MeasurementServer:
             connection.sock.send(f"{head}Connection: close\r\n\r\n{text}".encode(), socket.MSG_DONTWAIT)
         self._acceptor.drop(connection, reset=False)
 
+    def count_bytes(self, source: str, count: int) -> int | None:
+        """Adds to the source's bytes of today, and returns them; None if nobody counts."""
+        return None if self._day_bytes is None else self._day_bytes.add(source, count)
+
     def _log_ended(self, tests: list[AdmittedTest]) -> None:
         for test in tests:
             who, seconds = test.client, test.ended_at - test.began_at
             fields: dict[str, Any] = {"client": who.name, "bytes": test.bytes, "seconds": round(seconds, 3)}
             if who.unit is not None:
                 fields["unit"] = who.unit
-            today = self.day_bytes.add(who.source, 0)
-            log.info("test ended", **fields, source=who.source, source_bytes_today=today)
+            if (today := self.count_bytes(who.source, 0)) is not None:
+                fields |= {"source": who.source, "source_bytes_today": today}
+            log.info("test ended", **fields)
 
 
 def _close(sock: socket.socket) -> None:

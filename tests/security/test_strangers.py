@@ -44,10 +44,10 @@ class RoleServer(MeasureServer):
                 **values,
             },
         )
-        found = re.search(r"measure-server --host :: --port 8080 --rate (\S+) (.*)", service)
+        found = re.search(r"measure-server (--host ::) --port 8080 --rate (\S+) (.*)", service)
         assert found is not None
-        more = found[2].replace("/etc/xomnet/permission.pub", str(key.public)).split()
-        super().__init__(folder, float(found[1]), *more)
+        more = found[3].replace("/etc/xomnet/permission.pub", str(key.public)).split()
+        super().__init__(folder, float(found[2]), *found[1].split(), *more)
 
 
 class RoleNginx(Nginx):
@@ -164,6 +164,16 @@ def test_a_unit_of_0_1_0_and_xomnet_measure_are_strangers_and_measure(tmp_path: 
         server.stop()
         assert "unit=" not in server.output()
         assert 'event="test ended"' in server.output()
+
+
+def test_the_deployed_server_names_the_public_address_and_the_clients_own(tmp_path: Path, key: PermissionKey) -> None:
+    with RoleServer(made(tmp_path, "server"), key) as server:
+        for source in ("127.0.0.1", "127.0.0.2"):
+            with closing(http.client.HTTPConnection("127.0.0.1", server.port, 10, (source, 0))) as connection:
+                connection.request("GET", "/speedtest-servers-static.php")
+                assert b'host="do1.example.vn:8080"' in connection.getresponse().read()
+                connection.request("GET", "/getIP.php")
+                assert f'"{source}"'.encode() in connection.getresponse().read()
 
 
 def _measured_beside_half_requests(folder: Path, key: PermissionKey, count: int, units: list[str]) -> None:

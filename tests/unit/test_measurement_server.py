@@ -224,12 +224,12 @@ def test_bytes_are_counted_by_source_and_day_in_a_table_that_has_an_end(
 ) -> None:
     caplog.set_level("INFO")
     monkeypatch.setattr("measurement_server.day_bytes.MAX_SOURCES", 2)
-    days = [dt.date(2026, 11, 30)]
+    days = [dt.datetime(2026, 11, 30, tzinfo=dt.UTC)]
     counts = DayBytes(lambda: days[-1])
     assert [counts.add("192.0.2.1", n) for n in (5, 7)] == [5, 12]
     assert counts.add("192.0.2.2", 1) == 1
     assert [counts.add(f"198.51.100.{n}", 10) for n in (1, 2)] == [10, 20], "counted together"
-    days.append(dt.date(2026, 12, 1))
+    days.append(dt.datetime(2026, 12, 1, tzinfo=dt.UTC))
     assert counts.add("192.0.2.1", 3) == 3
     [ended] = [vars(record)["fields"] for record in caplog.records]
     assert (ended["day"], ended["bytes"], ended["most"]) == ("2026-11-30", 33, "others=20 192.0.2.1=12 192.0.2.2=1")
@@ -240,10 +240,14 @@ def test_a_source_is_an_address_or_the_network_of_one() -> None:
     assert source_of("2001:db8:1:2:a::1") == source_of("2001:db8:1:2:b::2") == "2001:db8:1:2::/64"
 
 
+def at(seconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
 @pytest.fixture
 def verifier(tmp_path: Path) -> PermissionVerifier:
     (tmp_path / "key.pub").write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return PermissionVerifier(tmp_path / "key.pub", clock=lambda: 1000.0)
+    return PermissionVerifier(tmp_path / "key.pub", lambda: at(1000))
 
 
 def permission(unit: str = "nd-1", expires_at: int = 1001, key: Ed25519PrivateKey = KEY) -> str:
@@ -258,7 +262,7 @@ def test_a_permission_names_its_unit_until_it_expires(verifier: PermissionVerifi
     text = permission()
     assert [verifier.unit_of(shown(f"Bearer {text}")) for _ in range(2)] == ["nd-1"] * 2
     assert verifier.unit_of(shown(f"bearer   {text} ")) == "nd-1"
-    verifier._clock = lambda: 1001.0
+    verifier._now = lambda: at(1001)
     assert verifier.unit_of(shown(f"Bearer {text}")) is None
 
 
@@ -299,7 +303,7 @@ def test_what_is_remembered_of_permissions_has_an_end(
 def test_a_file_without_such_a_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(KeyFileError, match="key: no public key"):
-        PermissionVerifier(tmp_path / "key")
+        PermissionVerifier(tmp_path / "key", lambda: at(1000))
 
 
 def test_refused_clients_come_back_at_different_times() -> None:
