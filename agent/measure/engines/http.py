@@ -214,11 +214,9 @@ class _Transfer:
             raise MeasurementError("cancelled", "the unit is stopping", ("unit_fault",))
         if total < MIN_BYTES and t > FIRST_BYTE_S:
             raise MeasurementError("stalled", f"{total} bytes in {t:.0f} s")
+        is_capped = total + self._bytes_in_flight(mbps) >= self._test.max_bytes
         new_bins = goodput.add_bins(self._bins, self.counts)
-        if total + self._bytes_in_flight(mbps) >= self._test.max_bytes:
-            self.stop_reason = "byte_cap"
-            return
-        if total < MIN_BYTES:
+        if total < MIN_BYTES and not is_capped:
             return  # a trickle can be steady, too, and is no figure
         if new_bins and may_stop(self._bins, self._idle, self.loaded.ms):
             if not self._test.full:
@@ -226,7 +224,9 @@ class _Transfer:
                 return
             if self.early_mbps is None:
                 self.early_mbps = goodput.rate_mbps(self.counts, self.measured_from, t)
-        if t - self.measured_from >= self._test.max_measured_s:
+        if is_capped:
+            self.stop_reason = "byte_cap"
+        elif t - self.measured_from >= self._test.max_measured_s:
             self.stop_reason = "time_cap"
         elif t >= self._test.max_total_s:
             self.stop_reason = "total_cap"
