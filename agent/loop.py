@@ -9,12 +9,14 @@ import random
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 
 from agent.clock.clock import ClockReading, ReadClock, rebase
 from agent.clock.timestamps import best_estimate
 from agent.control.command_queue import CommandQueue
 from agent.control.handlers import run_pending, summarize
 from agent.control.remote_config import RemoteConfig
+from agent.delivery.permission import kept_permission
 from agent.delivery.receipt import receipt_day
 from agent.delivery.spool import Spool, SpoolError
 from agent.errors import RequestRefused, ServersBusy
@@ -83,7 +85,8 @@ class AgentLoop:
 
     def _new_runner(self) -> TestRunner:
         anchors = self._within_reach(parse_anchor(text) for text in self._settings.anchors)
-        return TestRunner(self._settings, anchors, self._meter, self._targets, self._stop)
+        permission = partial(kept_permission, self._spool)
+        return TestRunner(self._settings, anchors, self._meter, self._targets, self._stop, permission)
 
     def _within_reach(self, anchors: Iterable[Anchor]) -> tuple[Anchor, ...]:
         return tuple(dataclasses.replace(one, named_hosts=self._settings.servers_allowed) for one in anchors)

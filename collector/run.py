@@ -19,6 +19,7 @@ from collector.http_server import http_server
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.duplicate_units import DuplicateUnits
 from collector.ingest.intake import Intake
+from collector.ingest.permissions import PermissionIssuer
 from collector.ingest.presence import PresenceBoard
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
@@ -109,6 +110,7 @@ def run(settings: CollectorSettings) -> int:
         utc_now,
         listeners=(lines, completeness, rollups, DuplicateUnits(alerts.service.on_duplicate, utc_now)),
         presence=presence,
+        permissions=PermissionIssuer(settings.permission_key) if settings.permission_key else None,
     )
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),

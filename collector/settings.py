@@ -119,4 +119,6 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     alerts: AlertSettings = AlertSettings()
     notify: NotifySettings | None = None
     """Absent: alerts are decided and shown, and nobody is told."""
+    permission_key: Path | None = None
+    """The Ed25519 key that signs the units' permissions to measure. Absent: units get none."""
     log_level: Level = "info"

@@ -50,19 +50,20 @@ class Deadlines:
             self._open.pop(connection, None)
 
     def cut_overdue(self) -> None:
-        """Breaks the connections whose deadline has passed; whoever waits on them wakes up."""
+        """Breaks the connections whose deadline has passed."""
         now = time.monotonic()
-        self._cut([connection for connection, life in self._items() if life.due_at <= now])
+        self.cut([connection for connection, life in self._items() if life.due_at <= now])
 
     def cut_all(self) -> None:
         """Breaks every connection."""
-        self._cut([connection for connection, _ in self._items()])
+        self.cut([connection for connection, _ in self._items()])
 
     def _items(self) -> list[tuple[socket.socket, _ConnectionDeadline]]:
         with self._lock:
             return list(self._open.items())
 
-    def _cut(self, connections: list[socket.socket]) -> None:
+    def cut(self, connections: list[socket.socket]) -> None:
+        """Breaks these connections; whoever waits on them wakes up."""
         for connection in connections:
             try:
                 # without this the kernel keeps megabytes for a peer that never reads, long after the close

@@ -1,13 +1,15 @@
-"""HTTP/1.1 of one connection: the request's head, its body swallowed, the answer."""
+"""HTTP/1.1 of one request: its head, which has come, its body swallowed, the answer."""
 
 import io
 import re
 import socket
-import socketserver
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
+from typing import Any, Protocol
 
 from measurement_server import documents
+from measurement_server.acceptor import MAX_HEAD_BYTES, ClientConnection
 from measurement_server.admission import Admission, ServedClient, retry_after_s
 from measurement_server.body import BodyError, discard_body
 from measurement_server.deadlines import Deadlines
@@ -15,50 +17,68 @@ from measurement_server.limits import ServerLimits
 from measurement_server.payload import Payload
 from measurement_server.routes import KNOWN_PATHS, AnswerKind, BadRequestError, Route, UnknownPathError, find_route
 
-MAX_HEAD_BYTES = 16 * 1024
-
 _TEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
 _NO_CACHE = "no-store, no-cache, must-revalidate, max-age=0, s-maxage=0"
 
 
-class ServerParts(socketserver.BaseServer):
+class ServerParts(Protocol):
     """What a handler needs of its server."""
 
     limits: ServerLimits
     deadlines: Deadlines
     admission: Admission
     payload: Payload
+    public_name: str | None
     stopping: threading.Event
+
+    def count_bytes(self, source: str, count: int) -> int | None: ...
+
+
+class _ReceivedFirst(io.RawIOBase):
+    """What has come with the head, then what comes; nothing more once it `is_dry`."""
+
+    def __init__(self, received: bytes, sock: socket.socket) -> None:
+        self._received, self._sock = received, sock
+        self.is_dry = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._received:
+            return 0 if self.is_dry else self._sock.recv_into(buffer)
+        count = min(len(buffer), len(self._received))
+        buffer[:count] = self._received[:count]
+        self._received = self._received[count:]
+        return count
 
 
 class RequestHandler(BaseHTTPRequestHandler):
-    """Keeps a connection until its client closes it, asks for something odd, or runs into a deadline."""
+    """Answers one request; `close_connection` says whether the connection is over. Raises OSError."""
 
-    server: ServerParts
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = 64 * 1024  # head and small body leave in one segment
 
-    def handle_one_request(self) -> None:
-        """One request and its answer; a connection that breaks is simply over."""
-        try:
-            self._one_request()
-            self.wfile.flush()
-        except OSError:
-            self.close_connection = True
+    def __init__(self, connection: ClientConnection, head_bytes: int, unit: str | None, server: ServerParts) -> None:
+        self._parts, self._connection, self._unit = server, connection, unit
+        self._head, body = connection.received[:head_bytes], connection.received[head_bytes:]
+        self._body = _ReceivedFirst(body, connection.sock)
+        super().__init__(connection.sock, connection.ip, server)  # type: ignore[arg-type]
 
-    def _one_request(self) -> None:
+    def setup(self) -> None:
+        """Head and small body of the answer leave in one segment."""
+        self.connection = self.request
+        self.rfile = io.BytesIO()
+        self.wfile = self.connection.makefile("wb", 64 * 1024)
+
+    def handle(self) -> None:
+        """The request and its answer; what came after the request is the beginning of the next."""
+        self.close_connection = True
         self.requestline = self.request_version = self.command = ""
-        self.server.deadlines.renew(self.connection, self.server.limits.idle_s)
-        head = self._read_head()
-        if head is None:
-            self.close_connection = True
-            return
-        if len(head) >= MAX_HEAD_BYTES:
+        if len(self._head) >= MAX_HEAD_BYTES:
             self.send_error(431, f"allowed: {MAX_HEAD_BYTES} bytes of request head")
             return
-        body, self.rfile = self.rfile, io.BufferedReader(io.BytesIO(head))
+        body, self.rfile = io.BufferedReader(self._body), io.BufferedReader(io.BytesIO(self._head))
         try:
             self.raw_requestline = self.rfile.readline()
             understood = self.parse_request()
@@ -67,20 +87,14 @@ class RequestHandler(BaseHTTPRequestHandler):
         if understood:
             self._renew_stall()
             self._respond()
+            self.wfile.flush()
+            self._body.is_dry = True
+            self._connection.received = body.peek()
 
-    def _read_head(self) -> bytes | None:
-        """The head with its empty line, or MAX_HEAD_BYTES of what is longer; None where the client has closed."""
-        head = b""
-        while len(head) < MAX_HEAD_BYTES:
-            line = self.rfile.readline(MAX_HEAD_BYTES - len(head))
-            if not line:
-                return None
-            if line in (b"\r\n", b"\n"):
-                if head:
-                    return head + line
-                continue  # empty lines before a request are to be ignored (RFC 9112, 2.2)
-            head += line
-        return head
+    def finish(self) -> None:
+        """Nothing is left to do but to let the files go."""
+        with suppress(OSError):  # the client may have gone
+            self.wfile.close()
 
     def _respond(self) -> None:
         if self.request_version == "HTTP/0.9":
@@ -93,6 +107,7 @@ class RequestHandler(BaseHTTPRequestHandler):
                 self._refuse(405, "allowed: " + ", ".join(route.methods), {"Allow": ", ".join(route.methods)})
                 return
             received = discard_body(self.rfile, self.headers, self._renew_stall)
+            self._parts.count_bytes(client.source, received)
         except UnknownPathError:
             self._refuse(404, f"Known paths: {KNOWN_PATHS}.")
         except (BadRequestError, BodyError) as error:
@@ -112,14 +127,14 @@ class RequestHandler(BaseHTTPRequestHandler):
             case AnswerKind.EMPTY:
                 self._send_text(200, "", route)
             case AnswerKind.ADDRESS:
-                ip = documents.address(self._client_ip())
+                ip = documents.address(self._connection.ip)
                 self._send_text(200, ip, route, {"Content-Type": "application/json; charset=utf-8"})
             case AnswerKind.LATENCY:
                 self._send_text(200, documents.LATENCY, route)
             case AnswerKind.SIZE:
                 self._send_text(200, f"size={received}", route)
             case AnswerKind.CONFIG:
-                config = documents.config(self._client_ip(), self.server.limits.speedtest_s)
+                config = documents.config(self._connection.ip, self._parts.limits.speedtest_s)
                 self._send_text(200, config, route, {"Content-Type": "text/xml; charset=utf-8"})
             case AnswerKind.SERVERS:
                 servers = documents.servers(self._own_address())
@@ -129,23 +144,21 @@ class RequestHandler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             self._payload_head(route)
             return
-        test = self.server.admission.enter(client)
+        test = self._parts.admission.enter(client, self.connection)
         if test is None:
             self._send_text(503, "busy\n", route, {"Retry-After": str(retry_after_s())})
             return
-        sent_bytes = 0
 
         def on_sent(count: int) -> None:
-            nonlocal sent_bytes
-            sent_bytes += count
+            test.streams[self.connection] += count
             self._renew_stall()
 
         try:
             self._payload_head(route)
             self.wfile.flush()
-            self.server.payload.send(self.connection, route.payload_bytes, test.pacer, self.server.stopping, on_sent)
+            self._parts.payload.send(self.connection, route.payload_bytes, test.pacer, self._parts.stopping, on_sent)
         finally:
-            self.server.admission.leave(test, sent_bytes)
+            self._parts.count_bytes(client.source, self._parts.admission.leave(test, self.connection))
 
     def _payload_head(self, route: Route) -> None:
         congestion = self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).split(b"\0")[0]
@@ -174,7 +187,9 @@ class RequestHandler(BaseHTTPRequestHandler):
         if cors:
             self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Access-Control-Allow-Methods", "GET, POST")
-            self.send_header("Access-Control-Allow-Headers", "Content-Encoding, Content-Type, X-Xomnet-Test")
+            self.send_header(
+                "Access-Control-Allow-Headers", "Authorization, Content-Encoding, Content-Type, X-Xomnet-Test"
+            )
             self.send_header("Access-Control-Expose-Headers", "Retry-After")
         self.send_header("Connection", "close" if self.close_connection else "keep-alive")
         self.end_headers()
@@ -205,20 +220,19 @@ class RequestHandler(BaseHTTPRequestHandler):
         """Nothing a request: the end of each test is logged."""
 
     def _renew_stall(self) -> None:
-        self.server.deadlines.renew(self.connection, self.server.limits.stall_s)
+        self._parts.deadlines.renew(self.connection, self._parts.limits.stall_s)
 
     def _client(self) -> ServedClient:
-        test_id = self.headers.get("X-Xomnet-Test")
+        source, test_id = self._connection.source, self.headers.get("X-Xomnet-Test")
         if test_id is None:
-            return ServedClient("address", self._client_ip())
+            return ServedClient("address", self._connection.ip, self._unit, source)
         if not _TEST_ID.fullmatch(test_id):
             raise BadRequestError("X-Xomnet-Test: allowed: 1 to 64 letters, digits, dots, dashes, underscores")
-        return ServedClient("test", test_id)
-
-    def _client_ip(self) -> str:
-        return str(self.client_address[0]).removeprefix("::ffff:").partition("%")[0]
+        return ServedClient("test", test_id, self._unit, source)
 
     def _own_address(self) -> str:
+        if self._parts.public_name is not None:
+            return self._parts.public_name
         host, port = self.connection.getsockname()[:2]
         host = host.removeprefix("::ffff:").partition("%")[0]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -12,6 +12,7 @@ import msgspec
 from agent.clock.clock import ClockReading, ReadClock
 from agent.clock.timestamps import server_reference
 from agent.delivery.ack_stats import AckStats
+from agent.delivery.permission import keep_permission
 from agent.delivery.spool import Spool, SpoolError
 from xomnet import __version__
 from xomnet.contract.commands import Reply
@@ -171,6 +172,8 @@ class Uplink(Handler):
             log.error("acknowledged results stay", reason=str(error))
             return
         failpoints.at("uplink.forgotten")
+        if ack.permission is not None:
+            keep_permission(self._spool, ack.permission)
         self.ack_stats = self.ack_stats.with_ack(ack, self._spool.id)
         for _, seqs in acked:
             for seq in seqs:

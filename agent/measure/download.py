@@ -45,11 +45,13 @@ def download(
     last_try: bool = True,
     cross_traffic_mbps: float | None = None,
     named_hosts: tuple[str, ...] | None = None,
+    permission: str | None = None,
 ) -> Speed:
     """Tests the servers in order until one gives a figure; returns a result in any case, a failed one with its error.
 
     Raises ServersBusy unless this is the `last_try`. `full`: an audit, no early stop. Cross traffic is flagged above
-    `cross_traffic_mbps`; None: 2% of the figure. Only servers of `named_hosts` may have private addresses.
+    `cross_traffic_mbps`; None: 2% of the figure. Only servers of `named_hosts` may have private addresses. `permission`
+    is shown to the servers.
     """
     conditions = TestConditions(line)
 
@@ -65,6 +67,7 @@ def download(
         max_measured_s=METERED_MEASURED_S if line.is_metered else UNMETERED_MEASURED_S,
         named_hosts=named_hosts,
         full=full,
+        permission=permission,
         cancelled=cancelled,
         progress=on_progress,
     )

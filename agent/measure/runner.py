@@ -2,6 +2,7 @@
 
 import datetime as dt
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -36,6 +37,8 @@ class TestRunner:
     meter: Meter
     targets: Targets
     stop: threading.Event
+    permission: Callable[[], str | None] = lambda: None
+    """What the unit shows to measurement servers now."""
 
     def check(self, line: LineSettings, now: dt.datetime) -> Precheck:
         """Checks whether the loop is fit to measure this line now."""
@@ -112,6 +115,7 @@ class TestRunner:
                 last_try=last_try,
                 cross_traffic_mbps=self.settings.precheck.cross_traffic_mbps,
                 named_hosts=self.settings.servers_allowed,
+                permission=self.permission(),
             )
         finally:
             self.stop.wait(DRAIN_S)

@@ -1,4 +1,4 @@
-"""The collector's own files: targets, registry, the state folder, the operator's token."""
+"""The collector's own files: targets, registry, the state folder, the operator's token, the key of permissions."""
 
 import datetime as dt
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from collector.ingest.dead_letters import DeadLetters
+from collector.ingest.permissions import PermissionIssuer
 from collector.web.operator import SETTING, read_token
 from xomnet.check.finding import Finding, Sentence, fail, ok, say, skip, warn
 from xomnet.check.host import try_to_write
@@ -87,6 +88,17 @@ def operator(path: Path | None) -> Finding:
     except SecretError as error:
         return fail("operator", say("{reason}", reason=str(error)), None)
     return ok("operator", say("other users cannot read the token"))
+
+
+def permissions(path: Path | None) -> Finding:
+    """The key that signs the units' permissions to measure."""
+    if path is None:
+        return skip("permissions", say("permission_key is not set: units have no places of their own"))
+    try:
+        PermissionIssuer(path)
+    except SecretError as error:
+        return fail("permissions", say("{reason}", reason=str(error)), None)
+    return ok("permissions", say("the key can sign"))
 
 
 def free_mb(folder: Path) -> int:

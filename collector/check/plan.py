@@ -42,3 +42,4 @@ def findings(settings: CollectorSettings, targets: Targets, file: Path, now: dt.
     yield from run_limited("collector", lambda: parts.check_collector(settings.web), STORE_S)
     yield from run_limited("alerts", lambda: alerts(settings, targets, now), ALERTS_S)
     yield from run_limited("operator", lambda: files.operator(settings.web.operator_token_file), QUICK_S)
+    yield from run_limited("permissions", lambda: files.permissions(settings.permission_key), QUICK_S)

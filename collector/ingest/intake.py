@@ -16,6 +16,7 @@ from collector.ingest import loopback_probe
 from collector.ingest.acks import acks_of
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.ingest.loopback_probe import LoopbackProbe
+from collector.ingest.permissions import PermissionIssuer
 from collector.ingest.presence import Presence, PresenceBoard
 from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
@@ -83,8 +84,9 @@ class Intake(Handler):
         listeners: Sequence[StoredListener] = (),
         presence: PresenceBoard | None = None,
         probe_s: float = 30.0,
+        permissions: PermissionIssuer | None = None,
     ) -> None:
-        self._now = now
+        self._now, self._permissions = now, permissions
         self._presence = presence or PresenceBoard()
         self._listeners, self._commands = listeners, commands
         self._voice = LoopbackProbe(probe_s)
@@ -295,7 +297,12 @@ class Intake(Handler):
 
     def _answer(self, batch: list[Message], stored: list[ResultId], refused: list[RefusedMessage]) -> None:
         """Publishes the acks, then PUBACKs, both in the network thread and in this order."""
-        acks = [(topic(ack.agent, "ack"), encode(ack)) for ack in acks_of(stored, refused, self._now())]
+        now = self._now()
+
+        def permission_of(agent: str) -> str | None:
+            return None if self._permissions is None else self._permissions.issue_if_due(agent, now)
+
+        acks = [(topic(ack.agent, "ack"), encode(ack)) for ack in acks_of(stored, refused, now, permission_of)]
 
         def answer(connection: Connection) -> None:
             for ack_topic, payload in acks:

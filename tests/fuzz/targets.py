@@ -5,7 +5,7 @@ import io
 import ipaddress
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from agent.net.dns_message import AAAA, A, encode_name, encode_question, parse_a
 from collector.ingest.validate import Accepted, validate
 from collector.store.line_protocol import line_protocol
 from collector.store.rows import check_points
+from measurement_server.acceptor import ClientConnection, head_bytes
 from measurement_server.admission import Admission
 from measurement_server.deadlines import Deadlines
 from measurement_server.handler import RequestHandler
@@ -63,10 +64,23 @@ def http_answer(data: bytes) -> None:
 
 def http_request(data: bytes) -> None:
     """What a stranger sends to the measurement server: every answer is a well-formed one."""
-    connection = FakeConnection(data)
-    RequestHandler(connection, ("192.0.2.1", 40000), FakeServer())  # type: ignore[arg-type]  # what it needs of them
-    answer = connection.written.getvalue()
-    assert answer == b"" or answer.startswith(b"HTTP/1."), answer[:40]
+    for answer in answers(data):
+        assert answer == b"" or answer.startswith(b"HTTP/1."), answer[:40]
+
+
+def answers(data: bytes) -> Iterator[bytes]:
+    """The answer to each request of a connection on which these bytes come, and then its end."""
+    sock = FakeSocket()
+    connection = ClientConnection(sock, "192.0.2.1", "192.0.2.1", data)  # type: ignore[arg-type]
+    while (count := head_bytes(connection.received)) is not None:
+        sock.written = _Written()
+        try:
+            handler = RequestHandler(connection, count, None, FakeServer())  # type: ignore[arg-type]
+        except OSError:  # the client has gone
+            return
+        yield sock.written.getvalue()
+        if handler.close_connection:
+            return
 
 
 def envelope(data: bytes) -> None:
@@ -166,14 +180,17 @@ TARGETS = {
 }
 
 
-class FakeConnection:
-    """A connection on which everything has come, and whose answers are kept."""
+class FakeSocket:
+    """A connection on which nothing more comes, and whose answers are kept."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self.written = data, _Written()
+    def __init__(self) -> None:
+        self.written = _Written()
 
-    def makefile(self, mode: str, buffering: int = -1) -> io.IOBase:
-        return io.BufferedReader(io.BytesIO(self._data)) if "r" in mode else self.written
+    def makefile(self, *_: object) -> io.IOBase:
+        return self.written
+
+    def recv_into(self, _: object) -> int:
+        return 0
 
     def sendall(self, data: bytes) -> None:
         self.written.write(data)
@@ -206,6 +223,10 @@ class _Payload:
 class FakeServer:
     limits: ServerLimits = field(default_factory=ServerLimits)
     deadlines: Deadlines = field(default_factory=lambda: Deadlines(300.0))
-    admission: Admission = field(default_factory=lambda: Admission(8, 0.0, 0.0))
+    admission: Admission = field(default_factory=lambda: Admission(8, 0.0, ServerLimits()))
     payload: _Payload = field(default_factory=_Payload)
     stopping: threading.Event = field(default_factory=threading.Event)
+    public_name: str | None = None
+
+    def count_bytes(self, _: str, count: int) -> int:
+        return count

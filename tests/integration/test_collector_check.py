@@ -22,6 +22,7 @@ from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.settings import WebSettings
 from collector.store.sqlite import SqliteStore
 from tests.support.deployment import DATABASE, HEADER, Collector, made, secured, until
+from tests.support.permissions import PermissionKey
 from tests.support.services import Authority, InfluxV2, Mosquitto
 from xomnet.check.finding import say
 
@@ -79,6 +80,7 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
     place.write(
         web={"port": place.collector.port, "operator_token_file": place.secret("token", "0123456789abcdef")},
         notify={"urls_file": place.secret("channels.yaml", "- url: json://127.0.0.1:9\n")},
+        permission_key=str(PermissionKey(place.folder).private),
     )
     with place.collector as collector:
         until(lambda: collector.health()["status"] == "ok", "the collector is well")
@@ -96,6 +98,7 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
             "collector",
             "alerts",
             "operator",
+            "permissions",
         ]
         assert rows["registry"]["found"] == "rows: 1; today lines: 1, units: 1"
         assert re.fullmatch(r"TLS, certificate valid until \d{4}-\d\d-\d\d", rows["broker"]["found"])
@@ -122,7 +125,7 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
 
 def test_before_the_first_start_nothing_is_made_and_nothing_is_red(place: Place) -> None:
     code, rows = place.check()
-    expected = {"state": "warn", "collector": "warn", "alerts": "skip", "operator": "skip"}
+    expected = {"state": "warn", "collector": "warn", "alerts": "skip", "operator": "skip", "permissions": "skip"}
     assert (code, marks(rows)) == (0, expected), rows
     assert rows["collector"]["found"] == f"not running; 127.0.0.1:{place.collector.port} is free"
     assert rows["state"]["found"] == f"{place.state} does not exist"
@@ -137,10 +140,11 @@ def test_what_a_person_left_wrong_is_one_row_each(place: Place, mosquitto_tls: M
         store={"kind": "sqlite", "path": "away/store.db"},
         web={"port": mosquitto_tls.port, "operator_token_file": place.secret("token", SECRET * 2, 0o644)},
         notify={"urls_file": place.secret("channels.yaml", f"- url: nonsense://{SECRET}\n")},
+        permission_key=place.secret("permission.key", SECRET),
     )
     code, rows = place.check()
     assert code == 1
-    red = dict.fromkeys(("registry", "store", "collector", "alerts", "operator"), "fail")
+    red = dict.fromkeys(("registry", "store", "collector", "alerts", "operator", "permissions"), "fail")
     assert marks(rows) == {**red, "state": "warn"}
     assert re.match(
         r"2 errors, the first: \S+lines\.csv, line 2, column access: found 'fibre'", rows["registry"]["found"]
@@ -149,6 +153,7 @@ def test_what_a_person_left_wrong_is_one_row_each(place: Place, mosquitto_tls: M
     assert rows["store"]["found"] == f"{place.folder}/away does not exist"
     assert "another program answers at " in rows["collector"]["found"]
     assert rows["alerts"]["found"].startswith("apprise does not know the address of: nonsense-")
+    assert "permission.key: no private key; run: openssl genpkey" in rows["permissions"]["found"]
     assert "mode 644 is open to others; run: chmod 600" in rows["operator"]["found"]
 
 

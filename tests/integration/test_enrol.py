@@ -7,8 +7,9 @@ import socket
 import ssl
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -51,17 +52,16 @@ class Enrolment(Process):
         super().__init__(folder, [sys.executable, "-m", "collector.pki", *places, "--port", str(port)], port)
 
 
+def rendered(template: str, **values: object) -> str:
+    """What Ansible makes of a template of the roles."""
+    text = (ROLES / template).read_text()
+    return jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(text).render(ansible_managed="", **values)
+
+
 def settings_of_nginx(folder: Path, door: int, page: int, service: int) -> str:
     """What the role writes, with this test's ports and folders."""
-    template = (ROLES / "nginx/templates/xomnet.conf").read_text()
-    values = {
-        "ansible_managed": "",
-        "xomnet_page_certificate": "",
-        "xomnet_door_port": door,
-        "xomnet_measure_connections": 2,
-    }
-    text = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(template).render(values)
-    ports = {"80": free_port(), "443": page, str(door): door, "8080": free_port()}
+    text = rendered("nginx/templates/xomnet.conf", xomnet_page_certificate="", xomnet_door_port=door)
+    ports = {"80": free_port(), "443": page, str(door): door}
     text = re.sub(r" *listen \[::\].*\n", "", text)
     text = re.sub(r"listen (\d+)", lambda found: f"listen 127.0.0.1:{ports[found[1]]}", text)
     text = text.replace("http://unix:/run/xomnet-enrol.sock", f"http://127.0.0.1:{service}")
@@ -115,9 +115,19 @@ def key_of(files: tuple[Path, Path]) -> ec.EllipticCurvePrivateKey:
 
 @pytest.fixture
 def door(tmp_path: Path) -> Iterator[Door]:
+    def with_debian(folder: Path, settings: str) -> Nginx:
+        return Nginx(folder, "return 404;", OF_DEBIAN + settings)
+
+    with open_door(tmp_path, ROW, with_debian) as door:
+        yield door
+
+
+@contextmanager
+def open_door(tmp_path: Path, rows: str, front: Callable[[Path, str], Nginx]) -> Iterator[Door]:
+    """The service and `front`, an nginx with the settings of the role."""
     authority = Authority.make(tmp_path / "ca", now())
     registry = tmp_path / "lines.csv"
-    registry.write_text(HEADER + ROW, encoding="utf-8")
+    registry.write_text(HEADER + rows, encoding="utf-8")
     folder = made(tmp_path, "nginx")
     mine = key()
     (folder / "server.key").write_bytes(mine.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -125,13 +135,13 @@ def door(tmp_path: Path) -> Iterator[Door]:
     for name in ("ca.crt", "ca.crl"):
         (folder / name).write_bytes((authority.folder / name).read_bytes())
     (folder / "people").write_text("operator:{PLAIN}right\n")
-    (folder / "operator").write_text('"Bearer the-operators-token" off;\n')
+    (folder / "operator").write_text(rendered("nginx/templates/operator", xomnet_operator_token="The-Operators.token"))
     made(folder, "releases")
     (folder / "releases/manifest.json").write_text("{}")
     door_port, page = free_port(), free_port()
     with Enrolment(made(tmp_path, "service"), authority, registry) as service:
         settings = settings_of_nginx(folder, door_port, page, service.port)
-        with Nginx(folder, "return 404;", OF_DEBIAN + settings) as nginx:
+        with front(folder, settings) as nginx:
             yield Door(authority, service, nginx, door_port, page, tmp_path)
 
 
@@ -214,12 +224,22 @@ def test_releases_are_for_who_has_a_certificate(door: Door) -> None:
 def test_the_page_wants_a_login_or_the_operators_token(door: Door) -> None:
     trust = ssl.create_default_context(cafile=door.authority.folder / "ca.crt")
     with httpx.Client(verify=trust, base_url=f"https://localhost:{door.page}", timeout=20) as client:
-        bearer = {"Authorization": "Bearer the-operators-token"}
+        bearer = {"Authorization": "Bearer The-Operators.token"}
         assert client.get("/").status_code == 401
         assert client.get("/", headers={"Authorization": "Bearer another"}).status_code == 401
         assert client.get("/", auth=("operator", "wrong")).status_code == 401
         assert client.get("/", auth=("operator", "right")).status_code == 502  # let in: no collector runs here
         assert client.get("/", headers=bearer).status_code == 502
+        for near in (
+            "Bearer the-operators.token",
+            "bearer The-Operators.token",
+            "Bearer The-OperatorsXtoken",
+        ):
+            assert client.get("/", headers={"Authorization": near}).status_code == 401
+        for path in ("metrics", "metrics/plugins/x", "%6detrics", "x/../metrics", "/metrics"):
+            answer = client.send(httpx.Request("GET", f"https://localhost:{door.page}/grafana/{path}"))
+            assert answer.status_code == 404
+        assert client.get("/grafana/api/health").status_code == 502  # no Grafana runs here
 
 
 def test_debians_old_protocols_are_not_added_to_ours(door: Door) -> None:

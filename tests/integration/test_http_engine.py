@@ -300,6 +300,12 @@ HOPELESS: list[tuple[str, Behaviour, str, tuple[str, ...]]] = [
     ("a head a byte at a time", lambda v: v.drip(faulty_servers.data_of(1 << 30), 0.05), "stalled", ()),
     ("a stall after 100 kB", faulty_servers.answers_then(100_000, Visit.hold), "stalled", ()),
     ("a drip", faulty_servers.drip, "stalled", ()),
+    (
+        "a trickle that is too slow to be checked",
+        faulty_servers.trickle(700),
+        "payload_mismatch",
+        ("payload_mismatch",),
+    ),
     ("a reset in mid-transfer", faulty_servers.answers_then(300_000, Visit.reset), "reset", ()),
     ("a reset for an answer", Visit.reset, "reset", ()),
     ("an end for an answer", lambda _: None, "reset", ()),
@@ -346,6 +352,14 @@ def test_a_server_that_breaks_or_lies_is_a_failed_test_with_its_reason(
     for theirs in ("Oops", "Not Found", "login.example", "text/", "OpenSSH", "X: y"):
         assert theirs not in found.error_detail, "nothing of what listens there goes to the server"
     assert took_s < 5
+
+
+def test_a_trickle_is_never_so_steady_that_it_is_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One `<` each 50 ms read 0.00096 Mb/s, as soon as the early stop allowed: less than three seconds."""
+    monkeypatch.setattr("agent.measure.engines.http.FIRST_BYTE_S", 5.0)
+    with Server(faulty_servers.trickle(1)) as server:
+        found = run(server.url)
+    assert (found.error, found.down_mbps) == ("stalled", None)
 
 
 @pytest.mark.usefixtures("short")

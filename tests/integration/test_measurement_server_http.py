@@ -226,6 +226,14 @@ def test_it_never_asks_another_server(start: Start, target: str) -> None:
         assert b"Known paths: garbage.php" in text
 
 
+def test_the_list_of_servers_names_the_address_that_the_client_reached_or_the_public_one(start: Start) -> None:
+    server = start()
+    port = server.server_address[1]
+    assert f'host="127.0.0.1:{port}"'.encode() in ask(server, "GET", "/speedtest-servers-static.php")[1]
+    server.public_name = "do1.example.vn:8080"
+    assert b'url="http://do1.example.vn:8080/speedtest/upload.php"' in ask(server, "GET", "/speedtest-servers.php")[1]
+
+
 def test_a_tunnel_is_refused(start: Start) -> None:
     answer, _ = ask(start(), "CONNECT", "www.speedtest.net:443")
     assert answer.status == 404
@@ -240,7 +248,7 @@ def test_a_tunnel_is_refused(start: Start) -> None:
         ("DELETE", "/empty.php", {}, 405, b"GET, HEAD, OPTIONS, POST"),
         ("POST", "/empty.php", {"Content-Length": "many"}, 400, b"Content-Length: allowed"),
         ("POST", "/empty.php", {"Content-Length": "5\x1d"}, 400, b"Content-Length: allowed"),
-        ("GET", "/empty.php", {"X": "y" * 20_000}, 431, b"16384 bytes"),
+        ("GET", "/empty.php", {"X": "y" * 20_000}, 431, b"8192 bytes"),
         ("GET", "/empty.php", {f"X{i}": "y" for i in range(150)}, 431, b""),
     ],
 )
@@ -264,7 +272,7 @@ def test_what_is_no_http_gets_400_and_the_end_of_the_connection(start: Start) ->
 
 
 def test_slow_idle_and_silent_clients_are_cut(start: Start) -> None:
-    server = start(idle_s=0.4, stall_s=0.4)
+    server = start(head_s=0.4, idle_s=0.4, stall_s=0.4)
     loris = raw(server, b"GET /empty.php HTTP/1.1\r\n")
     idle = raw(server, b"GET /empty.php HTTP/1.1\r\n\r\n")
     never_sends = raw(server, b"POST /empty.php HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc")
@@ -291,15 +299,47 @@ def test_no_connection_outlives_its_life(start: Start) -> None:
         assert 0.3 < time.monotonic() - at < 2
 
 
-def test_connections_are_bounded_and_a_place_comes_free(start: Start) -> None:
-    server = start(connections=2)
+def test_of_connections_that_say_nothing_the_oldest_makes_room(start: Start) -> None:
+    server = start(waiting_each=2)
     with closing(raw(server, b"")) as first, closing(raw(server, b"")):
         wait_until(lambda: len(server.deadlines) == 2)
-        with closing(raw(server, b"")) as third:
-            assert third.recv(1) == b""
-        first.close()
-        wait_until(lambda: len(server.deadlines) == 1)
-        assert ask(server, "GET", "/empty.php")[0].status == 200
+        with closing(raw(server, b"GET /empty.php HTTP/1.1\r\n")) as third:
+            with pytest.raises(ConnectionResetError):
+                first.recv(1)
+            assert len(server.deadlines) == 2
+            third.sendall(b"\r\n")
+            assert third.recv(12) == b"HTTP/1.1 200"
+
+
+def test_the_requests_of_a_source_at_once_are_bounded(start: Start) -> None:
+    server = start(rate_mbps=10, requests_each=2)
+    with closing(stream(server, "one")), closing(stream(server, "one")):
+        answer, text = ask(server, "GET", "/empty.php")
+        assert (answer.status, text) == (503, b"busy\n")
+        assert 5 <= int(answer.headers["Retry-After"]) <= 15
+    wait_until(lambda: ask(server, "GET", "/empty.php")[0].status == 200)
+
+
+def test_requests_may_come_together_and_in_pieces(start: Start) -> None:
+    server = start()
+    first = b"POST /speedtest/upload.php HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+    second = b"\r\nGET /speedtest/latency.txt HTTP/1.1\r\nConnection: close\r\n\r\n"
+    with closing(raw(server, first + second)) as together:
+        answers = together.makefile("rb").read()
+    assert answers.index(b"size=3") < answers.index(b"test=test\n")
+    with closing(raw(server, b"")) as in_pieces:
+        for byte in first + second:
+            in_pieces.sendall(bytes([byte]))
+        answers = in_pieces.makefile("rb").read()
+    assert answers.index(b"size=3") < answers.index(b"test=test\n")
+
+
+def test_a_test_that_takes_next_to_nothing_is_cut(start: Start) -> None:
+    server = start(slow_s=0.5, grace_s=0.1, max_tests=1)
+    with closing(stream(server, "holds")) as slow:
+        wait_until(lambda: ask(server, "GET", "/garbage.php?ckSize=1", X_Xomnet_Test="honest")[0].status == 200)
+        with pytest.raises(ConnectionResetError):
+            list(iter(lambda: slow.recv(2**20), b""))
 
 
 def test_a_test_that_ends_is_logged_with_client_bytes_and_seconds(

@@ -110,9 +110,9 @@ class Unit(Process):
 class MeasureServer(Process):
     """`python -m measurement_server` at a rate."""
 
-    def __init__(self, folder: Path, rate_mbps: float) -> None:
+    def __init__(self, folder: Path, rate_mbps: float, *more: str) -> None:
         port = free_port()
-        arguments = ["--port", str(port), "--rate", str(rate_mbps)]
+        arguments = ["--port", str(port), "--rate", str(rate_mbps), *more]
         super().__init__(folder, [sys.executable, "-m", "measurement_server", *arguments], port)
 
     @property

@@ -177,6 +177,16 @@ def drip(visit: Visit) -> None:
     visit.drip(RANDOM, 0.05, 100)
 
 
+def trickle(piece: int) -> Behaviour:
+    """Promises a GiB and gives `<` at a steady pace, 20 pieces a second."""
+
+    def behave(visit: Visit) -> None:
+        visit.send(data_of(1 << 30))
+        visit.drip(b"<" * (1 << 20), 0.05, piece)
+
+    return behave
+
+
 def endless_head(visit: Visit) -> None:
     visit.send(b"HTTP/1.1 200 OK\r\n")
     while not visit.ending.is_set():

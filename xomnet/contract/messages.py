@@ -14,6 +14,7 @@ from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
 from xomnet.contract.characters import clean_json
 from xomnet.contract.fields import Field
+from xomnet.contract.permission import PermissionText
 from xomnet.contract.radio import Radio
 from xomnet.contract.values import (
     Celsius,
@@ -266,6 +267,8 @@ class Ack(Struct, frozen=True, kw_only=True, omit_defaults=True):
     time: Instant
     stored: tuple[Stored, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    permission: PermissionText | None = None
+    """What the unit shows to measurement servers from now on; comes some times a day."""
 
 
 class AgentState(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -39,6 +39,8 @@ class TestSpec:
     """Hosts whose addresses may be private; None: all."""
     full: bool = False
     """An audit: no early stop."""
+    permission: str | None = None
+    """What our measurement servers give a unit's place for; only for servers that the settings name."""
     progress: Callable[[Progress], None] = lambda _: None
     cancelled: threading.Event = field(default_factory=threading.Event)
 

@@ -49,6 +49,8 @@ def download(test: TestSpec, engine: str, path: str) -> Speed:
     transfer = _Transfer(test, source, idle)
     try:
         transfer.run()
+        for stream in transfer.streams:
+            stream.check_unchecked()
         found = goodput.figures(transfer.counts, transfer.measured_from)
         if found.down_mbps == 0:
             raise MeasurementError("stalled", f"{transfer.bytes()} bytes, then none for {found.measured_s:.0f} s")
@@ -94,7 +96,7 @@ def _source(test: TestSpec, path: str) -> Source:
         )
     address = resolve(host, port, test.interface)
     check_reach(host, address, test.named_hosts)
-    return Source(url, address, test.interface, secrets.token_hex(8), path)
+    return Source(url, address, test.interface, secrets.token_hex(8), path, test.permission)
 
 
 class OutOfOrderBytes:
@@ -214,13 +216,17 @@ class _Transfer:
             raise MeasurementError("cancelled", "the unit is stopping", ("unit_fault",))
         if total < MIN_BYTES and t > FIRST_BYTE_S:
             raise MeasurementError("stalled", f"{total} bytes in {t:.0f} s")
-        if goodput.add_bins(self._bins, self.counts) and may_stop(self._bins, self._idle, self.loaded.ms):
+        is_capped = total + self._bytes_in_flight(mbps) >= self._test.max_bytes
+        new_bins = goodput.add_bins(self._bins, self.counts)
+        if total < MIN_BYTES and not is_capped:
+            return  # a trickle can be steady, too, and is no figure
+        if new_bins and may_stop(self._bins, self._idle, self.loaded.ms):
             if not self._test.full:
                 self.stop_reason = "stable"
                 return
             if self.early_mbps is None:
                 self.early_mbps = goodput.rate_mbps(self.counts, self.measured_from, t)
-        if total + self._bytes_in_flight(mbps) >= self._test.max_bytes:
+        if is_capped:
             self.stop_reason = "byte_cap"
         elif t - self.measured_from >= self._test.max_measured_s:
             self.stop_reason = "time_cap"

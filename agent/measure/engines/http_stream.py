@@ -45,15 +45,18 @@ class Source:
     interface: str | None
     test_id: str
     path: str
+    permission: str | None = None
 
     def request(self) -> bytes:
         """A GET request that no cache can answer."""
         base = self.url.path.rstrip("/")
+        permission = "" if self.permission is None else f"Authorization: Bearer {self.permission}\r\n"
         return (
             f"GET {base}/{self.path}{secrets.token_hex(8)} HTTP/1.1\r\n"
             f"Host: {self.url.netloc}\r\n"
             f"User-Agent: xomnet/{__version__}\r\n"
             f"X-Xomnet-Test: {self.test_id}\r\n"
+            f"{permission}"
             "Accept-Encoding: identity\r\n"
             "Cache-Control: no-cache\r\n\r\n"
         ).encode()
@@ -194,6 +197,12 @@ class Stream:
 
     def _check_if_complete(self) -> None:
         if len(self._to_check) < CHECKED_BYTES and self._left > 0 and not self.closed:
+            return
+        self.check_unchecked()
+
+    def check_unchecked(self) -> None:
+        """Checks what has come, if it is not checked yet. Raises MeasurementError."""
+        if self._check_done:
             return
         check_payload(bytes(self._to_check))
         self._to_check.clear()
