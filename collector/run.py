@@ -20,6 +20,7 @@ from collector.completeness.completeness import Completeness
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
 from collector.ingest.presence import PresenceBoard
+from collector.ingest.quota import Quota
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
@@ -96,6 +97,7 @@ def run(settings: CollectorSettings) -> int:
         listeners=(alerts.service,),
         registered_since=registry.registered_since,
     )
+    quota = Quota(settings.quota, settings.state_dir / "quota.db", alerts.service.on_quota_exceeded)
     intake = Intake(
         settings.broker,
         settings.client_id,
@@ -107,6 +109,7 @@ def run(settings: CollectorSettings) -> int:
         utc_now,
         listeners=(lines, completeness, rollups),
         presence=presence,
+        quota=quota,
     )
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
@@ -157,6 +160,7 @@ def run(settings: CollectorSettings) -> int:
         confirmation.stop()
         for part in (intake, lines, alerts, completeness, rollups):
             part.stop()
+        quota.close()
         store.close()
     log.info("collector ended")
     return 0

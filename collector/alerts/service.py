@@ -3,6 +3,7 @@
 import datetime as dt
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from collector.alerts.alert import Alert, AlertChange, AlertRules
@@ -15,7 +16,7 @@ from collector.alerts.rules import evaluate
 from collector.alerts.silences.acknowledgement import Acknowledgement
 from collector.alerts.silences.maintenance import MaintenanceWindow, in_maintenance
 from collector.alerts.store import AlertStore
-from collector.alerts.texts import message_of
+from collector.alerts.texts import message_of, quota_message
 from collector.completeness.completeness import CompletenessSnapshot
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
@@ -55,6 +56,11 @@ class AlertService(threading.Thread):
         self._window_s, self._on_queued = window.total_seconds(), on_queued
         self._new, self._ending = threading.Event(), threading.Event()
         self._snapshot: Snapshot | None = None
+        self._exceeded: deque[str] = deque()
+
+    def on_quota_exceeded(self, agent: str, _reason: str) -> None:
+        """A unit went beyond its quota of the day: a message goes with the next snapshot. From any thread."""
+        self._exceeded.append(agent)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -86,6 +92,7 @@ class AlertService(threading.Thread):
                 continue
             try:
                 self.evaluate(snapshot)
+                self.send_exceeded(snapshot)
                 self.send_digest(snapshot)
             except sqlite3.Error as error:  # the stored state is as before: the next snapshot decides again
                 log.error("alerts not decided", reason=str(error))
@@ -160,6 +167,20 @@ class AlertService(threading.Thread):
         troubled |= {s.id for s in snapshot.lines if s.judgement.state in BY_STATE}
         if ended := given.keys() - troubled:
             self.store.delete_acknowledgements(ended)
+
+    def send_exceeded(self, snapshot: Snapshot) -> None:
+        """A message for each unit that went beyond its quota, to the channels that want it."""
+        while self._exceeded:
+            agent = self._exceeded[0]
+            rows = [s.row for s in snapshot.lines if s.row.agent == agent]
+            queued = [
+                (channel.id, quota_message(agent, rows, self.settings.texts_for(channel), self.settings.public_url))
+                for channel in self.settings.channels
+                if not rows or any(channel.wants(row) for row in rows)
+            ]
+            self._count_dropped(self.store.enqueue(queued, snapshot.at))
+            self._exceeded.popleft()
+            self._on_queued()
 
     def send_digest(self, snapshot: Snapshot) -> bool:
         """The digest, once a day from its hour on. True if it was queued now."""

@@ -106,6 +106,11 @@ class AlertStore:
             db.execute("INSERT OR REPLACE INTO kept VALUES ('book', ?)", (_text(state),))
             return self._enqueue(db, notifications, now)
 
+    def enqueue(self, notifications: Iterable[tuple[str, Notification]], now: dt.datetime) -> int:
+        """Messages alone; returns as `save`."""
+        with self._transaction() as db:
+            return self._enqueue(db, notifications, now)
+
     def enqueue_digest(
         self, notifications: Iterable[tuple[str, Notification]], now: dt.datetime, digest_on: dt.date
     ) -> int:

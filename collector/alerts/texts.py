@@ -55,6 +55,24 @@ def message_of(
     return notification(title, lines, link, "success" if change.event == "ended" else "failure")
 
 
+def quota_message(agent: str, rows: Sequence[LineRow], t: Texts, public_url: str | None) -> Notification:
+    """The message of a unit that went beyond its quota of the day; `rows` are its lines."""
+    unit = t.text("unit {agent}", agent=agent)
+    subject = f"{place_name(rows[0])} · {unit}" if rows else unit
+    lines = [
+        t.text("The unit sent more than a unit makes in a day. The rest is rejected, or waits on the unit."),
+        t.text(
+            "Check first: {what}.",
+            what=t.text(
+                "did somebody make it test more often? Then raise the quota in collector.yaml. If nobody did, its"
+                " certificate may be stolen: revoke it"
+            ),
+        ),
+    ]
+    link = None if public_url is None or not rows else f"{public_url.rstrip('/')}/lines/{agent}/{rows[0].line}"
+    return notification(f"⚠ {t.text('QUOTA EXCEEDED')} · {subject}", lines, link, "failure")
+
+
 def notification(title: str, lines: Sequence[str], link: str | None, tone: str) -> Notification:
     """Lines of text, and the same as simple HTML."""
     html = Markup("<p><b>{}</b></p>").format(title) + Markup("").join(Markup("<p>{}</p>").format(x) for x in lines)

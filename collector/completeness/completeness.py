@@ -8,6 +8,7 @@ is computed again from the store, so a restart loses nothing.
 import datetime as dt
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,8 +41,10 @@ DAYS = 30
 NEAR = dt.timedelta(hours=36)
 """Results are first searched this near to the receipt: most are there."""
 EVER = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2200, 1, 1, tzinfo=dt.UTC))
-MAX_ROUNDS = 500
+MAX_ROUNDS, MAX_ROUNDS_OF_UNIT = 500, 100
 """Incomplete rounds checked in one step; the others are checked in the next."""
+MAX_OPEN_OF_UNIT = 1_000
+"""Receipts of a unit that are not settled; more, which a unit makes in no month, are left out."""
 MAX_NEW = 100_000
 
 
@@ -103,6 +106,7 @@ class Completeness(PeriodicWorker):
     def _reset(self) -> None:
         self._to_read: list[int] | None = None
         self._open: dict[tuple[LineId, str, int], _Open] = {}
+        self._open_of_units: Counter[str] = Counter()
         self._settled: dict[tuple[LineId, str], list[SeqRange]] = {}
         self._days: dict[LineId, dict[dt.date, Counts]] = {}
 
@@ -130,7 +134,7 @@ class Completeness(PeriodicWorker):
         rounds: dict[tuple[str, str, SeqRange], list[_Open]] = {}
         for one in sorted(self._open.values(), key=lambda one: one.checked_at or EVER[0]):
             rounds.setdefault((one.receipt.line.agent, one.receipt.spool, one.receipt.span), []).append(one)
-        self._check(list(rounds.values())[:MAX_ROUNDS], now)
+        self._check(_shared_out(rounds.values()), now)
         if self._to_read or self._has_unchecked():
             return True
         self.latest = self._snapshot(now)
@@ -164,12 +168,19 @@ class Completeness(PeriodicWorker):
     def _admit(self, receipt: SpoolReceipt, since: dt.datetime) -> None:
         """Adds a receipt once: a resend, or a receipt that was read before, changes nothing."""
         settled = self._settled.get((receipt.line, receipt.spool), ())
-        if subtract_ranges([receipt.span], settled):
-            self._open.setdefault((receipt.line, receipt.spool, receipt.seq), _Open(receipt, since))
+        key = (receipt.line, receipt.spool, receipt.seq)
+        if key in self._open or not subtract_ranges([receipt.span], settled):
+            return
+        if self._open_of_units[receipt.line.agent] >= MAX_OPEN_OF_UNIT:
+            log.warning("receipt left out, too many of the unit are open", agent=receipt.line.agent, seq=receipt.seq)
+            return
+        self._open[key] = _Open(receipt, since)
+        self._open_of_units[receipt.line.agent] += 1
 
     def _expire(self, now: dt.datetime) -> None:
         oldest = now - dt.timedelta(days=DAYS)
         self._open = {key: one for key, one in self._open.items() if one.receipt.at >= oldest}
+        self._open_of_units = Counter(one.receipt.line.agent for one in self._open.values())
         for days in self._days.values():
             for day in [day for day in days if day < oldest.date()]:
                 del days[day]
@@ -261,6 +272,18 @@ class Completeness(PeriodicWorker):
                 line = replace(line, tally=line.tally + one.gap.tally, gaps=(*line.gaps, one.gap))
             lines[one.receipt.line] = line
         return CompletenessSnapshot(now, lines)
+
+
+def _shared_out(rounds: Iterable[list[_Open]]) -> list[list[_Open]]:
+    """The rounds of one step: no unit has more than its share."""
+    taken: Counter[str] = Counter()
+    found: list[list[_Open]] = []
+    for round_ in rounds:
+        agent = round_[0].receipt.line.agent
+        taken[agent] += 1
+        if taken[agent] <= MAX_ROUNDS_OF_UNIT:
+            found.append(round_)
+    return found[:MAX_ROUNDS]
 
 
 def _receipt_in(point: Point) -> SpoolReceipt | None:
