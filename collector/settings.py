@@ -73,6 +73,8 @@ class QuotaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Of a line; absent: those of the schedule, by access type."""
     probes_per_day: Annotated[int, Meta(ge=1, le=100_000)] = 288
     """Of latency for each line, and of health."""
+    events_per_day: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Of a line, and of the unit itself; as many outages."""
     results_per_s: Annotated[float, Meta(gt=0, le=1e5)] = 50.0
     """Faster than that results of a unit are left unanswered, and come again."""
     mb_per_day: Annotated[float, Meta(gt=0, le=1e6)] = 100.0

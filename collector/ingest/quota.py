@@ -1,7 +1,7 @@
 """What a unit may bring in a day, so that a stolen key fills no disk and an honest backlog loses nothing.
 
-A result counts on the day on which it was measured: a line may have MARGIN times what the schedule makes in a day, and
-more of that day is rejected. In a day of receipt a unit may bring DAYS such days, of whatever dates, and `mb_per_day`;
+A result counts on the day on which it was measured: a line may have MARGIN times what is usual in a day, and more of
+that day is rejected. In a day of receipt a unit may bring DAYS such days, of whatever dates, and `mb_per_day`;
 the rest waits on the unit until the next day (UTC), as what is rejected beyond REJECTIONS does. The counts of measured
 days older than DAYS last until the day of receipt ends.
 
@@ -30,8 +30,8 @@ log = Log("collector.ingest.quota")
 
 MARGIN = 20
 DAYS = 31
-EVENTS, OUTAGES, MANIFESTS = 2_000, 2_000, 100
-"""Of a line, and of the unit itself, in a day."""
+MANIFESTS = 5
+"""A line, and the unit itself, has one a day; and one more after 5,000 results."""
 REJECTIONS, REJECTED_BYTES = 2_000, 4_000_000
 """In a day of receipt."""
 RECENT = 128
@@ -70,9 +70,9 @@ def limit_of(point: Point, quota: QuotaSettings) -> DayLimit:
     elif kind in ("latency", "health"):
         limit = MARGIN * quota.probes_per_day
     elif point.fields.get("name") == "manifest":
-        kind, limit = "manifest", MANIFESTS
+        kind, limit = "manifest", MARGIN * MANIFESTS
     else:
-        limit = OUTAGES if kind == "outage" else EVENTS
+        limit = MARGIN * quota.events_per_day
     return DayLimit(f"{kind}/{line}" if line else kind, limit)
 
 

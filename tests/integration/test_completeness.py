@@ -2,7 +2,9 @@
 
 import datetime as dt
 import math
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -245,3 +247,24 @@ def test_before_the_first_look_it_is_not_known(tmp_path: Path) -> None:
     assert web.get("/api/v1/completeness").status_code == 503
     assert "completeness" not in web.get(f"/api/v1/lines/{AGENT}/ftth").json()
     assert "Độ đầy đủ" not in web.get(f"/lines/{AGENT}/ftth").text
+
+
+def test_twenty_thousand_manifests_of_one_unit_hold_up_nobody(
+    completeness: Completeness, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(completeness)
+    others = LineId("nd-b-2", "ftth")
+    invented = [manifest(BEGIN, n, [3 * n], last=3 * n + 1, first=3 * n, line=LINE) for n in range(1, 20_001)]
+    honest = [*results(*TEN, line=others), promised(*TEN, line=others)]
+    store.write(honest)
+    questions = Counter[str]()
+    numbers = store.numbers
+
+    def counted(agent: str, *asked: Any) -> dict[int, str]:
+        questions[agent] += 1
+        return numbers(agent, *asked)
+
+    monkeypatch.setattr(store, "numbers", counted)
+    completeness.on_stored([*invented, *honest])
+    assert look(completeness)[others] == Counts(10, 10)
+    assert questions.total() < 5_000
