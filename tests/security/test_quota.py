@@ -5,6 +5,8 @@ The thief publishes as fast as loopback and the broker take it, which is far mor
 
 import datetime as dt
 import json
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -183,8 +185,17 @@ def test_a_result_beyond_the_quota_is_rejected_and_a_stored_one_is_acknowledged_
         assert sender.stored() == {*range(1, 21), 27}
         assert set(sender.rejected()) == set(range(21, 27))
         assert collector.metric("xomnet_quota_exceeded_units") == 1
+        assert resend(collector) == {"letters": 11, "stored": 0, "refused": {"quota": 11}}
+        assert resend(collector, "--over-quota") == {"letters": 11, "stored": 11, "refused": {}}
         assert 'event="quota exceeded"' not in collector.output(100_000).rpartition("collector runs")[2]
         sender.close()
+
+
+def resend(collector: Collector, *options: str) -> dict[str, Any]:
+    argv = ["-m", "collector.ingest.resend", "--config", "collector.yaml", "--json", *options]
+    done = subprocess.run([sys.executable, *argv], cwd=collector.folder, capture_output=True, timeout=60, check=False)
+    said: dict[str, Any] = json.loads(done.stdout)
+    return {key: said[key] for key in ("letters", "stored", "refused")}
 
 
 def speed_test(seq: int) -> dict[str, Any]:
