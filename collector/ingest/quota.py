@@ -1,7 +1,7 @@
 """What a unit may bring in a day, so that a stolen key fills no disk and an honest backlog loses nothing.
 
 A result counts on the day on which it was measured: a line may have MARGIN times what is usual in a day, and more of
-that day is rejected. In a day of receipt a unit may bring DAYS such days, of whatever dates, and `mb_per_day`;
+that day is rejected. In a day of receipt a unit may bring DAYS such days, of at most MAX_DATES dates, and `mb_per_day`;
 the rest waits on the unit until the next day (UTC), as what is rejected beyond REJECTIONS does. The counts of measured
 days older than DAYS last until the day of receipt ends.
 
@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from collector.ingest.validate import Accepted, ResultId
+from collector.ingest.validate import Accepted
 from collector.settings import QuotaSettings
 from collector.store.errors import StoreUnavailable
 from collector.store.points import Point, when
@@ -30,6 +30,8 @@ log = Log("collector.ingest.quota")
 
 MARGIN = 20
 DAYS = 31
+MAX_DATES = 200
+"""Each date that results are of has hours and a day to compute: more than a full spool has."""
 MANIFESTS = 5
 """A line, and the unit itself, has one a day; and one more after 5,000 results."""
 REJECTIONS, REJECTED_BYTES = 2_000, 4_000_000
@@ -103,11 +105,12 @@ class Quota:
         """What is to become of a result of `size` bytes, and why. One that was counted lately is not counted again."""
         self._begin_day(now)
         agent, (what, limit) = one.id.agent, limit_of(one.point, self.settings)
-        if self._is_recent(one.id):
+        if self._is_recent(one, what):
             return "admit", ""
         day = when(one.point.time_ns).date()
         measured = CountKey(agent, "measured", day.toordinal(), what)
-        received, size_key = self._received(agent, what), self._received(agent, "bytes")
+        seen = measured._replace(what="results")
+        received, size_key, dates = (self._received(agent, name) for name in (what, "bytes", "dates"))
         if self._count(measured) >= limit:
             reason = f"{limit} of {what} measured on {day} are stored, more than a unit makes in a day; see quota"
             self._note_exceeded(agent, reason)
@@ -116,10 +119,14 @@ class Quota:
             return self._wait(agent, f"{DAYS * limit} of {what}")
         if self._count(size_key) + size > self._max_bytes:
             return self._wait(agent, f"{self.settings.mb_per_day:g} MB (quota.mb_per_day)")
-        self._add(measured, 1)
-        self._add(received, 1)
+        if not self._count(seen):
+            if self._count(dates) >= MAX_DATES:
+                return self._wait(agent, f"results of {MAX_DATES} days")
+            self._add(dates, 1)
+        for key in (measured, seen, received):
+            self._add(key, 1)
         self._add(size_key, size)
-        self._remember(one.id)
+        self._remember(one, what)
         return "admit", ""
 
     def has_rejections_left(self, agent: str, now: dt.datetime) -> bool:
@@ -208,21 +215,21 @@ class Quota:
         self._counts[key] = self._count(key) + amount
         self._unsaved.add(key)
 
-    def _is_recent(self, id_: ResultId) -> bool:
-        recent = self._recent.get(id_.agent)
-        return recent is not None and _digest(id_) in recent
+    def _is_recent(self, one: Accepted, what: str) -> bool:
+        recent = self._recent.get(one.id.agent)
+        return recent is not None and _digest(one, what) in recent
 
-    def _remember(self, id_: ResultId) -> None:
-        recent = self._recent.setdefault(id_.agent, deque(maxlen=RECENT))
-        self._recent.move_to_end(id_.agent)
-        recent.append(_digest(id_))
+    def _remember(self, one: Accepted, what: str) -> None:
+        recent = self._recent.setdefault(one.id.agent, deque(maxlen=RECENT))
+        self._recent.move_to_end(one.id.agent)
+        recent.append(_digest(one, what))
         if len(self._recent) > MAX_AGENTS:
             self._recent.popitem(last=False)
 
 
-def _digest(id_: ResultId) -> int:
-    """Of a text, so that it is salted: nobody can make two results look like one."""
-    return hash(f"{id_.spool}/{id_.seq}")
+def _digest(one: Accepted, what: str) -> int:
+    """Of all that makes a point another one; of a text, so that it is salted: nobody can make two look like one."""
+    return hash(f"{one.id.spool}/{one.id.seq}/{one.point.time_ns}/{what}")
 
 
 def _open(path: Path | None) -> sqlite3.Connection:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.ingest.quota import DAYS, REJECTIONS, Quota, Verdict
+from collector.ingest.quota import DAYS, MAX_DATES, REJECTIONS, Quota, Verdict
 from collector.ingest.rate_limit import RateLimiter
 from collector.ingest.validate import Accepted, ResultId
 from collector.settings import QuotaSettings
@@ -98,14 +98,26 @@ def test_a_backlog_of_three_months_comes_in_whole_at_once() -> None:
 
 def test_invented_dates_give_no_more_than_31_days_and_the_rest_waits_for_the_next_day(tmp_path: Path) -> None:
     unit = Sending(Quota(QuotaSettings(), tmp_path / "quota.db"))
-    dates = [NOW - number * DAY for number in range(7000)]
+    dates = [NOW - number * DAY for number in range(300)]
     verdicts: Counter[Verdict] = Counter()
-    for at in dates:
+    for at in dates * 40:
         verdicts += unit.send(1, at)
-    assert verdicts == {"admit": DAYS * 160, "wait": 7000 - DAYS * 160}
+    assert verdicts == {"admit": DAYS * 160, "wait": 12_000 - DAYS * 160}
     assert unit.send(1, dates[-1], now=NOW + DAY) == {"admit": 1}
     with sqlite3.connect(tmp_path / "quota.db") as db:
-        assert db.execute("SELECT count(*) FROM counts").fetchone()[0] < 50, "of old days nothing stays"
+        assert db.execute("SELECT count(*) FROM counts").fetchone()[0] < 80, "of old days nothing stays"
+
+
+def test_each_result_of_another_date_gives_no_more_than_a_spool_has(tmp_path: Path) -> None:
+    unit = Sending(Quota(QuotaSettings()))
+    verdicts = sum((unit.send(1, NOW - number * DAY) for number in range(1000)), Counter[Verdict]())
+    assert verdicts == {"admit": MAX_DATES, "wait": 1000 - MAX_DATES}
+
+
+def test_one_number_for_many_results_does_not_make_them_resends() -> None:
+    quota = Quota(QuotaSettings())
+    points = [speed(NOW + number * SECOND, 1) for number in range(200)]
+    assert Counter(quota.admit(accepted(one), SIZE, NOW)[0] for one in points) == {"admit": 160, "reject": 40}
 
 
 def test_a_restart_gives_no_fresh_quota(tmp_path: Path) -> None:
