@@ -204,6 +204,8 @@ class Intake(Handler):
 
     def _work(self) -> None:
         while not self._stop.is_set():
+            while self._rates.floods:
+                self._quota.note_flood(self._rates.floods.popleft(), self._now())
             batch = self._batch()
             if not batch:
                 continue

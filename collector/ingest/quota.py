@@ -143,6 +143,12 @@ class Quota:
         self._add(self._received(agent, "rejected_bytes"), size)
         return True
 
+    def note_flood(self, agent: str, now: dt.datetime) -> None:
+        """A unit sends far too fast."""
+        self._begin_day(now)
+        self._note_exceeded(agent, "messages come without end, and too fast to be read")
+        self.save()
+
     def save(self) -> None:
         """Writes what has changed."""
         if not self._unsaved:

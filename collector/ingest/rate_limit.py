@@ -4,7 +4,7 @@ Each unit has a token bucket for each channel, so that a flood of one takes noth
 costs more than a small one, so that the bucket bounds bytes too.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
 from xomnet.contract.topics import Channel
@@ -17,7 +17,8 @@ BURST_S = 20.0
 TOKEN_BYTES = 4_096
 """A message costs a token, and another one for each of these."""
 MAX_BUCKETS = 20_000
-LOG_EVERY_S = 600.0
+FLOOD, FLOOD_S = 50_000, 3_600.0
+"""More messages than this, too fast within this time, are no backlog: an honest unit waits before it sends again."""
 
 
 class Rate(NamedTuple):
@@ -32,20 +33,21 @@ STATES = Rate(0.2, 60.0, 4_096)
 
 
 class _Bucket:
-    __slots__ = ("at", "dropped", "logged_at", "tokens")
+    __slots__ = ("at", "counted_from", "dropped", "tokens")
 
     def __init__(self, tokens: float, now: float) -> None:
         self.tokens, self.at = tokens, now
-        self.dropped, self.logged_at = 0, now - LOG_EVERY_S
+        self.dropped, self.counted_from = 0, now
 
 
 class RateLimiter:
-    """For one thread. `now` is time.monotonic()."""
+    """For one thread; `floods` are the units that flood, for any. `now` is time.monotonic()."""
 
     def __init__(self, results_per_s: float) -> None:
         results = Rate(results_per_s, results_per_s * BURST_S, 2**30)
         self._rates: dict[str, Rate] = {"up": results, "state": STATES, "reply": REPLIES}
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
+        self.floods: deque[str] = deque(maxlen=MAX_BUCKETS)
 
     def admits(self, agent: str, channel: Channel, size: int, now: float) -> bool:
         """Whether a message of `size` bytes is to be read."""
@@ -57,10 +59,13 @@ class RateLimiter:
         if bucket.tokens >= min(cost, rate.burst) and size <= rate.max_bytes:
             bucket.tokens -= cost
             return True
+        if now - bucket.counted_from >= FLOOD_S:
+            bucket.dropped, bucket.counted_from = 0, now
         bucket.dropped += 1
-        if now - bucket.logged_at >= LOG_EVERY_S:
-            log.warning("too fast or too large, left unanswered", agent=agent, channel=channel, messages=bucket.dropped)
-            bucket.dropped, bucket.logged_at = 0, now
+        if bucket.dropped == 1:
+            log.warning("too fast or too large, left unanswered", agent=agent, channel=channel)
+        elif bucket.dropped == FLOOD:
+            self.floods.append(agent)
         return False
 
     def _bucket(self, agent: str, channel: Channel, rate: Rate, now: float) -> _Bucket:

@@ -78,6 +78,7 @@ NOT_SHIFTED_BY_REASON = {
         "integration.test_remote_settings",
         "integration.test_resend",
         "integration.test_services",
+        "security.test_quota",
         "unit.test_status",
     ),
     "a line is measured, which has no date": (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.ingest.quota import DAYS, MAX_DATES, REJECTIONS, Quota, Verdict
-from collector.ingest.rate_limit import RateLimiter
+from collector.ingest.rate_limit import FLOOD, RateLimiter
 from collector.ingest.validate import Accepted, ResultId
 from collector.settings import QuotaSettings
 from collector.store.line_id import LineId
@@ -166,6 +166,17 @@ def test_what_comes_too_fast_is_not_read_and_another_unit_is_not_concerned() -> 
     assert sum(rates.admits("nd-b", "up", 500, 0.0) for _ in range(500)) == 500
     assert sum(rates.admits("nd-a", "up", 500, 10.0) for _ in range(5000)) == 500
     assert rates.admits("nd-a", "state", 500, 0.0)
+
+
+def test_a_flood_is_noted_and_a_backlog_is_none() -> None:
+    rates = RateLimiter(50.0)
+    for second in range(3600):  # of a backlog one of ten comes too fast
+        for _ in range(55):
+            rates.admits("nd-a", "up", 500, float(second))
+    assert not rates.floods
+    for _ in range(FLOOD + 60):
+        rates.admits("nd-b", "state", 500, 0.0)
+    assert list(rates.floods) == ["nd-b"]
 
 
 def test_large_messages_cost_more() -> None:
