@@ -1,6 +1,6 @@
 """A thief with one unit's certificate sends without end: others' acks come, the disk has a bound, the operator is told.
 
-The thief publishes as fast as loopback and the broker take it, which is far more than a hamlet's line does.
+The thief publishes 5,000 messages a second, small or large (up to 300 MB/s), as far as loopback and the broker take it.
 """
 
 import datetime as dt
@@ -57,14 +57,16 @@ class Honest:
         for seq in range(1, 10_000):
             began = time.monotonic()
             self._sender.send(result(seq, agent="nd-b", spool=spool), "xomnet/v1/nd-b/up")
-            while not any(t.endswith("nd-b/ack") and _names(ack, spool, seq) for t, ack in self._sender.acks[-500:]):
+            while not self._is_acknowledged(spool, seq) and time.monotonic() - began < GIVEN_UP_S:
                 time.sleep(0.01)
-                if time.monotonic() - began > GIVEN_UP_S:
-                    break
             self.waits.append(time.monotonic() - began)
             self._sender.acks.clear()
             if self._ended.wait(0.2):
                 return
+
+    def _is_acknowledged(self, spool: str, seq: int) -> bool:
+        acks = [ack for topic, ack in self._sender.acks if topic.endswith("nd-b/ack")]
+        return any(_names(ack, spool, seq) for ack in acks)
 
     def close(self) -> float:
         """The longest wait for an ack."""

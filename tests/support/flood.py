@@ -4,6 +4,7 @@ import itertools
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Self
@@ -12,14 +13,22 @@ TIMEOUT_S = 30.0
 
 
 class Flood:
-    """Sends `payloads` again and again (MQTT 3.1.1) to one topic, until `close`."""
+    """Sends `payloads` again and again (MQTT 3.1.1) to one topic, at most `per_s` a second, until `close`."""
 
-    def __init__(self, port: int, topic: str, payloads: Iterable[bytes], qos: int = 1, name: str = "thief") -> None:
+    def __init__(
+        self,
+        port: int,
+        topic: str,
+        payloads: Iterable[bytes],
+        qos: int = 1,
+        name: str = "thief",
+        per_s: float = 5_000.0,
+    ) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
         self._socket.sendall(_connect(name))
         self._socket.recv(4)
         self._blocks = list(_blocks(topic, payloads, qos))
-        self._ended = threading.Event()
+        self._ended, self._per_s = threading.Event(), per_s
         self.sent = 0
         """Messages, about."""
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._send, self._receive)]
@@ -27,8 +36,9 @@ class Flood:
             thread.start()
 
     def _send(self) -> None:
+        began = time.monotonic()
         for count, block in itertools.cycle(self._blocks):
-            if self._ended.is_set():
+            if self._ended.wait(max(0.0, began + self.sent / self._per_s - time.monotonic())):
                 return
             with suppress(OSError):
                 self._socket.sendall(block)
