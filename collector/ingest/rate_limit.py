@@ -13,7 +13,7 @@ from xomnet.runtime.log import Log
 log = Log("collector.ingest.rate_limit")
 
 BURST_S = 20.0
-"""So many seconds' results may come at once."""
+"""Results of as many seconds may come at once."""
 TOKEN_BYTES = 4_096
 """A message costs a token, and another one for each of these."""
 MAX_BUCKETS = 20_000
