@@ -15,6 +15,15 @@ class Metrics:
         )
         self.stored = Counter("xomnet_results_stored", "Results that the database has", registry=self.registry)
         self.rejected = Counter("xomnet_results_rejected", "Results refused", ["code"], registry=self.registry)
+        self.unanswered = Counter(
+            "xomnet_messages_unanswered",
+            "Messages let go of: too fast, or beyond a unit's quota of the day",
+            ["why"],
+            registry=self.registry,
+        )
+        self.quota_exceeded = Gauge(
+            "xomnet_quota_exceeded_units", "Units that went beyond their quota today", registry=self.registry
+        )
         self.write_errors = Counter("xomnet_write_errors", "Writes that failed and are retried", registry=self.registry)
         self.queue = Gauge("xomnet_queue", "Results received and not yet acknowledged", registry=self.registry)
         self.last_result_age = Gauge(

@@ -21,6 +21,7 @@ from collector.ingest.duplicate_units import DuplicateUnits
 from collector.ingest.intake import Intake
 from collector.ingest.permissions import PermissionIssuer
 from collector.ingest.presence import PresenceBoard
+from collector.ingest.quota import Quota
 from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
@@ -56,12 +57,7 @@ def run(settings: CollectorSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit status. SIGHUP reads the registry again."""
     os.umask(0o077)
     raise_descriptor_limit()
-    try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unusable(
-            f"state_dir: {settings.state_dir}: {error.strerror}; name a folder that this user can create"
-        ) from error
+    _make_state_dir(settings.state_dir)
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
@@ -99,6 +95,7 @@ def run(settings: CollectorSettings) -> int:
         listeners=(alerts.service,),
         registered_since=registry.registered_since,
     )
+    quota = Quota(settings.quota, settings.state_dir / "quota.db", alerts.service.on_quota_exceeded)
     intake = Intake(
         settings.broker,
         settings.client_id,
@@ -111,6 +108,7 @@ def run(settings: CollectorSettings) -> int:
         listeners=(lines, completeness, rollups, DuplicateUnits(alerts.service.on_duplicate, utc_now)),
         presence=presence,
         permissions=PermissionIssuer(settings.permission_key) if settings.permission_key else None,
+        quota=quota,
     )
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
@@ -126,10 +124,7 @@ def run(settings: CollectorSettings) -> int:
         settings.state_dir / "confirm.json",
     )
     ended = threading.Event()
-    for ending in (
-        signal.SIGTERM,
-        signal.SIGINT,
-    ):  # uvicorn ends on them, then raises them again
+    for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends on them, then raises them again
         signal.signal(ending, lambda *_: None)
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=registry.reload).start())
     keeper = threading.Thread(target=_keep, args=(registry, intake, ended), name="keeper", daemon=True)
@@ -153,9 +148,18 @@ def run(settings: CollectorSettings) -> int:
         confirmation.stop()
         for part in (intake, lines, alerts, completeness, rollups):
             part.stop()
+        quota.close()
         store.close()
     log.info("collector ended")
     return 0
+
+
+def _make_state_dir(folder: Path) -> None:
+    """Raises Unusable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unusable(f"state_dir: {folder}: {error.strerror}; name a folder that this user can create") from error
 
 
 def _listen(web: WebSettings) -> socket.socket:

@@ -66,6 +66,21 @@ class CompletenessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How long results may come later than the manifest that names them."""
 
 
+class QuotaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a unit may bring: see collector.ingest.quota."""
+
+    tests_per_day: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    """Of a line; absent: those of the schedule, by access type."""
+    probes_per_day: Annotated[int, Meta(ge=1, le=100_000)] = 288
+    """Of latency for each line, and of health."""
+    events_per_day: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Of a line, and of the unit itself; as many outages."""
+    results_per_s: Annotated[float, Meta(gt=0, le=1e5)] = 50.0
+    """Faster than that results of a unit are left unanswered, and come again."""
+    mb_per_day: Annotated[float, Meta(gt=0, le=1e6)] = 100.0
+    """As much as a unit's spool holds."""
+
+
 class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What stands at the head of the monthly report; dotted lines where absent."""
 
@@ -115,6 +130,7 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     web: WebSettings = WebSettings()
     assess: AssessSettings = AssessSettings()
     completeness: CompletenessSettings = CompletenessSettings()
+    quota: QuotaSettings = QuotaSettings()
     report: ReportSettings = ReportSettings()
     alerts: AlertSettings = AlertSettings()
     notify: NotifySettings | None = None

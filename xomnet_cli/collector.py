@@ -49,6 +49,9 @@ def resend(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Only say what would be stored; store nothing.")
     ] = False,
+    over_quota: Annotated[
+        bool, typer.Option("--over-quota", metavar="", help="Also store what was beyond a unit's quota.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Store the rejected results that are valid now.
@@ -61,7 +64,9 @@ def resend(
 
     Example: sudo -u xomnet xomnet collector resend --dry-run
     """
-    flags = [name for name, given in (("--dry-run", dry_run), ("--json", as_json)) if given]
+    flags = [
+        name for name, given in (("--dry-run", dry_run), ("--over-quota", over_quota), ("--json", as_json)) if given
+    ]
     replace_process("collector.ingest.resend", "--config", str(config), *flags)
 
 

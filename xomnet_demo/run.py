@@ -28,6 +28,7 @@ from xomnet_demo.table import AlertFeed, screen
 
 MARKER = ".xomnet-demo"
 TEST_EVERY_S, LATENCY_EVERY_S, ASSESS_EVERY_S, SILENT_AFTER_S = 6, 5, 1, 15
+DAY_S = 86_400
 LEAVES_AFTER_S: dict[Fate, float] = {"goes silent": 75.0, "comes back": 40.0}
 RETURNS_AFTER_S = 70.0
 
@@ -247,6 +248,7 @@ class Demo:
                 "state_dir": "collector",
                 "store": store,
                 "web": {"port": self._port},
+                "quota": {"tests_per_day": DAY_S // TEST_EVERY_S, "probes_per_day": DAY_S // LATENCY_EVERY_S},
                 "assess": {"every_s": ASSESS_EVERY_S, "window_hours": 0.05, "silent_after_s": SILENT_AFTER_S},
             },
         )

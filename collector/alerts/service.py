@@ -16,7 +16,7 @@ from collector.alerts.rules import evaluate
 from collector.alerts.silences.acknowledgement import Acknowledgement
 from collector.alerts.silences.maintenance import MaintenanceWindow, in_maintenance
 from collector.alerts.store import AlertStore
-from collector.alerts.texts import duplicate_message, message_of
+from collector.alerts.texts import Notice, duplicate_notice, message_of, quota_notice
 from collector.completeness.completeness import CompletenessSnapshot
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
@@ -56,11 +56,15 @@ class AlertService(threading.Thread):
         self._window_s, self._on_queued = window.total_seconds(), on_queued
         self._new, self._ending = threading.Event(), threading.Event()
         self._snapshot: Snapshot | None = None
-        self._duplicates: deque[str] = deque()
+        self._notices: deque[tuple[Notice, str]] = deque()
 
     def on_duplicate(self, agent: str) -> None:
         """Two machines use a unit's name: a message goes with the next snapshot. From any thread."""
-        self._duplicates.append(agent)
+        self._notices.append((duplicate_notice, agent))
+
+    def on_quota_exceeded(self, agent: str, _reason: str) -> None:
+        """A unit went beyond its quota of the day: a message goes with the next snapshot. From any thread."""
+        self._notices.append((quota_notice, agent))
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -92,7 +96,7 @@ class AlertService(threading.Thread):
                 continue
             try:
                 self.evaluate(snapshot)
-                self.send_duplicates(snapshot)
+                self.send_notices(snapshot)
                 self.send_digest(snapshot)
             except sqlite3.Error as error:  # the stored state is as before: the next snapshot decides again
                 log.error("alerts not decided", reason=str(error))
@@ -168,18 +172,18 @@ class AlertService(threading.Thread):
         if ended := given.keys() - troubled:
             self.store.delete_acknowledgements(ended)
 
-    def send_duplicates(self, snapshot: Snapshot) -> None:
-        """A message for each unit whose name two machines use, to the channels that want one of its lines."""
-        while self._duplicates:
-            agent = self._duplicates[0]
+    def send_notices(self, snapshot: Snapshot) -> None:
+        """What is to be said of single units, to the channels that want one of their lines."""
+        while self._notices:
+            notice, agent = self._notices[0]
             rows = [s.row for s in snapshot.lines if s.row.agent == agent]
             queued = [
-                (channel.id, duplicate_message(agent, rows, self.settings.texts_for(channel), self.settings.public_url))
+                (channel.id, notice(agent, rows, self.settings.texts_for(channel), self.settings.public_url))
                 for channel in self.settings.channels
                 if not rows or any(channel.wants(row) for row in rows)
             ]
             self._count_dropped(self.store.enqueue(queued, snapshot.at))
-            self._duplicates.popleft()
+            self._notices.popleft()
             self._on_queued()
 
     def send_digest(self, snapshot: Snapshot) -> bool:

@@ -26,6 +26,10 @@ Statuses = Mapping[LineId, LineStatus]
 Wants = Callable[[LineRow], bool]
 
 
+Notice = Callable[[str, Sequence[LineRow], Texts, str | None], Notification]
+"""Makes the message of a unit, from its name, its lines, the language and the page's URL."""
+
+
 def message_of(
     change: AlertChange,
     statuses: Statuses,
@@ -55,20 +59,33 @@ def message_of(
     return notification(title, lines, link, "success" if change.event == "ended" else "failure")
 
 
-def duplicate_message(agent: str, rows: Sequence[LineRow], t: Texts, public_url: str | None) -> Notification:
+def duplicate_notice(agent: str, rows: Sequence[LineRow], t: Texts, public_url: str | None) -> Notification:
     """The message of a unit whose name two machines use; `rows` are its lines."""
-    unit = t.text("unit {agent}", agent=agent)
-    subject = f"{place_name(rows[0])} · {unit}" if rows else unit
-    what = t.text(
+    seen = t.text("Two machines send results under this name: the unit's card was copied, or its key was stolen.")
+    check = t.text(
         "is a second card with this name in use? Then remove it. If there is none, the key may be stolen: revoke the"
         " unit, then enrol it again"
     )
-    lines = [
-        t.text("Two machines send results under this name: the unit's card was copied, or its key was stolen."),
-        t.text("Check first: {what}.", what=what),
-    ]
+    return _notice(t.text("TWO MACHINES UNDER ONE NAME"), agent, rows, seen, check, t, public_url)
+
+
+def quota_notice(agent: str, rows: Sequence[LineRow], t: Texts, public_url: str | None) -> Notification:
+    """The message of a unit that went beyond its quota of the day; `rows` are its lines."""
+    seen = t.text("The unit sent more than a unit makes in a day. The rest is rejected, or waits on the unit.")
+    check = t.text(
+        "did somebody make it test more often? Then raise the quota in collector.yaml. If nobody did, its"
+        " certificate may be stolen: revoke it"
+    )
+    return _notice(t.text("QUOTA EXCEEDED"), agent, rows, seen, check, t, public_url)
+
+
+def _notice(
+    title: str, agent: str, rows: Sequence[LineRow], seen: str, check: str, t: Texts, public_url: str | None
+) -> Notification:
+    unit = t.text("unit {agent}", agent=agent)
+    subject = f"{place_name(rows[0])} · {unit}" if rows else unit
     link = None if public_url is None or not rows else f"{public_url.rstrip('/')}/lines/{agent}/{rows[0].line}"
-    return notification(f"⚠ {t.text('TWO MACHINES UNDER ONE NAME')} · {subject}", lines, link, "failure")
+    return notification(f"⚠ {title} · {subject}", [seen, t.text("Check first: {what}.", what=check)], link, "failure")
 
 
 def notification(title: str, lines: Sequence[str], link: str | None, tone: str) -> Notification:

@@ -46,6 +46,8 @@ MAX_ROUNDS = 500
 """Incomplete rounds checked in one step; the others are checked in the next."""
 MAX_UNIT_ROUNDS = 20
 """Rounds of one unit checked in one step. A unit makes one a day; if one sends more, only its own wait for a turn."""
+MAX_OPEN_OF_UNIT = 1_000
+"""Receipts of a unit that are not settled; more, which a unit makes in no month, are left out."""
 MAX_NEW = 100_000
 
 
@@ -114,6 +116,7 @@ class Completeness(PeriodicWorker):
     def _reset(self) -> None:
         self._to_read: list[int] | None = None
         self._open: dict[tuple[LineId, str, int], _Open] = {}
+        self._open_of_units: Counter[str] = Counter()
         self._settled: dict[tuple[LineId, str], list[SeqRange]] = {}
         self._days: dict[LineId, dict[dt.date, Counts]] = {}
         self._floods: set[str] = set()
@@ -188,12 +191,20 @@ class Completeness(PeriodicWorker):
 
     def _admit(self, receipt: SpoolReceipt, since: dt.datetime) -> None:
         """Adds a receipt once: a resend, or a receipt that was read before, changes nothing."""
-        if not covers(self._settled.get((receipt.line, receipt.spool), []), receipt.span):
-            self._open.setdefault((receipt.line, receipt.spool, receipt.seq), _Open(receipt, since))
+        settled = self._settled.get((receipt.line, receipt.spool), [])
+        key = (receipt.line, receipt.spool, receipt.seq)
+        if key in self._open or covers(settled, receipt.span):
+            return
+        if self._open_of_units[receipt.line.agent] >= MAX_OPEN_OF_UNIT:
+            log.warning("receipt left out, too many of the unit are open", agent=receipt.line.agent, seq=receipt.seq)
+            return
+        self._open[key] = _Open(receipt, since)
+        self._open_of_units[receipt.line.agent] += 1
 
     def _expire(self, now: dt.datetime) -> None:
         oldest = now - dt.timedelta(days=DAYS)
         self._open = {key: one for key, one in self._open.items() if one.receipt.at >= oldest}
+        self._open_of_units = Counter(one.receipt.line.agent for one in self._open.values())
         for days in self._days.values():
             for day in [day for day in days if day < oldest.date()]:
                 del days[day]

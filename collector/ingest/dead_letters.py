@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,16 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class DeadLetters:
     """A JSON-lines file of mode 600, flushed to disk before `append` returns; two generations of at most `max_bytes`.
 
+    Where they are full, the oldest letters of those units go that have more than their share of a generation: no unit
+    pushes out what another one needs. The same holds for the `shown` ones that `recent` gives.
+
     Two processes may use it at once, the collector and `resend`: whoever changes it holds a lock, and who finds it
     replaced reads it again.
     """
 
     def __init__(self, path: Path, max_bytes: int = 50_000_000, shown: int = 200) -> None:
         self._path, self._max_bytes = path, max_bytes
-        self._recent: deque[DeadLetter] = deque(maxlen=shown)
+        self._recent = _Recent(shown)
         self._counts: Counter[str] = Counter()
         self._lock = threading.RLock()
         self._files: list[tuple[int, int] | None] = []
@@ -116,7 +119,7 @@ class DeadLetters:
 
     def _write(self, block: bytes) -> None:
         if self._path.exists() and self._path.stat().st_size + len(block) > self._max_bytes:
-            os.replace(self._path, self._generations()[0])
+            self._merge_generations()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             size = os.fstat(descriptor).st_size
@@ -129,6 +132,36 @@ class DeadLetters:
                 raise
         finally:
             os.close(descriptor)
+
+    def _merge_generations(self) -> None:
+        """Makes one generation of both. A crash before the end leaves letters twice, which changes nothing."""
+        older, newer = self._generations()
+        sizes: Counter[str] = Counter()
+        for agent, line in self._lines():
+            sizes[agent] += len(line)
+        share = _fair_share(sizes.values(), self._max_bytes)
+        merged = older.with_suffix(".new")
+        self._counts.clear()
+        with os.fdopen(os.open(merged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            for agent, line in self._lines():
+                if sizes[agent] > share:
+                    sizes[agent] -= len(line)
+                    continue
+                file.write(line)
+                self._counts[msgspec.json.decode(line, type=_Head).code] += 1
+            file.flush()
+            os.fsync(file.fileno())
+        put_in_place(merged, older)
+        newer.unlink()
+
+    def _lines(self) -> Iterator[tuple[str, bytes]]:
+        """Each letter's unit and JSON, oldest first; one that a crash tore is left out."""
+        for path in self._generations():
+            if path.exists():
+                with path.open("rb") as file:
+                    for line in file:
+                        with contextlib.suppress(msgspec.DecodeError):
+                            yield msgspec.json.decode(line, type=_Head).agent or "", line
 
     def numbers(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[int, str]]:
         """Which results of the wanted (agent, spool) the file holds: number -> line, '' for the unit itself."""
@@ -153,7 +186,7 @@ class DeadLetters:
         """The last letters, newest first."""
         with self._lock:
             self._refresh()
-            return list(reversed(self._recent))
+            return self._recent.newest_first()
 
     def counts(self) -> dict[str, int]:
         """How many letters the file holds, by code."""
@@ -172,6 +205,47 @@ def payload_of(letter: DeadLetter) -> bytes:
     if letter.payload is not None:
         return letter.payload.encode()
     return base64.b64decode(letter.payload_base64 or "")
+
+
+class _Recent:
+    """The last letters, at most `shown`: beyond, the unit that has most of them gives its oldest."""
+
+    def __init__(self, shown: int) -> None:
+        self._shown = shown
+        self.clear()
+
+    def clear(self) -> None:
+        self._count = 0
+        self._of_units: dict[str, deque[tuple[int, DeadLetter]]] = {}
+
+    def append(self, letter: DeadLetter) -> None:
+        self._count += 1
+        self._of_units.setdefault(letter.agent or "", deque()).append((self._count, letter))
+        if sum(map(len, self._of_units.values())) > self._shown:
+            agent, most = max(self._of_units.items(), key=lambda one: len(one[1]))
+            most.popleft()
+            if not most:
+                del self._of_units[agent]
+
+    def newest_first(self) -> list[DeadLetter]:
+        found = sorted(chain.from_iterable(self._of_units.values()), key=lambda one: one[0], reverse=True)
+        return [letter for _, letter in found]
+
+
+def _fair_share(sizes: Iterable[int], room: int) -> float:
+    """The most that each may keep, so that all together fit into `room` and nobody loses who has less."""
+    ordered = sorted(sizes)
+    for number, size in enumerate(ordered):
+        share = room / (len(ordered) - number)
+        if size > share:
+            return share
+        room -= size
+    return float("inf")
+
+
+class _Head(msgspec.Struct):
+    code: str
+    agent: str | None = None
 
 
 class _Line(msgspec.Struct):

@@ -1,7 +1,8 @@
 """From the broker to the store and back: receive, validate, write, acknowledge, and only then PUBACK.
 
-Every step may be repeated: the write is idempotent, an ack may be said twice. So a message is let go of only when
-its result is in the database or in the dead-letter file, and whatever dies in between only causes a resend.
+Every step may be repeated: the write is idempotent, an ack may be said twice. So a result is answered only when it is
+in the database or in the dead-letter file, and whatever dies in between only causes a resend. What comes too fast, or
+beyond the day's quota, gets a PUBACK and no answer: it waits on the unit, and no place of the broker's window is held.
 """
 
 import contextlib
@@ -18,11 +19,14 @@ from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.ingest.loopback_probe import LoopbackProbe
 from collector.ingest.permissions import PermissionIssuer
 from collector.ingest.presence import Presence, PresenceBoard
+from collector.ingest.quota import Quota
+from collector.ingest.rate_limit import RateLimiter
 from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
+from collector.settings import QuotaSettings
 from collector.store import Store
 from collector.store.errors import StoreRefused, StoreUnavailable
-from collector.store.points import Point
+from collector.store.points import Point, when
 from xomnet.contract.messages import encode
 from xomnet.contract.topics import parse, topic, topic_filter
 from xomnet.mqtt.broker import Broker
@@ -45,6 +49,8 @@ BATCH, BATCH_WAIT_S = 500, 0.1
 RETRY_BASE_S, RETRY_MAX_S = 0.25, 30.0
 MAX_PATIENCE_S = 300.0
 """However long the database asks for."""
+MAX_LOOKUPS = 8
+"""Questions to the database, in a batch, whether results beyond the quota are stored already."""
 
 
 class StoredListener(Protocol):
@@ -85,11 +91,15 @@ class Intake(Handler):
         presence: PresenceBoard | None = None,
         probe_s: float = 30.0,
         permissions: PermissionIssuer | None = None,
+        quota: Quota | None = None,
     ) -> None:
         self._now, self._permissions = now, permissions
         self._presence = presence or PresenceBoard()
         self._listeners, self._commands = listeners, commands
         self._voice = LoopbackProbe(probe_s)
+        self._quota = quota or Quota(QuotaSettings())
+        self._rates = RateLimiter(self._quota.settings.results_per_s)
+        self._too_fast, self._over_quota = (metrics.unanswered.labels(why=why) for why in ("rate", "quota"))
         self._generation = self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
         self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -109,6 +119,7 @@ class Intake(Handler):
         metrics.queue.set_function(self._queue.qsize)
         metrics.connected.set_function(lambda: float(self._link.connected))
         metrics.answers.set_function(lambda: float(self.trouble() is None))
+        metrics.quota_exceeded.set_function(lambda: float(self._quota.exceeded_units))
         metrics.last_result_age.set_function(lambda: time.monotonic() - self._last_stored_at)
 
     def start(self) -> None:
@@ -171,12 +182,17 @@ class Intake(Handler):
         if message.topic == loopback_probe.TOPIC:
             connection.ack(message.mid)
             return
-        place = parse(message.topic)
-        if place is not None and place.channel in ("state", "reply"):
-            if place.channel == "state":
-                self._presence.receive(place.agent, message.payload, self._now())
-            else:
-                self._commands.on_reply(place.agent, message.payload)
+        agent, channel = parse(message.topic) or ("", "up")
+        if not self._rates.admits(agent, channel, len(message.payload), time.monotonic()):
+            self._too_fast.inc()
+            connection.ack(message.mid)
+            return
+        if channel == "state":
+            self._presence.receive(agent, message.payload, self._now())
+            connection.ack(message.mid)
+            return
+        if channel == "reply":
+            self._commands.on_reply(agent, message.payload)
             connection.ack(message.mid)
             return
         if message.generation != self._generation:  # the first ones come before we are told that it is connected
@@ -190,6 +206,8 @@ class Intake(Handler):
 
     def _work(self) -> None:
         while not self._stop.is_set():
+            while self._rates.floods:
+                self._quota.note_flood(self._rates.floods.popleft(), self._now())
             batch = self._batch()
             if not batch:
                 continue
@@ -216,16 +234,30 @@ class Intake(Handler):
     def _handle(self, batch: list[Message]) -> None:
         registry, now = self._registry(), self._now()
         accepted: list[Accepted] = []
+        over: list[tuple[Message, Accepted, str]] = []
         refused: list[tuple[Message, RefusedMessage]] = []
         by_point: dict[int, Message] = {}
         for message in batch:
             verdict = validate(message.topic, message.payload, registry, now)
-            if isinstance(verdict, Accepted):
-                accepted.append(verdict)
-                by_point[id(verdict.point)] = message
-            else:
+            if isinstance(verdict, RefusedMessage):
                 refused.append((message, verdict))
+                continue
+            by_point[id(verdict.point)] = message
+            decision, reason = self._quota.admit(verdict, len(message.payload), now)
+            if decision == "admit":
+                accepted.append(verdict)
+            elif decision == "reject" and self._quota.has_rejections_left(verdict.id.agent, now):
+                over.append((message, verdict, reason))
         failpoints.at("intake.validated")
+        found = self._retry(lambda: self._find_stored([one for _, one, _ in over])) if over else {}
+        if found is None:
+            return
+        stored_before = [one.id for _, one, _ in over if found.get(one.id) is True]
+        refused += [
+            (message, RefusedMessage("quota", reason, one.id.agent, one.id))
+            for message, one, reason in over
+            if found.get(one.id) is False
+        ]
         ids = {id(one.point): one.id for one in accepted}
         rejections = self._retry(lambda: self._store.write([one.point for one in accepted])) if accepted else []
         if rejections is None:
@@ -234,15 +266,38 @@ class Intake(Handler):
         for point, reason in rejections:
             one = ids.pop(id(point))
             refused.append((by_point[id(point)], RefusedMessage("store", reason[:500], one.agent, one)))
+        refused = [
+            (message, verdict)
+            for message, verdict in refused
+            if self._quota.admit_rejection(verdict.agent or "", len(message.payload), now)
+        ]
         if refused and self._retry(lambda: self._keep_refused(refused, now)) is None:
             return
+        self._quota.save()
         self._metrics.stored.inc(len(ids))
         points = [one.point for one in accepted if id(one.point) in ids]
         self._observe_audits(points)
         self._notify_listeners(points)
         if ids:
             self._last_stored_at = time.monotonic()
-        self._answer(batch, list(ids.values()), [verdict for _, verdict in refused])
+        answered = [*ids.values(), *stored_before]
+        self._over_quota.inc(len(batch) - len(answered) - len(refused))
+        self._answer(batch, answered, [verdict for _, verdict in refused])
+
+    def _find_stored(self, over: Sequence[Accepted]) -> dict[ResultId, bool]:
+        """Whether results beyond the quota are stored, so that only their ack was lost. Those of a unit, a spool and a
+        day are one question; MAX_LOOKUPS are asked, and the other results are absent: they come again.
+        """
+        groups: dict[object, list[Accepted]] = {}
+        for one in over:
+            groups.setdefault((one.id.agent, one.id.spool, when(one.point.time_ns).date()), []).append(one)
+        found: dict[ResultId, bool] = {}
+        for group in list(groups.values())[:MAX_LOOKUPS]:
+            seqs, times = [one.id.seq for one in group], [when(one.point.time_ns) for one in group]
+            span = min(seqs), max(seqs), min(times), max(times) + dt.timedelta(microseconds=1)
+            numbers = self._store.numbers(group[0].id.agent, str(group[0].id.spool), *span)
+            found |= {one.id: one.id.seq in numbers for one in group}
+        return found
 
     def _notify_listeners(self, points: Sequence[Point]) -> None:
         """A fault of one listener keeps the points neither from the others nor from being acknowledged."""

@@ -52,12 +52,17 @@ class ResendOutcome:
             self.still.append({**who, "code": code, "reason": reason})
 
 
-def resend(letters: DeadLetters, registry: Registry, store: Store, dry_run: bool) -> ResendOutcome:
-    """Every letter once. Raises StoreUnavailable and OSError; what was stored until then is out of the file."""
+def resend(
+    letters: DeadLetters, registry: Registry, store: Store, dry_run: bool, over_quota: bool = False
+) -> ResendOutcome:
+    """Every letter once; those beyond a unit's quota only with `over_quota`, as a thief's are among them.
+
+    Raises StoreUnavailable and OSError; what was stored until then is out of the file.
+    """
     outcome, gone = ResendOutcome(), set[bytes]()
     try:
         for batch in _batches(letters.read_all()):
-            gone |= _store_batch(batch, registry, store, dry_run, outcome)
+            gone |= _store_batch(batch, registry, store, dry_run, over_quota, outcome)
     finally:
         if gone:
             letters.remove(gone)
@@ -70,7 +75,12 @@ def _batches(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:
 
 
 def _store_batch(
-    batch: list[DeadLetter], registry: Registry, store: Store, dry_run: bool, outcome: ResendOutcome
+    batch: list[DeadLetter],
+    registry: Registry,
+    store: Store,
+    dry_run: bool,
+    over_quota: bool,
+    outcome: ResendOutcome,
 ) -> set[bytes]:
     """Stores what is valid now; the digests of the letters that are stored."""
     outcome.letters += len(batch)
@@ -78,10 +88,12 @@ def _store_batch(
     for letter in batch:
         # by the time of its arrival: a clock that was ahead is not right because time has passed
         verdict = validate(letter.topic, payload_of(letter), registry, letter.at)
-        if isinstance(verdict, Accepted):
-            accepted.append((letter, verdict))
-        else:
+        if not isinstance(verdict, Accepted):
             outcome.refuse(letter, verdict.code, verdict.reason)
+        elif letter.code == "quota" and not over_quota:
+            outcome.refuse(letter, letter.code, letter.reason)
+        else:
+            accepted.append((letter, verdict))
     points = [one.point for _, one in accepted]
     reasons = {} if dry_run else {id(point): reason for point, reason in store.write(points)}
     stored: set[bytes] = set()
@@ -94,7 +106,7 @@ def _store_batch(
     return set() if dry_run else stored
 
 
-def run(settings: CollectorSettings, dry_run: bool) -> ResendOutcome:
+def run(settings: CollectorSettings, dry_run: bool, over_quota: bool = False) -> ResendOutcome:
     """Raises Unusable, RegistryError, SecretError, StoreUnavailable or OSError."""
     owner = settings.state_dir.stat().st_uid
     if os.geteuid() != owner:
@@ -105,7 +117,8 @@ def run(settings: CollectorSettings, dry_run: bool) -> ResendOutcome:
         registry = RegistryFile(settings.registry, targets, settings.state_dir / "registry.json", store, utc_now)
         if registry.problems:
             raise RegistryError(registry.problems)
-        return resend(DeadLetters(settings.state_dir / "dead-letters.jsonl"), registry.current(), store, dry_run)
+        letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
+        return resend(letters, registry.current(), store, dry_run, over_quota)
     finally:
         store.close()
 
@@ -129,12 +142,13 @@ def main() -> int:
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file (YAML)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be stored")
+    parser.add_argument("--over-quota", action="store_true", help="also what was beyond a unit's quota")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     arguments = parser.parse_args()
     try:
         settings = load(arguments.config, CollectorSettings)
         setup("error")
-        outcome = run(settings, arguments.dry_run)
+        outcome = run(settings, arguments.dry_run, arguments.over_quota)
     except (SettingsError, RegistryError, SecretError, Unusable, StoreUnavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 2

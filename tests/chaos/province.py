@@ -16,7 +16,7 @@ from tests.chaos.history import History
 from tests.chaos.observer import Witness, write_down_letters, write_down_points
 from tests.chaos.proxy import Proxy
 from tests.chaos.shim import Shim
-from tests.support.deployment import DATABASE, Collector, MeasureServer, Unit, made, secured, until
+from tests.support.deployment import DATABASE, ENDLESS, Collector, MeasureServer, Unit, made, secured, until
 from tests.support.services import Authority, InfluxV2, Mosquitto, Process
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +145,7 @@ class Province:
             rows,
             self.influx,
             bug=bug,
+            quota=ENDLESS,
         )
         self._point_at_shim()
         through = {"port": self.unit_proxy.port, **keepalive}

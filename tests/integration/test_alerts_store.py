@@ -136,7 +136,28 @@ def test_of_many_lines_that_fall_short_at_once_the_results_of_the_first_are_look
     )
     assert len(service.evaluate(Snapshot(NOW, lines))) == 30
     assert len(service.store.queue()) == 30
-    assert store.speed.call_count == MAX_LOOKED_AT
+    assert len({call.args[0] for call in store.speed.call_args_list}) == MAX_LOOKED_AT
+
+
+def test_a_unit_beyond_its_quota_is_reported_once_to_the_channels_that_want_it(
+    tmp_path: Path,
+) -> None:
+    rows = [LineRow("nd-a", "ftth", "fixed", "Xóm 2", "Nam Định/Hải Minh", "VNPT", dt.date(2026, 1, 1))]
+    lines = tuple(LineStatus(one, Judgement("short", 9, 150.0, 42.0, last_result_at=NOW)) for one in rows)
+    others = Channel(url="json://127.0.0.1:2/", areas=("Nam Định/Hải Anh",))
+    english = Channel(url="json://127.0.0.1:3/", isps=("VNPT",), language="en")
+    settings = NotificationSettings((CHANNEL, others, english), public_url="https://x.example/")
+    service = AlertService(
+        *(AlertStore(tmp_path / "alerts.db"), Mock(Store), AlertRules(), settings, MINUTE, lambda: None, Metrics())
+    )
+    service.on_quota_exceeded("nd-a", "20 of speed/ftth")
+    for _ in range(2):
+        service.send_notices(Snapshot(NOW, lines))
+    vietnamese, other = service.store.queue()
+    assert (vietnamese.channel, other.channel) == (CHANNEL.id, english.id)
+    assert vietnamese.message.title == "⚠ VƯỢT HẠN MỨC · Xóm 2, Hải Minh (Nam Định) · thiết bị đo nd-a"
+    assert other.message.title == "⚠ QUOTA EXCEEDED · Xóm 2, Hải Minh (Nam Định) · unit nd-a"
+    assert "https://x.example/lines/nd-a/ftth" in other.message.text
 
 
 def test_a_damaged_book_is_set_aside(tmp_path: Path) -> None:

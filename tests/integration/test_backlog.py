@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from collector.ingest.intake import MAX_QUEUED
 from tests.support.backlog import WINDOW, Agent, row
-from tests.support.deployment import DATABASE, Collector, made, plain, until
+from tests.support.deployment import DATABASE, ENDLESS, Collector, made, plain, until
 from tests.support.sender import Sender, result
 from tests.support.services import InfluxV2, Mosquitto, Nginx
 
@@ -24,7 +24,8 @@ MB = 2**20
 def test_one_with_a_huge_backlog_does_not_starve_the_others(tmp_path: Path, mosquitto: Mosquitto) -> None:
     names = [f"nd-{n:02}" for n in range(20)]
     log: list[str] = []
-    with Collector(made(tmp_path, "collector"), plain(mosquitto), [row(name) for name in names]) as collector:
+    rows = [row(name) for name in names]
+    with Collector(made(tmp_path, "collector"), plain(mosquitto), rows, quota=ENDLESS) as collector:
         until(lambda: collector.metric("xomnet_broker_answers") == 1, "it is connected")
         huge = Agent(mosquitto.port, names[0], 6000, log)
         others = [Agent(mosquitto.port, name, 200, log) for name in names[1:]]
@@ -141,7 +142,7 @@ def test_while_the_database_refuses_nothing_is_acknowledged_and_then_everything(
 def test_while_the_database_is_away_the_memory_has_a_bound(tmp_path: Path, mosquitto: Mosquitto, front: Nginx) -> None:
     (front.folder / "503").touch()
     fronted: Any = Fronted(front)
-    with Collector(made(tmp_path, "collector"), plain(mosquitto), [row("nd-a")], fronted) as collector:
+    with Collector(made(tmp_path, "collector"), plain(mosquitto), [row("nd-a")], fronted, quota=ENDLESS) as collector:
         until(lambda: collector.metric("xomnet_broker_answers") == 1, "it is connected")
         process = psutil.Process(collector.pid)
         idle = process.memory_info().rss

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from collector.completeness.completeness import MAX_UNIT_ROUNDS, Completeness
+from collector.completeness.completeness import MAX_OPEN_OF_UNIT, MAX_UNIT_ROUNDS, Completeness
 from collector.completeness.reconcile import Counts, SeqRange
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.metrics import Metrics
@@ -297,4 +298,25 @@ def test_a_flood_of_receipts_keeps_nobody_waiting(store: Store, completeness: Co
     assert found[LINE] == Counts(10, 10)
     assert asked < 40 * 3 * MAX_UNIT_ROUNDS, "a step for each day that is read, and a turn in each"
     assert completeness.latest is not None
-    assert completeness.latest.line(THIEF).waiting > 2000
+    assert completeness.latest.line(THIEF).waiting == MAX_OPEN_OF_UNIT
+
+
+def test_twenty_thousand_manifests_of_one_unit_hold_up_nobody(
+    completeness: Completeness, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(completeness)
+    others = LineId("nd-b-2", "ftth")
+    invented = [manifest(BEGIN, n, [3 * n], last=3 * n + 1, first=3 * n, line=LINE) for n in range(1, 20_001)]
+    honest = [*results(*TEN, line=others), promised(*TEN, line=others)]
+    store.write(honest)
+    questions = Counter[str]()
+    numbers = store.numbers
+
+    def counted(agent: str, *asked: Any) -> dict[int, str]:
+        questions[agent] += 1
+        return numbers(agent, *asked)
+
+    monkeypatch.setattr(store, "numbers", counted)
+    completeness.on_stored([*invented, *honest])
+    assert look(completeness)[others] == Counts(10, 10)
+    assert questions.total() < 5_000

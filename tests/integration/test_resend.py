@@ -190,3 +190,18 @@ def test_both_generations_are_read_and_cleared(tmp_path: Path) -> None:
     assert dead.counts() == {"future": 1}
     assert dead.edition != before
     assert uuid.UUID(dead.recent()[0].spool) == uuid.UUID(SPOOL)
+
+
+def test_rubbish_of_one_unit_pushes_out_nothing_of_another(tmp_path: Path) -> None:
+    dead = DeadLetters(tmp_path / "dead.jsonl", max_bytes=500_000)
+    assert dead.append(letters_of(tmp_path, range(20)))
+    rubbish = [dead_letter("t", b"x" * 9_000, "malformed", "", NOW, agent="nd-thief") for _ in range(10)]
+    for _ in range(40):
+        assert dead.append(rubbish)
+    assert dead.append(letters_of(tmp_path, range(20, 30)))
+    kept = [one.seq for one in dead.read_all() if one.agent == "nd-a"]
+    assert kept == list(range(30))
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_000_000
+    assert sum(one.agent == "nd-a" for one in dead.recent()) == 30
+    assert len(dead.recent()) == 200
+    assert dead.counts() == DeadLetters(tmp_path / "dead.jsonl").counts()

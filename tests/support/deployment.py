@@ -16,6 +16,8 @@ from tests.support.services import Authority, InfluxV2, Mosquitto, Process, free
 
 DATABASE = "xomnet"
 HEADER = "agent,line,access,hamlet,area,isp,from\n"
+ENDLESS = dict.fromkeys(("tests_per_day", "probes_per_day", "events_per_day", "results_per_s", "mb_per_day"), 100_000)
+"""A quota for a unit that does in a minute what others do in months."""
 
 
 class Collector(Process):

@@ -84,6 +84,7 @@ NOT_SHIFTED_BY_REASON = {
         "security.test_connections",
         "security.test_identity",
         "security.test_tokens",
+        "security.test_quota",
         "unit.test_status",
     ),
     "a line is measured, which has no date": (

@@ -35,7 +35,7 @@ def test_it_asks_for_no_more_than_it_has_room_for_and_forgets_what_comes_again(t
     wire = cast(Connection, Wire())
     for mid in range(1, MAX_QUEUED + 1):
         assert intake.has_room()
-        intake.on_message(wire, Message("xomnet/v1/nd-a/up", b"{}", mid, 1))
+        intake.on_message(wire, Message(f"xomnet/v1/nd-{mid % 8}/up", b"{}", mid, 1))
     assert not intake.has_room()
     intake.on_lost()
     assert intake.has_room(), "the messages of another connection can't be acknowledged on the next one"

@@ -21,7 +21,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from xomnet.mqtt.broker import Broker
-from xomnet.mqtt.client import CONNECT_TIMEOUT_S, Client, Will, connect, disconnect, new_client
+from xomnet.mqtt.client import CONNECT_TIMEOUT_S, Client, OnPublish, Will, connect, disconnect, new_client
 from xomnet.mqtt.takeover import TAKEN_OVER, TakeoverDetector, is_listening
 from xomnet.runtime import failpoints
 from xomnet.runtime.backoff import back_off_s
@@ -65,8 +65,11 @@ class Connection:
         return info.mid
 
     def ack(self, mid: int) -> None:
-        """PUBACK of a received message; only of one that this very connection delivered."""
-        self._client.ack(mid, 1)
+        """PUBACK of a received message; only of one that this very connection delivered. A message of QoS 0 has no id,
+        and a PUBACK of it would be a protocol error, which ends the connection.
+        """
+        if mid:
+            self._client.ack(mid, 1)
 
 
 class Message(Struct, frozen=True):
@@ -191,9 +194,11 @@ class Link(threading.Thread):
         client.on_connect = lambda _c, _u, _f, reason, _p: answer.append(reason)
         client.on_disconnect = lambda _c, _u, _f, reason, _p: ended.append(reason)
         client.on_subscribe = lambda _c, _u, _m, reasons, _p: _refuse_to_be_deaf(reasons)
-        client.on_message = lambda _c, _u, m: self._handler.on_message(
-            connection, Message(m.topic, bytes(m.payload), m.mid, generation)
+        receive: OnPublish = lambda topic, payload, mid: self._handler.on_message(  # noqa: E731
+            connection, Message(topic, payload, mid, generation)
         )
+        client.on_message = lambda _c, _u, m: receive(m.topic, bytes(m.payload), m.mid)
+        client.on_publish_in = receive
         client.on_publish = lambda _c, _u, mid, reason, _p: self._handler.on_published(
             connection, mid, reason.getName() if reason.is_failure or reason.value == 0x10 else None
         )
