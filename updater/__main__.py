@@ -11,13 +11,14 @@ from pathlib import Path
 
 from . import agent_service, certificate, first_boot, releases, renewal, settings, upgrade
 from .errors import UpdateError
+from .manifest import parse
 
 Command = Callable[[settings.UpdaterSettings, argparse.Namespace], str]
 
 
 def _upgrade(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
     now = dt.datetime.now(dt.UTC)
-    return upgrade.pull(known, now) if asked.source is None else upgrade.push(known, asked.source, asked.again)
+    return upgrade.pull(known, now) if asked.source is None else upgrade.push(known, asked.source, now, asked.again)
 
 
 def _missing(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
@@ -55,7 +56,10 @@ def _check_settings(known: settings.UpdaterSettings, asked: argparse.Namespace) 
 def _status(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     found = agent_service.agent_status(known.status_url)
     agent, ack = found.get("version", "does not answer"), found.get("last_ack_at", "none")
-    return f"release {releases.current_version(known.home)}; agent {agent}, last answer of the collector {ack}"
+    version = releases.current_version(known.home)
+    data = releases.installed_manifest(known.home, version) if version else None
+    until = f", valid until {parse(data).expires:%Y-%m-%d}" if data else ""
+    return f"release {version}{until}; agent {agent}, last answer of the collector {ack}"
 
 
 def _parser() -> argparse.ArgumentParser:

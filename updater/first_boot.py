@@ -26,10 +26,11 @@ def first_boot(settings: UpdaterSettings, now: dt.datetime) -> str:
     install_packages(settings.packages)
     enrol(settings)
     if current_version(settings.home) is None:
-        pull(settings, now, first=True)
+        outcome = pull(settings, now, first=True)
+        if current_version(settings.home) is None:
+            raise UpdateError(f"no release of the server fits this unit ({outcome}); see docs/deploy.en.md, Upgrade")
     version = current_version(settings.home)
-    if version is None:
-        raise UpdateError("the server has no release for this unit; publish a release, see docs/deploy.en.md")
+    assert version is not None
     try:
         done = subprocess.run(settings.enable, timeout=RESTART_S, capture_output=True, text=True, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
