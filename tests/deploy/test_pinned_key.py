@@ -11,7 +11,7 @@ import yaml
 from tests.deploy.templates import PLAYS
 from tests.support.services import program
 
-SCRIPT = PLAYS / "roles/common/files/pinned-key"
+SCRIPT = PLAYS / "roles/repository/files/pinned-key"
 
 
 def gpg(home: Path, *arguments: str) -> bytes:
