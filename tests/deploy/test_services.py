@@ -12,7 +12,7 @@ import yaml
 from tests.deploy.templates import PLAYS, rendered
 from tests.support.services import program
 
-MOST_EXPOSED = 2.5
+MAX_EXPOSURE = 2.5
 """Of 10, by `systemd-analyze security`."""
 BOUND_ELSEWHERE = {"xomnet-measure-server.service"}
 """Whose memory is not bounded yet."""
@@ -35,7 +35,7 @@ every_service = pytest.mark.parametrize("service", sorted(SERVICES), indirect=Tr
 
 @every_service
 def test_a_service_is_closed(service: Path) -> None:
-    most = round(MOST_EXPOSED * 10)
+    most = round(MAX_EXPOSURE * 10)
     argv = [program("systemd-analyze"), "security", "--offline=yes", f"--threshold={most}", "--no-pager"]
     done = subprocess.run([*argv, str(service)], capture_output=True, text=True, timeout=60, check=False)
     assert "Overall exposure level" in done.stdout, done.stderr
@@ -55,6 +55,16 @@ def test_a_vendors_service_takes_no_more_than_its_memory(role: str) -> None:
     assert f"MemoryMax={{{{ xomnet_{role}_memory }}}}" in "".join(
         path.read_text() for path in (PLAYS / "roles" / role / "tasks").glob("*.yml")
     )
+
+
+def test_a_viewer_reaches_neither_metrics_nor_the_servers_network() -> None:
+    assert "GF_METRICS_ENABLED=false" in (PLAYS / "roles/grafana/templates/environment").read_text().splitlines()
+    tasks = yaml.safe_load((PLAYS / "roles/influxdb/tasks/vendor.yml").read_text())
+    (settings,) = [task["loop"] for task in tasks if "ansible.builtin.lineinfile" in task]
+    found = {one["key"]: one["value"] for one in settings}
+    assert found["hardening-enabled"] == "true"
+    assert int(found["query-concurrency"]) * int(found["query-memory-bytes"]) <= int(found["query-max-memory-bytes"])
+    assert found["http-bind-address"] == '"127.0.0.1:8086"'
 
 
 def apt_settings(file: Path) -> list[str]:
