@@ -87,7 +87,7 @@ def test_services_are_as_closed_as_promised(fleet: Fleet, run_log: RunLog) -> No
 def test_the_machines_take_security_updates(fleet: Fleet, run_log: RunLog) -> None:
     with run_log.step("`unattended-upgrade --dry-run`, and when it runs") as saw:
         for machine in (fleet.server, fleet.site.machines["far"]):
-            said = machine.root_run("unattended-upgrade --dry-run --debug", limit_s=300)
+            said = machine.root_run("unattended-upgrade --dry-run --debug 2>&1", limit_s=300)
             (origins,) = [line for line in said.splitlines() if line.startswith("Allowed origins are")]
             assert "label=Debian-Security" in origins
             assert "origin=Raspberry Pi Foundation" in origins
