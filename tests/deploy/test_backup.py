@@ -2,11 +2,14 @@
 
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.templates import PLAYS, rendered
+from tests.deploy.test_plays import run
 from tests.support.services import program
 
 BACKUP = PLAYS / "roles/backup/templates/backup"
@@ -105,3 +108,39 @@ def test_a_backup_that_fails_leaves_nothing_and_says_so(server: Path, broken: st
     assert done.returncode != 0
     assert not [name for name in files(server) if not name.endswith(".new")]
     assert done.stderr
+
+
+def restore(folder: Path, backup: Path, key: Path | None) -> subprocess.CompletedProcess[str]:
+    """What restore.yml does until the backup is unpacked, in a folder of this computer."""
+    (play, *_) = yaml.safe_load((PLAYS / "restore.yml").read_text())
+    parts = [task for task in play["tasks"] if "block" in task or task["name"].startswith("Ask for the key")]
+    assert len(parts) == 2
+    (folder / "restored").mkdir()
+    play |= {"hosts": "localhost", "connection": "local", "gather_facts": False, "become": False, "tasks": parts}
+    play["vars"] |= {"ansible_python_interpreter": sys.executable}
+    play["vars"] |= {"restore_folder": f"{folder}/restored", "backup": str(backup)}
+    play["vars"] |= {"backup_key": str(key)} if key else {}
+    (folder / "restore.yml").write_text(yaml.safe_dump([play]))
+    return run("ansible-playbook", "-i", "localhost,", str(folder / "restore.yml"))
+
+
+@pytest.mark.timeout(400)
+def test_a_backup_is_restored_by_its_key_and_one_of_before_without(server: Path, key: Path, tmp_path: Path) -> None:
+    encrypted = Path(back_up(server).stdout.strip())
+    for case in ("encrypted", "without", "plain"):
+        (tmp_path / case).mkdir()
+    done = restore(tmp_path / "encrypted", encrypted, key)
+    assert done.returncode == 0, done.stdout
+    assert sorted(path.name for path in (tmp_path / "encrypted/restored").iterdir()) == [
+        "files.tar",
+        "influxdb",
+        "sqlite",
+    ]
+    assert files(server) == [encrypted.name], "what was decrypted is gone"
+    done = restore(tmp_path / "without", encrypted, None)
+    assert done.returncode != 0
+    assert "is encrypted. Name the private key's file" in done.stdout + done.stderr
+    plain = Path(back_up(server, xomnet_backup_unencrypted=True).stdout.strip())
+    done = restore(tmp_path / "plain", plain, None)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "plain/restored/sqlite/ledger.db").exists()
