@@ -52,7 +52,11 @@ NOT_SHIFTED_BY_REASON = {
         "browser.test_operator",
         "browser.test_page",
     ),
-    "machines, or their tools, with clocks of their own": ("deploy.test_machines", "deploy.test_plays"),
+    "machines, or their tools, with clocks of their own": (
+        "deploy.test_backup",
+        "deploy.test_machines",
+        "deploy.test_plays",
+    ),
     "processes that are killed: what they kept is told by its number": (
         "chaos.test_bugs",
         "chaos.test_checker",
@@ -78,6 +82,7 @@ NOT_SHIFTED_BY_REASON = {
         "integration.test_remote_settings",
         "integration.test_resend",
         "integration.test_services",
+        "unit.test_audit",
         "unit.test_status",
     ),
     "a line is measured, which has no date": (
