@@ -1,11 +1,11 @@
 # Each target starts with `make install`, which needs only Python 3.11+ with its venv module.
-UV_VERSION := 0.9
+UV_VERSION := 0.13
 PYTHON ?= python3
 export UV_PROJECT_ENVIRONMENT := .venv
 BIN := .venv/bin
 WORKERS ?= 3
 
-.PHONY: install demo test shifted deploy-test lint bench chaos attack fuzz schemas dashboards system clean
+.PHONY: install demo test shifted deploy-test lint audit bench chaos attack fuzz schemas dashboards system clean
 
 install: .venv/.ready
 
@@ -46,6 +46,12 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.words
+
+# Whether a library of uv.lock has a known vulnerability: asks osv.dev. AUDIT="--service-url URL" asks another service.
+audit: install
+	@$(BIN)/uv audit --frozen --preview-features audit-command $(AUDIT) || { status=$$?; [ $$status = 1 ] || \
+		echo "The audit failed, so nothing is known of these versions. Run it where the advisories can be reached." >&2; \
+		exit $$status; }
 
 schemas: install
 	$(BIN)/python -m xomnet.contract.schemas docs/protocol

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from . import agent_service, certificate, first_boot, releases, renewal, settings, upgrade
 from .errors import UpdateError
+from .manifest import parse
 
 Command = Callable[[settings.UpdaterSettings, argparse.Namespace], str]
 
 
 def _upgrade(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
     now = dt.datetime.now(dt.UTC)
-    return upgrade.pull(known, now) if asked.source is None else upgrade.push(known, asked.source, asked.again)
+    return upgrade.pull(known, now) if asked.source is None else upgrade.push(known, asked.source, now, asked.again)
 
 
 def _missing(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
@@ -36,14 +37,23 @@ def _request(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     return certificate.signing_request(known).strip()
 
 
+def _packages(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
+    return _reported(lambda: first_boot.install_packages(known.packages))
+
+
 def _first_boot(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
+    done = _reported(lambda: first_boot.first_boot(known, dt.datetime.now(dt.UTC)))
+    first_boot.write_report(done)
+    return done
+
+
+def _reported(step: Callable[[], str]) -> str:
+    """Does a step of the first boot; what prevents it is also written to the boot partition."""
     try:
-        done = first_boot.first_boot(known, dt.datetime.now(dt.UTC))
+        return step()
     except UpdateError as error:
         first_boot.write_report(f"not yet: {error}")
         raise
-    first_boot.write_report(done)
-    return done
 
 
 def _check_settings(known: settings.UpdaterSettings, asked: argparse.Namespace) -> str:
@@ -55,7 +65,10 @@ def _check_settings(known: settings.UpdaterSettings, asked: argparse.Namespace) 
 def _status(known: settings.UpdaterSettings, _: argparse.Namespace) -> str:
     found = agent_service.agent_status(known.status_url)
     agent, ack = found.get("version", "does not answer"), found.get("last_ack_at", "none")
-    return f"release {releases.current_version(known.home)}; agent {agent}, last answer of the collector {ack}"
+    version = releases.current_version(known.home)
+    data = releases.installed_manifest(known.home, version) if version else None
+    until = f", valid until {parse(data).expires:%Y-%m-%d}" if data else ""
+    return f"release {version}{until}; agent {agent}, last answer of the collector {ack}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command("renew", _renew, "Renew the certificate in the last third of its life.")
     one.add_argument("--force", action="store_true", help="renew now")
     command("request", _request, "Create the unit's key if there is none, and print its certificate request.")
+    command("packages", _packages, "Install the packages of the distribution that this unit needs.")
     command("first-boot", _first_boot, "Enrol, install and start this unit, until the collector has answered.")
     one = command("check-settings", _check_settings, "Check a settings file against the release in use.")
     one.add_argument("file", type=Path, metavar="FILE", help="agent.yaml to check")

@@ -1,4 +1,4 @@
-"""First boot of a card without a screen: packages, certificate, release, services.
+"""First boot of a card without a screen: packages; then certificate, release, services.
 
 Each step is done or not done. If one fails, systemd starts this again a minute later, and it goes on from there.
 """
@@ -23,13 +23,13 @@ BOOT_PARTITIONS = (Path("/boot/firmware"), Path("/boot"))
 
 def first_boot(settings: UpdaterSettings, now: dt.datetime) -> str:
     """Sets the unit up; returns what was reached, in a sentence. Raises UpdateError."""
-    install_packages(settings.packages)
     enrol(settings)
     if current_version(settings.home) is None:
-        pull(settings, now, first=True)
+        outcome = pull(settings, now, first=True)
+        if current_version(settings.home) is None:
+            raise UpdateError(f"no release of the server fits this unit ({outcome}); see docs/deploy.en.md, Upgrade")
     version = current_version(settings.home)
-    if version is None:
-        raise UpdateError("the server has no release for this unit; publish a release, see docs/deploy.en.md")
+    assert version is not None
     try:
         done = subprocess.run(settings.enable, timeout=RESTART_S, capture_output=True, text=True, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -42,11 +42,11 @@ def first_boot(settings: UpdaterSettings, now: dt.datetime) -> str:
     return f"ready: {settings.agent} measures, and the collector has answered"
 
 
-def install_packages(names: tuple[str, ...]) -> None:
-    """Installs the packages of the distribution that are missing. Raises UpdateError."""
+def install_packages(names: tuple[str, ...]) -> str:
+    """Installs the packages of the distribution that are missing; returns which, in a sentence. Raises UpdateError."""
     missing = [name for name in names if not is_installed(name)]
     if not missing:
-        return
+        return "no package is missing"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
     for argv in (["apt-get", "update", "-q"], install):
@@ -56,6 +56,7 @@ def install_packages(names: tuple[str, ...]) -> None:
             raise UpdateError(f"{' '.join(argv[:2])}: {error}") from error
         if done.returncode:
             raise UpdateError(f"{' '.join(argv)}: {done.stderr.strip()[-300:]}; check that the network is up")
+    return f"installed: {', '.join(missing)}"
 
 
 def is_installed(name: str) -> bool:

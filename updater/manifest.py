@@ -14,6 +14,8 @@ _PHASES = {"dev": 0, "a": 1, "b": 2, "rc": 3}
 _WHEEL = re.compile(r"[A-Za-z0-9_.]+-[A-Za-z0-9_.!+]+(?:-\d\w*)?-([a-z0-9_.]+)-([a-z0-9_.]+)-([a-zA-Z0-9_.]+)\.whl")
 MAX_FILES = 500
 MAX_BYTES = 200_000_000
+UNDATED_VALIDITY = dt.timedelta(days=365)
+"""How long a manifest without `expires` is valid after `made`: that of a release that version 0.1.0 made."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,16 @@ class ReleaseFile:
 
 @dataclass(frozen=True)
 class ReleaseManifest:
-    """`python` are versions such as `3.11`; `made` orders manifests; `downgrade` allows an older version."""
+    """`python` are versions such as `3.11`; `made` orders manifests; from `expires` on no unit installs the release;
+    `downgrade` allows an older version.
+    """
 
     version: str
     python: tuple[str, ...]
     files: tuple[ReleaseFile, ...]
     stages: tuple[RolloutStage, ...]
     made: dt.datetime
+    expires: dt.datetime
     downgrade: bool = False
 
 
@@ -46,14 +51,15 @@ def parse(data: bytes) -> ReleaseManifest:
         files = tuple(_parse_file(one) for one in found["files"])
         stages = tuple(_parse_stage(one) for one in found["for"])
         made = parse_instant(found["made"])
+        expires = parse_instant(found["expires"]) if "expires" in found else made + UNDATED_VALIDITY
         downgrade = found.get("downgrade", False) is True
     except KeyError as error:
         raise UpdateError(f"manifest: {error.args[0]} is missing; make the release again") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UpdateError(f"manifest: {error}; make the release again") from error
     if not 0 < len(files) <= MAX_FILES or len({file.name for file in files}) < len(files):
         raise UpdateError(f"manifest: {len(files)} files; allowed: 1 to {MAX_FILES}, each once")
-    return ReleaseManifest(version, python, files, stages, made, downgrade)
+    return ReleaseManifest(version, python, files, stages, made, expires, downgrade)
 
 
 def _parse_file(one: Any) -> ReleaseFile:

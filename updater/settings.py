@@ -35,6 +35,8 @@ class UpdaterSettings:
         *("xomnet-agent.service", "xomnet-upgrade.timer", "xomnet-renew.timer"),
     )
     """The command that enables and starts the services after a first boot."""
+    clock: tuple[str, ...] = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
+    """The command that prints `yes` if the clock is synchronised."""
     packages: tuple[str, ...] = ()
     """Packages of the distribution that the first boot installs if they are missing."""
     ack_s: float = 900.0

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import agent_service, atomic_file, failpoints, releases
+from . import agent_service, atomic_file, clock, failpoints, releases
 from .canary_rollout import is_included
 from .errors import UnfitRelease, UpdateError
 from .manifest import ReleaseManifest, parse, version_key
@@ -29,25 +29,31 @@ MANIFEST_URL = f"/releases/v1/{MANIFEST}"
 def pull(settings: UpdaterSettings, now: dt.datetime, first: bool = False) -> str:
     """Installs the server's release if it is new and a stage includes this unit; or goes on with a trial.
 
-    `first`: the unit has no release yet, and stages do not count. Returns what happened, in a sentence. Raises
-    UpdateError.
+    `first`: the unit has no release yet, and stages do not count. A server that has only an expired release is noted:
+    it may be stale, or somebody may hold back what is newer. Returns what happened, in a sentence. Raises UpdateError.
     """
     state = load_state(settings.state)
     if state.trial is not None:
         return try_out(settings, state)
     server = open_server(settings)
-    if (current := releases.current_version(settings.home)) and server.get(MANIFEST_URL) == releases.installed_manifest(
-        settings.home, current
-    ):
+    current = releases.current_version(settings.home)
+    installed = releases.installed_manifest(settings.home, current) if current else None
+    if installed is not None and server.get(MANIFEST_URL) == installed:
+        if is_expired(settings, parse(installed), now):
+            note(settings.state, "release_expired", expiry_text(parse(installed)))
         return f"same: {current} is in use"  # most runs end here, after one small answer
     data, manifest = fetch_manifest(settings, server)
+    expired = is_expired(settings, manifest, now)
     what, why = decide(
         manifest,
         current,
         state,
         first or is_included(manifest.stages, manifest.version, settings.agent, settings.area, now),
+        expired,
     )
-    if what == "refused":
+    if expired:
+        note(settings.state, "release_expired", expiry_text(manifest))
+    elif what == "refused":
         note(settings.state, "upgrade_refused", why)
     if what != "take":
         return f"{what}: {why}"
@@ -60,7 +66,7 @@ def pull(settings: UpdaterSettings, now: dt.datetime, first: bool = False) -> st
     return install(settings, state, manifest, data, cost)
 
 
-def push(settings: UpdaterSettings, folder: Path, again: bool = False) -> str:
+def push(settings: UpdaterSettings, folder: Path, now: dt.datetime, again: bool = False) -> str:
     """Installs the release in a folder, for a person with a shell on the unit; stages do not count.
 
     `again`: also a release that has failed here. Returns what happened, in a sentence. Raises UpdateError.
@@ -71,7 +77,8 @@ def push(settings: UpdaterSettings, folder: Path, again: bool = False) -> str:
     data, manifest = read_manifest(settings, folder)
     if again:
         state.failed.pop(manifest.version, None)
-    what, why = decide(manifest, releases.current_version(settings.home), state, True)
+    expired = is_expired(settings, manifest, now)
+    what, why = decide(manifest, releases.current_version(settings.home), state, True, expired)
     if what != "take":
         return f"{what}: {why}"
     record_manifest(state, manifest)
@@ -120,13 +127,28 @@ def record_manifest(state: UpdaterState, manifest: ReleaseManifest) -> None:
         state.save()
 
 
-def decide(manifest: ReleaseManifest, current: str | None, state: UpdaterState, included: bool) -> tuple[str, str]:
+def is_expired(settings: UpdaterSettings, manifest: ReleaseManifest, now: dt.datetime) -> bool:
+    """Whether a manifest is no longer valid; a clock that is not synchronised does not decide that."""
+    return now >= manifest.expires and clock.is_synced(settings.clock)
+
+
+def expiry_text(manifest: ReleaseManifest) -> str:
+    """What to do about a manifest that has expired, in a sentence."""
+    ended = f"{manifest.expires.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{manifest.version}: the release expired at {ended}; refresh it, sign it and publish it"
+
+
+def decide(
+    manifest: ReleaseManifest, current: str | None, state: UpdaterState, included: bool, expired: bool = False
+) -> tuple[str, str]:
     """What to do with a release: `take`, `same`, `waits` or `refused`, and why. `included`: by a stage. Pure."""
     version = manifest.version
     if state.made is not None and manifest.made < state.made:
         return "refused", f"the manifest of {version} is older than one that this unit has seen; sign the release again"
     if version == current:
         return "same", f"{version} is in use"
+    if expired:
+        return "refused", expiry_text(manifest)
     if current is not None and version_key(version) < version_key(current) and not manifest.downgrade:
         return "refused", f"{version} is older than {current}; to go back, make the release with --downgrade"
     if _final(state.failed, version):

@@ -10,7 +10,6 @@ import json
 import shlex
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +20,12 @@ import typer
 from updater.errors import UpdateError
 from updater.manifest import MAX_FILES, parse, parse_instant, wheel_fits
 from updater.releases import MANIFEST, NAMESPACE
-from xomnet_cli import completion
+from xomnet_cli import completion, wheels
 
 release = typer.Typer(help="Make, stage and sign the releases that units install.", no_args_is_help=True)
 
-PIWHEELS = "https://www.piwheels.org/simple"
-"""Wheels for 32-bit Raspberry Pis that PyPI does not have."""
-GLIBC = (17, 24, 26, 27, 28, 31, 34, 35, 36)
-"""Wheels may ask for up to glibc 2.36, that of Debian 12."""
+PYTHONS = ("3.11", "3.13")
+VALID_DAYS = 180
 OF_STAGE = "Stage: a unit must match all of these"
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the release.", file_okay=False)]
 Agents = Annotated[
@@ -57,6 +54,22 @@ Share = Annotated[
         metavar="SHARE", min=0, max=1, help="Share of the units; 0.1 is one in ten.", rich_help_panel=OF_STAGE
     ),
 ]
+Source = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Source tree.", show_default="the one around this folder")
+]
+Pythons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--python",
+        metavar="VERSION",
+        help="Python version of the units; may be repeated.",
+        show_default="3.11 and 3.13",
+        autocompletion=completion.pythons,
+    ),
+]
+Days = Annotated[
+    int, typer.Option("--days", metavar="DAYS", min=1, max=3650, help="Days from now on which units may install it.")
+]
 From = Annotated[
     str | None,
     typer.Option(
@@ -72,18 +85,8 @@ From = Annotated[
 @release.command()
 def make(
     folder: Folder,
-    source: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Source tree.", show_default="the one around this folder")
-    ] = None,
-    python: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VERSION",
-            help="Python version of the units; may be repeated.",
-            show_default="3.11 and 3.13",
-            autocompletion=completion.pythons,
-        ),
-    ] = None,
+    source: Source = None,
+    python: Pythons = None,
     arch: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,18 +103,19 @@ def make(
     downgrade: Annotated[
         bool, typer.Option("--downgrade", metavar="", help="Units with a newer release go back to this one.")
     ] = False,
+    days: Days = VALID_DAYS,
 ) -> None:
     """Build a release: the wheels and the manifest. Sign it afterwards.
 
     No unit installs it until you add a stage. The options of a stage add the
-    first one.
+    first one. Refresh the release before it expires.
 
     Exit status: 0 done, 1 failed, with the reason.
 
     Example: xomnet release make dist/release --agent nd-haihau-0012
     """
-    pythons, machines = tuple(python or ("3.11", "3.13")), tuple(arch or ("aarch64",))
-    source = source or next((one for one in (Path.cwd(), *Path.cwd().parents) if (one / "uv.lock").exists()), Path())
+    pythons, machines = tuple(python or PYTHONS), tuple(arch or ("aarch64",))
+    source = source or _source_here()
     version = _version(source / "pyproject.toml")
     files = folder / "files"
     try:
@@ -121,17 +125,13 @@ def make(
     except OSError as error:
         _stop_writing(files, error)
     _run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(files.resolve()), str(source.resolve())])
-    with tempfile.TemporaryDirectory() as scratch:
-        needs = Path(scratch) / "requirements.txt"
-        exported = ["uv", "export", "--quiet", "--frozen", "--no-dev", "--extra", "agent", "--no-emit-project"]
-        exported += ["--no-annotate", "--output-file", str(needs)]
-        for on in machines:  # piwheels builds its own files, whose sums uv.lock does not know
-            _run([*exported, "--no-hashes"] if on == "armv7l" else exported, source)
-            for one in pythons:
-                _run([*_download(one, on), "-d", str(files), "-r", str(needs)])
+    try:
+        wheels.fetch(source, pythons, machines, files)
+    except wheels.WheelError as error:
+        _stop(str(error))
     stages = [_stage(agents, areas, share, start)] if agents or areas or share is not None else []
-    document = {"version": version, "python": list(pythons), "files": _listed(files), "for": stages, "made": _now()}
-    _write(folder, document | ({"downgrade": True} if downgrade else {}))
+    document = {"version": version, "python": list(pythons), "files": _listed(files), "for": stages}
+    _write(folder, document | ({"downgrade": True} if downgrade else {}), days)
     for one in pythons:
         for on in machines:
             number = tuple(int(part) for part in one.split("."))
@@ -140,7 +140,34 @@ def make(
 
 
 @release.command()
-def stage(folder: Folder, agents: Agents = None, areas: Areas = None, share: Share = None, start: From = None) -> None:
+def pin(source: Source = None, python: Pythons = None) -> None:
+    """Pin the wheels for 32-bit Raspberry Pis that PyPI does not have.
+
+    Writes their checksums to piwheels.lock in the source tree; commit that file.
+    A release for armv7l takes no other files. Repeat it when one of these
+    libraries has a new version.
+
+    Exit status: 0 done, 1 failed, with the reason.
+
+    Example: xomnet release pin
+    """
+    source = source or _source_here()
+    try:
+        pinned = wheels.pin(source, tuple(python or PYTHONS))
+    except (wheels.WheelError, OSError) as error:
+        _stop(str(error))
+    print(f"{source / wheels.LOCK}: {', '.join(pinned) or 'PyPI has all'}")
+
+
+@release.command()
+def stage(
+    folder: Folder,
+    agents: Agents = None,
+    areas: Areas = None,
+    share: Share = None,
+    start: From = None,
+    days: Days = VALID_DAYS,
+) -> None:
     """Add a stage, so that more units install the release. Sign it again afterwards.
 
     Exit status: 0 done, 1 failed, with the reason.
@@ -151,9 +178,21 @@ def stage(folder: Folder, agents: Agents = None, areas: Areas = None, share: Sha
         _stop("a stage needs units: give --agent, --area or --share (1 is every unit)")
     document = _read(folder)
     document["for"].append(_stage(agents, areas, share, start))
-    document["made"] = _now()
-    _write(folder, document)
-    print(f"{document['version']}: {len(document['for'])} stages; now sign it")
+    expires = _write(folder, document, days)
+    print(f"{document['version']}: {len(document['for'])} stages, valid until {expires:%Y-%m-%d}; now sign it")
+
+
+@release.command()
+def refresh(folder: Folder, days: Days = VALID_DAYS) -> None:
+    """Extend the validity of a release. Sign it again afterwards.
+
+    Exit status: 0 done, 1 failed, with the reason.
+
+    Example: xomnet release refresh dist/release
+    """
+    document = _read(folder)
+    expires = _write(folder, document, days)
+    print(f"{document['version']}: valid until {expires:%Y-%m-%d}; now sign it")
 
 
 @release.command()
@@ -170,30 +209,26 @@ def sign(
     Example: xomnet release sign dist/release --key ~/.ssh/xomnet-release
     """
     _read(folder)
+    expires = parse((folder / MANIFEST).read_bytes()).expires
+    if expires <= dt.datetime.now(dt.UTC):
+        _stop(f"{folder / MANIFEST}: expired at {expires.isoformat()}; first: xomnet release refresh {folder}")
     _remove_signature(folder)
     _run(["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(folder / MANIFEST)])
-    print(f"{folder / MANIFEST}.sig")
+    print(f"{folder / MANIFEST}.sig: valid until {expires:%Y-%m-%d}")
 
 
-def _download(python: str, machine: str) -> list[str]:
-    argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "-q", "--no-deps"]
-    argv += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
-    argv += ["--platform", f"manylinux2014_{machine}", "--platform", f"linux_{machine}"]
-    for minor in GLIBC:
-        argv += ["--platform", f"manylinux_2_{minor}_{machine}"]
-    if machine == "armv7l":
-        argv += ["--platform", "linux_armv6l", "--extra-index-url", PIWHEELS]
-    return argv
+def _source_here() -> Path:
+    return next((one for one in (Path.cwd(), *Path.cwd().parents) if (one / "uv.lock").exists()), Path())
 
 
 def _stage(
     agents: Sequence[str] | None, areas: Sequence[str] | None, share: float | None, start: str | None
 ) -> dict[str, Any]:
     try:
-        begins = parse_instant(start).astimezone(dt.UTC).isoformat() if start else _now()
+        begins = parse_instant(start) if start else dt.datetime.now(dt.UTC)
     except ValueError as error:
         _stop(f"--from: {error}")
-    found: dict[str, Any] = {"from": begins}
+    found: dict[str, Any] = {"from": begins.astimezone(dt.UTC).isoformat(timespec="seconds")}
     if agents:
         found["agents"] = list(agents)
     if areas:
@@ -204,12 +239,12 @@ def _stage(
 
 
 def _listed(files: Path) -> list[dict[str, Any]]:
-    wheels = sorted(files.glob("*.whl"))
-    if len(wheels) > MAX_FILES:
-        _stop(f"{files}: found {len(wheels)} wheels; allowed: at most {MAX_FILES}")
+    found = sorted(files.glob("*.whl"))
+    if len(found) > MAX_FILES:
+        _stop(f"{files}: found {len(found)} wheels; allowed: at most {MAX_FILES}")
     return [
         {"name": wheel.name, "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(), "bytes": wheel.stat().st_size}
-        for wheel in wheels
+        for wheel in found
     ]
 
 
@@ -240,7 +275,11 @@ def _read(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _write(folder: Path, document: dict[str, Any]) -> None:
+def _write(folder: Path, document: dict[str, Any], days: int) -> dt.datetime:
+    """Writes the manifest, made now and valid for `days`; returns when it expires."""
+    made = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    expires = made + dt.timedelta(days=days)
+    document = document | {"made": made.isoformat(), "expires": expires.isoformat()}
     data = json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
     try:
         parse(data)
@@ -251,6 +290,7 @@ def _write(folder: Path, document: dict[str, Any]) -> None:
         (folder / MANIFEST).write_bytes(data)
     except OSError as error:
         _stop_writing(folder / MANIFEST, error)
+    return expires
 
 
 def _remove_signature(folder: Path) -> None:
@@ -260,10 +300,6 @@ def _remove_signature(folder: Path) -> None:
         signature.unlink(missing_ok=True)
     except OSError as error:
         _stop_writing(signature, error)
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _run(argv: list[str], folder: Path | None = None) -> None:

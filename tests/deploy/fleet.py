@@ -11,8 +11,9 @@ from typing import Any
 from tests.deploy.base import base
 from tests.deploy.controller import BIN, Controller
 from tests.deploy.machines import Machine
-from tests.deploy.network import SERVER
+from tests.deploy.network import SERVER, run
 from tests.deploy.site import ROOT, Site
+from tests.support.services import program
 
 HEADER = "agent,line,access,interface,hamlet,area,isp,from\n"
 DATABASE = "xomnet"
@@ -39,6 +40,9 @@ class Fleet:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "release", "-f", str(self.release_key)], check=True
         )
+        self.backup_key = folder / "backup.key"
+        keygen = program("age-keygen")
+        run(keygen, "-o", str(self.backup_key))
         self.controller = Controller(
             folder,
             site.folder / "ssh",
@@ -51,6 +55,7 @@ class Fleet:
                 "health": {"every_s": 5},
                 "latency": {"every_s": 5, "echoes": 3, "interval_ms": 20},
             },
+            xomnet_backup_recipients=[run(keygen, "-y", str(self.backup_key)).strip()],
             xomnet_ack_s=60,
             xomnet_collector_more={"assess": {"every_s": 5}},
         )

@@ -15,6 +15,7 @@ from tests.deploy.fleet import Fleet
 from tests.deploy.grafana_files import provisioned
 from tests.deploy.run_log import RunLog
 from tests.deploy.site import ROOT
+from tests.deploy.test_services import MAX_EXPOSURE
 from tests.support.deployment import until
 from tests.support.packages import PACKAGES
 
@@ -71,11 +72,33 @@ def test_grafana_finds_all_that_its_files_name(fleet: Fleet, run_log: RunLog) ->
 
 def test_services_are_as_closed_as_promised(fleet: Fleet, run_log: RunLog) -> None:
     with run_log.step("`systemd-analyze security`") as saw:
-        far = fleet.site.machines["far"]
-        said = far.run("systemd-analyze", "security", "--no-pager", "xomnet-agent.service")
-        level = float(re.findall(r"Overall exposure level for xomnet-agent.service: ([\d.]+)", said)[0])
-        saw(f"xomnet-agent {level}")
-        assert level <= 2.5
+        for machine in (fleet.server, fleet.site.machines["far"]):
+            for service in machine.run(
+                "systemctl", "list-unit-files", "--plain", "--no-legend", "'xomnet-*.service'"
+            ).split("\n"):
+                if name := service.split(".service")[0]:
+                    said = machine.run("systemd-analyze", "security", "--no-pager", f"{name}.service")
+                    level = float(re.findall(r"Overall exposure level for \S+: ([\d.]+)", said)[0])
+                    saw(f"{name} {level}")
+                    assert level <= MAX_EXPOSURE
+
+
+def test_the_machines_take_security_updates(fleet: Fleet, run_log: RunLog) -> None:
+    with run_log.step("`unattended-upgrade --dry-run`, and when it runs") as saw:
+        for machine in (fleet.server, fleet.site.machines["far"]):
+            said = machine.root_run("unattended-upgrade --dry-run --debug 2>&1", limit_s=300)
+            (origins,) = [line for line in said.splitlines() if line.startswith("Allowed origins are")]
+            assert "label=Debian-Security" in origins
+            assert "origin=Raspberry Pi Foundation" in origins
+            timers = machine.run(
+                "systemctl", "show", "-P", "TimersCalendar", "apt-daily.timer", "apt-daily-upgrade.timer"
+            )
+            assert re.findall(r"OnCalendar=\S+ (\S+) (\S+)", timers) == [
+                ("02:00:00", "Asia/Ho_Chi_Minh"),
+                ("03:00:00", "Asia/Ho_Chi_Minh"),
+            ]
+            machine.root_run("systemctl start apt-daily.service", limit_s=300)
+        saw("from Debian and Raspberry Pi OS, at night")
 
 
 @pytest.mark.deploy
@@ -231,12 +254,16 @@ def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, run_log: Run
     with run_log.step("`backup.yml`") as saw:
         fleet.controller.play("backup.yml", "-e", f"backup_copies={copies}")
         backup = max(copies.iterdir())
+        assert backup.name.endswith(".tar.age")
+        fleet.server.root_run("systemctl start xomnet-backup.service", limit_s=120)
+        assert len(fleet.server.root_run("ls /var/backups/xomnet").split()) == 2, "the service's own, beside the play's"
         stored = fleet.stored("far")
         saw(f"{backup.stat().st_size / 1e6:.1f} MB")
     with run_log.step("The server is lost; `restore.yml` on a bare machine") as saw:
         fleet.server.lose()
         fleet.server = fleet.new_server("hub2").start()
-        fleet.controller.play("restore.yml", "-e", f"backup={backup}")
+        fleet.controller.play("restore.yml", "-e", f"backup={backup}", "-e", f"backup_key={fleet.backup_key}")
+        assert not [path for path in copies.iterdir() if path != backup], "the decrypted copy is gone"
         assert fleet.stored("far") >= stored
         saw(f"{stored} results of before are there")
         until(lambda: fleet.stored("far") > stored, "a new result", ACKNOWLEDGED_S)

@@ -74,6 +74,7 @@ class Unit:
             "python": sys.executable,
             "restart": [*restart, str(self.folder / "pid")],
             "reload": ["true"],
+            "clock": ["echo", "yes"],
             "enable": [*restart, str(self.folder / "pid")],
             "ack_s": 2.0,
             "poll_s": 0.1,
@@ -299,6 +300,36 @@ def test_an_older_manifest_is_not_believed_again_and_going_back_must_be_meant(un
     press.release("9.0.0")
     assert "older than one that this unit has seen" in unit.run("upgrade")[1]
     assert unit.runs() == "0.9.1"
+
+
+EXPIRED = {"expires": "2026-01-01T00:00:00Z"}
+
+
+def test_an_expired_release_is_not_installed_and_reported(unit: Unit, press: Press, door: Door) -> None:
+    press.release("9.1.0", **EXPIRED)
+    door.served = 0
+    said = "9.1.0: the release expired at 2026-01-01 00:00 UTC; refresh it, sign it and publish it"
+    assert unit.run("upgrade")[1].startswith(f"refused: {said}")
+    assert unit.run("upgrade", "--from", str(press.folder))[1].startswith(f"refused: {said}")
+    assert (unit.runs(), door.served) == ("1.0.0", 0)
+    unit.run("upgrade")
+    assert unit.notes().count("release_expired") == 1
+    press.release("9.1.0")  # refreshed
+    assert unit.run("upgrade")[1].startswith("upgraded: 1.0.0 -> 9.1.0")
+
+
+def test_a_server_that_stays_at_an_expired_release_is_reported_by_a_unit_that_knows_the_time(
+    unit: Unit, press: Press
+) -> None:
+    press.release("9.2.0", **EXPIRED)
+    unit.settings(clock=["echo", "no"])
+    assert unit.run("upgrade")[1].startswith("upgraded: 1.0.0 -> 9.2.0")
+    unit.settings(clock=["no-such-program"])
+    assert unit.run("upgrade")[1].startswith("same: 9.2.0")
+    assert "release_expired" not in unit.notes()
+    unit.settings()
+    assert unit.run("upgrade")[1].startswith("same: 9.2.0")
+    assert (unit.runs(), unit.notes()[-1]) == ("9.2.0", "release_expired")
 
 
 def test_a_run_receives_no_more_than_it_may(unit: Unit, press: Press, door: Door) -> None:

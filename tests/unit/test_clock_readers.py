@@ -52,7 +52,11 @@ NOT_SHIFTED_BY_REASON = {
         "browser.test_operator",
         "browser.test_page",
     ),
-    "machines, or their tools, with clocks of their own": ("deploy.test_machines", "deploy.test_plays"),
+    "machines, or their tools, with clocks of their own": (
+        "deploy.test_backup",
+        "deploy.test_machines",
+        "deploy.test_plays",
+    ),
     "processes that are killed: what they kept is told by its number": (
         "chaos.test_bugs",
         "chaos.test_checker",
@@ -85,6 +89,7 @@ NOT_SHIFTED_BY_REASON = {
         "security.test_identity",
         "security.test_tokens",
         "security.test_quota",
+        "unit.test_audit",
         "unit.test_status",
     ),
     "a line is measured, which has no date": (

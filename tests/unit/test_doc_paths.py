@@ -30,7 +30,8 @@ NOT_OURS = re.compile(
     r"|(agent|collector)\.yaml"  # a service's settings on its machine; here: config/*.example.yaml
     r"|xomnet/v1/.*"  # topics
     r"|Asia/Ho_Chi_Minh|Bình/xã|\d+/.*"  # a time zone, an area, a day
-    r"|\.venv/.*|dist/.*|group_vars/agents/.*|(inventory/)?vault\.yml"  # made by a command, or by the operator
+    r"|\.venv/.*|dist/.*|backups/.*|piwheels\.lock"  # made by a command
+    r"|group_vars/agents/.*|(inventory/)?vault\.yml"  # or by the operator
 )
 
 MODULE = re.compile(r"`([a-z_]+\*?/?)`")

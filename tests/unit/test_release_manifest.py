@@ -12,8 +12,9 @@ from updater import releases
 from updater.canary_rollout import draw, is_included
 from updater.errors import UpdateError
 from updater.manifest import parse, version_key, wheel_fits
+from updater.settings import UpdaterSettings
 from updater.state import ReleaseFailure, UpdaterState
-from updater.upgrade import decide
+from updater.upgrade import decide, is_expired
 from xomnet_cli.release import release
 
 NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -94,6 +95,31 @@ def test_what_a_unit_makes_of_a_manifest(version: str, have: str | None, more: d
     assert decide(parse(manifest(version, **more)), have, seen, True)[0] == what  # type: ignore[arg-type]
 
 
+def test_an_expired_release_is_not_taken_and_one_in_use_stays() -> None:
+    found, seen = parse(manifest()), UpdaterState(Path())
+    assert decide(found, "1.0.0", seen, True, expired=True)[0] == "refused"
+    assert decide(found, "2.0.0", seen, True, expired=True)[0] == "same"
+
+
+@pytest.mark.parametrize(
+    ("clock", "now", "expired"),
+    [
+        ("yes", "2027-01-01T00:00:00Z", True),
+        ("yes", "2026-12-31T23:59:59Z", False),
+        ("no", "2027-01-01T00:00:00Z", False),
+    ],
+)
+def test_a_release_expires_by_a_clock_that_is_synchronised(clock: str, now: str, expired: bool) -> None:
+    settings = UpdaterSettings(agent="nd-a", server="https://localhost", clock=("echo", clock))
+    found = parse(manifest(expires="2027-01-01T00:00:00Z"))
+    assert is_expired(settings, found, dt.datetime.fromisoformat(now)) is expired
+
+
+def test_a_manifest_of_version_0_1_is_valid_for_a_year() -> None:
+    found = parse(manifest())
+    assert found.expires - found.made == dt.timedelta(days=365)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -101,6 +127,9 @@ def test_what_a_unit_makes_of_a_manifest(version: str, have: str | None, more: d
         b"{}",
         manifest("../../etc"),
         manifest(made="2026-11-22T12:00:00"),
+        manifest(made="9999-11-22T12:00:00Z"),
+        manifest(expires="2027-01-01"),
+        manifest(expires=None),
         manifest(stages=[{"from": BEFORE}]),
         manifest(stages=[{"everybody": True, "from": BEFORE}]),
         manifest(files=[{"name": "../x-1-py3-none-any.whl", "sha256": "0" * 64, "bytes": 1}]),
@@ -129,6 +158,23 @@ def test_a_stage_is_added_and_the_manifest_signed_again(tmp_path: Path) -> None:
     assert (stage.areas, stage.share, stage.start) == (("Nam Định",), 0.5, dt.datetime.fromisoformat(AFTER))
     with pytest.raises(UpdateError, match="no valid signature"):
         releases.verify(data + b" ", signature, press.signers)
+
+
+@pytest.mark.date
+def test_a_release_is_refreshed_before_it_is_signed(tmp_path: Path) -> None:
+    press, run = Press(tmp_path / "v1"), CliRunner()
+    press.release("2.0.0", expires="2026-01-01T00:00:00Z")
+    before = parse((press.folder / "manifest.json").read_bytes())
+    argv = ["sign", str(press.folder), "--key", str(press.key)]
+    done = run.invoke(release, argv)
+    assert (done.exit_code, "first: xomnet release refresh" in done.output) == (1, True)
+    done = run.invoke(release, ["refresh", str(press.folder), "--days", "30"])
+    assert done.exit_code == 0, done.output
+    found = parse((press.folder / "manifest.json").read_bytes())
+    assert (found.version, found.files, found.stages) == (before.version, before.files, before.stages)
+    assert found.expires - found.made == dt.timedelta(days=30)
+    assert found.expires > dt.datetime.now(dt.UTC)
+    assert run.invoke(release, argv).exit_code == 0
 
 
 def refused(*arguments: str | Path) -> str:
