@@ -23,8 +23,9 @@ class Flood:
         qos: int = 1,
         name: str = "thief",
         per_s: float = 5_000.0,
+        host: str = "127.0.0.1",
     ) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+        self._socket = socket.create_connection((host, port), timeout=TIMEOUT_S)
         self._socket.sendall(_connect(name))
         self._socket.recv(4)
         self._blocks = list(_blocks(topic, payloads, qos))

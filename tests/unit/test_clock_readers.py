@@ -85,6 +85,7 @@ NOT_SHIFTED_BY_REASON = {
         "integration.test_resend",
         "integration.test_services",
         "security.test_broker",
+        "security.test_connection_rate",
         "security.test_connections",
         "security.test_identity",
         "security.test_tokens",
