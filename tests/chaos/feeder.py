@@ -24,6 +24,7 @@ from agent.delivery.spool import Spool, SpoolError
 from agent.delivery.uplink import Uplink
 from tests.chaos.history import History
 from xomnet.contract.messages import Data, Event, Health, Latency, Outage, Speed
+from xomnet.contract.values import MAX_TEST_BYTES
 from xomnet.mqtt.broker import Broker
 from xomnet.runtime.log import setup
 
@@ -75,7 +76,7 @@ def invented(rng: random.Random, token: str, poisonous: bool) -> tuple[type[Data
             "engine": "http",
             "server": "http://s.example/",
             "down_mbps": rng.uniform(0, 400),
-            "bytes": rng.choice((0, 1, 2**53, rng.randrange(10**9))),
+            "bytes": rng.choice((0, 1, MAX_TEST_BYTES, rng.randrange(10**9))),
             "flags": rng.sample(["cross_traffic", "audit", "wifi"], rng.randint(1, 3)),
             "series_mbps": [round(rng.uniform(0, 400), 2) for _ in range(rng.randint(1, 60))],
             "error_detail": text,

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.test_enrol import open_door, rendered
+from tests.integration.test_enrol import key_of, open_door, rendered
 from tests.support.deployment import MeasureServer, made
 from tests.support.permissions import PermissionKey
 from tests.support.services import Nginx, Process, program
@@ -27,7 +27,9 @@ from tests.unit.test_authority import csr
 
 SOURCE = "127.0.0.1"
 UNITS = [f"nd-{number:03}" for number in range(200)]
-ROWS = "".join(f"{unit},ftth,fixed,Xóm 5,Ninh Bình/xã Hải Anh,VNPT,2026-01-01\n" for unit in UNITS)
+HOLDERS = [f"{unit}-old" for unit in UNITS]
+"""Those that have a certificate already."""
+ROWS = "".join(f"{unit},ftth,fixed,Xóm 5,Ninh Bình/xã Hải Anh,VNPT,2026-01-01\n" for unit in (*UNITS, *HOLDERS))
 
 
 class RoleServer(MeasureServer):
@@ -208,9 +210,9 @@ def test_200_units_measure_beside_20_000_half_requests_of_their_address(tmp_path
 def _enrolled_beside_half_requests(folder: Path, count: int, units: list[str], *more: str) -> None:
     with open_door(folder, ROWS, RoleNginx) as door:
         tokens = {unit: door.token(unit) for unit in units}
-        holders = {unit: door.holder(unit) for unit in units}
+        holders = {unit: door.holder(f"{unit}-old") for unit in units}
         requests = {unit: csr(unit).decode() for unit in units}
-        renewals = {unit: csr(unit).decode() for unit in units}
+        renewals = {unit: csr(f"{unit}-old", of=key_of(holders[unit])).decode() for unit in units}
         trust = ssl.create_default_context(cafile=door.authority.folder / "ca.crt")
 
         def enrol(unit: str) -> int:

@@ -109,8 +109,8 @@ class Speed(Data, frozen=True, kw_only=True, omit_defaults=True):
     reordered_packets: Annotated[Packets | None, Field("Reordered packets", "Số gói đến sai thứ tự")] = None
     link_mbps: Annotated[LinkMbps | None, Field("Speed of the unit's port", "Tốc độ cổng mạng của thiết bị đo")] = None
     radio: Radio | None = None
-    budget_used_bytes: Annotated[TestBytes | None, Field("Used this month", "Dung lượng đã dùng trong tháng")] = None
-    budget_bytes: Annotated[TestBytes | None, Field("Monthly budget", "Hạn mức dung lượng tháng")] = None
+    budget_used_bytes: Annotated[Count | None, Field("Used this month", "Dung lượng đã dùng trong tháng")] = None
+    budget_bytes: Annotated[Count | None, Field("Monthly budget", "Hạn mức dung lượng tháng")] = None
     asked: Annotated[Word | None, Field("Requested by", "Bên yêu cầu đo")] = None
     """Who wanted this test beside the schedule: `operator`, or `confirmation` of a line that looks short. Such tests
     are made when a line looks bad, so the verdict of a month leaves them out.
