@@ -19,7 +19,7 @@ from tests.support.thief import Flood
 
 ROLE = Path(__file__).parents[2] / "deploy/ansible/roles/common"
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-KBYTES_S = int(DEFAULTS["xomnet_connection_kbytes_s"])
+KBYTES_S = int(DEFAULTS["common_broker_kbytes_s"])
 OTHERS = {"ansible_managed": "", "xomnet_ssh_from": [], "xomnet_door_port": 8443}
 BUFFERS_KB = 8_000
 """What sockets hold, and what the thief counts before it is sent."""
