@@ -127,7 +127,8 @@ def test_what_waits_behind_a_lost_packet_is_told_as_arrived(
 
 
 @pytest.mark.usefixtures("short")
-@pytest.mark.parametrize("starved", [outrun, lambda: cpu_quota(0.03)], ids=["busy loops", "a cgroup's quota"])
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("starved", [outrun, lambda: cpu_quota(0.04)], ids=["busy loops", "a cgroup's quota"])
 def test_a_receiver_that_had_to_wait_for_the_processor_is_flagged(side_link: NetnsLink, starved: Any) -> None:
     with starved():
         found = run(side_link)

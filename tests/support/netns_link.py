@@ -84,11 +84,11 @@ def running(command: list[str], log: Path = Path(os.devnull)) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def outrun(loops: int = 2) -> Iterator[None]:
-    """This thread shares a processor with busy loops that go before it, and gets some 4 % of it. Wants root."""
+def outrun(loops: int = 4) -> Iterator[None]:
+    """This thread shares a processor with busy loops that go before it, and gets some 8 % of it. Wants root."""
     processors = os.sched_getaffinity(0)
     one = {min(processors)}
-    setup = f"import os; os.sched_setaffinity(0, {one}); os.nice(-11)\n"
+    setup = f"import os; os.sched_setaffinity(0, {one}); os.nice(-5)\n"
     with contextlib.ExitStack() as stack:
         os.sched_setaffinity(0, one)
         stack.callback(os.sched_setaffinity, 0, processors)
