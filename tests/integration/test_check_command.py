@@ -21,7 +21,8 @@ from agent.check.plan import UNIT
 from agent.status.client import RunningService
 from agent.status.status import AgentStatus
 from tests.support.deployment import Collector, MeasureServer, Unit, made, secured, until
-from tests.support.netns_link import HERE, netns_link
+from tests.support.far_side import HERE
+from tests.support.netns_link import netns_link
 from tests.support.services import Authority, Mosquitto, free_port, program
 from xomnet.check.broker import check_broker
 from xomnet.check.finding import Finding, say

@@ -62,7 +62,7 @@ def play(folder: Path, what: str, seconds: float, record_property: Callable[[str
         nft(rules)
         try:
             honest = Honest(broker.port)
-            with within(away):
+            with within(away.namespace):
                 thief = Flood(port, f"xomnet/v1/nd-a/{channel}", ready, per_s=1e9, host=HERE)
             with thief:
                 time.sleep(seconds)

@@ -7,19 +7,26 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.support.services import program
 
-HERE = "198.51.100.1"
+HERE, THERE = "198.51.100.1", "198.51.100.2"
 """TEST-NET-2 (RFC 5737)."""
-_THERE = "198.51.100.2"
 _NEW_NETWORK = 0x40000000
 
 
+class FarSide(NamedTuple):
+    """`interface` is the end of the cable that is here."""
+
+    namespace: str
+    interface: str
+
+
 @contextlib.contextmanager
-def far_side() -> Iterator[str]:
-    """The name of a namespace, whose cable ends at HERE. Wants root."""
-    name = f"xa{secrets.token_hex(4)}"
+def far_side() -> Iterator[FarSide]:
+    """A namespace at THERE, whose cable ends at HERE. Wants root."""
+    name = f"xf{secrets.token_hex(4)}"
     near, far = f"{name}n", f"{name}f"
 
     def do(*arguments: str) -> None:
@@ -30,9 +37,9 @@ def far_side() -> Iterator[str]:
         do("link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
         do("address", "add", f"{HERE}/24", "dev", near)
         do("link", "set", near, "up")
-        do("-n", name, "address", "add", f"{_THERE}/24", "dev", far)
+        do("-n", name, "address", "add", f"{THERE}/24", "dev", far)
         do("-n", name, "link", "set", far, "up")
-        yield name
+        yield FarSide(name, near)
     finally:
         subprocess.run([program("ip"), "link", "del", near], check=False)  # the namespace's own end takes its time
         do("netns", "del", name)

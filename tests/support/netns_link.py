@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.far_side import HERE, THERE, far_side
 from tests.support.services import program
 
-HERE, THERE = "198.51.100.1", "198.51.100.2"
-"""TEST-NET-2 (RFC 5737)."""
 SENDER = """
 import socket, sys, time
 mbps, sock = float(sys.argv[2]), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -45,27 +44,11 @@ class NetnsLink:
 @contextlib.contextmanager
 def netns_link(folder: Path, rate_mbps: float) -> Iterator[NetnsLink]:
     """Wants root."""
-    name = f"xf{secrets.token_hex(4)}"
-    near, far = f"{name}n", f"{name}f"
-    ip = program("ip")
-
-    def do(*arguments: str) -> None:
-        subprocess.run([ip, *arguments], check=True, timeout=10)
-
-    do("netns", "add", name)
-    try:
-        do("link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
-        do("address", "add", f"{HERE}/24", "dev", near)
-        do("link", "set", near, "up")
-        do("-n", name, "address", "add", f"{THERE}/24", "dev", far)
-        do("-n", name, "link", "set", far, "up")
-        server = [sys.executable, "-m", "measurement_server", "--host", THERE, "--port", "0"]
-        command = [ip, "netns", "exec", name, *server, "--rate", str(rate_mbps)]
+    with far_side() as there:
+        server = [sys.executable, "-m", "measurement_server", "--host", THERE, "--port", "0", "--rate", str(rate_mbps)]
+        command = [program("ip"), "netns", "exec", there.namespace, *server]
         with running(command, folder / "server.log") as said:
-            yield NetnsLink(near, said, name)
-    finally:
-        subprocess.run([ip, "link", "del", near], check=False)  # the namespace's own end takes its time
-        do("netns", "del", name)
+            yield NetnsLink(there.interface, said, there.namespace)
 
 
 @contextlib.contextmanager

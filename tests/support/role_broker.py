@@ -25,6 +25,7 @@ from collector.pki.broker_access import connected
 from collector.pki.broker_roles import ADMINISTRATOR
 from collector.pki.ledger import Kind
 from tests.support.deployment import until
+from tests.support.mqtt_packets import variable_byte_integer
 from tests.support.services import Process, free_port, program
 from tests.unit.test_authority import csr, key
 
@@ -246,7 +247,14 @@ class Mqtt:
         self._received = b""
         flags = 0x02 * clean_start | 0xC0 * administrator
         properties = b"\x11" + expiry_s.to_bytes(4, "big") + extra
-        body = text("MQTT") + bytes([5, flags]) + b"\x0e\x10" + length(len(properties)) + properties + text(name)
+        body = (
+            text("MQTT")
+            + bytes([5, flags])
+            + b"\x0e\x10"
+            + variable_byte_integer(len(properties))
+            + properties
+            + text(name)
+        )
         if administrator:
             body += text(ADMINISTRATOR) + text(broker.password)
         self.write(0x10, body)
@@ -302,7 +310,7 @@ class Mqtt:
 
 
 def packet(kind: int, body: bytes) -> bytes:
-    return bytes([kind]) + length(len(body)) + body
+    return bytes([kind]) + variable_byte_integer(len(body)) + body
 
 
 def subscription(filters: Iterable[str], packet_id: int = 1) -> bytes:
@@ -313,13 +321,3 @@ def subscription(filters: Iterable[str], packet_id: int = 1) -> bytes:
 def text(content: str) -> bytes:
     encoded = content.encode()
     return len(encoded).to_bytes(2, "big") + encoded
-
-
-def length(number: int) -> bytes:
-    """A variable byte integer."""
-    digits = bytearray()
-    while True:
-        number, digit = divmod(number, 128)
-        digits.append(digit | (0x80 if number else 0))
-        if not number:
-            return bytes(digits)

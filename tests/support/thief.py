@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Self
 
+from tests.support.mqtt_packets import variable_byte_integer
+
 TIMEOUT_S = 30.0
 
 
@@ -67,7 +69,7 @@ class Flood:
 
 def _connect(name: str) -> bytes:
     body = b"\x00\x04MQTT\x04\x02\x00\x3c" + struct.pack(">H", len(name)) + name.encode()
-    return b"\x10" + _length(len(body)) + body
+    return b"\x10" + variable_byte_integer(len(body)) + body
 
 
 def _blocks(topic: str, payloads: Iterable[bytes], qos: int) -> Iterator[tuple[int, bytes]]:
@@ -80,13 +82,4 @@ def _blocks(topic: str, payloads: Iterable[bytes], qos: int) -> Iterator[tuple[i
 
 def _publish(head: bytes, payload: bytes, qos: int, number: int) -> bytes:
     body = head + (struct.pack(">H", number) if qos else b"") + payload
-    return bytes([0x30 | qos << 1]) + _length(len(body)) + body
-
-
-def _length(number: int) -> bytes:
-    encoded = bytearray()
-    while True:
-        number, digit = divmod(number, 128)
-        encoded.append(digit | (0x80 if number else 0))
-        if not number:
-            return bytes(encoded)
+    return bytes([0x30 | qos << 1]) + variable_byte_integer(len(body)) + body

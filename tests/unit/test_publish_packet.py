@@ -7,23 +7,15 @@ from hypothesis import strategies as st
 from paho.mqtt import client as paho
 from paho.mqtt._packet import decode_publish
 
+from tests.support.mqtt_packets import variable_byte_integer
 from xomnet.mqtt.client import _varint, parse_publish
-
-
-def packed(number: int) -> bytes:
-    encoded = bytearray()
-    while True:
-        number, digit = divmod(number, 128)
-        encoded.append(digit | (0x80 if number else 0))
-        if not number:
-            return bytes(encoded)
 
 
 def publish(topic: str, payload: bytes, qos: int, mid: int, properties: bytes | None) -> bytes:
     name = topic.encode()
     body = struct.pack(">H", len(name)) + name + (struct.pack(">H", mid) if qos else b"")
-    body += b"" if properties is None else packed(len(properties)) + properties
-    return bytes([0x30 | qos << 1]) + packed(len(body + payload)) + body + payload
+    body += b"" if properties is None else variable_byte_integer(len(properties)) + properties
+    return bytes([0x30 | qos << 1]) + variable_byte_integer(len(body + payload)) + body + payload
 
 
 EXPIRY = b"\x02\x00\x00\x00\x05"
