@@ -54,7 +54,7 @@ _kinds, _ids = msgspec.json.Decoder(_Kind), msgspec.json.Decoder(_Id)
 
 
 def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -> Accepted | RefusedMessage:
-    """A result as a point with its registry row's tags, or why not."""
+    """A result that came at `now` as a point with its registry row's tags, or why not."""
     place = parse(topic)
     if place is None or place.channel != "up":
         return RefusedMessage("topic", f"{topic!r} is no topic of results", None)
@@ -86,7 +86,7 @@ def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -
             "unknown_line", f"{what} of {result.agent!r} was not registered on {result.at.date()}; add its row"
         )
     try:
-        return Accepted(id_, point_of(result, row))
+        return Accepted(id_, point_of(result, row, now))
     except (OverflowError, ValueError) as error:
         return refuse("malformed", str(error)[:500])
 

@@ -76,6 +76,8 @@ class Judgement:
 
 def counted_mbps(sample: Sample) -> float | None:
     """What a test counts for: its figure; 0 where a healthy unit found its line down; None where it is excluded."""
+    if sample.excluded is not None:
+        return None
     if sample.error is not None:
         return 0.0 if "link_down" in sample.flags and "unit_fault" not in sample.flags else None
     return None if EXCLUDED_FLAGS.intersection(sample.flags) else sample.down_mbps

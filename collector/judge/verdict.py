@@ -3,6 +3,7 @@
 import calendar
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -92,6 +93,8 @@ class Verdict:
     """Tests that count as 0."""
     excluded: int = 0
     """Tests that were made and do not count."""
+    excluded_for: tuple[tuple[str, int], ...] = ()
+    """How many of them an exclusion took out, or came late, by reason (`Sample.excluded`), the most first."""
     expected: int = 0
     """Tests that the schedule had in the month, as far as it is over."""
     median_mbps: float | None = None
@@ -195,6 +198,7 @@ def verdict_of(
         peak_samples=len(peak),
         failed=sum(s.error is not None for s, _ in own),
         excluded=len(made) - len(own),
+        excluded_for=tuple(Counter(s.excluded for s in made if s.excluded is not None).most_common()),
         expected=expected,
         median_mbps=median(ordered) if ordered else None,
         low_mbps=low,

@@ -43,7 +43,14 @@ def _kind(field: FlatField) -> Kind:
     return {mi.FloatType: float, mi.IntType: int, mi.BoolType: bool}.get(type(field.kind), str)
 
 
-ENVELOPE: dict[str, Kind] = {"spool": str, "seq": int, "clock": str, "at_error_s": float}
+ENVELOPE: dict[str, Kind] = {
+    "spool": str,
+    "seq": int,
+    "clock": str,
+    "at_error_s": float,
+    "received_ms": int,  # since 1970, by the server's clock; absent where a version before 0.2 stored it
+    "late": bool,  # true where it came later than the unit's own reports explain; else absent
+}
 """The fields that every result has beside what was measured."""
 
 SCHEMAS: dict[str, dict[str, Kind]] = {
@@ -75,6 +82,11 @@ def time_ns(when: dt.datetime, seq: int = 0) -> int:
     return ((when - EPOCH) // dt.timedelta(microseconds=1)) * 1000 + seq % 1000
 
 
+def milliseconds(when: dt.datetime) -> int:
+    """Milliseconds since 1970: how a time of receipt is stored."""
+    return (when - EPOCH) // dt.timedelta(milliseconds=1)
+
+
 def when(time_ns: int) -> dt.datetime:
     """The instant of a point, to the microsecond."""
     return EPOCH + dt.timedelta(microseconds=time_ns // 1000)
@@ -86,10 +98,12 @@ def tags_of(row: LineRow, line: str | None) -> dict[str, str]:
     return place if line is None else {**place, "line": row.line, "access": row.access, "isp": row.isp}
 
 
-def point_of(result: Result, row: LineRow) -> Point:
+def point_of(result: Result, row: LineRow, received: dt.datetime | None = None) -> Point:
     """The point of a result, with the tags of the row in force when it was measured."""
     measurement = str(result.__struct_config__.tag)
     fields: dict[str, Value] = {"spool": str(result.spool), "seq": result.seq, "clock": result.clock}
+    if received is not None:
+        fields["received_ms"] = milliseconds(received)
     if result.at_error_s is not None:
         fields["at_error_s"] = float(result.at_error_s)
     kinds = SCHEMAS[measurement]

@@ -14,6 +14,14 @@ from xomnet.contract.messages import Event, Health, Latency, Outage, Speed
 
 Clock = Annotated[str | None, Field("Clock", "Đồng hồ")]
 AtError = Annotated[float | None, Field("Time may be off by", "Thời điểm có thể lệch")]
+ReceivedMs = Annotated[int | None, Field("Received by the server", "Máy chủ nhận lúc")]
+"""Milliseconds since 1970; None where a version before 0.2 stored it."""
+Late = Annotated[bool | None, Field("Later than the unit's reports explain", "Đến muộn chưa rõ lý do")]
+Excluded = Annotated[str | None, Field("Not counted because of", "Không tính vì")]
+"""The reason of an exclusion, or `late`. Not stored with the result: see `collector.store.exclusions`."""
+
+NOT_STORED = frozenset({"at", "excluded"})
+"""Attributes of rows that are no fields of the database."""
 
 
 class SpeedRow(Speed, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,18 +30,27 @@ class SpeedRow(Speed, frozen=True, kw_only=True, omit_defaults=True):
     at: dt.datetime
     clock: Clock = None
     at_error_s: AtError = None
+    received_ms: ReceivedMs = None
+    late: Late = None
+    excluded: Excluded = None
 
 
 class LatencyRow(Latency, frozen=True, kw_only=True, omit_defaults=True):
     at: dt.datetime
     clock: Clock = None
     at_error_s: AtError = None
+    received_ms: ReceivedMs = None
+    late: Late = None
+    excluded: Excluded = None
 
 
 class OutageRow(Outage, frozen=True, kw_only=True, omit_defaults=True):
     at: dt.datetime
     clock: Clock = None
     at_error_s: AtError = None
+    received_ms: ReceivedMs = None
+    late: Late = None
+    excluded: Excluded = None
 
 
 class HealthRow(Health, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,6 +59,9 @@ class HealthRow(Health, frozen=True, kw_only=True, omit_defaults=True):
     at: dt.datetime
     clock: Clock = None
     at_error_s: AtError = None
+    received_ms: ReceivedMs = None
+    late: Late = None
+    excluded: Excluded = None
 
 
 class EventRow(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,6 +72,9 @@ class EventRow(Event, frozen=True, kw_only=True, omit_defaults=True):
     seq: int
     clock: Clock = None
     at_error_s: AtError = None
+    received_ms: ReceivedMs = None
+    late: Late = None
+    excluded: Excluded = None
 
 
 StoredRow = SpeedRow | LatencyRow | OutageRow | HealthRow | EventRow
@@ -67,6 +90,11 @@ class Sample(Struct, frozen=True):
     error: str | None = None
     asked: str | None = None
     """Who wanted it beside the schedule (`Speed.asked`); the verdict of a month leaves such tests out."""
+    received_ms: int | None = None
+    late: bool | None = None
+    server: str | None = None
+    excluded: str | None = None
+    """Why it is not counted (`SpeedRow.excluded`)."""
 
 
 class Download(Sample, frozen=True):

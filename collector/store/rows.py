@@ -11,7 +11,7 @@ from msgspec import inspect as mi
 
 from collector.store.derived_schemas import Kind
 from collector.store.points import EPOCH, SCHEMAS, Point, Rejection, Value, when
-from collector.store.row_types import Download, EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
+from collector.store.row_types import NOT_STORED, Download, EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from xomnet.contract.flat_fields import FlatField, flat_fields
 
 R = TypeVar("R", bound=Struct)
@@ -51,7 +51,7 @@ class _Plan(NamedTuple):
 
 def _plan(kind: type[Struct]) -> _Plan:
     schema = SCHEMAS[MEASUREMENT_OF[kind]]
-    fields = [field for field in flat_fields(kind) if field.name != "at"]
+    fields = [field for field in flat_fields(kind) if field.name not in NOT_STORED]
     own = [field for field in fields if field.is_required and field.owner is kind]
     absent = {field.name: () if field.is_list else None for field in own if field.is_list or field.may_be_none}
     within: dict[str, tuple[type[Struct], dict[str, str]]] = {}
@@ -125,11 +125,18 @@ def _samples_of(kind: type[R], columns: Sequence[str], found: Iterable[Sequence[
     plan = _PLANS[kind]
     at, *names = kind.__struct_fields__
     empty = kind(**{**plan.absent, at: EPOCH})
-    reads = [(1 + columns.index(name), plan.read[name], getattr(empty, name)) for name in names]
+    reads = [
+        (0, _nothing, None) if name in NOT_STORED else (1 + columns.index(name), plan.read[name], getattr(empty, name))
+        for name in names
+    ]
     return [
         kind(when(row[0]), *[read(row[n]) if row[n] is not None else absent for n, read, absent in reads])
         for row in found
     ]
+
+
+def _nothing(_: Any) -> None:
+    return None
 
 
 def own_point(measurement: str, tags: Mapping[str, str], time_ns: int, values: Mapping[str, Any]) -> Point:

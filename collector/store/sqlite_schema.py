@@ -58,9 +58,11 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         for field, type_ in fields.items():
             if field not in present:
                 connection.execute(f'ALTER TABLE {measurement} ADD COLUMN "{field}" {_TYPES[type_]}')
-    connection.execute("DROP INDEX IF EXISTS speed_samples")
+    for former in ("speed_samples", "speed_judged"):
+        connection.execute(f"DROP INDEX IF EXISTS {former}")
     connection.execute(
-        "CREATE INDEX IF NOT EXISTS speed_judged ON speed (time_ns, agent, line, down_mbps, flags, error, asked)"
+        "CREATE INDEX IF NOT EXISTS speed_counted ON speed"
+        " (time_ns, agent, line, down_mbps, flags, error, asked, received_ms, late, server)"
     )
     for measurement in RESULTS:
         if measurement != "speed":  # whose index begins with the time

@@ -1,0 +1,20 @@
+"""What the archive keeps of an accepted message, and the seam between who accepts and who keeps."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class ArchiveRecord(NamedTuple):
+    """An accepted message as it came. With `agent` '' it is the server's own word (an exclusion, a closed month)."""
+
+    received_ms: int
+    """Milliseconds since 1970, by the server's clock; of a result, when it was stored first."""
+    agent: str
+    payload: bytes
+    late: bool = False
+    """It came later than the unit's own reports explain."""
+
+
+class ArchiveWriter(Protocol):
+    def append(self, records: Sequence[ArchiveRecord]) -> None:
+        """Returns when they are on the disk. Raises StoreUnavailable: then all may be appended again."""
