@@ -1,4 +1,4 @@
-"""The file of what was decided about results: exclusions and closed months. It is small, never pruned, and backed up."""
+"""The file of what was decided about results: exclusions and closed months. It is small, never pruned, backed up."""
 
 import sqlite3
 from pathlib import Path
