@@ -227,7 +227,7 @@ def test_a_card_starts_without_a_screen(fleet: Fleet, run_log: RunLog, tmp_path:
             *("/boot/firmware/xomnet:", "install.sh", "/etc/xomnet/pki:", "ca.crt", "unit.crt", "unit.key")
         ]
         assert "enrol.token" not in unit.root_run("ls /etc/xomnet")
-        assert unit.root_run("cat /boot/firmware/cmdline.txt").strip() == "console=tty1"
+        assert unit.root_run("cat /boot/firmware/cmdline.txt").strip() == "console=tty1 cgroup_enable=memory"
         saw("the token is gone from the card and from the unit")
 
 

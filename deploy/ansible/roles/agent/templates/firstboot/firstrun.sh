@@ -4,5 +4,5 @@ for boot in /boot/firmware /boot; do
     [ -e "$boot/xomnet/install.sh" ] && sh "$boot/xomnet/install.sh" && break
 done
 rm -f /boot/firstrun.sh /boot/firmware/firstrun.sh
-sed -i 's| systemd.run.*||g' /boot/cmdline.txt /boot/firmware/cmdline.txt 2>/dev/null
+sed -i 's# systemd\.\(run[a-z_]*\|unit\)=[^ ]*##g' /boot/cmdline.txt /boot/firmware/cmdline.txt 2>/dev/null
 exit 0

@@ -14,6 +14,10 @@ fi
 ln -sfn /opt/xomnet/current/bin/xomnet /usr/local/bin/xomnet
 hostnamectl --static set-hostname {{ xomnet_agent }} 2>/dev/null || echo {{ xomnet_agent }} > /etc/hostname
 systemctl enable xomnet-first-boot.service
+# Raspberry Pi OS counts no memory of services otherwise, so that no limit of theirs holds. From the next start on.
+for line in /boot/firmware/cmdline.txt /boot/cmdline.txt; do
+    [ -e "$line" ] && sed -i '1{/cgroup_enable=memory/!s/$/ cgroup_enable=memory/}' "$line" && break
+done
 # The token is not left on a partition that every computer reads.
 if [ -e "$here/root.tar.gz" ]; then
     size=$(wc -c < "$here/root.tar.gz")
