@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.security.figures import take
+
 HEAD = """\
 # The last run of `make attack`
 
 Attacks on real parts under the deployment's own configuration, on loopback. Written by the run itself, {when}. A test
-gives its figures by `record_property`.
+gives its figures by `record_property` or `note`.
 
 | test | measured | s | |
 |---|---|---|---|
@@ -24,6 +26,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    item.user_properties += take()
     if call.when == "call" or report.failed:
         item.session.stash.setdefault(ROWS, []).append(row(item, report))
     return report

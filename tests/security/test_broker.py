@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from collector.pki.authority import Authority
+from tests.security.figures import note
 from tests.support.deployment import Collector, MeasureServer, Unit, made, until
 from tests.support.role_broker import Mqtt, RoleBroker, RoleClient, issue, now, packet, subscription, text
 
@@ -126,7 +127,8 @@ def test_a_flood_of_subscriptions_is_refused_and_costs_nobody_anything(
                 assert thief.subscribe(OWN) == [1, 1]
                 assert broker.resident_mb - before_mb < GROWTH_MB
         grown_mb = broker.resident_mb - before_mb
-    report(f"{count} {filters.__name__}, twice: +{grown_mb:.1f} MB, {slowest(honest)}")
+    note("broker grew, MB", round(grown_mb, 1))
+    note("worst honest result, s", slowest_s(honest))
     assert statistics.median(honest.took_s) < ANSWERED_S
     broker.stop()
     assert (broker.folder / "mosquitto.db").stat().st_size < 100_000
@@ -196,7 +198,7 @@ def _flood_without_a_collector(broker: RoleBroker, messages: int) -> None:
     with Mqtt(broker, THIEF) as thief:
         flood_up(thief, messages)
     grown_mb = broker.resident_mb - before_mb
-    report(f"{messages} messages of {FLOOD_BYTES} bytes while the collector is away: +{grown_mb:.0f} MB")
+    note(f"broker grew by {messages} messages of {FLOOD_BYTES} bytes, MB", round(grown_mb))
     assert grown_mb < QUEUED_MB + GROWTH_MB
     broker.restart()  # what waits is on the broker's disk, and its memory is as bounded as before
     assert broker.resident_mb - before_mb < QUEUED_MB + GROWTH_MB
@@ -234,7 +236,8 @@ def test_a_thief_that_reads_no_answer_fills_no_memory(lasting_broker: RoleBroker
         grown_mb = lasting_broker.resident_mb - before_mb
         with Honest(lasting_broker) as honest:
             until(lambda: len(honest.took_s) > 5, "round trips", 30)
-    report(f"{seconds} s without reading: +{grown_mb:.1f} MB, afterwards {slowest(honest)}")
+    note(f"broker grew in {seconds} s without reading, MB", round(grown_mb, 1))
+    note("worst honest result, s", slowest_s(honest))
     assert grown_mb < UNREAD_MB
 
 
@@ -307,9 +310,5 @@ def ends_the_connection(thief: Mqtt, sent: bytes) -> bool:
         return True
 
 
-def slowest(honest: Honest) -> str:
-    return f"an honest result took {max(honest.took_s, default=0):.2f} s at most ({len(honest.took_s)})"
-
-
-def report(line: str) -> None:
-    print(f"\n{line}")
+def slowest_s(honest: Honest) -> float:
+    return round(max(honest.took_s, default=0), 2)

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from tests.integration.test_enrol import key_of, open_door, rendered
+from tests.security.figures import note
 from tests.support.deployment import MeasureServer, made
 from tests.support.permissions import PermissionKey
 from tests.support.services import Nginx, Process, program
@@ -96,7 +97,7 @@ def half_requests(port: int, count: int, rate: int, *more: str) -> Iterator[None
     finally:
         for process in processes:
             try:
-                print(process.communicate("\n", timeout=30)[0].strip())
+                note("attacker", process.communicate("\n", timeout=30)[0].strip())
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
@@ -187,7 +188,8 @@ def _measured_beside_half_requests(folder: Path, key: PermissionKey, count: int,
         permissions = {unit: key.permit(unit) for unit in units}
         answered, took_s = in_turns(lambda unit: get(server.port, permissions[unit], unit), units)
         memory = _memory_mb(server.pid)
-        print(f"{answered} of {len(units)} units measured in {took_s:.1f} s; the server has {memory:.0f} MB")
+        note(f"s for {answered} of {len(units)} units to measure", round(took_s, 1))
+        note("server, MB", round(memory))
         assert answered == len(units)
         assert memory < 200
 
@@ -228,7 +230,7 @@ def _enrolled_beside_half_requests(folder: Path, count: int, units: list[str], *
         with half_requests(door.port, count, 2000, *more):
             for what, ask in (("enrolled", enrol), ("renewed and fetched a release", renew_and_fetch)):
                 answered, took_s = in_turns(ask, units)
-                print(f"{answered} of {len(units)} units {what} in {took_s:.1f} s")
+                note(f"s until {answered} of {len(units)} units {what}", round(took_s, 1))
                 assert answered == len(units)
 
 
