@@ -6,13 +6,27 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from collector.archive.batches import BATCH, decode_batch
+from collector.archive.blocks import BLOCK, decode_block
 from collector.archive.files import DAY, LOG, days_of, path_of
-from collector.archive.frames import Damage, Frame, OnDamage, read_frames
+from collector.archive.frames import Damage, OnDamage, read_frames
 from collector.ingest.archive_record import ArchiveRecord
 from xomnet.runtime.log import Log
 
 log = Log("collector.archive")
+
+FIRST_MS, END_MS = -(2**62), 2**62
+END = b"E"
+"""The first byte of a day file's last body; what follows is an End."""
+
+
+class End(msgspec.Struct, array_like=True, frozen=True):
+    """What a day file holds, at its end: one that was cut off has none."""
+
+    records: int
+    digest: bytes
 
 
 def log_damage(damage: Damage) -> None:
@@ -33,10 +47,10 @@ def read_records(
     What can't be read is told to `on_damage` and left out; a torn tail (`Damage.torn`) is a write that was never
     acknowledged, or one that goes on just now. Raises OSError.
     """
-    first_ms = -(2**62) if since is None else _ms(since)
-    end_ms = 2**62 if until is None else _ms(until)
+    first_ms = FIRST_MS if since is None else _ms(since)
+    end_ms = END_MS if until is None else _ms(until)
     for day in days_of(folder):
-        for found in _read_day(folder, day, on_damage):
+        for found in _read_day(folder, day, first_ms, end_ms, on_damage):
             chosen = [one for one in found if first_ms <= one.received_ms < end_ms]
             if chosen:
                 yield chosen
@@ -46,7 +60,7 @@ def _ms(when: dt.datetime) -> int:
     return -(-(when - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1))
 
 
-def _read_day(folder: Path, day: str, on_damage: OnDamage) -> Iterator[list[ArchiveRecord]]:
+def _read_day(folder: Path, day: str, first_ms: int, end_ms: int, on_damage: OnDamage) -> Iterator[list[ArchiveRecord]]:
     with contextlib.ExitStack() as stack:
         files: list[tuple[Path, int]] = []
         for suffix in (LOG, DAY):  # in this order: a log goes after its day file has come
@@ -56,15 +70,38 @@ def _read_day(folder: Path, day: str, on_damage: OnDamage) -> Iterator[list[Arch
                 stack.callback(os.close, descriptor)
                 files.append((path, descriptor))
         for path, descriptor in reversed(files):
-            for one in read_frames(path, descriptor, on_damage):
-                yield _decode(path, one, on_damage)
+            yield from _read(path, descriptor, first_ms, end_ms, on_damage)
 
 
-def _decode(path: Path, one: Frame, on_damage: OnDamage) -> list[ArchiveRecord]:
+def read_file(path: Path, on_damage: OnDamage) -> Iterator[list[ArchiveRecord]]:
+    """The records of one file. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        if one.body.startswith(BATCH):
-            return decode_batch(one.body)
-        raise ValueError("of a kind that this version does not know")
-    except ValueError:
-        on_damage(Damage(path, one.offset, one.end - one.offset))
-        return []
+        yield from _read(path, descriptor, FIRST_MS, END_MS, on_damage)
+    finally:
+        os.close(descriptor)
+
+
+def _read(
+    path: Path, descriptor: int, first_ms: int, end_ms: int, on_damage: OnDamage
+) -> Iterator[list[ArchiveRecord]]:
+    sealed, ended = not path.name.endswith(LOG), False
+
+    def tell(damage: Damage) -> None:
+        on_damage(damage._replace(torn=damage.torn and not sealed))
+
+    for one in read_frames(path, descriptor, tell):
+        ended = one.body.startswith(END)
+        if ended:
+            continue
+        try:
+            if one.body.startswith(BLOCK):
+                yield decode_block(one.body, first_ms, end_ms)
+            elif one.body.startswith(BATCH):
+                yield decode_batch(one.body)
+            else:
+                raise ValueError("of a kind that this version does not know")
+        except ValueError:
+            tell(Damage(path, one.offset, one.end - one.offset))
+    if sealed and not ended:
+        on_damage(Damage(path, os.fstat(descriptor).st_size, 0))

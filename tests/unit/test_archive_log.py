@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from collector.archive import Archive, Damage, read_records
-from collector.archive.files import path_of
+from collector.archive.files import APPENDING, path_of
 from collector.archive.frames import HEADER_BYTES, MAGIC
-from collector.archive.writer import APPENDING
 from collector.ingest.archive_record import ArchiveRecord
 from collector.store.errors import StoreUnavailable
 
