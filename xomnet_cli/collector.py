@@ -67,7 +67,7 @@ def resend(
     flags = [
         name for name, given in (("--dry-run", dry_run), ("--over-quota", over_quota), ("--json", as_json)) if given
     ]
-    replace_process("collector.ingest.resend", "--config", str(config), *flags)
+    replace_process("collector.archive.resend_command", "--config", str(config), *flags)
 
 
 @collector.command("test-notification")

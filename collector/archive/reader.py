@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,16 @@ def read_file(path: Path, on_damage: OnDamage) -> Iterator[list[ArchiveRecord]]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         yield from _read(path, descriptor, FIRST_MS, END_MS, on_damage)
+    finally:
+        os.close(descriptor)
+
+
+def read_end(path: Path) -> End | None:
+    """What a day file says of itself; None of a log, and where the end is missing. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        last = deque(read_frames(path, descriptor, lambda _: None), maxlen=1)
+        return msgspec.msgpack.decode(last[0].body[1:], type=End) if last and last[0].body.startswith(END) else None
     finally:
         os.close(descriptor)
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,16 +75,19 @@ def days_to_seal(folder: Path, today: str) -> list[str]:
     return [day for day in days_of(folder, LOG) if day < today]
 
 
-def seal(folder: Path, day: str) -> Sealed | None:
-    """Rewrites the log of a day; None where another process does so just now. Raises SealError or OSError."""
+def seal(folder: Path, day: str, rest: Callable[[], object] = lambda: None) -> Sealed | None:
+    """Rewrites the log of a day; None where another process does so just now. Raises SealError or OSError.
+
+    `rest` is called after each piece of work.
+    """
     try:
         with locked(folder / SEALING, wait=False):
-            return _seal(folder, day)
+            return _seal(folder, day, rest)
     except BlockingIOError:
         return None
 
 
-def _seal(folder: Path, day: str) -> Sealed:
+def _seal(folder: Path, day: str, rest: Callable[[], object]) -> Sealed:
     log_path, path = (path_of(folder, day, suffix) for suffix in (LOG, DAY))
     new = path_of(folder, day, DAY + NEW)
     for left in folder.glob(f"*{NEW}"):
@@ -93,19 +96,20 @@ def _seal(folder: Path, day: str) -> Sealed:
     sources = [one for one in (path, log_path) if one.exists()]
     damage: list[Damage] = []
     weights = Counter[str]()
-    for records in _all(sources, damage):
+    for records in _all(sources, damage, rest):
         for one in records:
             weights[one.agent] += len(one.payload)
     written = Summary()
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         for agents in _groups(weights):
-            for block in _blocks(_unique(_all(sources, []), agents)):
+            for block in _blocks(_unique(_all(sources, [], rest), agents)):
                 written.add(block)
                 file.write(frame(encode_block(block)))
+                rest()
         file.write(frame(END + msgspec.msgpack.encode(written.end)))
         file.flush()
         os.fsync(file.fileno())
-    _verify(new, written.end)
+    _verify(new, written.end, rest)
     lost = tuple(one for one in damage if not one.torn)
     with locked(folder / APPENDING):
         if log_path.stat().st_size != size:
@@ -120,17 +124,19 @@ def _seal(folder: Path, day: str) -> Sealed:
     return Sealed(day, written.records, path.stat().st_size, lost)
 
 
-def _verify(new: Path, expected: End) -> None:
+def _verify(new: Path, expected: End, rest: Callable[[], object]) -> None:
     found, damage = Summary(), list[Damage]()
-    for records in read_file(new, damage.append):
+    for records in _all([new], damage, rest):
         found.add(records)
     if damage or found.end != expected:
         raise SealError(f"{new} does not read back as it was written; {damage[0] if damage else 'its digest differs'}")
 
 
-def _all(sources: Sequence[Path], damage: list[Damage]) -> Iterator[list[ArchiveRecord]]:
+def _all(sources: Sequence[Path], damage: list[Damage], rest: Callable[[], object]) -> Iterator[list[ArchiveRecord]]:
     for path in sources:
-        yield from read_file(path, damage.append)
+        for records in read_file(path, damage.append):
+            yield records
+            rest()
 
 
 def _groups(weights: Counter[str]) -> Iterator[set[str]]:
