@@ -76,13 +76,13 @@ def days_to_seal(folder: Path, today: str) -> list[str]:
 
 
 def seal(folder: Path, day: str, rest: Callable[[], object] = lambda: None) -> Sealed | None:
-    """Rewrites the log of a day; None where another process does so just now. Raises SealError or OSError.
+    """Rewrites the log of a day; None where another process does so, or did. Raises SealError or OSError.
 
     `rest` is called after each piece of work.
     """
     try:
         with locked(folder / SEALING, wait=False):
-            return _seal(folder, day, rest)
+            return _seal(folder, day, rest) if path_of(folder, day, LOG).exists() else None
     except BlockingIOError:
         return None
 
