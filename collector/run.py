@@ -12,7 +12,7 @@ from pathlib import Path
 
 from collector.alerts.channels import warn_of_unmatched
 from collector.alerts.factory import AlertParts
-from collector.archive.upkeep import ArchiveUpkeep
+from collector.archive.rotation import ArchiveRotation
 from collector.archive.writer import Archive
 from collector.commands.commands import Commands
 from collector.commands.confirmation import ConfirmationWorker, maintenance_at
@@ -67,7 +67,7 @@ def run(settings: CollectorSettings) -> int:
     registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
-    upkeep = ArchiveUpkeep(archive, settings.archive, metrics)
+    rotation = ArchiveRotation(archive, settings.archive, metrics)
     rules = JudgingRules(
         window=timedelta(hours=settings.assess.window_hours),
         silent_after=timedelta(seconds=settings.assess.silent_after_s),
@@ -137,7 +137,7 @@ def run(settings: CollectorSettings) -> int:
     for state in STATES:
         metrics.lines.labels(state=state).set_function(partial(_count, lines, state))
     page = _listen(settings.web)
-    for part in (intake, alerts, lines, completeness, rollups, upkeep):
+    for part in (intake, alerts, lines, completeness, rollups, rotation):
         part.start()
     if settings.assess.confirm:
         confirmation.start()
@@ -151,7 +151,7 @@ def run(settings: CollectorSettings) -> int:
         systemd.notify("STOPPING=1")
         ended.set()
         confirmation.stop()
-        for part in (intake, lines, alerts, completeness, rollups, upkeep):
+        for part in (intake, lines, alerts, completeness, rollups, rotation):
             part.stop()
         quota.close()
         store.close()

@@ -7,7 +7,6 @@ import typer
 from xomnet import __version__
 from xomnet_cli.agent import agent
 from xomnet_cli.alerts import ack, maintenance
-from xomnet_cli.archive import archive
 from xomnet_cli.ask import ask
 from xomnet_cli.collector import collector
 from xomnet_cli.demo import demo
@@ -37,7 +36,6 @@ app.command(
 )(measure)
 app.add_typer(agent, name="agent", rich_help_panel=UNIT)
 app.add_typer(collector, name="collector", rich_help_panel=SERVER)
-app.add_typer(archive, name="archive", rich_help_panel=SERVER)
 app.command(
     "measure-server",
     rich_help_panel=SERVER,

@@ -23,7 +23,7 @@ log = Log("collector.archive")
 def main() -> int:
     """Exit status: 0 well, 1 damage or a day that can't be sealed, 2 it could not run."""
     parser = argparse.ArgumentParser(
-        prog="xomnet archive", description="Read or seal the archive of accepted messages."
+        prog="python -m collector.archive", description="Read or seal the archive of accepted messages."
     )
     commands = parser.add_subparsers(required=True)
     checking = commands.add_parser("check", help="read everything, and name what is damaged")

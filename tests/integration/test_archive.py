@@ -172,7 +172,7 @@ def test_the_check_reads_everything_and_names_what_is_damaged(tmp_path: Path) ->
     one.append([ArchiveRecord(9, "nd-b", b"{}")])
     with (folder / "2026-10-01.log").open("ab") as file:
         file.write(b"\xabXA")
-    done = command("archive", "check", str(folder))
+    done = command("collector", "check-archive", str(folder))
     assert (done.returncode, done.stderr) == (0, "")
     day, log, total = done.stdout.splitlines()
     assert day.startswith("2026-10-01.day: 3 messages of 1 units, 1 late, ")
@@ -182,15 +182,15 @@ def test_the_check_reads_everything_and_names_what_is_damaged(tmp_path: Path) ->
 
     path = folder / "2026-10-01.day"
     path.write_bytes(path.read_bytes().replace(b"\xabXA\xba", b"\xabXA\xbb", 1))
-    done = command("archive", "check", str(folder), "--json")
+    done = command("collector", "check-archive", str(folder), "--json")
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["records"], answer["damaged_files"]) == (1, 1, 1)
     assert answer["files"][0]["damage"][0].startswith(f"{path}: damaged, ")
-    done = command("archive", "check", str(folder))
+    done = command("collector", "check-archive", str(folder))
     assert done.returncode == 1
     assert done.stderr.startswith(f"{path}: damaged, ")
 
-    assert command("archive", "check", str(tmp_path / "away")).returncode == 2
+    assert command("collector", "check-archive", str(tmp_path / "away")).returncode == 2
 
 
 def test_what_was_written_survives_sigkill_at_any_moment(tmp_path: Path) -> None:

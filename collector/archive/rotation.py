@@ -1,4 +1,4 @@
-"""Beside the writing: days that are over are sealed, by a process of its own, and old ones go."""
+"""The rotation of days: those that are over are sealed, by a process of its own, and the oldest go."""
 
 import datetime as dt
 import subprocess
@@ -20,14 +20,14 @@ EVERY_S = 300.0
 SEAL_LIMIT_S = 6 * 3600.0
 
 
-class ArchiveUpkeep:
+class ArchiveRotation:
     """A thread that looks after the folder every few minutes."""
 
     def __init__(self, archive: Archive, settings: ArchiveSettings, metrics: Metrics, every_s: float = EVERY_S) -> None:
         self._archive, self._settings, self._metrics = archive, settings, metrics
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping, self._bytes = False, 0
-        self._worker = PeriodicWorker("archive", every_s, self._turn, log, "archive not kept up")
+        self._worker = PeriodicWorker("archive", every_s, self._turn, log, "archive not rotated")
         metrics.archive_bytes.set_function(lambda: float(self._bytes + archive.bytes))
 
     def start(self) -> None:
