@@ -63,10 +63,10 @@ def run(settings: CollectorSettings) -> int:
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
     store = open_store(settings)
-    archive = Archive(settings.archive_folder)
     registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
+    archive = Archive(settings.archive_folder, on_appended=metrics.archived.inc)
     rotation = ArchiveRotation(archive, settings.archive, metrics)
     rules = JudgingRules(
         window=timedelta(hours=settings.assess.window_hours),

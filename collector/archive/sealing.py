@@ -35,7 +35,7 @@ from xomnet.runtime.log import Log
 
 log = Log("collector.archive")
 
-GROUP_BYTES = 64_000_000
+GROUP_BYTES = 90_000_000
 """Payloads that are held in memory at once; a unit's day is held whole."""
 BLOCK_RECORDS, BLOCK_BYTES = 8_000, 8_000_000
 _LINE = re.compile(rb'"line":"([^"]*)"')

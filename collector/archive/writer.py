@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from collector.archive.batches import encode_batch, in_batches
@@ -18,15 +18,20 @@ log = Log("collector.archive")
 
 
 class Archive:
-    """An ArchiveWriter, for any number of threads and processes. Raises StoreUnavailable if the disk refuses."""
+    """An ArchiveWriter, for any number of threads and processes. Raises StoreUnavailable if the disk refuses.
 
-    def __init__(self, folder: Path, now: UtcClock = utc_now) -> None:
-        self.folder, self._now = folder, now
+    `on_appended` is called with the number of records.
+    """
+
+    def __init__(
+        self, folder: Path, now: UtcClock = utc_now, on_appended: Callable[[int], object] = lambda _: None
+    ) -> None:
+        self.folder, self._now, self._on_appended = folder, now, on_appended
         self._lock = threading.Lock()
         self._end: tuple[int, int] = (0, 0)
         """Inode of the log that was written last, and where its last sound frame ends."""
-        self.records = self.bytes = 0
-        """Appended by this process; bytes as they lie on the disk."""
+        self.bytes = 0
+        """Appended by this process."""
         try:
             make_folder(folder)
         except OSError as error:
@@ -43,8 +48,8 @@ class Archive:
                 self._append(path, frames)
         except OSError as error:
             raise _refused(path, error) from error
-        self.records += len(records)
         self.bytes += len(frames)
+        self._on_appended(len(records))
 
     def _append(self, path: Path, frames: bytes) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)

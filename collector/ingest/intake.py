@@ -23,6 +23,7 @@ from collector.ingest.permissions import PermissionIssuer
 from collector.ingest.presence import Presence, PresenceBoard
 from collector.ingest.quota import Quota
 from collector.ingest.rate_limit import RateLimiter
+from collector.ingest.repeats import Repeats
 from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
 from collector.settings import QuotaSettings
@@ -96,12 +97,12 @@ class Intake(Handler):
         quota: Quota | None = None,
         archive: ArchiveWriter | None = None,
     ) -> None:
-        self._archive = archive
         self._now, self._permissions = now, permissions
         self._presence = presence or PresenceBoard()
         self._listeners, self._commands = listeners, commands
         self._voice = LoopbackProbe(probe_s)
         self._quota = quota or Quota(QuotaSettings())
+        self._archive, self._repeats = archive, Repeats(self._quota.digest_of)
         self._rates = RateLimiter(self._quota.settings.results_per_s)
         self._too_fast, self._over_quota = (metrics.unanswered.labels(why=why) for why in ("rate", "quota"))
         self._generation = self._in_hand = 0
@@ -256,7 +257,11 @@ class Intake(Handler):
         found = self._retry(lambda: self._find_stored([one for _, one, _ in over])) if over else {}
         if found is None:
             return
-        before = [(message, one) for message, one, _ in over if found.get(one.id) is True]
+        before = [
+            (message, one)
+            for message, one, _ in over
+            if found.get(one.id) is True and self._quota.admit_rejection(one.id.agent, len(message.payload), now)
+        ]
         refused += [
             (message, RefusedMessage("quota", reason, one.id.agent, one.id))
             for message, one, reason in over
@@ -278,8 +283,10 @@ class Intake(Handler):
         if refused and self._retry(lambda: self._keep_refused(refused, now)) is None:
             return
         stored = [(by_point[id(one.point)], one) for one in accepted if id(one.point) in ids]
-        if self._retry(lambda: self._keep_accepted([*stored, *before])) is None:
+        fresh = self._repeats.without(stored)
+        if self._retry(lambda: self._keep_accepted([*fresh.values(), *before])) is None:
             return
+        self._repeats.remember(fresh)
         self._quota.save()
         self._metrics.stored.inc(len(ids))
         points = [one.point for _, one in stored]
@@ -324,7 +331,6 @@ class Intake(Handler):
         """Also what was stored before: the collector may have died between the two."""
         if self._archive is not None:
             self._archive.append([record_of(message.payload, one.point, one.id.agent) for message, one in accepted])
-            self._metrics.archived.inc(len(accepted))
         failpoints.at("intake.archived")
         return True
 

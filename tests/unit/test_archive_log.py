@@ -195,6 +195,25 @@ def test_what_failed_to_reach_the_disk_is_written_again(tmp_path: Path, monkeypa
     assert read(tmp_path) == (records(5), [])
 
 
+def test_a_new_file_is_in_its_folder_for_good_before_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, real, synced = archive(tmp_path), os.fsync, list[int]()
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    one.append(records(5))
+    file, folder = ((tmp_path / name).stat().st_ino for name in (LOG, "."))
+    assert synced == [file, folder]
+    one.append(records(5, 5))
+    assert synced == [file, folder, file]
+    archive(tmp_path).append(records(5, 10))  # the one before may have died before it came to the folder
+    assert synced == [file, folder, file, file, folder] or synced[3:] == [tmp_path.parent.stat().st_ino, file, folder]
+
+
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match="file"):

@@ -122,10 +122,8 @@ def test_a_result_of_a_province_takes_50_bytes_at_most(tmp_path: Path) -> None:
 
 def test_a_resend_is_kept_once_with_its_first_receipt(tmp_path: Path) -> None:
     first = [ArchiveRecord(5_000, "nd-1", b'{"seq":1}'), ArchiveRecord(6_000, "nd-2", b'{"seq":1}', late=True)]
-    append(
-        tmp_path,
-        [first[0]._replace(received_ms=9_000, late=True), *first, *first, first[1]._replace(received_ms=7_000)],
-    )
+    again = [first[0]._replace(received_ms=9_000, late=True), first[1]._replace(received_ms=7_000)]
+    append(tmp_path, [again[0], *first, *first, again[1]])
     seal(tmp_path, DAY)
     assert read(tmp_path) == (first, [])
 
