@@ -257,7 +257,7 @@ class Intake(Handler):
         found = self._retry(lambda: self._find_stored([one for _, one, _ in over])) if over else {}
         if found is None:
             return
-        before = [
+        stored_before = [
             (message, one)
             for message, one, _ in over
             if found.get(one.id) is True and self._quota.admit_rejection(one.id.agent, len(message.payload), now)
@@ -284,7 +284,7 @@ class Intake(Handler):
             return
         stored = [(by_point[id(one.point)], one) for one in accepted if id(one.point) in ids]
         fresh = self._repeats.without(stored)
-        if self._retry(lambda: self._keep_accepted([*fresh.values(), *before])) is None:
+        if self._retry(lambda: self._keep_accepted([*fresh.values(), *stored_before])) is None:
             return
         self._repeats.remember(fresh)
         self._quota.save()
@@ -294,7 +294,7 @@ class Intake(Handler):
         self._notify_listeners(points)
         if ids:
             self._last_stored_at = time.monotonic()
-        answered = [*ids.values(), *(one.id for _, one in before)]
+        answered = [*ids.values(), *(one.id for _, one in stored_before)]
         self._over_quota.inc(len(batch) - len(answered) - len(refused))
         self._answer(batch, answered, [verdict for _, verdict in refused])
 

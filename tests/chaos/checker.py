@@ -45,7 +45,7 @@ INVARIANTS = {
     "I8": "bounded: spool, memory, sends",
     "I9": "isolated: nothing is stored under another's name",
     "I10": "timed: a stored time is within its bounds of the true one",
-    "I11": "archived: an acked result is in the archive, once, as it was committed; what is there is stored",
+    "I12": "archived: an acked result is in the archive, once, as it was committed; what is there is stored",
 }
 
 OWN_FIELDS = {"spool", "seq", "clock", "at_error_s", "received_ms", "late"}
@@ -278,20 +278,20 @@ def unarchived(world: World) -> Iterator[Violation]:
     archived: Counter[Id] = Counter()
     for op in world.ops["archived"]:
         if op["damaged"]:
-            yield Violation("I11", op["damaged"])
+            yield Violation("I12", op["damaged"])
             continue
         id_ = (op["agent"], op["spool"], op["seq"])
         archived[id_] += 1
         intent = world.committed.get(id_)
         if intent is not None and intent["token"] != op["token"]:
-            yield Violation("I11", f"{_said(id_)} was committed as {intent['token']} and is archived as {op['token']}")
+            yield Violation("I12", f"{_said(id_)} was committed as {intent['token']} and is archived as {op['token']}")
         if id_ not in world.stored:
-            yield Violation("I11", f"{_said(id_)} is archived and not stored")
+            yield Violation("I12", f"{_said(id_)} is archived and not stored")
     for id_, times in archived.items():
         if times > 1:
-            yield Violation("I11", f"{_said(id_)} is archived {times} times")
+            yield Violation("I12", f"{_said(id_)} is archived {times} times")
     for id_ in sorted(set(_named(world.ops["acked"])) - archived.keys()):
-        yield Violation("I11", f"{_said(id_)} was acked and is not archived")
+        yield Violation("I12", f"{_said(id_)} was acked and is not archived")
 
 
 def read(files: Iterable[Path]) -> Iterator[Op]:

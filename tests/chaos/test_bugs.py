@@ -90,7 +90,7 @@ SCENARIOS = (
     Scenario("mutable_tag", "I3", the_collector_dies_between_store_and_ack),
     Scenario("clean_start", "I8", the_collector_is_killed_with_messages_in_its_hands, sends=1.0),
     Scenario("silent_eviction", "I1", the_spool_is_full, spool_bytes=12_000),
-    Scenario("forgetful_archive", "I11", the_collector_dies_between_archive_and_ack),
+    Scenario("forgetful_archive", "I12", the_collector_dies_between_archive_and_ack),
 )
 
 

@@ -132,11 +132,11 @@ LIES: dict[str, tuple[str, list[Op], list[Op]]] = {
         [intent(2), point(2)],
         [intent(2, at_us=None), point(2, time_ns=T_US * 1000 + 70 * 10**9, clock="estimated", at_error_s=60.0)],
     ),
-    "an ack of what is not archived": ("I11", [archived(2)], []),
-    "a message archived twice": ("I11", [], [archived(2)]),
-    "another message archived": ("I11", [archived(2)], [archived(2, of=1)]),
-    "an archived message that is not stored": ("I11", [], [archived(6)]),
-    "damage of the archive": ("I11", [], [{"op": "archived", "damaged": "2026-11-30.day: damaged"}]),
+    "an ack of what is not archived": ("I12", [archived(2)], []),
+    "a message archived twice": ("I12", [], [archived(2)]),
+    "another message archived": ("I12", [archived(2)], [archived(2, of=1)]),
+    "an archived message that is not stored": ("I12", [], [archived(6)]),
+    "damage of the archive": ("I12", [], [{"op": "archived", "damaged": "2026-11-30.day: damaged"}]),
 }
 
 
