@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from collector.archive import Archive, Damage, read_records, sealing
 from collector.archive.blocks import decode_block, encode_block
+from collector.archive.checking import check_archive
 from collector.archive.files import SEALING, locked, path_of
-from collector.archive.frames import HEADER_BYTES, MAGIC
-from collector.archive.reader import END_MS, FIRST_MS
+from collector.archive.frames import HEADER_BYTES, MAGIC, frame
+from collector.archive.reader import END, END_MS, FIRST_MS, End
 from collector.archive.retention import delete_old_days
-from collector.archive.sealing import SealError, days_to_seal, seal
+from collector.archive.sealing import SealError, Summary, days_to_seal, seal
 from collector.ingest.archive_record import ArchiveRecord
 from tests.support.province_messages import province_day
 
@@ -245,6 +246,17 @@ def test_a_day_file_that_was_cut_off_is_damaged(tmp_path: Path, monkeypatch: pyt
     for size in (0, starts[1], starts[1] + 5, starts[-1], len(data) - 1):
         path.write_bytes(data[:size])
         assert any(not one.torn for one in read(tmp_path)[1])
+
+
+def test_a_day_file_whose_records_are_not_those_that_were_written_is_damaged(tmp_path: Path) -> None:
+    """Every frame is sound; what wrote it, or reads it, is wrong."""
+    path, records = path_of(tmp_path, DAY, ".day"), [ArchiveRecord(n, "nd-1", b"{}") for n in range(3)]
+    summary = Summary()
+    summary.add(records)
+    for end, damaged in ((summary.end, 0), (End(3, bytes(16)), 1)):
+        path.write_bytes(frame(encode_block(records)) + frame(END + msgspec.msgpack.encode(end)))
+        (report,) = check_archive(tmp_path)
+        assert (report.records, len(report.damage)) == (3, damaged)
 
 
 def test_the_oldest_days_go_first_and_today_never(tmp_path: Path) -> None:
