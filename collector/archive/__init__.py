@@ -31,8 +31,8 @@ Damage
     next append cuts it. Anything else stays where it is, and is told to whoever reads.
 
 Sealing (`sealing`)
-    A day that is over is written beside (`.day.new`), synced, read back, compared, renamed; then its log goes. A log
-    with damage is kept as `.log.damaged`.
+    A day that is over is written beside (`.day.new`), synced, read back, compared, renamed; then its log goes. A file
+    with damage is kept as `.damaged`.
 
 Deletion (`retention`)
     Whole days, the oldest first, where the settings say so (`archive.keep_days`, `archive.max_gb`); never today's.

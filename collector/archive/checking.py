@@ -26,16 +26,16 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_archive(folder: Path) -> Iterator[FileReport]:
     """File by file, the days in order. Raises OSError."""
-    for day in days_of(folder, LOG, DAY, LOG + DAMAGED):
+    for day in days_of(folder, LOG, DAY, *(suffix + DAMAGED for suffix in (DAY, LOG))):
         for suffix in (DAY, LOG):
             path = path_of(folder, day, suffix)
             if path.exists():
                 yield _check_file(path)
-        aside = path_of(folder, day, LOG + DAMAGED)
-        if aside.exists():
-            lost = f"{aside}: a log that was damaged before it was sealed; its sound parts are in {day}{DAY}"
-            size = aside.stat().st_size
-            yield FileReport(file=str(aside), records=0, late=0, units=0, bytes=size, damage=(lost,))
+            aside = path_of(folder, day, suffix + DAMAGED)
+            if aside.exists():
+                lost = f"{aside}: was damaged before the day was sealed; its sound parts are in {day}{DAY}"
+                size = aside.stat().st_size
+                yield FileReport(file=str(aside), records=0, late=0, units=0, bytes=size, damage=(lost,))
 
 
 def _check_file(path: Path) -> FileReport:

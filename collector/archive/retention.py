@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from collector.archive.files import DAMAGED, DAY, LOG, days_of, path_of, sync_folder
 
-KEPT = (DAY, LOG, LOG + DAMAGED)
+KEPT = (DAY, LOG, DAY + DAMAGED, LOG + DAMAGED)
 
 
 class Deleted(NamedTuple):

@@ -38,6 +38,7 @@ log = Log("collector.archive")
 GROUP_BYTES = 90_000_000
 """Payloads that are held in memory at once; a unit's day is held whole."""
 BLOCK_RECORDS, BLOCK_BYTES = 8_000, 8_000_000
+Rest = Callable[[], object]
 _LINE = re.compile(rb'"line":"([^"]*)"')
 
 
@@ -50,7 +51,7 @@ class Sealed(NamedTuple):
     records: int
     bytes: int
     damage: tuple[Damage, ...]
-    """What of the log could not be read; the log is kept aside then."""
+    """What could not be read; the file is kept aside then."""
 
 
 class Summary:
@@ -75,7 +76,7 @@ def days_to_seal(folder: Path, today: str) -> list[str]:
     return [day for day in days_of(folder, LOG) if day < today]
 
 
-def seal(folder: Path, day: str, rest: Callable[[], object] = lambda: None) -> Sealed | None:
+def seal(folder: Path, day: str, rest: Rest = lambda: None) -> Sealed | None:
     """Rewrites the log of a day; None where another process does so, or did. Raises SealError or OSError.
 
     `rest` is called after each piece of work.
@@ -87,7 +88,7 @@ def seal(folder: Path, day: str, rest: Callable[[], object] = lambda: None) -> S
         return None
 
 
-def _seal(folder: Path, day: str, rest: Callable[[], object]) -> Sealed:
+def _seal(folder: Path, day: str, rest: Rest) -> Sealed:
     log_path, path = (path_of(folder, day, suffix) for suffix in (LOG, DAY))
     new = path_of(folder, day, DAY + NEW)
     for left in folder.glob(f"*{NEW}"):
@@ -95,11 +96,29 @@ def _seal(folder: Path, day: str, rest: Callable[[], object]) -> Sealed:
     size = log_path.stat().st_size
     sources = [one for one in (path, log_path) if one.exists()]
     damage: list[Damage] = []
-    weights = Counter[str]()
+    try:
+        written = _write(new, sources, damage, rest)
+        lost = tuple(one for one in damage if not one.torn)
+        with locked(folder / APPENDING):
+            if log_path.stat().st_size != size:
+                raise SealError(f"{log_path} has grown meanwhile")
+            for damaged in {one.path for one in lost}:
+                _keep_aside(damaged)
+            put_in_place(new, path)
+            log_path.unlink()
+            sync_folder(folder)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    return Sealed(day, written.records, path.stat().st_size, lost)
+
+
+def _write(new: Path, sources: Sequence[Path], damage: list[Damage], rest: Rest) -> End:
+    """The new file, on the disk and read back. Raises SealError or OSError."""
+    weights, written = Counter[str](), Summary()
     for records in _all(sources, damage, rest):
         for one in records:
             weights[one.agent] += len(one.payload)
-    written = Summary()
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         for agents in _groups(weights):
             for block in _blocks(_unique(_all(sources, [], rest), agents)):
@@ -110,21 +129,17 @@ def _seal(folder: Path, day: str, rest: Callable[[], object]) -> Sealed:
         file.flush()
         os.fsync(file.fileno())
     _verify(new, written.end, rest)
-    lost = tuple(one for one in damage if not one.torn)
-    with locked(folder / APPENDING):
-        if log_path.stat().st_size != size:
-            new.unlink()
-            raise SealError(f"{log_path} has grown meanwhile")
-        put_in_place(new, path)
-        if lost:
-            os.replace(log_path, log_path.with_name(log_path.name + DAMAGED))
-        else:
-            log_path.unlink()
-        sync_folder(folder)
-    return Sealed(day, written.records, path.stat().st_size, lost)
+    return written.end
 
 
-def _verify(new: Path, expected: End, rest: Callable[[], object]) -> None:
+def _keep_aside(damaged: Path) -> None:
+    """For a person to look at; its sound parts are in the new file."""
+    aside = damaged.with_name(damaged.name + DAMAGED)
+    aside.unlink(missing_ok=True)
+    os.link(damaged, aside)
+
+
+def _verify(new: Path, expected: End, rest: Rest) -> None:
     found, damage = Summary(), list[Damage]()
     for records in _all([new], damage, rest):
         found.add(records)
@@ -132,7 +147,7 @@ def _verify(new: Path, expected: End, rest: Callable[[], object]) -> None:
         raise SealError(f"{new} does not read back as it was written; {damage[0] if damage else 'its digest differs'}")
 
 
-def _all(sources: Sequence[Path], damage: list[Damage], rest: Callable[[], object]) -> Iterator[list[ArchiveRecord]]:
+def _all(sources: Sequence[Path], damage: list[Damage], rest: Rest) -> Iterator[list[ArchiveRecord]]:
     for path in sources:
         for records in read_file(path, damage.append):
             yield records

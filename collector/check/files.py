@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from collector.archive.files import DAMAGED, LOG, day_of, days_of
+from collector.archive.files import DAMAGED, DAY, LOG, day_of, days_of
 from collector.archive.retention import size_of
 from collector.archive.sealing import days_to_seal
 from collector.ingest.dead_letters import DeadLetters
@@ -94,7 +94,7 @@ def archive(folder: Path, max_gb: float, now: dt.datetime) -> Finding:
     sizes = size_of(folder)
     used = sum(sizes.values()) / 1e9
     kept = say("{used} of {max} GB, days: {n}", used=round(used, 2), max=max_gb, n=len(sizes))
-    if days_of(folder, LOG + DAMAGED):
+    if days_of(folder, DAY + DAMAGED, LOG + DAMAGED):
         read_it = say("sudo -u xomnet xomnet collector check-archive names it")
         return warn("archive", (kept, say("some of it is damaged")), read_it)
     if days_to_seal(folder, day_of(now - dt.timedelta(days=1))):

@@ -211,6 +211,34 @@ def test_a_damaged_log_is_sealed_without_what_is_lost_and_kept_aside(tmp_path: P
     assert read(tmp_path) == (sorted(records[500:]), [])
 
 
+def test_a_damaged_day_file_is_kept_aside_when_its_day_is_sealed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, records = sealed_in_small_blocks(tmp_path, monkeypatch)
+    data = bytearray(path.read_bytes())
+    data[HEADER_BYTES + 100] ^= 1
+    path.write_bytes(data)
+    late = [ArchiveRecord(1, "nd-z", b"{}")]
+    append(tmp_path, late)
+    seal(tmp_path, DAY)
+    assert files(tmp_path) == {f"{DAY}.day", f"{DAY}.day.damaged"}
+    assert path_of(tmp_path, DAY, ".day.damaged").read_bytes() == data
+    found, damage = read(tmp_path)
+    assert (len(found), damage) == (len(records) - 200 + 1, [])
+
+
+def test_what_a_full_disk_left_of_a_new_file_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(tmp_path, province(1))
+
+    def full(_: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sealing, "encode_block", full)
+    with pytest.raises(OSError, match="space"):
+        seal(tmp_path, DAY)
+    assert files(tmp_path) == {f"{DAY}.log"}
+
+
 def sealed_in_small_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[ArchiveRecord]]:
     monkeypatch.setattr(sealing, "BLOCK_RECORDS", 200)
     records = province(1)
