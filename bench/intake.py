@@ -10,6 +10,7 @@ until the database gives it back?
 import datetime as dt
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,6 +34,13 @@ AGENTS, HOURS, EACH_HOUR = 200, 72, 6
 WAITING = 60_000
 UNITS, ONLINE_S = 5, 60.0
 MB = 2**20
+NO_ARCHIVE = """
+from collector.archive import Archive
+from collector.run import main
+
+Archive.append = lambda *_: None
+raise SystemExit(main())
+"""
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,13 @@ def _names(count: int) -> list[str]:
     return [f"nd-{number:03}" for number in range(count)]
 
 
-def drained(waiting: int = WAITING) -> float:
-    """Results a second of a collector that finds `waiting` results in the broker."""
+def drained(waiting: int = WAITING, archive: bool = True) -> float:
+    """Results a second of a collector that finds `waiting` results in the broker; it may have no archive."""
     names = _names(AGENTS)
     with _services() as (folder, broker, influx):
         collector = Collector(made(folder, "collector"), plain(broker), [row(name) for name in names], influx)
+        if not archive:
+            collector.run_as([sys.executable, "-c", NO_ARCHIVE, "--config", "collector.yaml"])
         with collector:
             until(lambda: collector.metric("xomnet_broker_answers") == 1, "it has a session")
             collector.stop()

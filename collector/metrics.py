@@ -14,6 +14,14 @@ class Metrics:
             "xomnet_results_received", "Results that arrived from the broker", registry=self.registry
         )
         self.stored = Counter("xomnet_results_stored", "Results that the database has", registry=self.registry)
+        self.archived = Counter("xomnet_results_archived", "Results that the archive has", registry=self.registry)
+        self.archive_bytes = Gauge("xomnet_archive_bytes", "What the archive takes", registry=self.registry)
+        self.archive_seal_failures = Counter(
+            "xomnet_archive_seal_failures", "Times that a day of the archive stayed a log", registry=self.registry
+        )
+        self.archive_days_deleted = Counter(
+            "xomnet_archive_days_deleted", "Days of the archive that its bounds deleted", registry=self.registry
+        )
         self.rejected = Counter("xomnet_results_rejected", "Results refused", ["code"], registry=self.registry)
         self.unanswered = Counter(
             "xomnet_messages_unanswered",

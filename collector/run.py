@@ -12,6 +12,8 @@ from pathlib import Path
 
 from collector.alerts.channels import warn_of_unmatched
 from collector.alerts.factory import AlertParts
+from collector.archive.rotation import ArchiveRotation
+from collector.archive.writer import Archive
 from collector.commands.commands import Commands
 from collector.commands.confirmation import ConfirmationWorker, maintenance_at
 from collector.completeness.completeness import Completeness
@@ -64,6 +66,8 @@ def run(settings: CollectorSettings) -> int:
     registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
+    archive = Archive(settings.archive_folder, on_appended=metrics.archived.inc)
+    rotation = ArchiveRotation(archive, settings.archive, metrics)
     rules = JudgingRules(
         window=timedelta(hours=settings.assess.window_hours),
         silent_after=timedelta(seconds=settings.assess.silent_after_s),
@@ -109,6 +113,7 @@ def run(settings: CollectorSettings) -> int:
         presence=presence,
         permissions=PermissionIssuer(settings.permission_key) if settings.permission_key else None,
         quota=quota,
+        archive=archive,
     )
     services = Services(
         *(store, registry.current, lines, dead_letters, metrics, intake, completeness, commands),
@@ -132,7 +137,7 @@ def run(settings: CollectorSettings) -> int:
     for state in STATES:
         metrics.lines.labels(state=state).set_function(partial(_count, lines, state))
     page = _listen(settings.web)
-    for part in (intake, alerts, lines, completeness, rollups):
+    for part in (intake, alerts, lines, completeness, rollups, rotation):
         part.start()
     if settings.assess.confirm:
         confirmation.start()
@@ -146,7 +151,7 @@ def run(settings: CollectorSettings) -> int:
         systemd.notify("STOPPING=1")
         ended.set()
         confirmation.stop()
-        for part in (intake, lines, alerts, completeness, rollups):
+        for part in (intake, lines, alerts, completeness, rollups, rotation):
             part.stop()
         quota.close()
         store.close()

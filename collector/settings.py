@@ -81,6 +81,17 @@ class QuotaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """As much as a unit's spool holds."""
 
 
+class ArchiveSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of every accepted message, byte for byte: see collector.archive."""
+
+    folder: Path | None = None
+    """Absent: `archive` in state_dir."""
+    keep_days: KeepDays | None = None
+    """Older days are deleted. Absent: none."""
+    max_gb: Annotated[float, Meta(gt=0, le=1e6)] = 20.0
+    """Above it the oldest days are deleted; two years of 1,500 lines."""
+
+
 class ReportSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What stands at the head of the monthly report; dotted lines where absent."""
 
@@ -131,6 +142,7 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     assess: AssessSettings = AssessSettings()
     completeness: CompletenessSettings = CompletenessSettings()
     quota: QuotaSettings = QuotaSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     report: ReportSettings = ReportSettings()
     alerts: AlertSettings = AlertSettings()
     notify: NotifySettings | None = None
@@ -138,3 +150,8 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     permission_key: Path | None = None
     """The Ed25519 key that signs the units' permissions to measure. Absent: units get none."""
     log_level: Level = "info"
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where accepted messages are kept."""
+        return self.archive.folder or self.state_dir / "archive"

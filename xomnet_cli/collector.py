@@ -67,7 +67,27 @@ def resend(
     flags = [
         name for name, given in (("--dry-run", dry_run), ("--over-quota", over_quota), ("--json", as_json)) if given
     ]
-    replace_process("collector.ingest.resend", "--config", str(config), *flags)
+    replace_process("collector.archive.resend_command", "--config", str(config), *flags)
+
+
+@collector.command("check-archive")
+def check_archive(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="An archive.", show_default="that of the settings")
+    ] = None,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="Settings file (YAML).", dir_okay=False)] = CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Read all of the archive, count its messages, and name what is damaged.
+
+    The collector may be running or stopped. Nothing is changed.
+
+    Exit status: 0 no damage, 1 damage, 2 the archive cannot be read.
+
+    Example: sudo -u xomnet xomnet collector check-archive
+    """
+    where = ["--config", str(config.resolve())] if folder is None else [str(folder)]
+    replace_process("collector.archive", "check", *where, *(["--json"] if as_json else []))
 
 
 @collector.command("test-notification")

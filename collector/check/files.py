@@ -9,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from collector.archive.files import DAMAGED, DAY, LOG, day_of, days_of
+from collector.archive.retention import size_of
+from collector.archive.sealing import days_to_seal
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.permissions import PermissionIssuer
 from collector.web.operator import SETTING, read_token
@@ -22,6 +25,8 @@ from xomnet.targets import Targets
 LEAST_FREE_MB = 500.0
 """The dead letters alone may take 100."""
 DEAD_LETTERS = "dead-letters.jsonl"
+NEARLY_FULL = 0.9
+"""Of what the archive may take."""
 
 
 def targets_today(targets: Targets, now: dt.datetime) -> Finding:
@@ -77,6 +82,28 @@ def state(folder: Path) -> Finding:
         wait = say("rejected messages: {n} ({codes})", n=sum(counts.values()), codes=codes)
         return warn("state", (owner, free, wait), say("fix the cause, then: xomnet collector resend"))
     return ok("state", owner, free)
+
+
+def archive(folder: Path, max_gb: float, now: dt.datetime) -> Finding:
+    """How much is kept and since when, and what keeps it from being so."""
+    if not os.path.isdir(folder):
+        return ok("archive", say("{path} is created at the first start", path=str(folder)))
+    if not os.access(folder, os.W_OK):
+        closed = say("{path}: the service's user cannot write it", path=str(folder))
+        return fail("archive", closed, say("chown -R xomnet {path}", path=str(folder)))
+    sizes = size_of(folder)
+    used = sum(sizes.values()) / 1e9
+    kept = say("{used} of {max} GB, days: {n}", used=round(used, 2), max=max_gb, n=len(sizes))
+    if days_of(folder, DAY + DAMAGED, LOG + DAMAGED):
+        read_it = say("sudo -u xomnet xomnet collector check-archive names it")
+        return warn("archive", (kept, say("some of it is damaged")), read_it)
+    if days_to_seal(folder, day_of(now - dt.timedelta(days=1))):
+        open_days = say("a day that is over is not sealed")
+        return warn("archive", (kept, open_days), say("read its log: journalctl -u xomnet-collector"))
+    if used > NEARLY_FULL * max_gb:
+        next_ = say("the oldest days are deleted next")
+        return warn("archive", (kept, next_), say("copy them elsewhere, or raise archive.max_gb"))
+    return ok("archive", kept)
 
 
 def operator(path: Path | None) -> Finding:

@@ -38,6 +38,8 @@ def findings(settings: CollectorSettings, targets: Targets, file: Path, now: dt.
     yield from run_limited("registry", lambda: files.registry(settings.registry, targets, now), STORE_S)
     yield from run_limited("state", lambda: files.state(settings.state_dir), STORE_S)
     yield from run_limited("store", lambda: parts.store(settings), STORE_S)
+    kept = settings.archive_folder, settings.archive.max_gb
+    yield from run_limited("archive", lambda: files.archive(*kept, now), STORE_S)
     yield from run_limited("broker", lambda: check_broker(settings.broker, NAME, SERVER, now), BROKER_S)
     yield from run_limited("collector", lambda: parts.check_collector(settings.web), STORE_S)
     yield from run_limited("alerts", lambda: alerts(settings, targets, now), ALERTS_S)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from collector.store.points import Point
+
 
 class ArchiveRecord(NamedTuple):
     """An accepted message as it came. With `agent` '' it is the server's own word (an exclusion, a closed month)."""
@@ -18,3 +20,10 @@ class ArchiveRecord(NamedTuple):
 class ArchiveWriter(Protocol):
     def append(self, records: Sequence[ArchiveRecord]) -> None:
         """Returns when they are on the disk. Raises StoreUnavailable: then all may be appended again."""
+
+
+def record_of(payload: bytes, point: Point, agent: str) -> ArchiveRecord:
+    """Of an accepted message and the point that became of it."""
+    received, late = point.fields["received_ms"], point.fields.get("late")
+    assert isinstance(received, int)
+    return ArchiveRecord(received, agent, payload, late is True)

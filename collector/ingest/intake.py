@@ -1,8 +1,9 @@
-"""From the broker to the store and back: receive, validate, write, acknowledge, and only then PUBACK.
+"""From the broker to the store and back: receive, validate, write, archive, acknowledge, and only then PUBACK.
 
 Every step may be repeated: the write is idempotent, an ack may be said twice. So a result is answered only when it is
-in the database or in the dead-letter file, and whatever dies in between only causes a resend. What comes too fast, or
-beyond the day's quota, gets a PUBACK and no answer: it waits on the unit, and no place of the broker's window is held.
+in the database and in the archive, or in the dead-letter file, and whatever dies in between only causes a resend. What
+comes too fast, or beyond the day's quota, gets a PUBACK and no answer: it waits on the unit, and no place of the
+broker's window is held.
 """
 
 import contextlib
@@ -15,12 +16,14 @@ from typing import Protocol, TypeVar
 
 from collector.ingest import loopback_probe
 from collector.ingest.acks import acks_of
+from collector.ingest.archive_record import ArchiveWriter, record_of
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.ingest.loopback_probe import LoopbackProbe
 from collector.ingest.permissions import PermissionIssuer
 from collector.ingest.presence import Presence, PresenceBoard
 from collector.ingest.quota import Quota
 from collector.ingest.rate_limit import RateLimiter
+from collector.ingest.repeats import Repeats
 from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
 from collector.settings import QuotaSettings
@@ -92,12 +95,14 @@ class Intake(Handler):
         probe_s: float = 30.0,
         permissions: PermissionIssuer | None = None,
         quota: Quota | None = None,
+        archive: ArchiveWriter | None = None,
     ) -> None:
         self._now, self._permissions = now, permissions
         self._presence = presence or PresenceBoard()
         self._listeners, self._commands = listeners, commands
         self._voice = LoopbackProbe(probe_s)
         self._quota = quota or Quota(QuotaSettings())
+        self._archive, self._repeats = archive, Repeats(self._quota.digest_of)
         self._rates = RateLimiter(self._quota.settings.results_per_s)
         self._too_fast, self._over_quota = (metrics.unanswered.labels(why=why) for why in ("rate", "quota"))
         self._generation = self._in_hand = 0
@@ -252,7 +257,11 @@ class Intake(Handler):
         found = self._retry(lambda: self._find_stored([one for _, one, _ in over])) if over else {}
         if found is None:
             return
-        stored_before = [one.id for _, one, _ in over if found.get(one.id) is True]
+        stored_before = [
+            (message, one)
+            for message, one, _ in over
+            if found.get(one.id) is True and self._quota.admit_rejection(one.id.agent, len(message.payload), now)
+        ]
         refused += [
             (message, RefusedMessage("quota", reason, one.id.agent, one.id))
             for message, one, reason in over
@@ -273,14 +282,19 @@ class Intake(Handler):
         ]
         if refused and self._retry(lambda: self._keep_refused(refused, now)) is None:
             return
+        stored = [(by_point[id(one.point)], one) for one in accepted if id(one.point) in ids]
+        fresh = self._repeats.without(stored)
+        if self._retry(lambda: self._keep_accepted([*fresh.values(), *stored_before])) is None:
+            return
+        self._repeats.remember(fresh)
         self._quota.save()
         self._metrics.stored.inc(len(ids))
-        points = [one.point for one in accepted if id(one.point) in ids]
+        points = [one.point for _, one in stored]
         self._observe_audits(points)
         self._notify_listeners(points)
         if ids:
             self._last_stored_at = time.monotonic()
-        answered = [*ids.values(), *stored_before]
+        answered = [*ids.values(), *(one.id for _, one in stored_before)]
         self._over_quota.inc(len(batch) - len(answered) - len(refused))
         self._answer(batch, answered, [verdict for _, verdict in refused])
 
@@ -312,6 +326,13 @@ class Intake(Handler):
             early, full = point.fields.get("early_mbps"), point.fields.get("down_mbps")
             if isinstance(early, float) and isinstance(full, float) and full > 0:
                 self._metrics.early_stop.observe(early / full)
+
+    def _keep_accepted(self, accepted: Sequence[tuple[Message, Accepted]]) -> bool:
+        """Also what was stored before: the collector may have died between the two."""
+        if self._archive is not None:
+            self._archive.append([record_of(message.payload, one.point, one.id.agent) for message, one in accepted])
+        failpoints.at("intake.archived")
+        return True
 
     def _keep_refused(self, refused: list[tuple[Message, RefusedMessage]], now: dt.datetime) -> bool:
         letters = [

@@ -134,6 +134,10 @@ class Quota:
         number, size = self._received(agent, "rejected"), self._received(agent, "rejected_bytes")
         return self._count(number) < REJECTIONS and self._count(size) < REJECTED_BYTES
 
+    def digest_of(self, one: Accepted) -> int:
+        """By which a result that was counted is known."""
+        return _digest(one, limit_of(one.point, self.settings).what)
+
     def admit_rejection(self, agent: str, size: int, now: dt.datetime) -> bool:
         """Whether a message may be rejected and kept; else it waits."""
         if not self.has_rejections_left(agent, now):

@@ -1,4 +1,4 @@
-"""`python -m collector.ingest.resend`: stores dead letters that pass now, and takes them out of their file.
+"""`xomnet collector resend`: stores dead letters that pass now, and takes them out of their file.
 
 A running collector may stay: the file has a lock, writing a result again changes nothing, and a letter leaves the file
 only after its result is stored. So this may be killed anywhere and run again.
@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from collector.ingest.archive_record import ArchiveWriter, record_of
 from collector.ingest.dead_letters import DeadLetter, DeadLetters, digest_of, payload_of
 from collector.ingest.validate import Accepted, validate
 from collector.registry.registry_file import RegistryFile
@@ -33,6 +34,8 @@ from xomnet.targets import load_targets
 
 BATCH = 500
 SHOWN = 50
+
+ArchiveOpener = Callable[[CollectorSettings], ArchiveWriter]
 
 
 @dataclass
@@ -53,7 +56,12 @@ class ResendOutcome:
 
 
 def resend(
-    letters: DeadLetters, registry: Registry, store: Store, dry_run: bool, over_quota: bool = False
+    letters: DeadLetters,
+    registry: Registry,
+    store: Store,
+    archive: ArchiveWriter,
+    dry_run: bool,
+    over_quota: bool = False,
 ) -> ResendOutcome:
     """Every letter once; those beyond a unit's quota only with `over_quota`, as a thief's are among them.
 
@@ -62,7 +70,7 @@ def resend(
     outcome, gone = ResendOutcome(), set[bytes]()
     try:
         for batch in _batches(letters.read_all()):
-            gone |= _store_batch(batch, registry, store, dry_run, over_quota, outcome)
+            gone |= _store_batch(batch, registry, store, archive, dry_run, over_quota, outcome)
     finally:
         if gone:
             letters.remove(gone)
@@ -78,11 +86,12 @@ def _store_batch(
     batch: list[DeadLetter],
     registry: Registry,
     store: Store,
+    archive: ArchiveWriter,
     dry_run: bool,
     over_quota: bool,
     outcome: ResendOutcome,
 ) -> set[bytes]:
-    """Stores what is valid now; the digests of the letters that are stored."""
+    """Stores and archives what is valid now; the digests of the letters of which that is done."""
     outcome.letters += len(batch)
     accepted: list[tuple[DeadLetter, Accepted]] = []
     for letter in batch:
@@ -96,6 +105,9 @@ def _store_batch(
             accepted.append((letter, verdict))
     points = [one.point for _, one in accepted]
     reasons = {} if dry_run else {id(point): reason for point, reason in store.write(points)}
+    if not dry_run:
+        stored_now = [(letter, one) for letter, one in accepted if id(one.point) not in reasons]
+        archive.append([record_of(payload_of(letter), one.point, one.id.agent) for letter, one in stored_now])
     stored: set[bytes] = set()
     for letter, one in accepted:
         if id(one.point) in reasons:
@@ -106,7 +118,9 @@ def _store_batch(
     return set() if dry_run else stored
 
 
-def run(settings: CollectorSettings, dry_run: bool, over_quota: bool = False) -> ResendOutcome:
+def run(
+    settings: CollectorSettings, open_archive: ArchiveOpener, dry_run: bool, over_quota: bool = False
+) -> ResendOutcome:
     """Raises Unusable, RegistryError, SecretError, StoreUnavailable or OSError."""
     owner = settings.state_dir.stat().st_uid
     if os.geteuid() != owner:
@@ -118,7 +132,7 @@ def run(settings: CollectorSettings, dry_run: bool, over_quota: bool = False) ->
         if registry.problems:
             raise RegistryError(registry.problems)
         letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
-        return resend(letters, registry.current(), store, dry_run, over_quota)
+        return resend(letters, registry.current(), store, open_archive(settings), dry_run, over_quota)
     finally:
         store.close()
 
@@ -136,7 +150,7 @@ def format_outcome(outcome: ResendOutcome, dry_run: bool) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(open_archive: ArchiveOpener) -> int:
     parser = argparse.ArgumentParser(
         prog="xomnet collector resend", description="Store the rejected results that are valid now."
     )
@@ -148,7 +162,7 @@ def main() -> int:
     try:
         settings = load(arguments.config, CollectorSettings)
         setup("error")
-        outcome = run(settings, arguments.dry_run, arguments.over_quota)
+        outcome = run(settings, open_archive, arguments.dry_run, arguments.over_quota)
     except (SettingsError, RegistryError, SecretError, Unusable, StoreUnavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -159,7 +173,3 @@ def main() -> int:
     else:
         print(format_outcome(outcome, arguments.dry_run))
     return 1 if outcome.refused else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -98,6 +98,21 @@ def silent_eviction() -> None:
     setattr(Spool, "_make_room", silent)  # noqa: B010
 
 
+def forgetful_archive() -> None:
+    """The collector's archive takes every second batch and nothing of the others."""
+    from itertools import count
+
+    from collector.archive import Archive
+
+    append, calls = Archive.append, count()
+
+    def forgetful(self: Archive, records: Any) -> None:
+        if next(calls) % 2:
+            append(self, records)
+
+    Archive.append = forgetful  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     "ack_before_store": ack_before_store,
     "puback_is_stored": puback_is_stored,
@@ -105,6 +120,7 @@ BUGS: dict[str, Callable[[], None]] = {
     "mutable_tag": mutable_tag,
     "clean_start": clean_start,
     "silent_eviction": silent_eviction,
+    "forgetful_archive": forgetful_archive,
 }
 
 

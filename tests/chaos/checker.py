@@ -20,6 +20,7 @@ A result is named (agent, spool, seq). Every committed one also carries a token,
 | `sample` | `name` has `rss_bytes` or `spool_bytes` |
 | `point` | in the database at the end: `measurement, time_ns, tags, fields` |
 | `letter` | in the dead-letter file at the end: `agent, spool, seq, code` |
+| `archived` | in the archive at the end, its days sealed: `agent, spool, seq, token`; or what is `damaged` |
 """
 
 import json
@@ -44,10 +45,11 @@ INVARIANTS = {
     "I8": "bounded: spool, memory, sends",
     "I9": "isolated: nothing is stored under another's name",
     "I10": "timed: a stored time is within its bounds of the true one",
+    "I12": "archived: an acked result is in the archive, once, as it was committed; what is there is stored",
 }
 
-OWN_FIELDS = {"spool", "seq", "clock", "at_error_s"}
-"""What the envelope adds to the fields of a result."""
+OWN_FIELDS = {"spool", "seq", "clock", "at_error_s", "received_ms", "late"}
+"""What the envelope and its receipt add to the fields of a result."""
 
 OWN_NOTES = {"evicted", "manifest", "started", "spool_reset", "spool_cloned", "ledger_reset"} | {
     *("settings_refused", "budget_spent", "session_taken_over")
@@ -128,7 +130,10 @@ class World:
 def check(history: Iterable[Op]) -> Report:
     """All violations of all invariants, and how much was looked at."""
     world = World(history)
-    checks = (lost, phantoms, doubled, altered, unsound_acks, unreported, stuck, unbounded, misattributed, mistimed)
+    checks = (
+        *(lost, phantoms, doubled, altered, unsound_acks, unreported, stuck, unbounded, misattributed, mistimed),
+        unarchived,
+    )
     violations = [violation for one in checks for violation in one(world)]
     sends = Counter((op["agent"], op["spool"], op["seq"]) for op in world.ops["published"])
     counts = {
@@ -140,6 +145,7 @@ def check(history: Iterable[Op]) -> Report:
         "unknown": len(world.intents) - len(world.committed_tokens),
         "waiting": len(world.waiting),
         "acked": len(set(_named(world.ops["acked"]))),
+        "archived": len(world.ops["archived"]),
         "read_after_kill": sum(len(op["asked"]) for op in world.ops["read"]),
         "published": sum(sends.values()),
         "forged": len(world.ops["forged"]),
@@ -266,6 +272,26 @@ def mistimed(world: World) -> Iterator[Violation]:
         if error_s > allowed_s:
             clock = point.fields.get("clock")
             yield Violation("I10", f"{_said(point.id)} ({clock}) is off by {error_s:.3f} s, allowed {allowed_s} s")
+
+
+def unarchived(world: World) -> Iterator[Violation]:
+    archived: Counter[Id] = Counter()
+    for op in world.ops["archived"]:
+        if op["damaged"]:
+            yield Violation("I12", op["damaged"])
+            continue
+        id_ = (op["agent"], op["spool"], op["seq"])
+        archived[id_] += 1
+        intent = world.committed.get(id_)
+        if intent is not None and intent["token"] != op["token"]:
+            yield Violation("I12", f"{_said(id_)} was committed as {intent['token']} and is archived as {op['token']}")
+        if id_ not in world.stored:
+            yield Violation("I12", f"{_said(id_)} is archived and not stored")
+    for id_, times in archived.items():
+        if times > 1:
+            yield Violation("I12", f"{_said(id_)} is archived {times} times")
+    for id_ in sorted(set(_named(world.ops["acked"])) - archived.keys()):
+        yield Violation("I12", f"{_said(id_)} was acked and is not archived")
 
 
 def read(files: Iterable[Path]) -> Iterator[Op]:

@@ -1,6 +1,9 @@
 """What was said on the wire and what the database holds, as seen by clients that are none of the product's."""
 
 import json
+import re
+import shutil
+import tempfile
 import threading
 from collections import deque
 from pathlib import Path
@@ -9,6 +12,8 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from collector.archive import read_records
+from collector.archive.sealing import days_to_seal, seal
 from tests.chaos.history import History
 from tests.support.deployment import DATABASE
 from tests.support.services import Influx
@@ -18,6 +23,7 @@ Id = tuple[str, str, int]
 TAGS = ("agent", "line", "access", "isp", "hamlet", "area")
 MEASUREMENTS = ("speed", "latency", "health", "outage", "event")
 LAST_ACKS = 200
+TOKEN = re.compile(rb"tok-[0-9a-f]{32}")
 
 
 class Witness:
@@ -114,6 +120,25 @@ def write_down_letters(state_dir: Path, history: History) -> None:
                 continue
             if "seq" in one:
                 history.say("letter", agent=one["agent"], spool=one["spool"], seq=one["seq"], code=one["code"])
+
+
+def write_down_archive(folder: Path, history: History) -> None:
+    """A copy of the archive, its days sealed as if they were over: what stays of it."""
+    with tempfile.TemporaryDirectory(prefix="archive-") as place:
+        copy = Path(place) / "archive"
+        shutil.copytree(folder, copy)
+        for day in days_to_seal(copy, "9999-12-31"):
+            seal(copy, day)
+        damage: list[str] = []
+        for records in read_records(copy, on_damage=lambda one: damage.append(str(one))):
+            history.say_all([_archived(one.agent, one.payload) for one in records])
+        history.say_all([{"op": "archived", "damaged": one} for one in damage])
+
+
+def _archived(agent: str, payload: bytes) -> dict[str, Any]:
+    said, token = json.loads(payload), TOKEN.search(payload)
+    name = {"agent": agent, "spool": said["spool"], "seq": said["seq"]}
+    return {"op": "archived", "damaged": None, "token": None if token is None else token[0].decode(), **name}
 
 
 def _point(measurement: str, row: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from tests.chaos.checker import Report, check, read
 from tests.chaos.feeder import rss_bytes
 from tests.chaos.history import History
-from tests.chaos.observer import Witness, write_down_letters, write_down_points
+from tests.chaos.observer import Witness, write_down_archive, write_down_letters, write_down_points
 from tests.chaos.proxy import Proxy
 from tests.chaos.shim import Shim
 from tests.support.deployment import DATABASE, ENDLESS, Collector, MeasureServer, Unit, made, secured, until
@@ -229,6 +229,7 @@ class Province:
                 self.history.say("waiting", agent=name, spool=spool, seqs=seqs)
         write_down_points(self.influx, list(spools), self.history)
         write_down_letters(self.collector.folder / "state", self.history)
+        write_down_archive(self.collector.folder / "state/archive", self.history)
         return check(read(self.histories()))
 
     def histories(self) -> list[Path]:

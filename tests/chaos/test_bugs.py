@@ -64,6 +64,16 @@ def the_spool_is_full(province: Province) -> None:
     more(province, 100)
 
 
+def the_collector_dies_between_archive_and_ack(province: Province) -> None:
+    province.collector.kill()
+    province.collector.arm("intake.archived:1")
+    province.collector.start()
+    assert eventually(lambda: province.collector.died_at() == "intake.archived", 10)
+    province.collector.arm(None)
+    province.collector.start()
+    more(province, 100)
+
+
 class Scenario(NamedTuple):
     bug: str
     invariant: str
@@ -80,6 +90,7 @@ SCENARIOS = (
     Scenario("mutable_tag", "I3", the_collector_dies_between_store_and_ack),
     Scenario("clean_start", "I8", the_collector_is_killed_with_messages_in_its_hands, sends=1.0),
     Scenario("silent_eviction", "I1", the_spool_is_full, spool_bytes=12_000),
+    Scenario("forgetful_archive", "I12", the_collector_dies_between_archive_and_ack),
 )
 
 

@@ -55,6 +55,12 @@ def letter(seq: int) -> Op:
     return {"op": "letter", "agent": "nd-a", "spool": SPOOL, "seq": seq, "code": "store"}
 
 
+def archived(seq: int, of: int | None = None) -> Op:
+    """A message of that number, with the token of `of`."""
+    name = {"agent": "nd-a", "spool": SPOOL, "seq": seq}
+    return {"op": "archived", "damaged": None, "token": token(of or seq), **name}
+
+
 def read_after_kill(asked: list[int], found: list[int]) -> Op:
     return {"op": "read", "asked": [["nd-a", SPOOL, s] for s in asked], "found": [["nd-a", SPOOL, s] for s in found]}
 
@@ -70,6 +76,7 @@ GOOD: list[Op] = [
     {"op": "counted", "agent": "nd-unit", "spool": SPOOL, "last_seq": 1},
     point(1, {"agent": "nd-unit"}, error_detail="of no feeder"),
     named("acked", 1, 2),
+    *(archived(seq) for seq in (1, 2, 8)),
     read_after_kill([1], [1, 2]),
     *({"op": "published", "agent": "nd-a", "spool": SPOOL, "seq": seq} for seq in (1, 1, 2)),
     {"op": "sample", "name": "nd-a", "spool_bytes": 900, "rss_bytes": 1},
@@ -125,6 +132,11 @@ LIES: dict[str, tuple[str, list[Op], list[Op]]] = {
         [intent(2), point(2)],
         [intent(2, at_us=None), point(2, time_ns=T_US * 1000 + 70 * 10**9, clock="estimated", at_error_s=60.0)],
     ),
+    "an ack of what is not archived": ("I12", [archived(2)], []),
+    "a message archived twice": ("I12", [], [archived(2)]),
+    "another message archived": ("I12", [archived(2)], [archived(2, of=1)]),
+    "an archived message that is not stored": ("I12", [], [archived(6)]),
+    "damage of the archive": ("I12", [], [{"op": "archived", "damaged": "2026-11-30.day: damaged"}]),
 }
 
 

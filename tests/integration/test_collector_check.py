@@ -94,6 +94,7 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
             "registry",
             "state",
             "store",
+            "archive",
             "broker",
             "collector",
             "alerts",
@@ -192,6 +193,24 @@ def test_the_folder_tells_of_rejected_results_and_of_a_damaged_database(place: P
     assert (code, rows["state"]["mark"], rows["store"]["mark"]) == (1, "warn", "fail")
     assert rows["state"]["found"].endswith("rejected messages: 2 (unknown_line 2)")
     assert "is damaged" in rows["store"]["found"]
+
+
+def test_the_archive_tells_what_is_wrong_with_it(place: Place) -> None:
+    archive = place.state / "archive"
+    archive.mkdir(parents=True, mode=0o700)
+    (archive / "2026-01-01.day").write_bytes(bytes(60_000))
+    place.write(archive={"max_gb": 0.0001})
+    assert place.check()[1]["archive"]["found"] == "0.0 of 0.0001 GB, days: 1"
+    (archive / "2026-01-02.day").write_bytes(bytes(40_000))
+    rows = place.check()[1]
+    assert (rows["archive"]["mark"], rows["archive"]["remedy"]) == (
+        "warn",
+        "copy them elsewhere, or raise archive.max_gb",
+    )
+    (archive / "2026-01-03.log").touch()
+    assert place.check()[1]["archive"]["found"].endswith("a day that is over is not sealed")
+    (archive / "2026-01-03.log.damaged").touch()
+    assert place.check()[1]["archive"]["found"].endswith("some of it is damaged")
 
 
 def test_a_certificate_of_another_name_is_refused_before_the_broker_does(place: Place, authority: Authority) -> None:

@@ -47,6 +47,10 @@ class Collector(Process):
         (folder / "collector.yaml").write_text(yaml.safe_dump(settings))
         super().__init__(folder, [sys.executable, "-m", "collector", "--config", "collector.yaml"], port)
 
+    def run_as(self, argv: list[str]) -> None:
+        """From the next start on."""
+        self._argv = argv
+
     def get(self, path: str) -> Any:
         """What the REST interface says."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:

@@ -20,9 +20,11 @@ SPOOL = str(uuid.UUID(int=7))
 class Sender:
     """A client that is no xomnet agent: it publishes what it likes and keeps the acks."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, name: str = "test") -> None:
         self.acks: list[tuple[str, dict[str, Any]]] = []
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"test-{os.getpid()}", protocol=paho.MQTTv5)
+        self._posted: paho.MQTTMessageInfo | None = None
+        client_id = f"{name}-{os.getpid()}"
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
         subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.on_message = lambda _c, _u, m: self.acks.append((m.topic, json.loads(m.payload)))
@@ -35,6 +37,10 @@ class Sender:
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self._client.publish(topic, body, qos=1).wait_for_publish(10)
 
+    def post(self, payload: dict[str, Any], topic: str = "xomnet/v1/nd-a/up") -> None:
+        """As `send`, without waiting for the broker; `close` waits for all."""
+        self._posted = self._client.publish(topic, json.dumps(payload).encode(), qos=1)
+
     def stored(self) -> set[int]:
         return {seq for _, ack in self.acks for stored in ack.get("stored", []) for seq in stored["seqs"]}
 
@@ -42,6 +48,8 @@ class Sender:
         return {one["seq"]: one["reason"] for _, ack in self.acks for one in ack.get("rejected", [])}
 
     def close(self) -> None:
+        if self._posted is not None:
+            self._posted.wait_for_publish(60)
         self._client.disconnect()
         self._client.loop_stop()
 

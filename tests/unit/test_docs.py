@@ -34,8 +34,8 @@ def guide(name: str, language: str) -> str:
 
 
 def of_operator(language: str) -> str:
-    """The operator's guide, and that of the alerts, which is a sitting of its own."""
-    return guide("operator", language) + guide("alerts", language)
+    """The operator's guide, and those of the alerts and of delivery, each of which is a sitting of its own."""
+    return guide("operator", language) + guide("alerts", language) + guide("delivery", language)
 
 
 def keys(type_: mi.Type, prefix: str = "") -> Iterator[tuple[str, Any]]:

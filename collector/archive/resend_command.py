@@ -1,0 +1,9 @@
+"""`python -m collector.archive.resend_command`: `collector.ingest.resend` with an archive to keep what it stores."""
+
+import sys
+
+from collector.archive.writer import Archive
+from collector.ingest.resend import main
+
+if __name__ == "__main__":
+    sys.exit(main(lambda settings: Archive(settings.archive_folder)))
