@@ -32,7 +32,10 @@ from collector.settings import AssessSettings, CollectorSettings, Unusable, WebS
 from collector.state_points.latency import LatencyLimits
 from collector.state_points.state_points import StatePoints
 from collector.store.errors import StoreUnavailable
+from collector.store.excluding_store import ExcludingStore
+from collector.store.exclusion_table import ExclusionTable
 from collector.store.factory import open_store
+from collector.store.record_db import FILE
 from collector.web import create_app
 from collector.web.operator import read_token
 from xomnet import __version__
@@ -60,8 +63,10 @@ def run(settings: CollectorSettings) -> int:
     _make_state_dir(settings.state_dir)
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
-    store = open_store(settings)
-    registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, store, utc_now)
+    raw_store = open_store(settings)
+    exclusions = ExclusionTable(settings.state_dir / FILE)
+    store = ExcludingStore(raw_store, exclusions.current)
+    registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, raw_store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
     rules = JudgingRules(
@@ -75,8 +80,9 @@ def run(settings: CollectorSettings) -> int:
         metrics,
         settings.completeness.every_s,
         timedelta(seconds=settings.completeness.grace_s),
+        exclusions.current,
     )
-    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days)
+    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days, exclusions=exclusions)
     commands = Commands(utc_now)
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
     registry.subscribe(lambda known: warn_of_unmatched(alerts.service.settings.channels, known, utc_now()))
@@ -94,12 +100,13 @@ def run(settings: CollectorSettings) -> int:
         point_sources=(state_points,),
         listeners=(alerts.service,),
         registered_since=registry.registered_since,
+        exclusions=exclusions.current,
     )
     quota = Quota(settings.quota, settings.state_dir / "quota.db", alerts.service.on_quota_exceeded)
     intake = Intake(
         settings.broker,
         settings.client_id,
-        store,
+        raw_store,
         registry.current,
         dead_letters,
         metrics,
@@ -149,6 +156,7 @@ def run(settings: CollectorSettings) -> int:
         for part in (intake, lines, alerts, completeness, rollups):
             part.stop()
         quota.close()
+        exclusions.close()
         store.close()
     log.info("collector ended")
     return 0

@@ -27,6 +27,17 @@ _TABLES = (
 )
 
 
+def read_exclusions(path: Path) -> Exclusions:
+    """For who only reads: where there is no file, nothing was excluded. Raises StoreUnavailable."""
+    if not path.exists():
+        return Exclusions()
+    table = ExclusionTable(path)
+    try:
+        return table.current()
+    finally:
+        table.close()
+
+
 class ExclusionTable:
     """For any number of threads and processes. Each method raises StoreUnavailable."""
 

@@ -20,7 +20,7 @@ MEASURED_AHEAD = dt.timedelta(hours=24)
 FAR = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
 
-class Exclusion(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Exclusion(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="record", tag="exclusion"):
     """One entry. Entries are only added; where several hold for a result, the latest decides."""
 
     action: Literal["exclude", "count"]

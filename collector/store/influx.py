@@ -139,14 +139,13 @@ class InfluxStore:
         if lines is not None and not lines:
             return {}
         where = since_clause(since) + _one_of(lines)
+        query = f"SELECT last(seq), late FROM speed, latency WHERE {where} GROUP BY agent, line"  # noqa: S608
         last: dict[LineId, dt.datetime] = {}
-        for measurement in ("speed", "latency"):
-            query = f"SELECT last(seq), late FROM {measurement} WHERE {where} GROUP BY agent, line"  # noqa: S608
-            for series in self._query(query):
-                line, (at_ns, _, late) = line_of(series), series.values[0]
-                at = self._last_not_late(measurement, line, since) if late else when(at_ns)
-                if at is not None:
-                    last[line] = max(at, last.get(line, at))
+        for series in self._query(query):
+            line, (at_ns, _, late) = line_of(series), series.values[0]
+            at = self._last_not_late(series.name, line, since) if late else when(at_ns)
+            if at is not None:
+                last[line] = max(at, last.get(line, at))
         return last
 
     def stamps(

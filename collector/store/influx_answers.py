@@ -47,6 +47,8 @@ class BatchTooLarge(Exception):
 class Series(msgspec.Struct):
     columns: list[str]
     values: list[list[Any]]
+    name: str = ""
+    """Of the measurement."""
     tags: dict[str, str] = {}
     partial: bool = False
 
