@@ -63,8 +63,7 @@ def run(settings: CollectorSettings) -> int:
     _make_state_dir(settings.state_dir)
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
-    raw_store = open_store(settings)
-    exclusions = ExclusionTable(settings.state_dir / FILE)
+    raw_store, exclusions = open_store(settings), ExclusionTable(settings.state_dir / FILE)
     store = ExcludingStore(raw_store, exclusions.current)
     registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, raw_store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
@@ -155,9 +154,8 @@ def run(settings: CollectorSettings) -> int:
         confirmation.stop()
         for part in (intake, lines, alerts, completeness, rollups):
             part.stop()
-        quota.close()
-        exclusions.close()
-        store.close()
+        for opened in (quota, exclusions, store):
+            opened.close()
     log.info("collector ended")
     return 0
 

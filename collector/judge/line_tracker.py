@@ -140,12 +140,16 @@ class LineTracker:
                 self._lines[one.id] = _LineHistory(one.at, (0, one.target_mbps), one.state, samples)
 
     def _forget_excluded(self) -> None:
-        """Forgets the lines that new entries name: they are read again."""
+        """Forgets the lines that new entries name: they are read again. Raises StoreUnavailable."""
         exclusions = self._exclusions()
         if new := exclusions.after(self._entries_seen):
             self._lines = {line: read for line, read in self._lines.items() if not _is_named(line, read.recent, new)}
             with self._lock:
-                self._last = {line: at for line, at in self._last.items() if not any(one.is_of(line) for one in new)}
+                named = iter([line for line in self._last if any(one.is_of(line) for one in new)])
+            while lines := list(islice(named, LINES_A_QUERY)):
+                last = self._store.last_results(EPOCH, lines)
+                with self._lock:
+                    self._last = {line: at for line, at in self._last.items() if line not in lines} | last
         self._entries_seen = exclusions.version
 
     def _read_window(self, now: dt.datetime) -> Mapping[LineId, Collection[Sample]]:

@@ -261,17 +261,15 @@ class InfluxStore:
         return [one for one in points if not stored.get(_identity(one), set()) <= one.fields.keys()]
 
     def _delete(self, points: Sequence[Point]) -> None:
-        """Deletes points of one measurement. InfluxDB 3 deletes nothing: there the fields stay."""
+        """Deletes points of one measurement and time. InfluxDB 3 deletes nothing: there the fields stay."""
         if not points:
             return
-        where = (
-            " AND ".join(f"{name} = {quote(one.tags.get(name, ''))}" for name in identity_of(one.measurement))
-            + f" AND time = {one.time_ns}"
-            for one in points
-        )
-        statements = ";".join(f'DELETE FROM "{points[0].measurement}" WHERE {one}' for one in where)  # noqa: S608
-        bucket = self._bucket_for(points[0].measurement)
-        body = urlencode({"db": bucket.name, "q": statements}).encode()
+        measurement, names = points[0].measurement, identity_of(points[0].measurement)
+        each = (" AND ".join(f"{name} = {quote(one.tags.get(name, ''))}" for name in names) for one in points)
+        which = " OR ".join(f"({one})" for one in each)
+        query = f'DELETE FROM "{measurement}" WHERE time = {points[0].time_ns} AND ({which})'  # noqa: S608
+        bucket = self._bucket_for(measurement)
+        body = urlencode({"db": bucket.name, "q": query}).encode()
         status, headers, text = self._ask("POST", "/query", body)
         check_delete(self._url, bucket, status, headers, text)
 
