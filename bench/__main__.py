@@ -1,13 +1,26 @@
 """`python -m bench [KIND …]`: benchmarks, with their results written down in `bench/results/`.
 
-`loopback`, `busy` and `verdicts` need nothing, `intake` a broker and a database, `assess`, `dashboards` and `rollups` a
-database; the others need root, for the laboratory. Without a kind: all of them, the long one (`grid`, over three hours,
-but it goes on where it was) last.
+`loopback`, `busy`, `exclusions` and `verdicts` need nothing, `intake` a broker and a database, `assess`, `dashboards`
+and `rollups` a database; the others need root, for the laboratory. Without a kind: all of them, the long one (`grid`,
+over three hours, but it goes on where it was) last.
 """
 
 import sys
 
-from bench import accuracy, assess, busy_line, dashboards, grid, intake, loopback, rollups, sides, variations, verdicts
+from bench import (
+    accuracy,
+    assess,
+    busy_line,
+    dashboards,
+    exclusions,
+    grid,
+    intake,
+    loopback,
+    rollups,
+    sides,
+    variations,
+    verdicts,
+)
 
 KINDS = {
     "loopback": loopback.main,
@@ -15,6 +28,7 @@ KINDS = {
     "intake": intake.main,
     "assess": assess.main,
     "busy": busy_line.main,
+    "exclusions": exclusions.main,
     "rollups": rollups.main,
     "dashboards": dashboards.main,
     "sides": sides.main,

@@ -139,11 +139,17 @@ class InfluxStore:
         if lines is not None and not lines:
             return {}
         where = since_clause(since) + _one_of(lines)
-        query = f"SELECT last(seq), late FROM speed, latency WHERE {where} GROUP BY agent, line"  # noqa: S608
-        last: dict[LineId, dt.datetime] = {}
+        query = ";".join(
+            f"SELECT last({field}) AS {field} FROM speed, latency WHERE {where} GROUP BY agent, line"  # noqa: S608
+            for field in ("seq", "late")
+        )
+        found: dict[str, dict[tuple[str, LineId], int]] = {"seq": {}, "late": {}}
         for series in self._query(query):
-            line, (at_ns, _, late) = line_of(series), series.values[0]
-            at = self._last_not_late(series.name, line, since) if late else when(at_ns)
+            found[series.columns[1]][series.name, line_of(series)] = series.values[0][0]
+        last: dict[LineId, dt.datetime] = {}
+        for (measurement, line), at_ns in found["seq"].items():
+            is_late = found["late"].get((measurement, line)) == at_ns
+            at = self._last_not_late(measurement, line, since) if is_late else when(at_ns)
             if at is not None:
                 last[line] = max(at, last.get(line, at))
         return last
@@ -368,7 +374,17 @@ class InfluxFigures:
 
     def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
         found = self._grouped(column_list(PROBE), "latency", since, until, agents)
-        return {line_of(one): LatencyFigures.of({at: rest for at, *rest in one.values}.values()) for one in found}
+        # asked for apart: few points have the field, and to read it along costs InfluxDB as much as the others together
+        late = {
+            line_of(one): {at for at, is_late in one.values if is_late}
+            for one in self._grouped("late", "latency", since, until, agents)
+        }
+        figures: dict[LineId, LatencyFigures] = {}
+        for one in found:
+            left_out = late.get(line_of(one), set())
+            probes = {at: rest for at, *rest in one.values}
+            figures[line_of(one)] = LatencyFigures.of((*rest, at in left_out) for at, rest in probes.items())
+        return figures
 
     def outages(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, OutageTotal]:
         found = self._grouped("duration_s, late", "outage", since, until, agents)

@@ -121,7 +121,7 @@ class LatencyFigures(Struct, frozen=True):
 
     @classmethod
     def of(cls, probes: Iterable[Sequence[Any]]) -> Self:
-        """Each as `PROBE` says; the last value is true of one that is left out. Taken here and not by InfluxDB, whose
+        """Each as `PROBE` says, and then whether it is left out. Taken here and not by InfluxDB, whose
         median costs it twice what giving all the values does; SQLite has none.
         """
         made = list(probes)
@@ -139,7 +139,7 @@ class LatencyFigures(Struct, frozen=True):
         return 100 * (self.sent - self.received) / self.sent if self.sent else None
 
 
-PROBE = ("sent", "received", "rtt_p50_ms", "rtt_p95_ms", "jitter_ms", "late")
+PROBE = ("sent", "received", "rtt_p50_ms", "rtt_p95_ms", "jitter_ms")
 
 
 class OutageTotal(NamedTuple):

@@ -368,7 +368,7 @@ class SqliteFigures:
         return {line: rows_of(Download, columns, cells) for line, cells in lines.items()}
 
     def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
-        found = self._of_lines(column_list(PROBE), "latency", since, until, agents, "ORDER BY agent, line")
+        found = self._of_lines(column_list([*PROBE, "late"]), "latency", since, until, agents, "ORDER BY agent, line")
         lines = groupby(found, key=lambda row: LineId(*row[:2]))
         return {line: LatencyFigures.of(row[2:] for row in rows) for line, rows in lines}
 

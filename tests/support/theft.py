@@ -81,7 +81,8 @@ def forged(spool: str | None = None, late: bool = False, seq: int = 50_000) -> l
     """
     points: list[Point] = []
     for line in (LINE, MOBILE):
-        for day in range(0, 90, 6):
+        for n in range(15):
+            day = 6 * n + n % 2
             at, seq = FIRST + day * DAY + 2 * HOUR, seq + 11
             points.append(speed(at, seq, line, down_mbps=950.0, bytes=10**8, rtt_loaded_ms=1.0))
             points.append(latency(at, seq + 1, line, rtt_p50_ms=0.5, rtt_p95_ms=0.75, jitter_ms=0.1))

@@ -116,6 +116,7 @@ def test_an_entry_that_ended_touches_nothing_that_is_measured_a_day_later() -> N
     )
     known, line = Exclusions([one]), LineId("a", "ftth")
     assert known.may_touch(line, EPOCH, EPOCH + HOUR), "a thief writes any time of measurement"
+    assert known.may_touch(line, BEGIN + HOUR + MEASURED_AHEAD - TICK), "its clock may be a day ahead"
     assert not known.may_touch(line, BEGIN + HOUR + MEASURED_AHEAD)
     assert not known.may_touch(LineId("b", "ftth"), BEGIN)
 
