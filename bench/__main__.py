@@ -1,6 +1,7 @@
 """`python -m bench [KIND …]`: benchmarks, with their results written down in `bench/results/`.
 
-`loopback`, `busy` and `verdicts` need nothing, `intake` and `archive` a broker and a database, `assess`, `dashboards`
+`loopback`, `busy`, `exclusions` and `verdicts` need nothing, `intake` and `archive` a broker and a database, `assess`,
+`dashboards`
 and `rollups` a database; the others need root, for the laboratory. Without a kind: all of them, the long one (`grid`,
 over three hours, but it goes on where it was) last.
 """
@@ -13,6 +14,7 @@ from bench import (
     assess,
     busy_line,
     dashboards,
+    exclusions,
     grid,
     intake,
     loopback,
@@ -29,6 +31,7 @@ KINDS = {
     "archive": archive.main,
     "assess": assess.main,
     "busy": busy_line.main,
+    "exclusions": exclusions.main,
     "rollups": rollups.main,
     "dashboards": dashboards.main,
     "sides": sides.main,

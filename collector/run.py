@@ -34,7 +34,10 @@ from collector.settings import AssessSettings, CollectorSettings, Unusable, WebS
 from collector.state_points.latency import LatencyLimits
 from collector.state_points.state_points import StatePoints
 from collector.store.errors import StoreUnavailable
+from collector.store.excluding_store import ExcludingStore
+from collector.store.exclusion_table import ExclusionTable
 from collector.store.factory import open_store
+from collector.store.record_db import FILE
 from collector.web import create_app
 from collector.web.operator import read_token
 from xomnet import __version__
@@ -62,8 +65,9 @@ def run(settings: CollectorSettings) -> int:
     _make_state_dir(settings.state_dir)
     operator_token = read_token(settings.web.operator_token_file)
     targets = load_targets(settings.targets or config_file("targets.yaml"))
-    store = open_store(settings)
-    registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, store, utc_now)
+    raw_store, exclusions = open_store(settings), ExclusionTable(settings.state_dir / FILE)
+    store = ExcludingStore(raw_store, exclusions.current)
+    registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, raw_store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
     archive = Archive(settings.archive_folder, on_appended=metrics.archived.inc)
@@ -79,8 +83,9 @@ def run(settings: CollectorSettings) -> int:
         metrics,
         settings.completeness.every_s,
         timedelta(seconds=settings.completeness.grace_s),
+        exclusions.current,
     )
-    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days)
+    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days, exclusions=exclusions)
     commands = Commands(utc_now)
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
     registry.subscribe(lambda known: warn_of_unmatched(alerts.service.settings.channels, known, utc_now()))
@@ -98,12 +103,13 @@ def run(settings: CollectorSettings) -> int:
         point_sources=(state_points,),
         listeners=(alerts.service,),
         registered_since=registry.registered_since,
+        exclusions=exclusions.current,
     )
     quota = Quota(settings.quota, settings.state_dir / "quota.db", alerts.service.on_quota_exceeded)
     intake = Intake(
         settings.broker,
         settings.client_id,
-        store,
+        raw_store,
         registry.current,
         dead_letters,
         metrics,
@@ -153,8 +159,8 @@ def run(settings: CollectorSettings) -> int:
         confirmation.stop()
         for part in (intake, lines, alerts, completeness, rollups, rotation):
             part.stop()
-        quota.close()
-        store.close()
+        for opened in (quota, exclusions, store):
+            opened.close()
     log.info("collector ended")
     return 0
 

@@ -1,5 +1,6 @@
 """The collector's settings: `collector.yaml`."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -18,6 +19,15 @@ KeepDays = Annotated[int, Meta(ge=70, le=36_500)]
 
 class Unusable(Exception):
     """Something that the settings name can't be used on this machine."""
+
+
+def require_owner(state_dir: Path) -> None:
+    """Raises Unusable for a user to whom the folder does not belong, and whose files the collector could not write; and
+    OSError.
+    """
+    owner = state_dir.stat().st_uid
+    if os.geteuid() != owner:
+        raise Unusable(f"{state_dir}: belongs to user {owner}; run this as that user, with sudo -u")
 
 
 class SqliteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="sqlite"):

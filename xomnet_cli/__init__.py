@@ -17,6 +17,7 @@ from xomnet_cli.pki import pki
 from xomnet_cli.registry import registry
 from xomnet_cli.release import release
 from xomnet_cli.report import report
+from xomnet_cli.results import results
 
 app = typer.Typer(
     cls=HelpScreen,
@@ -58,6 +59,7 @@ app.add_typer(
 )
 app.add_typer(registry, name="registry", rich_help_panel=OPERATOR)
 app.add_typer(release, name="release", rich_help_panel=OPERATOR)
+app.add_typer(results, name="results", rich_help_panel=OPERATOR)
 app.command(
     rich_help_panel=OFFICER,
     short_help="Write the monthly report: PDF, Word, Excel, HTML or CSV.",

@@ -63,7 +63,12 @@ def gather(store: Store, line: LineId, target_mbps: float, since: dt.datetime, n
         *store.latency(line, since - LATENCY_BEFORE, since, latest=MAX_READ),
         *store.latency(line, since, now, latest=MAX_READ),
     ]
-    return evidence(speed, latency, target_mbps, since)
+    return evidence(
+        [row for row in speed if row.excluded is None],
+        [row for row in latency if row.excluded is None],
+        target_mbps,
+        since,
+    )
 
 
 def evidence(

@@ -107,7 +107,8 @@ def choose(
         line = status.id
         if not status.judgement.leaning or line.agent in waiting:
             continue
-        scheduled = max((sample.at for sample in status.samples if sample.asked is None), default=None)
+        made = (sample.at for sample in status.samples if sample.asked is None and sample.excluded is None)
+        scheduled = max(made, default=None)
         server = due_server(asked.get(line, ()), scheduled, now, pace)
         if server is not None and may_ask(status.row):
             waiting.add(line.agent)

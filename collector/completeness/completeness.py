@@ -2,7 +2,7 @@
 
 A receipt (the event `manifest`) may come before some of its results. It waits until a grace time has passed and later
 results of its spool are stored; then it is a gap. A gap closes when its results come after all. At the start everything
-is computed again from the store, so a restart loses nothing.
+is computed again from the store, so a restart loses nothing. A receipt that an exclusion leaves out promises nothing.
 """
 
 import datetime as dt
@@ -29,6 +29,7 @@ from collector.metrics import Metrics
 from collector.periodic import PeriodicWorker
 from collector.store import Store
 from collector.store.derived_points import write_own
+from collector.store.exclusions import NO_EXCLUSIONS, Exclusions
 from collector.store.line_id import LineId
 from collector.store.points import Point, Value, tags_of, time_ns
 from collector.store.row_types import EventRow
@@ -102,13 +103,14 @@ class Completeness(PeriodicWorker):
         metrics: Metrics,
         interval_s: float = 600.0,
         grace: dt.timedelta = dt.timedelta(hours=1),
+        exclusions: Callable[[], Exclusions] = lambda: NO_EXCLUSIONS,
     ) -> None:
         super().__init__("completeness", interval_s, self.step, log, "completeness not known")
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
-        self._grace = grace
+        self._grace, self._exclusions = grace, exclusions
         self._lock = threading.Lock()
         self._new_receipts: list[SpoolReceipt] = []
-        self._edition = dead_letters.edition
+        self._edition = dead_letters.edition, 0
         self.latest: CompletenessSnapshot | None = None
         metrics.completeness.set(math.nan)
         self._reset()
@@ -123,13 +125,17 @@ class Completeness(PeriodicWorker):
         """Units with more open rounds than one step checks of them."""
 
     def recompute(self) -> None:
-        """Computes everything again: what was rejected may be stored now. From any thread."""
+        """Computes everything again: what was rejected may be stored now, what counted may be left out. From any
+        thread.
+        """
         with self._lock:
             self._to_read = None
 
     def on_stored(self, points: Iterable[Point]) -> None:
         """New results were stored: their receipts are checked next. From any thread."""
-        found = [m for p in points if p.fields.get("name") == "manifest" and (m := _receipt_in(p)) is not None]
+        manifests = [point for point in points if point.fields.get("name") == "manifest"]
+        counted = [point for point in manifests if self._exclusions().of_point(point) is None]
+        found = [receipt for point in counted if (receipt := _receipt_in(point)) is not None]
         with self._lock:
             self._new_receipts += found
             if len(self._new_receipts) > MAX_NEW:
@@ -138,7 +144,7 @@ class Completeness(PeriodicWorker):
 
     def step(self, now: dt.datetime) -> bool:
         """Reads a day's receipts and checks once; True while a receipt is unchecked. Raises StoreUnavailable."""
-        if self._edition != (edition := self._dead.edition):
+        if self._edition != (edition := (self._dead.edition, self._exclusions().version)):
             self._edition = edition
             self.recompute()
         self._admit_new(now)
@@ -169,7 +175,7 @@ class Completeness(PeriodicWorker):
         until = now - dt.timedelta(days=to_read[0])
         for line, rows in self._store.events("manifest", until - dt.timedelta(days=1), until).items():
             for row in rows:
-                if (found := receipt_of(line, row)) is not None:
+                if row.excluded is None and (found := receipt_of(line, row)) is not None:
                     self._admit(found, min(now, row.at))
         to_read.pop(0)
 
@@ -231,7 +237,7 @@ class Completeness(PeriodicWorker):
     def _evicted(self, agent: str, spool: str) -> list[SeqRange]:
         ranges: list[SeqRange] = []
         for rows in self._store.events("evicted", *EVER, agent=agent).values():
-            for row in rows:
+            for row in (row for row in rows if row.excluded is None):
                 if row.spool == spool and row.first_seq and row.last_seq and row.first_seq <= row.last_seq:
                     add_range(ranges, SeqRange(row.first_seq, row.last_seq))
         return ranges

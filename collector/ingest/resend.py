@@ -5,7 +5,6 @@ only after its result is stored. So this may be killed anywhere and run again.
 """
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from collector.ingest.archive_record import ArchiveWriter, record_of
 from collector.ingest.dead_letters import DeadLetter, DeadLetters, digest_of, payload_of
 from collector.ingest.validate import Accepted, validate
 from collector.registry.registry_file import RegistryFile
-from collector.settings import CollectorSettings, Unusable
+from collector.settings import CollectorSettings, Unusable, require_owner
 from collector.store import Store
 from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
@@ -122,9 +121,7 @@ def run(
     settings: CollectorSettings, open_archive: ArchiveOpener, dry_run: bool, over_quota: bool = False
 ) -> ResendOutcome:
     """Raises Unusable, RegistryError, SecretError, StoreUnavailable or OSError."""
-    owner = settings.state_dir.stat().st_uid
-    if os.geteuid() != owner:
-        raise Unusable(f"{settings.state_dir}: belongs to user {owner}; run this as that user, with sudo -u")
+    require_owner(settings.state_dir)
     store = open_store(settings)
     try:
         targets = load_targets(settings.targets or config_file("targets.yaml"))

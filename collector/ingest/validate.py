@@ -6,13 +6,11 @@ from uuid import UUID
 
 import msgspec
 
+from collector.store.exclusions import MEASURED_AHEAD
 from collector.store.points import RESULTS, Point, point_of
 from xomnet.contract.messages import MAX_PAYLOAD_BYTES, VERSION, HealthResult, decode_result, decode_with
 from xomnet.contract.topics import parse
 from xomnet.registry.registry import Registry
-
-AHEAD = dt.timedelta(hours=24)
-"""A result from further in the future than this has a wrong clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def validate(topic: str, payload: bytes, registry: Registry, now: dt.datetime) -
 
     if result.agent != place.agent:
         return refuse("foreign_agent", f"payload of {result.agent!r} under the topic of {place.agent!r}")
-    if result.at > now + AHEAD:
+    if result.at > now + MEASURED_AHEAD:
         return refuse("future", f"measured at {result.at.isoformat()}, the server's time is {now.isoformat()}")
     if not registry.has_agent(result.agent):
         return refuse("unknown_agent", f"no line of {result.agent!r} in the registry; add its rows")

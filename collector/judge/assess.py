@@ -108,9 +108,10 @@ def judge(
     registered_since: dt.datetime | None = None,
 ) -> Judgement:
     """The state of one line now. `samples` are in the order of time: those of the rules' `history`, or of the window
-    alone if the `detector_state` is given. `last_result_at` is None if no result of the line was ever stored.
+    alone if the `detector_state` is given. `last_result_at` is None if no result of the line was ever stored. Those
+    that an exclusion leaves out (`excluded`) are as if they had never been.
     """
-    window = [s for s in samples if now - rules.window <= s.at <= now]
+    window = [s for s in samples if s.excluded is None and now - rules.window <= s.at <= now]
     counted = [value for s in window if (value := counted_mbps(s)) is not None]
     low, high = median_interval(counted, rules.confidence) or (None, None)
     detector = detector_state

@@ -49,6 +49,8 @@ class _CheckpointFile(msgspec.Struct):
     """Decoded only if this very program wrote it: another version may have other fields."""
     last_results: list[tuple[str, str, Instant]] = []
     """Agent, line and when it was last heard. Absent in files of earlier versions."""
+    exclusions: int = 0
+    """The version of the exclusions with which both were read."""
 
 
 class CheckpointContent(NamedTuple):
@@ -56,16 +58,21 @@ class CheckpointContent(NamedTuple):
 
     checkpoints: list[Checkpoint]
     last_results: dict[LineId, dt.datetime]
+    exclusions: int = 0
 
 
 def save(
-    file: Path, checkpoints: Iterable[Checkpoint], last_results: Mapping[LineId, dt.datetime], rules: JudgingRules
+    file: Path,
+    checkpoints: Iterable[Checkpoint],
+    last_results: Mapping[LineId, dt.datetime],
+    rules: JudgingRules,
+    exclusions: int = 0,
 ) -> None:
     """Replaces the file whole. Where the disk refuses, the log says so: the next start reads more, that is all."""
     raw = msgspec.Raw(msgspec.json.encode(list(checkpoints)))
     heard = [(*line, at) for line, at in last_results.items()]
     try:
-        write_atomically(file, msgspec.json.encode(_CheckpointFile(_maker(rules), raw, heard)))
+        write_atomically(file, msgspec.json.encode(_CheckpointFile(_maker(rules), raw, heard, exclusions)))
     except OSError as error:
         log.warning("checkpoints not saved", file=str(file), reason=error.strerror)
 
@@ -81,7 +88,8 @@ def load(file: Path, rules: JudgingRules) -> CheckpointContent:
     except (OSError, msgspec.DecodeError) as error:
         log.warning("checkpoints not read", file=str(file), reason=str(error))
         return CheckpointContent([], {})
-    return CheckpointContent(checkpoints, {LineId(agent, line): at for agent, line, at in found.last_results})
+    last_results = {LineId(agent, line): at for agent, line, at in found.last_results}
+    return CheckpointContent(checkpoints, last_results, found.exclusions)
 
 
 def _maker(rules: JudgingRules) -> str:

@@ -14,6 +14,7 @@ from collector.judge.line_tracker import LineTracker
 from collector.periodic import PeriodicWorker
 from collector.store import Store
 from collector.store.derived_points import write_own
+from collector.store.exclusions import NO_EXCLUSIONS, Exclusions
 from collector.store.line_id import LineId
 from collector.store.points import Point, Value, tags_of, time_ns
 from collector.store.row_types import Sample
@@ -102,7 +103,8 @@ def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Po
         "lon": row.lon,
         "state_code": CODES[judged.state],
         "since_s": since,
-        "failed": sum(sample.error is not None for sample in status.samples),
+        "failed": sum(sample.error is not None and sample.excluded is None for sample in status.samples),
+        "excluded": sum(sample.excluded is not None for sample in status.samples),
         **more,
     }
     known = {name: value for name, value in fields.items() if value is not None}
@@ -145,11 +147,12 @@ class LineStates(PeriodicWorker):
         point_sources: Sequence[PointSource] = (),
         listeners: Sequence[SnapshotListener] = (),
         registered_since: RegisteredSince = lambda row: None,
+        exclusions: Callable[[], Exclusions] = lambda: NO_EXCLUSIONS,
     ) -> None:
         super().__init__("line-states", interval_s, self.take, log, "lines not judged")
         self._store, self._registry, self._registered_since = store, registry, registered_since
         self.rules = rules
-        self._tracker = LineTracker(store, rules, checkpoint)
+        self._tracker = LineTracker(store, rules, checkpoint, exclusions)
         self.latest: Snapshot | None = None
         self._field_sources, self._point_sources, self._listeners = field_sources, point_sources, listeners
 

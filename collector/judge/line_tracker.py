@@ -1,15 +1,15 @@
 """Keeps every line's detector state and the tests of its window between two snapshots.
 
-A line's history is read again if a result of it was stored, and otherwise within the hour, since another process may
-have written (`xomnet collector resend`, a second collector). So a minute reads only the lines that changed. The first
-update of a process reads only the window if the checkpoint is less than an hour old.
+A line's history is read again if a result of it was stored or an exclusion names it, and otherwise within the hour,
+since another process may have written (`xomnet collector resend`, a second collector). So a minute reads only the lines
+that changed. The first update of a process reads only the window if the checkpoint is less than an hour old.
 """
 
 import datetime as dt
 import math
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
@@ -20,6 +20,7 @@ from collector.judge.assess import MAX_TESTS, Judgement, JudgingRules, detect_st
 from collector.judge.change_detector import DetectorState
 from collector.judge.checkpoint import Checkpoint
 from collector.store import Store
+from collector.store.exclusions import NO_EXCLUSIONS, Exclusion, Exclusions
 from collector.store.line_id import LineId
 from collector.store.points import EPOCH, Point, when
 from collector.store.row_types import Sample
@@ -51,11 +52,19 @@ class LineTracker:
     """The lines of a store. `on_stored` is for any thread, the rest for one. `file` is the checkpoint, if given.
 
     The time of a line's last result is never forgotten, even if the line leaves the registry: if it comes back, it is
-    silent and not without data.
+    silent and not without data. Only an exclusion makes it be looked for again.
     """
 
-    def __init__(self, store: Store, rules: JudgingRules, file: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: JudgingRules,
+        file: Path | None = None,
+        exclusions: Callable[[], Exclusions] = lambda: NO_EXCLUSIONS,
+    ) -> None:
         self._store, self._rules, self._file = store, rules, file
+        self._exclusions = exclusions
+        self._entries_seen = 0
         self._saved_at: dt.datetime | None = None
         self._lock = threading.Lock()
         self._changed: set[LineId] = set()
@@ -67,10 +76,12 @@ class LineTracker:
     def on_stored(self, points: Iterable[Point]) -> None:
         """New results were stored: their lines are read at the next update."""
         with self._lock:
+            exclusions = self._exclusions()
             for point in points:
                 if point.measurement in ("speed", "latency"):
                     line, at = LineId(point.tags["agent"], point.tags["line"]), when(point.time_ns)
-                    self._last[line] = max(at, self._last.get(line, at))
+                    if exclusions.of_point(point) is None:
+                        self._last[line] = max(at, self._last.get(line, at))
                     if point.measurement == "speed":
                         self._changed.add(line)
 
@@ -78,12 +89,13 @@ class LineTracker:
         """Reads what is new of the lines with these targets (Mb/s); forgets the states of all others. Raises
         StoreUnavailable.
         """
+        if not self._is_loaded:
+            self._load_checkpoint(now)
+        self._forget_excluded()
         last = self._store.last_results(now - (READ_AGAIN_AFTER if self._is_loaded else LOOK_BACK))
         self._update_last(last)
         with self._lock:
             changed, self._changed = self._changed & targets.keys(), set()
-        if not self._is_loaded:
-            self._load_checkpoint(now)
         self._lines = {line: read for line, read in self._lines.items() if line in targets}
         self._judged = {line: judged for line, judged in self._judged.items() if line in targets}
         due = iter(self._due(targets, changed, now))
@@ -106,7 +118,7 @@ class LineTracker:
             changed, last = set(self._changed), dict(self._last)
         known = ((line, read) for line, read in self._lines.items() if line not in changed)
         checkpoints = (Checkpoint(*line, read.at, read.key[1], read.state) for line, read in known)
-        checkpoint.save(self._file, checkpoints, last, self._rules)
+        checkpoint.save(self._file, checkpoints, last, self._rules, self._entries_seen)
         self._saved_at = now
 
     def _load_checkpoint(self, now: dt.datetime) -> None:
@@ -116,6 +128,7 @@ class LineTracker:
         if self._file is None or self._lines:
             return
         content = checkpoint.load(self._file, self._rules)
+        self._entries_seen = content.exclusions
         self._update_last(content.last_results)
         good = [one for one in content.checkpoints if now - READ_AGAIN_AFTER < one.at <= now]
         if not good:
@@ -125,6 +138,19 @@ class LineTracker:
             samples = tuple(recent.get(one.id, ()))
             if not samples or samples[-1].at <= one.at:
                 self._lines[one.id] = _LineHistory(one.at, (0, one.target_mbps), one.state, samples)
+
+    def _forget_excluded(self) -> None:
+        """Forgets the lines that new entries name: they are read again. Raises StoreUnavailable."""
+        exclusions = self._exclusions()
+        if new := exclusions.after(self._entries_seen):
+            self._lines = {line: read for line, read in self._lines.items() if not _is_named(line, read.recent, new)}
+            with self._lock:
+                named = iter([line for line in self._last if any(one.is_of(line) for one in new)])
+            while lines := list(islice(named, LINES_A_QUERY)):
+                last = self._store.last_results(EPOCH, lines)
+                with self._lock:
+                    self._last = {line: at for line, at in self._last.items() if line not in lines} | last
+        self._entries_seen = exclusions.version
 
     def _read_window(self, now: dt.datetime) -> Mapping[LineId, Collection[Sample]]:
         """The tests of the window, of all lines."""
@@ -184,7 +210,8 @@ class LineTracker:
     def _read_lines(self, lines: Sequence[LineId], targets: Mapping[LineId, float], now: dt.datetime) -> None:
         """Reads the history of some lines. Raises StoreUnavailable."""
         found = self._store.samples(now - self._rules.history, now, lines, MAX_TESTS)
-        self._update_last({line: samples[-1].at for line, samples in found.items() if samples})
+        counted = {line: [s.at for s in samples if s.excluded is None] for line, samples in found.items()}
+        self._update_last({line: ats[-1] for line, ats in counted.items() if ats})
         self._update_last(self._store.last_results(EPOCH, [line for line in lines if line not in self._last]))
         for line in lines:
             samples, target = found.get(line, []), targets[line]
@@ -194,3 +221,9 @@ class LineTracker:
             state = before.state if before is not None and same else detect_state(samples, target, self._rules)
             recent = tuple(s for s in samples if s.at >= now - self._rules.window)
             self._lines[line] = _LineHistory(now, key, state, recent)
+
+
+def _is_named(line: LineId, window: Iterable[Sample], entries: Iterable[Exclusion]) -> bool:
+    """True if an entry speaks of a line, or of a server from which it has a test in the window."""
+    servers = {sample.server for sample in window}
+    return any(one.is_of(line, one.server if one.server in servers else None) for one in entries)

@@ -15,7 +15,10 @@ from collector.report.model import MonthlyReport
 from collector.report.summary import coverage, of_access, of_change, tally, troubles
 from collector.settings import CollectorSettings, SqliteSettings
 from collector.store.errors import StoreUnavailable
+from collector.store.excluding_store import ExcludingStore
+from collector.store.exclusion_table import read_exclusions
 from collector.store.factory import open_store
+from collector.store.record_db import FILE
 from collector.texts.texts import Language
 from xomnet.access import ACCESSES
 from xomnet.defaults import config_file
@@ -74,7 +77,8 @@ def read_report(settings: CollectorSettings, month: Month, area: str | None, now
     registry = load_with_removed(settings.registry, targets, settings.state_dir / HISTORY_FILE, now)
     keep = settings.store.keep_days
     kept_since = None if keep is None else now - dt.timedelta(days=keep)
-    store = open_store(settings, read_only=True)
+    exclusions = read_exclusions(settings.state_dir / FILE)
+    store = ExcludingStore(open_store(settings, read_only=True), lambda: exclusions)
     try:
         return gather(store, registry, targets, month, area, now, kept_since)
     finally:

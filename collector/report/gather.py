@@ -80,11 +80,13 @@ def _months(
     months: dict[LineId, LineMonth] = {}
     for unit in units:
         due = {LineId.of(row): registered_days(registry, LineId.of(row), month, now) for row in unit}
-        heard = {line: test_days(samples.get(line, ()), registry) for line in due}
+        made = {line: [s for s in samples.get(line, ()) if s.excluded is None] for line in due}
+        heard = {line: test_days(made[line], registry) for line in due}
         for row in unit:
             line = LineId.of(row)
             own = samples.get(line, ())
-            outages = clip_outages(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
+            began = [o for o in store.outages(line, since - LONGEST_OUTAGE, until) if o.excluded is None]
+            outages = clip_outages(began, since, until)
             ended = registry.end_of(*line)
             judged_at = now if ended is None else min(now, ended)
             row_before = registry.at(*line, before_end - SMALLEST_STEP) or row
@@ -98,7 +100,7 @@ def _months(
                 longest_outage_s=max(outages, default=0.0),
                 silent_days=len(due[line] - heard[line]),
                 unit_silent_days=len(set().union(*due.values()).difference(*heard.values())),
-                last_test_at=own[-1].at if own else None,
+                last_test_at=made[line][-1].at if made[line] else None,
                 taken_out_at=ended if ended is not None and ended <= until else None,
             )
     return months

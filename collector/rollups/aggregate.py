@@ -25,7 +25,7 @@ Fields = Mapping[str, Value]
 
 HOUR = dt.timedelta(hours=1)
 NO_OUTAGE = OutageTotal(0, 0.0)
-SUMS = frozenset({"tests", "counted", "failed", "bytes", "probes", "outages", "outage_s"})
+SUMS = frozenset({"tests", "counted", "failed", "bytes", "probes", "outages", "outage_s", "excluded"})
 """What is added up over the lines of a place; everything else of a line becomes the median over them."""
 MAX_LINE_BYTES = MAX_PORT_MBPS * 125_000 * 86_400
 """What the fastest port carries in a day. Ten thousand lines of it are an integer of a database."""
@@ -70,33 +70,36 @@ def line_fields(
 
     `counted` are the tests of the schedule that say something of the line, those that found it down as 0
     (collector.judge.assess): the speeds are theirs, as in a month's verdict. `tests`, `bytes` and `failed`, for
-    whatever reason, are of all. The round trips are medians of the probes' and tests' own figures, the loss is
-    of all echoes together. What a line can add to the sums of its places is bounded.
+    whatever reason, are of all that no exclusion leaves out; `excluded` are the others, with probes and outages. The
+    round trips are medians of the probes' and tests' own figures, the loss is of all echoes together. What a line can
+    add to the sums of its places is bounded.
     """
-    scheduled = (one for one in downloads if one.asked is None)
+    made = [one for one in downloads if one.excluded is None]
+    scheduled = (one for one in made if one.asked is None)
     speeds = sorted(value for one in scheduled if (value := counted_mbps(one)) is not None)
     middle = median(speeds) if speeds else None
     probes = latency or LatencyFigures(0, 0, 0)
     began = outages or NO_OUTAGE
     return _known(
-        tests=len(downloads),
+        tests=len(made),
         counted=len(speeds),
-        failed=sum(one.error is not None for one in downloads),
+        failed=sum(one.error is not None for one in made),
         median_mbps=middle,
         mean_mbps=fmean(speeds) if speeds else None,
         p5_mbps=quantile(speeds, 0.05) if speeds else None,
         p95_mbps=quantile(speeds, 0.95) if speeds else None,
         target_mbps=float(target_mbps),
         ratio=None if middle is None else middle / target_mbps,
-        bytes=min(MAX_LINE_BYTES, sum(one.bytes or 0 for one in downloads)),
+        bytes=min(MAX_LINE_BYTES, sum(one.bytes or 0 for one in made)),
         rtt_ms=probes.rtt_p50_ms,
         rtt_p95_ms=probes.rtt_p95_ms,
-        rtt_loaded_ms=_median(one.rtt_loaded_ms for one in downloads),
+        rtt_loaded_ms=_median(one.rtt_loaded_ms for one in made),
         jitter_ms=probes.jitter_ms,
         loss_percent=probes.loss_percent,
         probes=probes.probes,
         outages=began.outages,
         outage_s=min(MAX_LINE_OUTAGE_S, began.duration_s),
+        excluded=len(downloads) - len(made) + probes.excluded + began.excluded,
     )
 
 

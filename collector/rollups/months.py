@@ -5,7 +5,7 @@ the registry in mid-month changes no tags, and leaves no second series behind.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from collector.judge.verdict import Month, Verdict, line_verdict
 from collector.rollups.aggregate import by_place, month_fields, place_month_fields, portions
@@ -19,7 +19,21 @@ AT_ONCE = 10
 """Units in one step."""
 
 
-def write_months(store: Store, registry: Registry, now: dt.datetime, kept_since: dt.datetime | None) -> Iterator[None]:
+IsClosed = Callable[[Month], bool]
+"""True of a month whose figures no longer change."""
+
+
+def none_closed(month: Month) -> bool:
+    return False
+
+
+def write_months(
+    store: Store,
+    registry: Registry,
+    now: dt.datetime,
+    kept_since: dt.datetime | None,
+    is_closed: IsClosed = none_closed,
+) -> Iterator[None]:
     """Writes `line_month` and `place_month`, a few units with each step, so that others have their turn in between.
 
     A month of which the database has let go of results is left as it was written. Raises StoreUnavailable.
@@ -27,7 +41,7 @@ def write_months(store: Store, registry: Registry, now: dt.datetime, kept_since:
     zone = registry.zone.key
     present = Month.of(now, zone)
     for month in (present.previous, present):
-        if kept_since is None or kept_since <= month.since(zone):
+        if not is_closed(month) and (kept_since is None or kept_since <= month.since(zone)):
             yield from _write_month(store, registry, month, now)
 
 
@@ -39,15 +53,11 @@ def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetim
     places = first_rows(registry, since)
     verdicts: list[tuple[LineRow, Verdict]] = []
     for some in portions(units, AT_ONCE):
-        samples = store.figures.downloads(since, min(now, until), some)
-        points = []
-        for row in (row for agent in some for row in units[agent]):
-            ended = registry.end_of(row.agent, row.line)
-            judged_at = now if ended is None else min(now, ended)
-            verdict = line_verdict(samples.get(LineId.of(row), []), row, registry, month, judged_at)
-            place = places[LineId.of(row)]
-            verdicts.append((place, verdict))
-            points.append(Point("line_month", tags_of(place, place.line), month_fields(verdict), time_ns(since)))
+        found = unit_verdicts(store, registry, month, now, [row for agent in some for row in units[agent]], places)
+        verdicts += found
+        points = [
+            Point("line_month", tags_of(place, place.line), month_fields(v), time_ns(since)) for place, v in found
+        ]
         write_own(store, points)
         yield
     points = [
@@ -55,6 +65,25 @@ def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetim
     ]
     write_own(store, points)
     yield
+
+
+def unit_verdicts(
+    store: Store,
+    registry: Registry,
+    month: Month,
+    now: dt.datetime,
+    rows: Sequence[LineRow],
+    places: Mapping[LineId, LineRow],
+) -> list[tuple[LineRow, Verdict]]:
+    """The months of the lines of a few units, each under its row of `places`. Raises StoreUnavailable."""
+    since, until = month.since(registry.zone.key), month.until(registry.zone.key)
+    samples = store.figures.downloads(since, min(now, until), sorted({row.agent for row in rows}))
+    verdicts: list[tuple[LineRow, Verdict]] = []
+    for row in rows:
+        line, ended = LineId.of(row), registry.end_of(row.agent, row.line)
+        judged_at = now if ended is None else min(now, ended)
+        verdicts.append((places[line], line_verdict(samples.get(line, []), row, registry, month, judged_at)))
+    return verdicts
 
 
 def first_rows(registry: Registry, since: dt.datetime) -> dict[LineId, LineRow]:

@@ -3,6 +3,7 @@
 All state is in the database. A stored result marks its hour and its day. At the start and every night the number of
 results behind each roll-up is compared with the number stored. This finds the buckets that were marked when the
 collector died, and those with results of other processes: `resend`, or a second collector of a shared subscription.
+What a new exclusion touches is computed again too; for which entries that is done, is in the record.
 """
 
 import datetime as dt
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from collector.judge.verdict import Month
 from collector.periodic import PeriodicWorker
 from collector.rollups.aggregate import (
     HOUR,
@@ -24,10 +26,12 @@ from collector.rollups.aggregate import (
     place_points,
     portions,
 )
-from collector.rollups.months import write_months
+from collector.rollups.months import IsClosed, none_closed, write_months
+from collector.rollups.revision import rewrite_month, touched_hours
 from collector.store import Store
-from collector.store.derived_points import write_own
+from collector.store.derived_points import rewrite_own, write_own
 from collector.store.errors import StoreUnavailable
+from collector.store.exclusion_table import ExclusionTable
 from collector.store.line_id import LineId
 from collector.store.points import COUNTED, EPOCH, Point
 from xomnet.registry.registry import Registry
@@ -49,7 +53,10 @@ NIGHT = dt.timedelta(hours=2)
 CLOCK = dt.timedelta(seconds=1)
 """How much slower than the thread's timer a clock may run between two rounds while it is corrected."""
 
-K = TypeVar("K", int, RollupBucket)
+PART = "rollups"
+"""The name under which the record keeps for which exclusions they are computed."""
+
+K = TypeVar("K", int, RollupBucket, Month)
 
 _HOUR_NS = 3_600_000_000_000
 Marked = set[str] | None
@@ -66,9 +73,11 @@ class Rollups(PeriodicWorker):
         interval_s: float = 300.0,
         keep_days: int | None = None,
         sweep_days: int = SWEEP_DAYS,
+        exclusions: ExclusionTable | None = None,
+        is_closed: IsClosed = none_closed,
     ) -> None:
         super().__init__("rollups", interval_s, self.step, log, "not rolled up")
-        self._store, self._registry = store, registry
+        self._store, self._registry, self._exclusions, self._is_closed = store, registry, exclusions, is_closed
         self._interval = dt.timedelta(seconds=interval_s)
         self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
         self._lock = threading.Lock()
@@ -79,6 +88,10 @@ class Rollups(PeriodicWorker):
         self._night: dt.date | None = None
         self._to_compare: list[RollupBucket] = []
         self._months: Iterator[None] = iter(())
+        self._revised: set[RollupBucket] = set()
+        """Buckets that may have less to say than before."""
+        self._revision: Iterator[None] = iter(())
+        self._revised_for: int | None = None
 
     def on_stored(self, points: Iterable[Point]) -> None:
         """New results were stored: their hours and days are computed in the next round. From any thread."""
@@ -97,6 +110,12 @@ class Rollups(PeriodicWorker):
         if ready := self._due_buckets(now):
             self._write_buckets(ready)
             return not self._ending.is_set()
+        try:
+            if next(self._revision, self) is None:
+                return True
+        except StoreUnavailable:
+            self._revision = self._revise(now)
+            raise
         if self._to_compare:
             self._compare(self._to_compare[0])
             del self._to_compare[0]
@@ -104,8 +123,11 @@ class Rollups(PeriodicWorker):
         try:
             return next(self._months, self) is None
         except StoreUnavailable:
-            self._months = write_months(self._store, self._registry(), now, self._kept_since(now))
+            self._months = self._write_months(now)
             raise
+
+    def _write_months(self, now: dt.datetime) -> Iterator[None]:
+        return write_months(self._store, self._registry(), now, self._kept_since(now), self._is_closed)
 
     def _begin_round(self, now: dt.datetime) -> None:
         zone = self._registry().zone
@@ -121,9 +143,33 @@ class Rollups(PeriodicWorker):
         night = (now - NIGHT).astimezone(zone).date()
         if night != self._night:
             self._to_compare = [day_of(now - dt.timedelta(days=n), zone) for n in range(self._sweep_days)]
-            self._months = write_months(self._store, self._registry(), now, self._kept_since(now))
+            self._months = self._write_months(now)
             self._night = night
+        if self._exclusions is not None and self._revised_for != (version := self._exclusions.current().version):
+            self._revision, self._revised_for = self._revise(now), version
         self._round_at, self._rounds = now, self._rounds + 1
+
+    def _revise(self, now: dt.datetime) -> Iterator[None]:
+        """Marks what new exclusions touch; and, as each step computes what is marked first, writes the months then."""
+        if self._exclusions is None:
+            return
+        current, registry = self._exclusions.current(), self._registry()
+        new = current.after(self._exclusions.applied(PART))
+        months: dict[Month, Marked] = {}
+        for hours, agent in touched_hours(self._store, registry, new, now):
+            agents = None if agent is None else {agent}
+            for at in hours:
+                _mark(months, Month.of(at, registry.zone.key), agents)
+                for bucket in (hour_of(at), day_of(at, registry.zone)):
+                    _mark(self._dirty, bucket, agents)
+                    self._revised.add(bucket)
+            yield
+        kept = self._kept_since(now)
+        for month, agents in sorted(months.items(), reverse=True):
+            if not self._is_closed(month) and (kept is None or kept <= month.since(registry.zone.key)):
+                yield from rewrite_month(self._store, registry, month, agents, now)
+        if new:
+            self._exclusions.set_applied(PART, current.version)
 
     def _due_buckets(self, now: dt.datetime) -> list[RollupBucket]:
         """The buckets to compute, latest first; a bucket whose results are partly deleted is left as it is."""
@@ -131,7 +177,8 @@ class Rollups(PeriodicWorker):
         for bucket in [one for one in self._dirty if kept is not None and one.since < kept]:
             del self._dirty[bucket]
         days_too = self._rounds % DAYS_EVERY == 1
-        ready = [one for one in self._dirty if one.size == "hour" or one.until <= now or days_too]
+        at_once = (one for one in self._dirty if one.size == "hour" or one.until <= now or one in self._revised)
+        ready = self._dirty if days_too else at_once
         return sorted(ready, key=lambda one: one.since, reverse=True)
 
     def _kept_since(self, now: dt.datetime) -> dt.datetime | None:
@@ -163,9 +210,10 @@ class Rollups(PeriodicWorker):
         """
         places: list[Point] = []
         lines: list[Point] = []
+        again: list[Point] = []
         done: list[RollupBucket] = []
         for bucket in buckets:
-            if self._ending.is_set() or len(places) + len(lines) >= MAX_POINTS:
+            if self._ending.is_set() or len(places) + len(lines) + len(again) >= MAX_POINTS:
                 break
             done.append(bucket)
             try:
@@ -175,10 +223,16 @@ class Rollups(PeriodicWorker):
             except Exception:  # a bad value in one hour must not stop all others
                 log.exception("not rolled up", size=bucket.size, since=bucket.since.isoformat())
                 continue
-            places, lines = places + of_places, lines + of_lines
+            if bucket in self._revised:
+                again += [*of_places, *of_lines]
+            else:
+                places, lines = places + of_places, lines + of_lines
         write_own(self._store, places + lines)
+        if again:
+            rewrite_own(self._store, again)
         for bucket in done:
             del self._dirty[bucket]
+            self._revised.discard(bucket)
 
     def _compute(self, bucket: RollupBucket, agents: Marked) -> tuple[list[Point], list[Point]]:
         """The points of all places, from all lines; and the points of some units' lines, from their results."""

@@ -16,6 +16,7 @@ from collector.store.row_types import (
     OutageTotal,
     Sample,
     SpeedRow,
+    Stamp,
 )
 
 Lines = Collection[LineId] | None
@@ -28,7 +29,8 @@ Agents = Collection[str] | None
 class Figures(Protocol):
     """Of all lines together, or of those of some agents.
 
-    Ranges and errors as in `Store`. A line that has nothing of the kind is absent.
+    Ranges and errors as in `Store`. A line that has nothing of the kind is absent. Late results are left out of
+    `latency` and `outages`, which say how many.
     """
 
     def downloads(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, list[Download]]:
@@ -41,10 +43,10 @@ class Figures(Protocol):
     def outages(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, OutageTotal]: ...
 
     def counts(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
-        """How many downloads, latency results and outages are stored."""
+        """How many downloads, latency results and outages are stored, whether they count or not."""
 
     def rolled_counts(self, measurement: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
-        """How many of them the points of `line_hour` or `line_day` were made of."""
+        """How many of them the points of `line_hour` or `line_day` were made of, or left out."""
 
     def points(self, measurement: str, since: dt.datetime, until: dt.datetime) -> list[Point]:
         """What the collector itself wrote into a measurement, as it was written, in no order."""
@@ -53,7 +55,8 @@ class Figures(Protocol):
 class Store(Protocol):
     """Times are aware; ranges are [since, until); every read raises StoreUnavailable where the database is away.
 
-    `latest` bounds what is read: of each line, or of an agent, at most that many, the latest.
+    `latest` bounds what is read: of each line, or of an agent, at most that many, the latest. What does not count is
+    named in rows (`excluded`) only by an `ExcludingStore`, which readers are given.
     """
 
     @property
@@ -65,6 +68,9 @@ class Store(Protocol):
         A rejection holds the very object that was given.
         Raises StoreUnavailable: then nothing is promised of any of them, and all may be written again.
         """
+
+    def rewrite(self, points: Sequence[Point]) -> list[Rejection]:
+        """As `write`, of what the collector itself works out: the fields that a point no longer has go."""
 
     def speed(
         self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
@@ -86,10 +92,20 @@ class Store(Protocol):
         """Download tests, each line's in the order of time."""
 
     def last_results(self, since: dt.datetime, lines: Lines = None) -> dict[LineId, dt.datetime]:
-        """When each line was last measured, by download or latency."""
+        """When each line was last measured, by download or latency; late results do not tell."""
+
+    def stamps(
+        self, measurement: str, line: LineId, since: dt.datetime, until: dt.datetime, latest: int | None = None
+    ) -> list[Stamp]:
+        """Of a line's results of one kind, in the order of time; line '' is the unit itself."""
 
     def health(self, since: dt.datetime, agent: str | None = None, raw: bool = False) -> dict[str, HealthRow]:
         """The last health of one agent or of each; raw material as in `speed`."""
+
+    def healths(
+        self, agent: str, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[HealthRow]:
+        """All of an agent, in the order of time; raw material as in `speed`."""
 
     def events(
         self,

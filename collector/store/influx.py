@@ -4,6 +4,7 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import groupby, islice
 from typing import Any
 from urllib.parse import urlencode
@@ -16,10 +17,19 @@ from influxdb_client.rest import ApiException
 from collector.store import Agents, Lines
 from collector.store.derived_schemas import ROLLED
 from collector.store.errors import StoreRefused, StoreUnavailable
-from collector.store.influx_answers import BatchRefused, BatchTooLarge, Series, WriteTarget, check_query, check_write
+from collector.store.influx_answers import (
+    BatchRefused,
+    BatchTooLarge,
+    Series,
+    WriteTarget,
+    check_delete,
+    check_query,
+    check_write,
+)
 from collector.store.line_id import LineId
 from collector.store.line_protocol import line_protocol
-from collector.store.points import COUNTED, RESULTS, Point, Rejection, tags_in, time_ns, when
+from collector.store.pages import TICK, pages_back
+from collector.store.points import COUNTED, RESULTS, Point, Rejection, identity_of, tags_in, time_ns, when
 from collector.store.row_types import (
     PROBE,
     Download,
@@ -31,6 +41,7 @@ from collector.store.row_types import (
     OutageTotal,
     Sample,
     SpeedRow,
+    Stamp,
 )
 from collector.store.rows import (
     MEASUREMENT_OF,
@@ -45,6 +56,8 @@ from collector.store.rows import (
 from xomnet.runtime import failpoints
 
 BATCH = 1000
+FORM = "application/x-www-form-urlencoded"
+END = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 PAGE = 10_000
 """How many points of one line are asked for at a time, where only its latest are read."""
 
@@ -84,6 +97,11 @@ class InfluxStore:
                 rejections += self._write(bucket, batch)
         return rejections
 
+    def rewrite(self, points: Sequence[Point]) -> list[Rejection]:
+        for _, group in groupby(sorted(points, key=_bucket_key), _bucket_key):
+            self._delete(self._losing_fields(list(group)))
+        return self.write(points)
+
     def speed(
         self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
     ) -> list[SpeedRow]:
@@ -121,12 +139,35 @@ class InfluxStore:
         if lines is not None and not lines:
             return {}
         where = since_clause(since) + _one_of(lines)
-        query = f"SELECT last(seq) FROM speed, latency WHERE {where} GROUP BY agent, line"  # noqa: S608
-        last: dict[LineId, int] = {}
+        query = ";".join(
+            f"SELECT last({field}) AS {field} FROM speed, latency WHERE {where} GROUP BY agent, line"  # noqa: S608
+            for field in ("seq", "late")
+        )
+        found: dict[str, dict[tuple[str, LineId], int]] = {"seq": {}, "late": {}}
         for series in self._query(query):
-            line = line_of(series)
-            last[line] = max(series.values[0][0], last.get(line, 0))
-        return {line: when(at) for line, at in last.items()}
+            found[series.columns[1]][series.name, line_of(series)] = series.values[0][0]
+        last: dict[LineId, dt.datetime] = {}
+        for (measurement, line), at_ns in found["seq"].items():
+            is_late = found["late"].get((measurement, line)) == at_ns
+            at = self._last_not_late(measurement, line, since) if is_late else when(at_ns)
+            if at is not None:
+                last[line] = max(at, last.get(line, at))
+        return last
+
+    def stamps(
+        self, measurement: str, line: LineId, since: dt.datetime, until: dt.datetime, latest: int | None = None
+    ) -> list[Stamp]:
+        query = (
+            f"SELECT seq, received_ms, late FROM {measurement} WHERE agent = {quote(line.agent)}"  # noqa: S608
+            f" AND line = {quote(line.line)} AND {time_clause(since, until)}{_last(latest)}"
+        )
+        rows = (row for series in self._query(query) for row in rows_in_order(series))
+        return [Stamp(when(at), received_ms, late) for at, _, received_ms, late in rows]
+
+    def healths(
+        self, agent: str, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[HealthRow]:
+        return self._of_line(HealthRow, LineId(agent, ""), since, until, raw, latest)
 
     def health(self, since: dt.datetime, agent: str | None = None, raw: bool = False) -> dict[str, HealthRow]:
         of_agent = "" if agent is None else f" AND agent = {quote(agent)}"
@@ -209,8 +250,34 @@ class InfluxStore:
                 return rows
             end_ns, left = min(times), left - len(times)
 
+    def _last_not_late(self, measurement: str, line: LineId, since: dt.datetime) -> dt.datetime | None:
+        pages = pages_back(partial(self.stamps, measurement, line), since, END)
+        return next((stamp.at for page in pages for stamp in reversed(page) if not stamp.late), None)
+
     def _bucket_of(self, one: TypedPoint) -> WriteTarget:
-        return self._rollups_bucket if one.point.measurement in ROLLED else self._bucket
+        return self._bucket_for(one.point.measurement)
+
+    def _bucket_for(self, measurement: str) -> WriteTarget:
+        return self._rollups_bucket if measurement in ROLLED else self._bucket
+
+    def _losing_fields(self, points: Sequence[Point]) -> list[Point]:
+        """Those of some points of one measurement and time that are stored with a field more."""
+        measurement, at = points[0].measurement, when(points[0].time_ns)
+        stored = {_identity(one): one.fields.keys() for one in self.figures.points(measurement, at, at + TICK)}
+        return [one for one in points if not stored.get(_identity(one), set()) <= one.fields.keys()]
+
+    def _delete(self, points: Sequence[Point]) -> None:
+        """Deletes points of one measurement and time. InfluxDB 3 deletes nothing: there the fields stay."""
+        if not points:
+            return
+        measurement, names = points[0].measurement, identity_of(points[0].measurement)
+        each = (" AND ".join(f"{name} = {quote(one.tags.get(name, ''))}" for name in names) for one in points)
+        which = " OR ".join(f"({one})" for one in each)
+        query = f'DELETE FROM "{measurement}" WHERE time = {points[0].time_ns} AND ({which})'  # noqa: S608
+        bucket = self._bucket_for(measurement)
+        body = urlencode({"db": bucket.name, "q": query}).encode()
+        status, headers, text = self._ask("POST", "/query", body)
+        check_delete(self._url, bucket, status, headers, text)
 
     def _write(self, bucket: WriteTarget, batch: Sequence[TypedPoint]) -> list[Rejection]:
         """Writes a batch, or halves it until the points that the database refuses stand alone."""
@@ -259,13 +326,22 @@ class InfluxStore:
         where = urlencode({"db": bucket.name, "epoch": "ns", "q": query})
         return check_query(self._url, bucket, *self._ask("GET", f"/query?{where}"))
 
-    def _ask(self, method: str, path: str) -> tuple[int, Mapping[str, str], str]:
+    def _ask(self, method: str, path: str, form: bytes | None = None) -> tuple[int, Mapping[str, str], str]:
         """Status, headers and body. Raises StoreUnavailable."""
+        headers = self._headers if form is None else {**self._headers, "Content-Type": FORM}
         try:
-            answer = self._pool.request(method, f"{self._url}{path}", headers=self._headers)
+            answer = self._pool.request(method, f"{self._url}{path}", headers=headers, body=form)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise StoreUnavailable(f"{self._url}: {error}") from error
         return answer.status, answer.headers, answer.data.decode(errors="replace")
+
+
+def _bucket_key(point: Point) -> tuple[str, int]:
+    return point.measurement, point.time_ns
+
+
+def _identity(point: Point) -> tuple[str, ...]:
+    return tuple(point.tags.get(name, "") for name in identity_of(point.measurement))
 
 
 def _one_of(lines: Lines) -> str:
@@ -298,11 +374,21 @@ class InfluxFigures:
 
     def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
         found = self._grouped(column_list(PROBE), "latency", since, until, agents)
-        return {line_of(one): LatencyFigures.of({at: rest for at, *rest in one.values}.values()) for one in found}
+        # asked for apart: few points have the field, and to read it along costs InfluxDB as much as the others together
+        late = {
+            line_of(one): {at for at, is_late in one.values if is_late}
+            for one in self._grouped("late", "latency", since, until, agents)
+        }
+        figures: dict[LineId, LatencyFigures] = {}
+        for one in found:
+            left_out = late.get(line_of(one), set())
+            probes = {at: rest for at, *rest in one.values}
+            figures[line_of(one)] = LatencyFigures.of((*rest, at in left_out) for at, rest in probes.items())
+        return figures
 
     def outages(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, OutageTotal]:
-        found = self._grouped("count(seq), sum(duration_s)", "outage", since, until, agents)
-        return {line_of(s): OutageTotal(int(count), float(total)) for s in found for _, count, total in s.values}
+        found = self._grouped("duration_s, late", "outage", since, until, agents)
+        return {line_of(one): OutageTotal.of((row[1], row[2]) for row in rows_in_order(one)) for one in found}
 
     def counts(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
         counts: dict[LineId, int] = {}
@@ -312,7 +398,7 @@ class InfluxFigures:
         return counts
 
     def rolled_counts(self, measurement: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
-        found = self._grouped("sum(tests), sum(probes), sum(outages)", measurement, since, until)
+        found = self._grouped("sum(tests), sum(probes), sum(outages), sum(excluded)", measurement, since, until)
         return {line_of(series): sum(int(value or 0) for value in series.values[0][1:]) for series in found}
 
     def points(self, measurement: str, since: dt.datetime, until: dt.datetime) -> list[Point]:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from collector.store.errors import StoreRefused, StoreUnavailable
+from xomnet.runtime.log import Log
+
+log = Log("collector.store.influx_answers")
 
 
 class WriteTarget(NamedTuple):
@@ -44,6 +47,8 @@ class BatchTooLarge(Exception):
 class Series(msgspec.Struct):
     columns: list[str]
     values: list[list[Any]]
+    name: str = ""
+    """Of the measurement."""
     tags: dict[str, str] = {}
     partial: bool = False
 
@@ -94,6 +99,19 @@ def check_query(url: str, bucket: WriteTarget, status: int, headers: Mapping[str
         if statement.partial or any(series.partial for series in statement.series):
             raise StoreRefused(f"{url} cuts long answers short: set max-row-limit = 0 in the database's settings")
     return [series for statement in statements for series in statement.series]
+
+
+def check_delete(url: str, bucket: WriteTarget, status: int, headers: Mapping[str, str], body: str) -> None:
+    """Returns also where the database does not know how to delete, and says so in the log.
+
+    Raises StoreUnavailable where it may delete later.
+    """
+    if status >= 500 or status in _NOT_NOW:
+        raise _trouble(url, bucket, status, headers, body)
+    try:
+        check_query(url, bucket, status, headers, body)
+    except StoreUnavailable as error:
+        log.warning("fields that a roll-up no longer has stay", reason=str(error))
 
 
 def _error(url: str, bucket: WriteTarget, said: str) -> StoreUnavailable:

@@ -3,6 +3,7 @@ envelope: no field is listed again.
 """
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Annotated, Any, NamedTuple, Self
@@ -115,15 +116,22 @@ class LatencyFigures(Struct, frozen=True):
     rtt_p50_ms: float | None = None
     rtt_p95_ms: float | None = None
     jitter_ms: float | None = None
+    excluded: int = 0
+    """Probes beside them that are left out."""
 
     @classmethod
     def of(cls, probes: Iterable[Sequence[Any]]) -> Self:
-        """Each as `PROBE` says. Taken here and not by InfluxDB, whose median costs it twice what giving all the values
-        does; SQLite has none.
+        """Each as `PROBE` says, and then whether it is left out. Taken here and not by InfluxDB, whose
+        median costs it twice what giving all the values does; SQLite has none.
         """
-        sent, received, *figures = zip(*probes, strict=True)
+        made = list(probes)
+        counted = [probe for probe in made if not probe[-1]]
+        if not counted:
+            return cls(0, 0, 0, excluded=len(made))
+        sent, received, *figures, _ = zip(*counted, strict=True)
         known = ([value for value in column if value is not None] for column in figures)
-        return cls(len(sent), sum(sent), sum(received), *(median(column) if column else None for column in known))
+        p50, p95, jitter = (median(column) if column else None for column in known)
+        return cls(len(sent), sum(sent), sum(received), p50, p95, jitter, len(made) - len(counted))
 
     @property
     def loss_percent(self) -> float | None:
@@ -139,3 +147,20 @@ class OutageTotal(NamedTuple):
 
     outages: int
     duration_s: float
+    excluded: int = 0
+    """Outages beside them that are left out."""
+
+    @classmethod
+    def of(cls, outages: Iterable[tuple[float, Any]]) -> Self:
+        """Each with its duration, and whether it is left out."""
+        made = list(outages)
+        counted = [duration for duration, left_out in made if not left_out]
+        return cls(len(counted), math.fsum(counted), len(made) - len(counted))
+
+
+class Stamp(NamedTuple):
+    """When a result was measured and received, and whether it came late."""
+
+    at: dt.datetime
+    received_ms: int | None = None
+    late: bool | None = None

@@ -33,9 +33,12 @@ from collector.store.row_types import (
     OutageTotal,
     Sample,
     SpeedRow,
+    Stamp,
 )
 from collector.store.rows import MEASUREMENT_OF, R, check_points, columns_of, own_point, rejection, row_of, rows_of
 from collector.store.sqlite_schema import column_list, insert, make_ready, measurement_of, values
+
+NOT_LATE = " AND late IS NOT 1"
 
 
 class SqliteStore:
@@ -86,6 +89,9 @@ class SqliteStore:
                 prune(connection, measurement, [one.point.time_ns for one in new], self._keep_own, oldest)
         return rejections
 
+    rewrite = write
+    """A point is replaced whole."""
+
     def speed(
         self, line: LineId, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
     ) -> list[SpeedRow]:
@@ -121,7 +127,7 @@ class SqliteStore:
         last: dict[LineId, int] = {}
         for measurement in ("speed", "latency"):
             if lines is None:
-                found = [(LineId(agent, line), at) for agent, line, at, _ in self._last(measurement, since)]
+                found = [(LineId(agent, line), at) for agent, line, at, _ in self._last(measurement, since, NOT_LATE)]
             else:
                 found = [(line, at) for line in lines for at in self._last_of(measurement, line, since)]
             for line, at in found:
@@ -137,6 +143,22 @@ class SqliteStore:
             if row is not None:
                 last[unit] = row
         return last
+
+    def stamps(
+        self, measurement: str, line: LineId, since: dt.datetime, until: dt.datetime, latest: int | None = None
+    ) -> list[Stamp]:
+        found = self._read_in_order(
+            f"SELECT time_ns, received_ms, late FROM {measurement}"  # noqa: S608  # a name of the contract
+            " WHERE agent = ? AND line = ? AND time_ns >= ? AND time_ns < ?",
+            (*line, time_ns(since), time_ns(until)),
+            latest,
+        )
+        return [Stamp(when(at), received_ms, late) for at, received_ms, late in found]
+
+    def healths(
+        self, agent: str, since: dt.datetime, until: dt.datetime, raw: bool = False, latest: int | None = None
+    ) -> list[HealthRow]:
+        return self._of_line(HealthRow, LineId(agent, ""), since, until, raw, latest)
 
     def events(
         self,
@@ -222,7 +244,7 @@ class SqliteStore:
             (agent, time_ns(since)),
         )
 
-    def _last(self, measurement: str, since: dt.datetime) -> list[tuple[str, str, int, int]]:
+    def _last(self, measurement: str, since: dt.datetime, only: str = "") -> list[tuple[str, str, int, int]]:
         """Agent, line, time and rowid of the last row of every line: the index is skipped through, not read."""
         statement = f"""
             WITH RECURSIVE lines(agent, line) AS (
@@ -236,16 +258,16 @@ class SqliteStore:
             SELECT last.agent, last.line, last.time_ns, last.rowid
             FROM lines JOIN {measurement} AS last ON last.rowid = (
                 SELECT rowid FROM {measurement} AS own
-                WHERE own.agent = lines.agent AND own.line = lines.line
+                WHERE own.agent = lines.agent AND own.line = lines.line{only}
                 ORDER BY own.time_ns DESC LIMIT 1)
             WHERE last.time_ns >= ?
         """  # noqa: S608  # a name of the contract
         return self._read(statement, (time_ns(since),))
 
     def _last_of(self, measurement: str, line: LineId, since: dt.datetime) -> list[int]:
-        """The time of a line's last row; nothing where there is none."""
+        """The time of a line's last row that is not late; nothing where there is none."""
         found = self._read(
-            f"SELECT time_ns FROM {measurement} WHERE agent = ? AND line = ? AND time_ns >= ?"  # noqa: S608
+            f"SELECT time_ns FROM {measurement} WHERE agent = ? AND line = ? AND time_ns >= ?{NOT_LATE}"  # noqa: S608
             " ORDER BY time_ns DESC LIMIT 1",
             (*line, time_ns(since)),
         )
@@ -346,13 +368,14 @@ class SqliteFigures:
         return {line: rows_of(Download, columns, cells) for line, cells in lines.items()}
 
     def latency(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, LatencyFigures]:
-        found = self._of_lines(column_list(PROBE), "latency", since, until, agents, "ORDER BY agent, line")
+        found = self._of_lines(column_list([*PROBE, "late"]), "latency", since, until, agents, "ORDER BY agent, line")
         lines = groupby(found, key=lambda row: LineId(*row[:2]))
         return {line: LatencyFigures.of(row[2:] for row in rows) for line, rows in lines}
 
     def outages(self, since: dt.datetime, until: dt.datetime, agents: Agents = None) -> dict[LineId, OutageTotal]:
-        found = self._of_lines("count(*), sum(duration_s)", "outage", since, until, agents, "GROUP BY agent, line")
-        return {LineId(unit, line): OutageTotal(count, total) for unit, line, count, total in found}
+        found = self._of_lines("duration_s, late", "outage", since, until, agents, "ORDER BY agent, line")
+        lines = groupby(found, key=lambda row: LineId(*row[:2]))
+        return {line: OutageTotal.of(row[2:] for row in rows) for line, rows in lines}
 
     def counts(self, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
         counts: dict[LineId, int] = {}
@@ -362,7 +385,7 @@ class SqliteFigures:
         return counts
 
     def rolled_counts(self, measurement: str, since: dt.datetime, until: dt.datetime) -> dict[LineId, int]:
-        what = "sum(tests + probes + outages)"
+        what = "sum(tests + probes + outages + coalesce(excluded, 0))"
         found = self._of_lines(what, measurement, since, until, end="GROUP BY agent, line")
         return {LineId(unit, line): count for unit, line, count in found}
 

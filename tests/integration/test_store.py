@@ -22,6 +22,7 @@ from tests.support.stored import (
     AGENT,
     LINE,
     NOW,
+    SERVER,
     SPOOL,
     event,
     health,
@@ -274,8 +275,11 @@ def test_samples_are_what_judging_needs_of_every_line(store: Store) -> None:
         ]
     )
     assert store.samples(EARLIER, LATER) == {
-        LINE: [Sample(NOW, 90.0), Sample(NOW + dt.timedelta(hours=1), None, ("link_down",), "connect")],
-        other: [Sample(NOW, 70.0, ("wifi", "audit"))],
+        LINE: [
+            Sample(NOW, 90.0, server=SERVER),
+            Sample(NOW + dt.timedelta(hours=1), None, ("link_down",), "connect", server=SERVER),
+        ],
+        other: [Sample(NOW, 70.0, ("wifi", "audit"), server=SERVER)],
     }
 
 

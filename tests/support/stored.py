@@ -34,6 +34,7 @@ NOW = dt.datetime(2026, 10, 14, 3, 20, tzinfo=dt.UTC)
 
 AGENT = "nd-a-1"
 LINE = LineId(AGENT, "ftth")
+SERVER = "http://s1.example/"
 SPOOL, BOOT = "6f1c1b9e-6b0c-4c52-9d0c-0a1f6d2f3b11", "0d3f5f2a-51b4-4d0b-8c4e-51d7a0f6a0aa"
 
 
@@ -63,7 +64,7 @@ def registry() -> Registry:
 
 def speed(at: dt.datetime, seq: int, line: LineId = LINE, **data: Any) -> Point:
     """A download test of 100 Mb/s, but for what `data` says; None for what is absent."""
-    found = {"engine": "http", "server": "http://s1.example/", "down_mbps": 100.0, **data}
+    found = {"engine": "http", "server": SERVER, "down_mbps": 100.0, **data}
     return point_of(SpeedResult(**_envelope(at, seq, line.agent), line=line.line, data=Speed(**found)), row(line))
 
 
