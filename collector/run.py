@@ -26,6 +26,7 @@ from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
 from collector.registry.registry_file import HISTORY_FILE, RegistryFile
+from collector.report.closed import ClosedMonths
 from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, Unusable, WebSettings
@@ -76,7 +77,8 @@ def run(settings: CollectorSettings) -> int:
         settings.completeness.every_s,
         timedelta(seconds=settings.completeness.grace_s),
     )
-    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days)
+    months = ClosedMonths.open(settings.state_dir)
+    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days, closed=months)
     commands = Commands(utc_now)
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
     registry.subscribe(lambda known: warn_of_unmatched(alerts.service.settings.channels, known, utc_now()))
@@ -149,6 +151,7 @@ def run(settings: CollectorSettings) -> int:
         for part in (intake, lines, alerts, completeness, rollups):
             part.stop()
         quota.close()
+        months.close()
         store.close()
     log.info("collector ended")
     return 0

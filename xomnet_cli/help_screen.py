@@ -18,7 +18,7 @@ class HelpScreen(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         console = Console(highlight=False)
         console.print("[bold]Usage: xomnet COMMAND …[/]     [dim]Details: xomnet COMMAND --help[/]")
-        console.print(Padding(self.help or "", (0, 0, 1, 0)))
+        console.print(self.help or "")
         commands = [command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
         width = max(len(command.name or "") for command in commands)
         for audience in AUDIENCES:

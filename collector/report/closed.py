@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from collector.ingest.archive_record import ArchiveRecord, ArchiveWriter
 from collector.judge.verdict import Month, Verdict
-from collector.report.model import LineMonth
+from collector.report.gather import lines_within
+from collector.report.model import ChangesSince, LineMonth, MonthlyReport
 from collector.store.closed_months import ClosedMonthTable, MonthClosing
 from collector.store.errors import StoreRefused
 from collector.store.exclusions import Exclusion
@@ -48,9 +49,14 @@ class ClosedMonth(Struct, frozen=True, kw_only=True, tag_field="record", tag="cl
     def closing(self) -> MonthClosing:
         return MonthClosing(str(self.month), self.closed_at, self.by)
 
-    def verdicts(self) -> list[tuple[LineRow, Verdict]]:
-        """Of every line, under the row of its place."""
-        return [(line.row, line.verdict) for line in self.lines]
+    def report(self, area: str | None, made_at: dt.datetime, since: ChangesSince | None = None) -> MonthlyReport:
+        """Of the lines of an area, as they stood. Raises ReportError."""
+        rows = lines_within([line.row for line in self.lines], area, self.month)
+        named = {LineId.of(row) for row in rows}
+        lines = [line for line in self.lines if LineId.of(line.row) in named]
+        return MonthlyReport(
+            self.month, area, made_at, self.targets, lines, self.before_kept, closing=self.closing, since=since
+        )
 
 
 class _Head(Struct):
@@ -89,6 +95,9 @@ class ClosedMonths:
         """For who only reads; None where nothing was ever closed or excluded here."""
         return cls.open(state_dir) if (state_dir / FILE).exists() else None
 
+    def months(self) -> list[Month]:
+        return list(self.closings())
+
     def closings(self) -> Mapping[Month, MonthClosing]:
         return {Month.parse(closing.month): closing for closing in self._table.closings()}
 
@@ -96,10 +105,16 @@ class ClosedMonths:
         record = self._table.record(str(month))
         return None if record is None else decode(record)
 
+    def verdicts(self, month: Month) -> list[tuple[LineRow, Verdict]]:
+        """Of every line of a closed month, under the row of its place; none of an open one."""
+        closed = self.read(month)
+        return [] if closed is None else [(line.row, line.verdict) for line in closed.lines]
+
     def before(self, month: Month) -> dict[LineId, Verdict] | None:
-        """The closed verdicts of the month before; None where it is open."""
-        closed = self.read(month.previous)
-        return None if closed is None else {LineId.of(row): verdict for row, verdict in closed.verdicts()}
+        """The verdicts of the month before, if that is closed."""
+        if month.previous not in self.closings():
+            return None
+        return {LineId.of(row): verdict for row, verdict in self.verdicts(month.previous)}
 
     def add(self, closed: ClosedMonth) -> bool:
         """False where the month is closed already."""

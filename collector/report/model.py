@@ -150,6 +150,11 @@ class MonthlyReport:
         return self.before_kept and any(line.before.verdict != "unmeasured" for line in self.lines)
 
     @property
+    def figures_at(self) -> dt.datetime:
+        """When the figures were computed."""
+        return self.made_at if self.closing is None else self.closing.at
+
+    @property
     def as_of(self) -> dt.datetime | None:
         """Until when the figures reach; None where the month is over."""
         return self.made_at if self.made_at < self.month.until() else None

@@ -1,11 +1,13 @@
 """The verdicts of the months, written for dashboards: of the present one as it would be now, and of the one before.
+Those of a closed month are its record's, and are never computed again.
 
 A line belongs for a month to where it stood when the month began, or when it came within it: so a row that is added to
 the registry in mid-month changes no tags, and leaves no second series behind.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from collector.judge.verdict import Month, Verdict, line_verdict
 from collector.rollups.aggregate import by_place, month_fields, place_month_fields, portions
@@ -13,22 +15,64 @@ from collector.store import Store
 from collector.store.derived_points import write_own
 from collector.store.line_id import LineId
 from collector.store.points import Point, tags_of, time_ns
-from xomnet.registry.registry import LineRow, Registry
+from xomnet.registry.registry import SMALLEST_STEP, LineRow, Registry
 
 AT_ONCE = 10
 """Units in one step."""
+MAX_POINTS = 2000
+"""Of a closed month in one step."""
 
 
-def write_months(store: Store, registry: Registry, now: dt.datetime, kept_since: dt.datetime | None) -> Iterator[None]:
+class ClosedVerdicts(Protocol):
+    """The record of the closed months. Raises StoreUnavailable."""
+
+    def months(self) -> Sequence[Month]: ...
+
+    def verdicts(self, month: Month) -> list[tuple[LineRow, Verdict]]:
+        """Of every line, under the row of its place."""
+
+
+def write_months(
+    store: Store,
+    registry: Registry,
+    now: dt.datetime,
+    kept_since: dt.datetime | None,
+    closed: ClosedVerdicts | None = None,
+) -> Iterator[None]:
     """Writes `line_month` and `place_month`, a few units with each step, so that others have their turn in between.
 
     A month of which the database has let go of results is left as it was written. Raises StoreUnavailable.
     """
     zone = registry.zone.key
     present = Month.of(now, zone)
-    for month in (present.previous, present):
-        if kept_since is None or kept_since <= month.since(zone):
+    done = closed.months() if closed is not None else ()
+    for month in dict.fromkeys((*done, present.previous, present)):
+        if kept_since is not None and kept_since > month.since(zone):
+            continue
+        if closed is not None and month in done:
+            yield from _write_closed(store, closed.verdicts(month), month.since(zone))
+        else:
             yield from _write_month(store, registry, month, now)
+
+
+def _write_closed(store: Store, verdicts: list[tuple[LineRow, Verdict]], since: dt.datetime) -> Iterator[None]:
+    """Once: what the database has already is left as it is."""
+    points = [*(_line_point(row, verdict, since) for row, verdict in verdicts), *_place_points(verdicts, since)]
+    yield
+    stored = [
+        point
+        for measurement in ("line_month", "place_month")
+        for point in store.figures.points(measurement, since, since + SMALLEST_STEP)
+    ]
+    kept = {_key(point): point for point in stored}
+    missing = [point for point in points if kept.get(_key(point)) != point]
+    for start in range(0, len(missing), MAX_POINTS):
+        write_own(store, missing[start : start + MAX_POINTS])
+        yield
+
+
+def _key(point: Point) -> tuple[str, ...]:
+    return (point.measurement, *(f"{name}={value}" for name, value in sorted(point.tags.items())))
 
 
 def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetime) -> Iterator[None]:
@@ -47,14 +91,21 @@ def _write_month(store: Store, registry: Registry, month: Month, now: dt.datetim
             verdict = line_verdict(samples.get(LineId.of(row), []), row, registry, month, judged_at)
             place = places[LineId.of(row)]
             verdicts.append((place, verdict))
-            points.append(Point("line_month", tags_of(place, place.line), month_fields(verdict), time_ns(since)))
+            points.append(_line_point(place, verdict, since))
         write_own(store, points)
         yield
-    points = [
+    write_own(store, _place_points(verdicts, since))
+    yield
+
+
+def _line_point(place: LineRow, verdict: Verdict, since: dt.datetime) -> Point:
+    return Point("line_month", tags_of(place, place.line), month_fields(verdict), time_ns(since))
+
+
+def _place_points(verdicts: Iterable[tuple[LineRow, Verdict]], since: dt.datetime) -> list[Point]:
+    return [
         Point("place_month", tags, place_month_fields(members), time_ns(since)) for tags, members in by_place(verdicts)
     ]
-    write_own(store, points)
-    yield
 
 
 def first_rows(registry: Registry, since: dt.datetime) -> dict[LineId, LineRow]:

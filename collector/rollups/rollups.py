@@ -24,7 +24,7 @@ from collector.rollups.aggregate import (
     place_points,
     portions,
 )
-from collector.rollups.months import write_months
+from collector.rollups.months import ClosedVerdicts, write_months
 from collector.store import Store
 from collector.store.derived_points import write_own
 from collector.store.errors import StoreUnavailable
@@ -66,9 +66,10 @@ class Rollups(PeriodicWorker):
         interval_s: float = 300.0,
         keep_days: int | None = None,
         sweep_days: int = SWEEP_DAYS,
+        closed: ClosedVerdicts | None = None,
     ) -> None:
         super().__init__("rollups", interval_s, self.step, log, "not rolled up")
-        self._store, self._registry = store, registry
+        self._store, self._registry, self._closed = store, registry, closed
         self._interval = dt.timedelta(seconds=interval_s)
         self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
         self._lock = threading.Lock()
@@ -104,8 +105,11 @@ class Rollups(PeriodicWorker):
         try:
             return next(self._months, self) is None
         except StoreUnavailable:
-            self._months = write_months(self._store, self._registry(), now, self._kept_since(now))
+            self._months = self._write_months(now)
             raise
+
+    def _write_months(self, now: dt.datetime) -> Iterator[None]:
+        return write_months(self._store, self._registry(), now, self._kept_since(now), self._closed)
 
     def _begin_round(self, now: dt.datetime) -> None:
         zone = self._registry().zone
@@ -121,7 +125,7 @@ class Rollups(PeriodicWorker):
         night = (now - NIGHT).astimezone(zone).date()
         if night != self._night:
             self._to_compare = [day_of(now - dt.timedelta(days=n), zone) for n in range(self._sweep_days)]
-            self._months = write_months(self._store, self._registry(), now, self._kept_since(now))
+            self._months = self._write_months(now)
             self._night = night
         self._round_at, self._rounds = now, self._rounds + 1
 

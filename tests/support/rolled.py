@@ -1,6 +1,7 @@
 """Rolling up a store of `tests.support.stored` until nothing is left to do, and what came of it."""
 
 import datetime as dt
+from typing import Any
 
 from collector.rollups.aggregate import RollupBucket
 from collector.rollups.rollups import Rollups
@@ -19,7 +20,7 @@ TAGS = {"agent": AGENT, "line": "ftth"}
 ALL_FIXED = {"scope": "all", "access": "fixed"}
 
 
-def rollups(store: Store, **more: int) -> Rollups:
+def rollups(store: Store, **more: Any) -> Rollups:
     return Rollups(store, registry, sweep_days=more.pop("sweep_days", 3), **more)
 
 
