@@ -29,6 +29,8 @@ from xomnet.targets import Targets
 
 CELLS = ("access", "hamlet_code", "hamlet", "area", "isp", "plan_mbps", "target_mbps")
 """What of a registry row a month goes by."""
+JUDGED_BY = ("access", "plan_mbps", "target_mbps")
+"""What of it the figures go by; the rest is names."""
 WHOLE = ("line_added", "line_removed")
 """Said once, however many rows the line has."""
 
@@ -135,7 +137,7 @@ def _causes(
     holds: dict[Cause, bool] = {
         "late": line in seen.late,
         "exclusion": bool(seen.held.get(line)),
-        "registry": any(LineId.of(edit.row) == line for edit in edits),
+        "registry": then is None or now is None or any(_counts(edit) for edit in edits if LineId.of(edit.row) == line),
         "target": bool(by_access and then and now and then.verdict.target_mbps != now.verdict.target_mbps),
     }
     if any(holds.values()):
@@ -143,6 +145,10 @@ def _causes(
     if line.agent in seen.late_units:  # days without any test are those of the unit
         return ("late",)
     return ("software",) if closed.software != __version__ else ("unknown",)
+
+
+def _counts(edit: RegistryChange) -> bool:
+    return edit.column in JUDGED_BY or edit.edit in ("row_added", "row_removed")
 
 
 def registry_changes(

@@ -45,15 +45,14 @@ def status(t: ReportTexts, report: MonthlyReport) -> str:
         return t.text(
             "As of {when}: {month} is not closed, figures may still change", when=t.moment(report.made_at), month=month
         )
-    said = t.text(
-        "The figures of {month} were closed on {when} by {name}.",
-        month=month,
-        when=t.instant(report.closing.at),
-        name=report.closing.by,
-    )
+    values = {"month": month, "when": t.instant(report.closing.at), "name": report.closing.by}
     if report.since is None or not report.since.some:
-        return said
-    return f"{said} {t.text('What came later changes nothing in them and is listed in section 7.')}"
+        return t.text("The figures of {month} were closed on {when}, by {name}.", **values)
+    return t.text(
+        "The figures of {month} were closed on {when}, by {name}. Later changes are listed in section 7; they do not"
+        " alter these figures.",
+        **values,
+    )
 
 
 def opening(t: ReportTexts, report: MonthlyReport) -> str:

@@ -15,6 +15,7 @@ from collector.report.model import (
 )
 from collector.report.summary import shared_area
 from collector.report.texts import CELL_NAMES, EDITS, EXCLUDED, ReportTexts
+from collector.store.exclusions import Exclusion
 from collector.store.line_id import LineId
 from xomnet.area import below, levels
 from xomnet.registry.registry import LineRow
@@ -90,10 +91,10 @@ def _late(t: ReportTexts, report: MonthlyReport, since: ChangesSince, under: str
 
 def _exclusions(t: ReportTexts, found: Sequence[ExclusionSince]) -> Table:
     columns = [
-        TableColumn(t.text("Results of"), 2.2),
-        TableColumn(t.text("Time"), 2.8),
+        TableColumn(t.text("Results of"), 2),
+        TableColumn(t.text("Time"), 3),
         TableColumn(t.text("Proposal"), 2.6),
-        TableColumn(t.text("Entered"), 2.2),
+        TableColumn(t.text("Entered by"), 2.2),
         TableColumn(t.text("Tests of the month"), 1.2, right=True),
     ]
     return Table(columns, [_exclusion(t, one) for one in found])
@@ -102,18 +103,26 @@ def _exclusions(t: ReportTexts, found: Sequence[ExclusionSince]) -> Table:
 def _exclusion(t: ReportTexts, found: ExclusionSince) -> list[Cell]:
     one = found.entry
     of = one.server if one.scope == "server" else f"{one.agent} / {one.line}" if one.line else one.agent
-    since, until = t.instant(one.since), "…" if one.until is None else t.instant(one.until)
-    measured = one.basis == "measured"
-    reason = EXCLUDED.get(one.reason)
     said = t.text("do not count") if one.action == "exclude" else t.text("count")
-    why = "; ".join(text for text in (t.text(reason) if reason else one.reason, one.note) if text)
+    reason = t.text(EXCLUDED[one.reason]) if one.reason in EXCLUDED else one.reason
     return [
         Cell(of),
-        Cell(f"{t.text('measured') if measured else t.text('received')} {since}{tables.TO}{until}"),
-        Cell(f"{said}: {why}"),
-        Cell(f"{t.instant(one.at)}, {one.by}"),
+        Cell(_time(t, one)),
+        Cell(f"{said}: {'; '.join(text for text in (reason, one.note) if text)}"),
+        Cell(f"{one.by}, {t.instant(one.at)}"),
         tables.whole(t, found.tests),
     ]
+
+
+def _time(t: ReportTexts, one: Exclusion) -> str:
+    since, until = t.instant(one.since), None if one.until is None else t.instant(one.until)
+    if one.basis == "measured":
+        if until is None:
+            return t.text("measured from {since} on", since=since)
+        return t.text("measured from {since} to {until}", since=since, until=until)
+    if until is None:
+        return t.text("received from {since} on", since=since)
+    return t.text("received from {since} to {until}", since=since, until=until)
 
 
 def _registry(t: ReportTexts, changes: Sequence[RegistryChange], under: str) -> Table:
@@ -154,41 +163,47 @@ def _targets(t: ReportTexts, changes: Sequence[TargetChange]) -> Table:
 
 
 def _lines(t: ReportTexts, lines: Sequence[LineSince], under: str) -> list[Block]:
+    """In a table those that look otherwise in it, another verdict first."""
     if not lines:
         return []
-    other = sum(_verdict(one.then) != _verdict(one.now) for one in lines)
-    text = t.text(
-        "Lines with other figures: {lines}; with another verdict: {other}.",
+    rows = [(one, _figures(t, one.then), _figures(t, one.now)) for one in lines]
+    shown = [row for row in rows if row[1] != row[2]]
+    shown.sort(key=lambda row: row[1][0] == row[2][0])
+    said = t.text(
+        "{lines} lines would have other figures today, {other} of them another verdict.",
         lines=t.number(len(lines), 0),
-        other=t.number(other, 0),
+        other=t.number(sum(then[0] != now[0] for _, then, now in shown), 0),
     )
     columns = [
         TableColumn(t.text("Hamlet, area; unit / line"), 3),
         TableColumn(t.text("Closed verdict"), 2.1),
-        TableColumn(t.text("Median (interval)"), 2.1, right=True),
-        TableColumn(t.text("Tests"), 1.1, right=True),
+        TableColumn(t.text("Closed median (interval)"), 2.4, right=True),
+        TableColumn(t.text("Closed: tests"), 1.1, right=True),
         TableColumn(t.text("Verdict today"), 2.1),
-        TableColumn(t.text("Median (interval)"), 2.1, right=True),
-        TableColumn(t.text("Tests"), 1.1, right=True),
-        TableColumn(t.text("Why"), 2.2),
+        TableColumn(t.text("Median today (interval)"), 2.4, right=True),
+        TableColumn(t.text("Today: tests"), 1.1, right=True),
+        TableColumn(t.text("Why"), 2),
     ]
-    ordered = sorted(lines, key=lambda one: _verdict(one.then) == _verdict(one.now))
-    return [Paragraph(text), Table(columns, [_row(t, one, under) for one in ordered])]
+    blocks: list[Block] = [Paragraph(said)]
+    if shown:
+        table = [[_line(one.row, under), *then, *now, _why(t, one)] for one, then, now in shown]
+        blocks.append(Table(columns, table))
+    if others := len(rows) - len(shown):
+        text = t.text(
+            "{n} lines keep verdict, median, interval and number of tests; their other figures (target, share of steady"
+            " tests, outages, days) are in the columns “now_…” of the CSV.",
+            n=t.number(others, 0),
+        )
+        blocks.append(Paragraph(text))
+    return blocks
 
 
-def _verdict(line: LineMonth | None) -> str | None:
-    return line.verdict.verdict if line else None
-
-
-def _row(t: ReportTexts, one: LineSince, under: str) -> list[Cell]:
-    then, now = _figures(t, one.then), _figures(t, one.now)
-    why = "; ".join(t.cause(cause) for cause in one.causes)
-    if then == now:
-        why += t.text(" (see the columns “now_…” of the CSV)")
-    return [_line(one.row, under), *then, *now, Cell(why)]
+def _why(t: ReportTexts, one: LineSince) -> Cell:
+    return Cell("; ".join(t.cause(cause) for cause in one.causes))
 
 
 def _figures(t: ReportTexts, line: LineMonth | None) -> list[Cell]:
+    """Verdict, median with its interval, number of tests."""
     if line is None:
         return [tables.DASH] * 3
     verdict = line.verdict
