@@ -59,7 +59,7 @@ class ClosedMonth(Struct, frozen=True, kw_only=True, tag_field="record", tag="cl
         )
 
 
-class _Head(Struct):
+class _RecordHead(Struct):
     record: Literal["closed_month"]
     version: int
 
@@ -71,7 +71,7 @@ def encode(closed: ClosedMonth) -> bytes:
 def decode(record: bytes) -> ClosedMonth:
     """Raises StoreRefused."""
     try:
-        version = msgspec.json.decode(record, type=_Head).version
+        version = msgspec.json.decode(record, type=_RecordHead).version
         if version > VERSION:
             raise StoreRefused(f"a closed month has version {version} of its record; this xomnet reads {VERSION}")
         return msgspec.json.decode(record, type=ClosedMonth)
@@ -143,7 +143,7 @@ class ClosedMonths:
 def is_closing(payload: bytes) -> bool:
     """Whether a record of the server's own in the archive is a closed month."""
     try:
-        msgspec.json.decode(payload, type=_Head)
+        msgspec.json.decode(payload, type=_RecordHead)
     except msgspec.DecodeError:
         return False
     return True
