@@ -10,6 +10,7 @@ from collector.report.closed import ClosedMonth, ClosedMonths, lasting
 from collector.report.gather import ReportError, bounds, gather
 from collector.store import Store
 from collector.store.closed_months import MonthClosing
+from collector.store.errors import StoreUnavailable
 from collector.store.exclusions import Exclusion
 from xomnet import __version__
 from xomnet.contract.characters import printable
@@ -56,8 +57,13 @@ def close_month(
     )
     if not months.add(closed):
         raise ReportError(refusal(months.closings()[month]))
-    if archive is not None:
-        months.archive(archive)
+    try:
+        if archive is not None:
+            months.archive(archive)
+    except StoreUnavailable as error:
+        raise StoreUnavailable(
+            f"{month} is closed; the archive does not have it yet, and gets it later: {error}"
+        ) from error
     return closed
 
 
