@@ -1,8 +1,8 @@
 """`python -m bench [KIND …]`: benchmarks, with their results written down in `bench/results/`.
 
 `loopback`, `busy`, `exclusions` and `verdicts` need nothing, `intake` and `archive` a broker and a database, `assess`,
-`dashboards`
-and `rollups` a database; the others need root, for the laboratory. Without a kind: all of them, the long one (`grid`,
+`dashboards` and
+`rollups` a database; the others need root, for the laboratory. Without a kind: all of them, the long one (`grid`,
 over three hours, but it goes on where it was) last.
 """
 

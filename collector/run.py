@@ -28,6 +28,7 @@ from collector.judge.assess import JudgingRules
 from collector.judge.line_states import LineStates
 from collector.metrics import Metrics
 from collector.registry.registry_file import HISTORY_FILE, RegistryFile
+from collector.report.closed import ClosedMonths
 from collector.rollups.rollups import Rollups
 from collector.services import Services
 from collector.settings import AssessSettings, CollectorSettings, Unusable, WebSettings
@@ -85,7 +86,11 @@ def run(settings: CollectorSettings) -> int:
         timedelta(seconds=settings.completeness.grace_s),
         exclusions.current,
     )
-    rollups = Rollups(store, registry.with_removed, keep_days=settings.store.keep_days, exclusions=exclusions)
+    months = ClosedMonths.open(settings.state_dir)
+    months.archive(archive)
+    rollups = Rollups(
+        store, registry.with_removed, keep_days=settings.store.keep_days, exclusions=exclusions, closed=months
+    )
     commands = Commands(utc_now)
     alerts = AlertParts.of(settings, store, rules.window, completeness, metrics)
     registry.subscribe(lambda known: warn_of_unmatched(alerts.service.settings.channels, known, utc_now()))
@@ -159,7 +164,7 @@ def run(settings: CollectorSettings) -> int:
         confirmation.stop()
         for part in (intake, lines, alerts, completeness, rollups, rotation):
             part.stop()
-        for opened in (quota, exclusions, store):
+        for opened in (quota, exclusions, months, store):
             opened.close()
     log.info("collector ended")
     return 0

@@ -13,6 +13,7 @@ from xomnet_cli.demo import demo
 from xomnet_cli.help_screen import OFFICER, OPERATOR, SERVER, TRY, UNIT, HelpScreen
 from xomnet_cli.measure import measure
 from xomnet_cli.measure_server import measure_server
+from xomnet_cli.month import month
 from xomnet_cli.pki import pki
 from xomnet_cli.registry import registry
 from xomnet_cli.release import release
@@ -60,6 +61,12 @@ app.add_typer(
 app.add_typer(registry, name="registry", rich_help_panel=OPERATOR)
 app.add_typer(release, name="release", rich_help_panel=OPERATOR)
 app.add_typer(results, name="results", rich_help_panel=OPERATOR)
+app.add_typer(
+    month,
+    name="month",
+    rich_help_panel=OFFICER,
+    short_help="Close a month: its figures stay as they are.",
+)
 app.command(
     rich_help_panel=OFFICER,
     short_help="Write the monthly report: PDF, Word, Excel, HTML or CSV.",

@@ -66,7 +66,7 @@ def report(
 
 def _format_summary(out: Path, month: str, as_of: str | None, summary: dict[str, Any]) -> str:
     met = ", ".join(f"{access} {summary[access]['met']} of {summary[access]['lines']} met" for access in ACCESSES)
-    when = "" if as_of is None else f" as of {as_of}"
+    when = f" as closed by {summary['closed']['by']}" if summary["closed"] else f" as of {as_of}" if as_of else ""
     return f"{out}: {month}{when}; {summary['lines']} lines in {summary['hamlets']} hamlets, {met}"
 
 

@@ -117,4 +117,4 @@ def _flags(**given: bool) -> list[str]:
 
 def _run(config: Path, as_json: bool, *arguments: str) -> None:
     json = ["--json"] if as_json else []
-    replace_process("collector.ingest.results_command", "--config", str(config), *json, *arguments)
+    replace_process("collector.archive.results_command", "--config", str(config), *json, *arguments)

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from collector.ingest.archive_record import ArchiveRecord, ArchiveWriter
+from collector.ingest.resend import ArchiveOpener
 from collector.registry.registry_file import HISTORY_FILE, load_with_removed
 from collector.settings import CollectorSettings, Unusable, require_owner
 from collector.store import Store
@@ -107,16 +108,12 @@ def touched(store: Store, registry: Registry, entry: Exclusion, known: Exclusion
     return Touched(kinds.total(), changed, {kind: n for kind, n in kinds.items() if n}, dict(sorted(days.items())))
 
 
-def archived(archive: ArchiveWriter | None) -> Callable[[Exclusion], object]:
+def archived(archive: ArchiveWriter) -> Callable[[Exclusion], object]:
     """Gives an entry to the archive too, as the server's own record."""
-    if archive is None:
-        return lambda entry: None
     return lambda entry: archive.append([ArchiveRecord(milliseconds(entry.at), "", msgspec.json.encode(entry))])
 
 
-def change(
-    settings: CollectorSettings, arguments: argparse.Namespace, archive: ArchiveWriter | None = None
-) -> dict[str, Any]:
+def change(settings: CollectorSettings, arguments: argparse.Namespace, open_archive: ArchiveOpener) -> dict[str, Any]:
     """Adds an entry; gives it, and what it touches. Raises EntryError, Unusable, RegistryError, SecretError, OSError or
     StoreUnavailable.
     """
@@ -130,7 +127,7 @@ def change(
         if not arguments.json:
             print(format_touched(entry, found, arguments.dry_run))
         if not arguments.dry_run:
-            table.add(entry, archived(archive))
+            table.add(entry, archived(open_archive(settings)))
     finally:
         store.close()
         table.close()
@@ -230,7 +227,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def main(given: Sequence[str] | None = None, archive: ArchiveWriter | None = None) -> int:
+def main(open_archive: ArchiveOpener, given: Sequence[str] | None = None) -> int:
     arguments = _arguments(given)
     try:
         settings = load(arguments.config, CollectorSettings)
@@ -241,14 +238,10 @@ def main(given: Sequence[str] | None = None, archive: ArchiveWriter | None = Non
             if not arguments.json:
                 print("\n".join(map(format_entry, entries)) or "nothing was ever left out")
         else:
-            answer = change(settings, arguments, archive)
+            answer = change(settings, arguments, open_archive)
     except (EntryError, SettingsError, RegistryError, SecretError, Unusable, StoreUnavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     if arguments.json:
         sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

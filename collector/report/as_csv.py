@@ -4,7 +4,7 @@ import csv
 import datetime as dt
 import io
 
-from collector.report.columns import HEADER, Value, harmless, stamp, values
+from collector.report.columns import HEADER, Value, harmless, rows, stamp
 from collector.report.model import MonthlyReport
 from collector.texts.texts import Language
 
@@ -16,8 +16,8 @@ def as_csv(report: MonthlyReport, language: Language) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=";" if language == "vi" else ",")
     writer.writerow(HEADER)
-    for line in report.lines:
-        writer.writerow([_cell(value, language) for value in values(report, line)])
+    for row in rows(report):
+        writer.writerow([_cell(value, language) for value in row])
     return ("\ufeff" + text.getvalue()).encode()
 
 

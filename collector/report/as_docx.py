@@ -138,8 +138,7 @@ def _front(word: "Word", front: Front) -> None:
     if front.scope:
         subject = centred(word.add_paragraph(), front.scope, 13, bold=True)
     _underlined(subject, 60)
-    if front.as_of:
-        centred(word.add_paragraph(), front.as_of, 13, italic=True)
+    centred(word.add_paragraph(), front.status, 13, italic=True)
 
 
 def _underlined(paragraph: "WordParagraph", indent_mm: float) -> None:

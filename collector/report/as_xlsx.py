@@ -9,7 +9,7 @@ from typing import Any
 import xlsxwriter
 
 from collector.report.blocks import Bars, Block, Cell, Document, Paragraph, Points, Table
-from collector.report.columns import HEADER, values
+from collector.report.columns import HEADER, rows
 from collector.report.model import MonthlyReport
 from collector.report.texts import LOOKS, ReportTexts
 from collector.texts.texts import LOCAL, Language
@@ -152,7 +152,7 @@ def _report(to: _Sheet, document: Document) -> None:
         (front.kind, {"bold": True, "font_size": 14}),
         (front.subject, {"bold": True, "font_size": 14}),
         (front.scope, {"bold": True}),
-        (front.as_of, {"italic": True, "font_color": "#A15C00"}),
+        (front.status, {"italic": True, "font_color": "#A15C00"}),
     ):
         if text:
             to.sentence(text, align="center", **look)
@@ -190,17 +190,18 @@ def _rows(to: _Sheet, report: MonthlyReport) -> None:
     """The rows of the CSV; times are those of the province, as a spreadsheet knows no zones."""
     for n, name in enumerate(HEADER):
         to.sheet.write_string(0, n, name, to.look(bold=True))
-    for row, line in enumerate(report.lines, 1):
-        for n, value in enumerate(values(report, line)):
+    number = 0
+    for number, row in enumerate(rows(report), 1):
+        for n, value in enumerate(row):
             match value:
                 case None | "":
                     continue
                 case dt.datetime():
                     local = value.astimezone(LOCAL).replace(tzinfo=None)
-                    to.sheet.write_datetime(row, n, local, to.look(num_format="dd/mm/yyyy hh:mm:ss"))
+                    to.sheet.write_datetime(number, n, local, to.look(num_format="dd/mm/yyyy hh:mm:ss"))
                 case str():
-                    to.sheet.write_string(row, n, value)
+                    to.sheet.write_string(number, n, value)
                 case _:
-                    to.sheet.write_number(row, n, value)
-    to.sheet.autofilter(0, 0, max(1, len(report.lines)), len(HEADER) - 1)
+                    to.sheet.write_number(number, n, value)
+    to.sheet.autofilter(0, 0, max(1, number), len(HEADER) - 1)
     to.sheet.freeze_panes(1, 0)

@@ -92,8 +92,8 @@ class Front:
     kind: str
     subject: str
     scope: str | None
-    as_of: str | None
-    """Said where the month is not over."""
+    status: str
+    """Whether the figures are final: closed, not closed, or of a month that is not over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The rows behind every figure: one a line, the same in the CSV and in the spreadsheet."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from collector.report.model import LineMonth, MonthlyReport
+from collector.report.model import LineMonth, LineSince, MonthlyReport
+from collector.store.line_id import LineId
 
 Value = str | int | float | dt.datetime | None
 
@@ -53,19 +54,43 @@ COLUMNS: Mapping[str, Callable[[LineMonth], Value]] = {
 OF_THE_MONTH: Mapping[str, Callable[[MonthlyReport], Value]] = {
     "month": lambda report: str(report.month),
     "as_of": lambda report: report.as_of,
+    "closed_at": lambda report: report.closing.at if report.closing else None,
+    "closed_by": lambda report: report.closing.by if report.closing else None,
 }
 """The same in every row."""
 
-HEADER = (*OF_THE_MONTH, *COLUMNS)
+OF_THE_ROW = ("agent", "line", "access", "isp", "hamlet_code", "hamlet", "area", "plan_mbps")
+FIGURES = tuple(name for name in COLUMNS if not name.startswith(("before_", "change")) and name not in OF_THE_ROW)
+
+HEADER = (*OF_THE_MONTH, *COLUMNS, "late_results", "changed_by", *(f"now_{name}" for name in FIGURES))
+"""`late_results` and all behind it are of a closed month: what came after, and figures that would be others today."""
 
 
-def values(report: MonthlyReport, line: LineMonth) -> list[Value]:
-    """A row, in the order of HEADER; of a month before that is no longer kept nothing is said."""
-    said = {name: of for name, of in COLUMNS.items() if report.before_kept or not name.startswith("before_")}
-    return [
-        *(of(report) for of in OF_THE_MONTH.values()),
-        *(said[name](line) if name in said else None for name in COLUMNS),
-    ]
+def rows(report: MonthlyReport) -> Iterator[list[Value]]:
+    """Of each line, in the order of HEADER; of a month before that is no longer kept nothing is said.
+
+    A line that would be in a closed month today has a row without figures of the month, behind the others.
+    """
+    since = {LineId.of(one.row): one for one in report.since.lines} if report.since else {}
+    for line in report.lines:
+        said = {name: of for name, of in COLUMNS.items() if report.before_kept or not name.startswith("before_")}
+        figures = [said[name](line) if name in said else None for name in COLUMNS]
+        yield [*_of_month(report), *figures, *_since(report, LineId.of(line.row), since.get(LineId.of(line.row)))]
+    for one in since.values():
+        if one.then is None and one.now is not None:
+            of_row = [COLUMNS[name](one.now) if name in OF_THE_ROW else None for name in COLUMNS]
+            yield [*_of_month(report), *of_row, *_since(report, LineId.of(one.row), one)]
+
+
+def _of_month(report: MonthlyReport) -> list[Value]:
+    return [of(report) for of in OF_THE_MONTH.values()]
+
+
+def _since(report: MonthlyReport, line: LineId, changed: LineSince | None) -> list[Value]:
+    late = report.since.late.get(line, 0) if report.since and report.since.recomputed else None
+    now = changed.now if changed else None
+    figures = [COLUMNS[name](now) if now else None for name in FIGURES]
+    return [late, " ".join(changed.causes) if changed else None, *figures]
 
 
 def stamp(at: dt.datetime) -> str:

@@ -1,31 +1,40 @@
-"""The steps of `xomnet report`: settings, month, the report's figures, the file of the format asked for."""
+"""The steps of `xomnet report` and `xomnet month`: settings, month, the figures, the file of the format asked for."""
 
 import datetime as dt
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
+from collector.ingest.resend import ArchiveOpener
 from collector.judge.verdict import Month
 from collector.registry.registry_file import HISTORY_FILE, load_with_removed
+from collector.report.changes import changes_since
+from collector.report.closed import ClosedMonth, ClosedMonths
+from collector.report.closing import close_month
+from collector.report.columns import stamp
 from collector.report.document import document
 from collector.report.gather import ReportError, gather
-from collector.report.model import MonthlyReport
+from collector.report.model import ChangesSince, MonthlyReport
 from collector.report.summary import coverage, of_access, of_change, tally, troubles
 from collector.settings import CollectorSettings, SqliteSettings
+from collector.store import Store
+from collector.store.closed_months import MonthClosing
 from collector.store.errors import StoreUnavailable
 from collector.store.excluding_store import ExcludingStore
 from collector.store.exclusion_table import read_exclusions
+from collector.store.exclusions import Exclusion
 from collector.store.factory import open_store
 from collector.store.record_db import FILE
 from collector.texts.texts import Language
 from xomnet.access import ACCESSES
 from xomnet.defaults import config_file
-from xomnet.registry.registry import RegistryError
+from xomnet.registry.registry import Registry, RegistryError
 from xomnet.runtime.secrets import SecretError
 from xomnet.settings import SettingsError, load
-from xomnet.targets import load_targets
+from xomnet.targets import Targets, load_targets
 
 Format = Literal["pdf", "docx", "xlsx", "csv", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -60,11 +69,19 @@ def parse_month(text: str) -> Month:
         raise ReportError(str(error)) from error
 
 
-def read_report(settings: CollectorSettings, month: Month, area: str | None, now: dt.datetime) -> MonthlyReport:
-    """The month from the store and the registry that the settings name; a collector may run beside.
+class _Opened(NamedTuple):
+    """What a month is made of, as the settings name it; a collector may run beside."""
 
-    Raises ReportError, RegistryError, SecretError, SettingsError or StoreUnavailable.
-    """
+    store: Store
+    registry: Registry
+    targets: Targets
+    exclusions: Sequence[Exclusion]
+    kept_since: dt.datetime | None
+
+
+@contextmanager
+def _open(settings: CollectorSettings, now: dt.datetime) -> Iterator[_Opened]:
+    """Raises one of ERRORS."""
     if isinstance(settings.store, SqliteSettings):
         try:
             settings.store.path.stat()
@@ -80,9 +97,94 @@ def read_report(settings: CollectorSettings, month: Month, area: str | None, now
     exclusions = read_exclusions(settings.state_dir / FILE)
     store = ExcludingStore(open_store(settings, read_only=True), lambda: exclusions)
     try:
-        return gather(store, registry, targets, month, area, now, kept_since)
+        yield _Opened(store, registry, targets, exclusions.entries, kept_since)
     finally:
         store.close()
+
+
+@contextmanager
+def _open_months(settings: CollectorSettings) -> Iterator[ClosedMonths | None]:
+    """The closed months, for who only reads; None where no month was ever closed. Raises StoreUnavailable."""
+    months = ClosedMonths.open_existing(settings.state_dir)
+    try:
+        yield months
+    finally:
+        if months is not None:
+            months.close()
+
+
+def read_report(settings: CollectorSettings, month: Month, area: str | None, now: dt.datetime) -> MonthlyReport:
+    """The month from the store and the registry that the settings name; a closed one as it was closed, with what came
+    after. Raises one of ERRORS.
+    """
+    with _open_months(settings) as months:
+        closed = months.read(month) if months else None
+        before = months.before(month) if months else None
+    with _open(settings, now) as of:
+        if closed is None:
+            return gather(of.store, of.registry, of.targets, month, area, now, of.kept_since, before)
+        closed.report(area, now)  # an area that it does not have is said at once
+        since = changes_since(closed, of.store, of.registry, of.targets, of.exclusions, now, area, of.kept_since)
+        return closed.report(area, now, since)
+
+
+def close(
+    settings: CollectorSettings, month: Month, by: str, now: dt.datetime, open_archive: ArchiveOpener
+) -> ClosedMonth:
+    """Closes a month, and gives its record to the archive. Raises one of ERRORS."""
+    _check_user(settings.state_dir)
+    with _open(settings, now) as of:
+        months = ClosedMonths.open(settings.state_dir)
+        try:
+            return close_month(
+                *(months, of.store, of.registry, of.targets, of.exclusions, month, by, now, of.kept_since),
+                archive=open_archive(settings),
+            )
+        finally:
+            months.close()
+
+
+def closed_months(settings: CollectorSettings) -> list[MonthClosing]:
+    """Raises StoreUnavailable."""
+    with _open_months(settings) as months:
+        return list(months.closings().values()) if months else []
+
+
+def read_closed(settings: CollectorSettings, month: Month) -> ClosedMonth:
+    """Raises ReportError where the month is open, and StoreUnavailable."""
+    with _open_months(settings) as months:
+        closed = months.read(month) if months else None
+    if closed is None:
+        raise ReportError(f"{month} is not closed; xomnet month list names the closed months")
+    return closed
+
+
+def head(closing: MonthClosing) -> dict[str, Any]:
+    """A closing, for programs."""
+    return {"month": closing.month, "closed_at": stamp(closing.at), "by": closing.by}
+
+
+def describe(closed: ClosedMonth) -> dict[str, Any]:
+    """What was kept of a month, for programs."""
+    return {
+        **head(closed.closing),
+        "version": closed.version,
+        "xomnet": closed.software,
+        "lines": len(closed.lines),
+        "registry_rows": len(closed.registry),
+        "exclusions": len(closed.exclusions),
+        "summary": summary(closed.report(None, closed.closed_at)),
+    }
+
+
+def _check_user(state_dir: Path) -> None:
+    """Raises ReportError for another user than the collector's: it could no longer write its own file."""
+    try:
+        owner = state_dir.stat().st_uid
+    except OSError as error:
+        raise ReportError(f"state_dir: {state_dir}: {error.strerror}; run this on the collector's machine") from error
+    if owner != os.geteuid():
+        raise ReportError(f"{state_dir} is another user's; run this as the collector's user: sudo -u xomnet xomnet …")
 
 
 def render(report: MonthlyReport, settings: CollectorSettings, language: Language, form: Format) -> bytes:
@@ -172,4 +274,16 @@ def summary(report: MonthlyReport) -> dict[str, Any]:
         "outage_s": found.outage_s,
         "silent_units": found.silent_units,
         "failed": found.failed,
+        "closed": None if report.closing is None else {"at": stamp(report.closing.at), "by": report.closing.by},
+        "changed_since": None if report.since is None else _changed(report.since),
+    }
+
+
+def _changed(since: ChangesSince) -> dict[str, int | None]:
+    return {
+        "late_results": sum(since.late.values()) if since.recomputed else None,
+        "exclusions": len(since.exclusions),
+        "registry": len(since.registry),
+        "targets": len(since.targets),
+        "lines": len(since.lines) if since.recomputed else None,
     }

@@ -9,6 +9,7 @@ from collector.report.blocks import Annex, Bars, Block, Document, Paragraph, Poi
 from collector.report.front import closing, front, opening
 from collector.report.method import method
 from collector.report.model import LineMonth, MonthlyReport
+from collector.report.since_closing import since_closing
 from collector.report.summary import (
     area_under,
     coverage,
@@ -45,6 +46,7 @@ def document(report: MonthlyReport, head: ReportSettings, language: Language) ->
             _changes(t, report),
             *_outages(t, report),
             method(t),
+            *since_closing(t, report),
         ],
         closing=closing(t, head),
         annex=Annex(
@@ -53,7 +55,7 @@ def document(report: MonthlyReport, head: ReportSettings, language: Language) ->
             note=t.text("(With the report of {month}; speeds in Mb/s)", month=t.month(report.month)),
             table=annex_table(t, report.lines, shared_area(report.lines)),
         ),
-        page=t.text("xomnet {version} · figures of {when}", version=__version__, when=t.moment(report.made_at)),
+        page=t.text("xomnet {version} · figures of {when}", version=__version__, when=t.moment(report.figures_at)),
     )
 
 

@@ -32,9 +32,26 @@ def front(t: ReportTexts, report: MonthlyReport, head: ReportSettings) -> Front:
         kind=t.text("REPORT"),
         subject=t.text("Download speeds measured in hamlets, {month}", month=t.month(report.month)),
         scope=None if report.area is None else t.text("Area: {area}", area=report.area),
-        as_of=None
-        if report.as_of is None
-        else t.text("As of {when}: the month is not over, figures may still change", when=t.moment(report.as_of)),
+        status=status(t, report),
+    )
+
+
+def status(t: ReportTexts, report: MonthlyReport) -> str:
+    """Whether the figures are final."""
+    if report.as_of is not None:
+        return t.text("As of {when}: the month is not over, figures may still change", when=t.moment(report.as_of))
+    month = t.month(report.month)
+    if report.closing is None:
+        return t.text(
+            "As of {when}: {month} is not closed, figures may still change", when=t.moment(report.made_at), month=month
+        )
+    values = {"month": month, "when": t.instant(report.closing.at), "name": report.closing.by}
+    if report.since is None or not report.since.some:
+        return t.text("The figures of {month} were closed on {when}, by {name}.", **values)
+    return t.text(
+        "The figures of {month} were closed on {when}, by {name}. Later changes are listed in section 7; they do not"
+        " alter these figures.",
+        **values,
     )
 
 

@@ -2,11 +2,11 @@
 
 import datetime as dt
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from collector.judge.assess import counted_mbps
-from collector.judge.verdict import Month, line_verdict
+from collector.judge.verdict import Month, Verdict, line_verdict
 from collector.report.model import LineMonth, MonthlyReport
 from collector.report.summary import alphabetical, plain
 from collector.rollups.aggregate import portions
@@ -18,6 +18,9 @@ from xomnet.access import ACCESSES
 from xomnet.area import SEPARATOR, areas_of, is_within, last_level
 from xomnet.registry.registry import SMALLEST_STEP, LineRow, Registry
 from xomnet.targets import Targets
+
+Observe = Callable[[LineId, Sequence[Sample], Sequence[OutageRow]], None]
+"""Is shown what each line's month is made of, as it is read."""
 
 LONGEST_OUTAGE = dt.timedelta(days=62)
 """How long before a month an outage may have begun that still lasts in it."""
@@ -35,33 +38,65 @@ def gather(
     area: str | None,
     now: dt.datetime,
     kept_since: dt.datetime | None = None,
+    before: Mapping[LineId, Verdict] | None = None,
 ) -> MonthlyReport:
     """The month of every line registered in it: judged by its registry row at the end, or now, and told under the
     place where it stood when the month began, as in `line_month`. Days are those of the registry's zone; results from
-    before `kept_since` are no longer in the store. A few units are read at a time. Raises ReportError or
-    StoreUnavailable.
+    before `kept_since` are no longer in the store. `before` has the verdicts of the month before if that is closed.
+    Raises ReportError or StoreUnavailable.
     """
-    since, until = bounds(registry, month, now)
+    since, _ = bounds(registry, month, now)
     if since > now:
         raise ReportError(f"{month} has not begun; the present month is {Month.of(now)}")
     if kept_since is not None and since < kept_since:
         raise ReportError(f"the results of {month} are no longer all kept: store.keep_days lets go of what is older")
-    at_end, at_start = {LineId.of(row): row for row in registry.rows_within(since, until)}, first_rows(registry, since)
+    rows = lines_within(month_rows(registry, month, now), area, month)
+    return replace(gather_rows(store, registry, targets, month, rows, now, kept_since, before), area=area)
+
+
+def month_rows(registry: Registry, month: Month, now: dt.datetime) -> list[LineRow]:
+    """Every line of a month, in the order of the report, as the report names it."""
+    since, until = bounds(registry, month, now)
+    at_start = first_rows(registry, since)
     shown = [
-        replace(at_start[line], plan_mbps=row.plan_mbps, target_mbps=row.target_mbps) for line, row in at_end.items()
+        replace(at_start[LineId.of(row)], plan_mbps=row.plan_mbps, target_mbps=row.target_mbps)
+        for row in registry.rows_within(since, until)
     ]
-    rows = lines_within(sorted(shown, key=_by_place), area, month)
+    return sorted(shown, key=_by_place)
+
+
+def gather_rows(
+    store: Store,
+    registry: Registry,
+    targets: Targets,
+    month: Month,
+    rows: Sequence[LineRow],
+    now: dt.datetime,
+    kept_since: dt.datetime | None = None,
+    before: Mapping[LineId, Verdict] | None = None,
+    observe: Observe | None = None,
+) -> MonthlyReport:
+    """Of some of `month_rows`. A few units are read at a time. Raises StoreUnavailable."""
+    since, until = bounds(registry, month, now)
     before_kept = kept_since is None or bounds(registry, month.previous, now)[0] >= kept_since
     units: dict[str, list[LineRow]] = {}
-    for row in at_end.values():
+    for row in registry.rows_within(since, until):
         units.setdefault(row.agent, []).append(row)
     months: dict[LineId, LineMonth] = {}
     for some in portions((row.agent for row in rows), AT_ONCE):
-        months |= _months(store, registry, month, now, [units[agent] for agent in some], before_kept)
+        read_before = before_kept and before is None
+        months |= _months(store, registry, month, now, [units[agent] for agent in some], read_before, observe)
     day = (until - SMALLEST_STEP).astimezone(registry.zone).date()
     in_force = {access: targets.in_force(access, day) for access in ACCESSES}
     lines = [replace(months[LineId.of(row)], row=row) for row in rows]
-    return MonthlyReport(month, area, now, in_force, lines, before_kept)
+    if before is not None:
+        lines = [replace(line, before=before.get(LineId.of(line.row), _unmeasured(line))) for line in lines]
+    return MonthlyReport(month, None, now, in_force, lines, before_kept or before is not None)
+
+
+def _unmeasured(line: LineMonth) -> Verdict:
+    """Of a month that did not have the line."""
+    return Verdict("unmeasured", line.verdict.target_mbps)
 
 
 def _months(
@@ -70,13 +105,14 @@ def _months(
     month: Month,
     now: dt.datetime,
     units: Sequence[Sequence[LineRow]],
-    before_kept: bool,
+    read_before: bool,
+    observe: Observe | None,
 ) -> dict[LineId, LineMonth]:
     """Of all lines of some units."""
     (since, until), (before, before_end) = bounds(registry, month, now), bounds(registry, month.previous, now)
     lines = [LineId.of(row) for unit in units for row in unit]
     samples = store.samples(since, until, lines)
-    samples_before = store.samples(before, before_end, lines) if before_kept else {}
+    samples_before = store.samples(before, before_end, lines) if read_before else {}
     months: dict[LineId, LineMonth] = {}
     for unit in units:
         due = {LineId.of(row): registered_days(registry, LineId.of(row), month, now) for row in unit}
@@ -84,9 +120,11 @@ def _months(
         heard = {line: test_days(made[line], registry) for line in due}
         for row in unit:
             line = LineId.of(row)
-            own = samples.get(line, ())
-            began = [o for o in store.outages(line, since - LONGEST_OUTAGE, until) if o.excluded is None]
-            outages = clip_outages(began, since, until)
+            own = samples.get(line, [])
+            found = store.outages(line, since - LONGEST_OUTAGE, until)
+            outages = clip_outages([one for one in found if one.excluded is None], since, until)
+            if observe is not None:
+                observe(line, own, found)
             ended = registry.end_of(*line)
             judged_at = now if ended is None else min(now, ended)
             row_before = registry.at(*line, before_end - SMALLEST_STEP) or row

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from collector.judge.verdict import Month, Verdict
+from collector.store.closed_months import MonthClosing
+from collector.store.exclusions import Exclusion
+from collector.store.line_id import LineId
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
 from xomnet.targets import Target
@@ -53,6 +56,76 @@ class LineMonth:
         return "open" if now.verdict != then.verdict else None
 
 
+Cause = Literal["late", "exclusion", "registry", "target", "software", "unknown"]
+"""Why a closed line's figures would be others today; `unknown`: none of the others holds, so the store has changed."""
+
+RegistryEdit = Literal["line_added", "line_removed", "row_added", "row_removed", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryChange:
+    """What was edited in the registry since, as far as the month goes by it."""
+
+    row: LineRow
+    """As it is now; one that is gone, as it was."""
+    edit: RegistryEdit
+    column: str = ""
+    """Of `changed`: which; and its cell then and now."""
+    then: str | float | None = None
+    now: str | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChange:
+    access: Access
+    then: Target
+    now: Target
+
+
+@dataclass(frozen=True, slots=True)
+class ExclusionSince:
+    """An entry that came after the closing: it proposes, and changes nothing in the closed figures."""
+
+    entry: Exclusion
+    tests: int
+    """Of the month, for which it would hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineSince:
+    """A line whose month would be another one today."""
+
+    then: LineMonth | None
+    """None where the line was not in the closed month."""
+    now: LineMonth | None
+    """None where it would no longer be in it."""
+    causes: tuple[Cause, ...]
+
+    @property
+    def row(self) -> LineRow:
+        line = self.then or self.now
+        assert line is not None
+        return line.row
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesSince:
+    """What came after a month was closed. The closed figures stand; these are what they would be."""
+
+    late: Mapping[LineId, int]
+    """Results of the month that were received after the closing: download tests and outages."""
+    exclusions: Sequence[ExclusionSince]
+    registry: Sequence[RegistryChange]
+    targets: Sequence[TargetChange]
+    lines: Sequence[LineSince]
+    recomputed: bool = True
+    """False where the results are no longer all kept: then nothing is known of late ones, nor of today's figures."""
+
+    @property
+    def some(self) -> bool:
+        return bool(self.late or self.exclusions or self.registry or self.targets or self.lines)
+
+
 @dataclass(frozen=True, slots=True)
 class MonthlyReport:
     """All lines of a month, in the order of area and hamlet."""
@@ -66,11 +139,20 @@ class MonthlyReport:
     lines: Sequence[LineMonth]
     before_kept: bool = True
     """False where the results of the month before are no longer all kept."""
+    closing: MonthClosing | None = None
+    """Where the month is closed: all of the above is as it was then."""
+    since: ChangesSince | None = None
+    """Where it is closed: what came after."""
 
     @property
     def compared(self) -> bool:
         """Whether there is anything of the month before."""
         return self.before_kept and any(line.before.verdict != "unmeasured" for line in self.lines)
+
+    @property
+    def figures_at(self) -> dt.datetime:
+        """When the figures were computed."""
+        return self.made_at if self.closing is None else self.closing.at
 
     @property
     def as_of(self) -> dt.datetime | None:

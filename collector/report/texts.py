@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from collector.judge.verdict import MIN_DAYS, MIN_PEAK, MIN_TESTS, MIN_VALID, Month, Reason, VerdictName
-from collector.report.model import Change
+from collector.report.model import Cause, Change, RegistryEdit
 from collector.texts.texts import Texts
 from collector.texts.words import access_word
 from xomnet.contract.messages import Access
@@ -38,6 +38,36 @@ CHANGES: Mapping[Change, str] = {
     "open": "Verdict changed, change of speed not proven: {n}",
 }
 
+CAUSES: Mapping[Cause, str] = {
+    "late": "late results",
+    "exclusion": "exclusion proposed",
+    "registry": "registry changed",
+    "target": "target changed",
+    "software": "computed by another version of xomnet",
+    "unknown": "the stored results have changed; the cause must be found",
+}
+
+EDITS: Mapping[RegistryEdit, str] = {
+    "line_added": "line added",
+    "line_removed": "line removed",
+    "row_added": "row from {day} added",
+    "row_removed": "row from {day} removed",
+}
+"""All but `changed`, which is said by the name of its cell."""
+
+CELL_NAMES: Mapping[str, str] = {
+    "access": "Access type",
+    "hamlet_code": "Hamlet code",
+    "hamlet": "Hamlet",
+    "area": "Area",
+    "isp": "Provider",
+    "plan_mbps": "Plan (Mb/s)",
+    "target_mbps": "Target of the line (Mb/s)",
+}
+
+EXCLUDED: Mapping[str, str] = {"quarantine": "quarantine", "late": "late results"}
+"""The reasons of exclusions that have a word; another is shown as it was entered."""
+
 KINDS = {"KH": "Kế hoạch", "QĐ": "Quyết định", "NQ": "Nghị quyết", "CT": "Chỉ thị"}
 """What a document's number says of its kind: 137/KH-UBND."""
 
@@ -64,6 +94,18 @@ class ReportTexts(Texts):
 
     def day(self, day: dt.date) -> str:
         return day.strftime("%d/%m/%Y") if self.language == "vi" else f"{day.day} {day:%B %Y}"
+
+    def date(self, day: dt.date) -> str:
+        """As `day`, short, for a table."""
+        return day.strftime("%d/%m/%Y") if self.language == "vi" else f"{day.day} {day:%b %Y}"
+
+    def instant(self, when: dt.datetime) -> str:
+        """Minute and date: 16:06 ngày 27/11/2026."""
+        return self._format(when, "HH:mm 'ngày' dd/MM/yyyy" if self.language == "vi" else "d MMM yyyy, HH:mm")
+
+    def cause(self, cause: Cause) -> str:
+        """Why figures would be others today."""
+        return self.text(CAUSES[cause])
 
     def document(self, source: str) -> str:
         """The kind of a document before its number: Kế hoạch 137/KH-UBND."""

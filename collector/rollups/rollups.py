@@ -26,7 +26,7 @@ from collector.rollups.aggregate import (
     place_points,
     portions,
 )
-from collector.rollups.months import IsClosed, none_closed, write_months
+from collector.rollups.months import ClosedVerdicts, write_months
 from collector.rollups.revision import rewrite_month, touched_hours
 from collector.store import Store
 from collector.store.derived_points import rewrite_own, write_own
@@ -74,10 +74,10 @@ class Rollups(PeriodicWorker):
         keep_days: int | None = None,
         sweep_days: int = SWEEP_DAYS,
         exclusions: ExclusionTable | None = None,
-        is_closed: IsClosed = none_closed,
+        closed: ClosedVerdicts | None = None,
     ) -> None:
         super().__init__("rollups", interval_s, self.step, log, "not rolled up")
-        self._store, self._registry, self._exclusions, self._is_closed = store, registry, exclusions, is_closed
+        self._store, self._registry, self._exclusions, self._closed = store, registry, exclusions, closed
         self._interval = dt.timedelta(seconds=interval_s)
         self._keep, self._sweep_days = None if keep_days is None else dt.timedelta(days=keep_days), sweep_days
         self._lock = threading.Lock()
@@ -127,7 +127,7 @@ class Rollups(PeriodicWorker):
             raise
 
     def _write_months(self, now: dt.datetime) -> Iterator[None]:
-        return write_months(self._store, self._registry(), now, self._kept_since(now), self._is_closed)
+        return write_months(self._store, self._registry(), now, self._kept_since(now), self._closed)
 
     def _begin_round(self, now: dt.datetime) -> None:
         zone = self._registry().zone
@@ -164,9 +164,9 @@ class Rollups(PeriodicWorker):
                     _mark(self._dirty, bucket, agents)
                     self._revised.add(bucket)
             yield
-        kept = self._kept_since(now)
+        kept, closed = self._kept_since(now), self._closed.months() if self._closed is not None else ()
         for month, agents in sorted(months.items(), reverse=True):
-            if not self._is_closed(month) and (kept is None or kept <= month.since(registry.zone.key)):
+            if month not in closed and (kept is None or kept <= month.since(registry.zone.key)):
                 yield from rewrite_month(self._store, registry, month, agents, now)
         if new:
             self._exclusions.set_applied(PART, current.version)

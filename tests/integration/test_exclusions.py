@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from collector.judge import line_tracker
-from collector.judge.verdict import Month, line_verdict
+from collector.judge.verdict import Month, Verdict, line_verdict
 from collector.store import Store
 from collector.store.exclusions import Exclusion
 from collector.store.points import COUNTED, Point
@@ -27,6 +26,7 @@ from tests.support.theft import (
     honest,
     sent,
 )
+from xomnet.registry.registry import LineRow
 
 
 @pytest.fixture
@@ -119,10 +119,8 @@ def test_roll_ups_of_a_collector_that_died_at_it_are_computed_by_the_next_one(
     province.night()
     province.figures()
     province.table.add(entry())
-    while not province.rollups._revised:
-        assert province.rollups.step(NOW)
-    for _ in range(2):
-        province.rollups.step(NOW)
+    for _ in range(3):
+        province.rollups.step(NOW + 10 * MINUTE)
     assert province.table.applied("rollups") == 0
     after = Province(province.raw, tmp_path)
     assert differing(before, after.figures()) == []
@@ -145,12 +143,8 @@ def test_one_line_can_be_left_out_alone_by_the_time_of_measurement(province: Pro
 
 
 @on_sqlite
-def test_tests_at_a_server_are_left_out_of_every_line_that_used_it_and_the_lines_stay_heard(
-    province: Province, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(line_tracker, "MIN_LINES", 0)
+def test_tests_at_a_server_are_left_out_of_every_line_that_used_it_and_the_lines_stay_heard(province: Province) -> None:
     province.receive(honest())
-    province.lines.take(NOW)
     heard = province.store.last_results(NOW - 91 * DAY)
     province.table.add(entry(since=NOW - DAY, scope="server", agent="", server=SERVER, basis="measured"))
     states = {line.id: line for line in province.lines.take(NOW).lines}
@@ -162,13 +156,21 @@ def test_tests_at_a_server_are_left_out_of_every_line_that_used_it_and_the_lines
     assert excluded(province) == 3
 
 
+class ClosedSeptember:
+    def months(self) -> list[Month]:
+        return [Month(2026, 9)]
+
+    def verdicts(self, month: Month) -> list[tuple[LineRow, Verdict]]:
+        raise AssertionError("it is written once, at night")
+
+
 @on_sqlite
 def test_months_that_are_closed_are_left_as_they_are(province: Province) -> None:
     province.receive(honest())
     province.night()
     province.settle()
     september = {p.tags["line"]: p.fields for p in months_of(province, Month(2026, 9))}
-    province.rollups._is_closed = lambda month: month == Month(2026, 9)
+    province.rollups._closed = ClosedSeptember()
     province.table.add(entry(since=NOW - 60 * DAY, basis="measured"))
     province.settle()
     assert {p.tags["line"]: p.fields for p in months_of(province, Month(2026, 9))} == september
