@@ -44,6 +44,7 @@ class BatchTooLarge(Exception):
 class Series(msgspec.Struct):
     columns: list[str]
     values: list[list[Any]]
+    name: str = ""
     tags: dict[str, str] = {}
     partial: bool = False
 
