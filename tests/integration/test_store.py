@@ -56,6 +56,7 @@ HOSTILE = [
 
 HOUR = dt.timedelta(hours=1)
 UNIT, OTHER = LineId(AGENT, ""), LineId("nd-b-2", "")
+SERVER = "http://s1.example/"
 ETH0 = Interface(name="eth0", up=True, rx_bytes=1, tx_bytes=2)
 
 RADIO = Radio(
@@ -274,8 +275,11 @@ def test_samples_are_what_judging_needs_of_every_line(store: Store) -> None:
         ]
     )
     assert store.samples(EARLIER, LATER) == {
-        LINE: [Sample(NOW, 90.0), Sample(NOW + dt.timedelta(hours=1), None, ("link_down",), "connect")],
-        other: [Sample(NOW, 70.0, ("wifi", "audit"))],
+        LINE: [
+            Sample(NOW, 90.0, server=SERVER),
+            Sample(NOW + dt.timedelta(hours=1), None, ("link_down",), "connect", server=SERVER),
+        ],
+        other: [Sample(NOW, 70.0, ("wifi", "audit"), server=SERVER)],
     }
 
 
