@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from collector.ingest.validate import Accepted
+from collector.store import Added
+
 
 class ArchiveRecord(NamedTuple):
     """An accepted message as it came. With `agent` '' it is the server's own word (an exclusion, a closed month)."""
@@ -18,3 +21,12 @@ class ArchiveRecord(NamedTuple):
 class ArchiveWriter(Protocol):
     def append(self, records: Sequence[ArchiveRecord]) -> None:
         """Returns when they are on the disk. Raises StoreUnavailable: then all may be appended again."""
+
+
+def archive_record(one: Accepted, payload: bytes, added: Added) -> ArchiveRecord:
+    """The record of a result that is stored: of one that was stored before, with the receipt that is stored."""
+    received_ms = added.known.get(id(one.point))
+    if received_ms is None:
+        fields = one.point.fields
+        return ArchiveRecord(int(fields["received_ms"]), one.id.agent, payload, bool(fields.get("late")))
+    return ArchiveRecord(received_ms, one.id.agent, payload, id(one.point) in added.late)

@@ -32,6 +32,7 @@ COLLECTOR_POINTS = (
     "influx.halved",
     "influx.answered",
     "intake.stored",
+    "intake.archived",
     "intake.kept",
     "intake.acked",
     "intake.answered",

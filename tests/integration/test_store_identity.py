@@ -101,7 +101,7 @@ def test_a_result_that_comes_again_keeps_its_receipt_and_is_said_to_be_known(
     for again in (store, reopened(store, request)):
         points = [received(make(NOW, n), NOW + HOUR, late=True) for n, make in enumerate(MAKERS, 1)]
         added = again.add(points)
-        assert added == ([], dict.fromkeys(map(id, points), milliseconds(NOW)), {id(points[1])})
+        assert added == ([], dict.fromkeys(map(id, points), milliseconds(NOW)), frozenset({id(points[1])}))
         assert again.find(points) == added
         assert receipts(again) == [milliseconds(NOW)]
         assert [row.late for row in again.latency(LINE, EARLIER, LATER)] == [True]

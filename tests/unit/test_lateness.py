@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from collector.ingest import lateness
-from collector.ingest.lateness import Lateness
+from collector.ingest.lateness import Lateness, UnitReports
 from collector.ingest.validate import Accepted, ResultId
 from collector.store.points import Point, when
 from tests.support.stored import NOW, SPOOL, health, latency, outage, speed
@@ -109,6 +109,13 @@ def test_reports_of_the_past_open_it_to_nobody(server: Server, waiting: int) -> 
     assert len(server.take([*past, *forged()], NOW)) == 180
 
 
+def test_a_report_that_is_older_than_the_newest_changes_nothing() -> None:
+    unit = UnitReports()
+    unit.report(NOW, 5)
+    unit.report(NOW - HOUR, 0)
+    assert [one.left for one in unit.reports] == [5]
+
+
 def test_an_invented_error_of_the_clock_is_worth_a_day(server: Server) -> None:
     results = [accepted(one.point, clock="estimated", at_error_s=1e10) for one in forged()]
     assert len(server.take(results, NOW)) >= 88
@@ -182,7 +189,7 @@ def test_a_clock_that_was_ahead_and_is_set_right_makes_nothing_late(server: Serv
 
 def test_what_an_unset_clock_dated_is_not_late(server: Server) -> None:
     """A boot without time, then one that knows it and was offline for days."""
-    estimated = {"clock": "estimated", "at_error_s": 9.5 * 86_400}
+    estimated: dict[str, Any] = {"clock": "estimated", "at_error_s": 9.5 * 86_400}
     first = [accepted(health(NOW + n * HOUR, 1 + n, spool_depth=n), **estimated) for n in range(5)]
     later = [accepted(speed(NOW + DAY + n * HOUR, 100 + n)) for n in range(150)]
     assert server.take([*first, *later], NOW + 10 * DAY) == []
@@ -232,13 +239,13 @@ class Unit:
         self._spool.clear()
         self._name = str(uuid.UUID(int=self._dice.getrandbits(120)))
 
-    def send(self, now: dt.datetime, refused: Callable[[Accepted], bool]) -> None:
-        """A few rounds: of the window some are lost, and some answers too; what is refused waits."""
+    def send(self, now: dt.datetime, over_quota: set[str]) -> None:
+        """A few rounds: of the window some are lost, and some answers too; what is over the quota waits."""
         for _ in range(self._dice.randrange(1, 30)):
             window = [one for seq, one in sorted(self._spool.items())[:64] if self._dice.random() < 0.9]
             if self._dice.random() < 0.2:
                 self._dice.shuffle(window)
-            taken = [one for one in window if not refused(one)]
+            taken = [one for one in window if one.point.measurement not in over_quota]
             self.late += self._server.take(taken, now)
             for one in taken:
                 if self._dice.random() < 0.7:
@@ -263,8 +270,7 @@ def test_nothing_of_an_honest_unit_is_ever_late(server: Server, seed: int) -> No
             quota_until = at + DAY
         unit.measure(at, online)
         if online:
-            waits = at < quota_until
-            unit.send(at + MINUTE, lambda one, waits=waits: waits and one.point.measurement == "latency")
+            unit.send(at + MINUTE, {"latency"} if at < quota_until else set())
     assert unit.late == []
     assert len(server.stored) > 90 * 24 + 1_000
 

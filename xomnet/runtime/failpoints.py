@@ -23,6 +23,7 @@ POINTS = (
     "influx.halved",  # a part of a refused batch is written, the other is not
     "influx.answered",  # the database has spoken, nobody has read it
     "intake.stored",
+    "intake.archived",
     "intake.kept",  # a dead letter is on disk
     "intake.acked",  # the acks went out, the PUBACKs did not
     "intake.answered",
