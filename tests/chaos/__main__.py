@@ -55,7 +55,7 @@ def written(figures: dict[str, Any]) -> str:
         ("**invented**", counts["invented"]),
         ("**doubled**", counts["doubled"]),
         ("**altered**", counts["altered"]),
-        ("violations of all ten invariants", figures["violations"]),
+        ("violations of all invariants", figures["violations"]),
         ("acked results read back after an immediate kill of the database", counts["read_after_kill"]),
         ("kills (SIGKILL)", figures["kills_total"]),
         *((f"… of {what}", kills[what]) for what in sorted(kills)),

@@ -98,6 +98,13 @@ def silent_eviction() -> None:
     setattr(Spool, "_make_room", silent)  # noqa: B010
 
 
+def moving_receipt() -> None:
+    """The collector takes every result for a new one."""
+    from collector.store.influx_places import LatestTimes
+
+    LatestTimes.is_new = lambda *_: True  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     "ack_before_store": ack_before_store,
     "puback_is_stored": puback_is_stored,
@@ -105,6 +112,7 @@ BUGS: dict[str, Callable[[], None]] = {
     "mutable_tag": mutable_tag,
     "clean_start": clean_start,
     "silent_eviction": silent_eviction,
+    "moving_receipt": moving_receipt,
 }
 
 

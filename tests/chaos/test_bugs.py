@@ -64,6 +64,14 @@ def the_spool_is_full(province: Province) -> None:
     more(province, 100)
 
 
+def acks_are_lost(province: Province) -> None:
+    province.unit_proxy.set("cut_down")
+    time.sleep(1)
+    province.unit_proxy.set("reset")
+    province.unit_proxy.set("pass")
+    more(province, 60)
+
+
 class Scenario(NamedTuple):
     bug: str
     invariant: str
@@ -80,6 +88,7 @@ SCENARIOS = (
     Scenario("mutable_tag", "I3", the_collector_dies_between_store_and_ack),
     Scenario("clean_start", "I8", the_collector_is_killed_with_messages_in_its_hands, sends=1.0),
     Scenario("silent_eviction", "I1", the_spool_is_full, spool_bytes=12_000),
+    Scenario("moving_receipt", "I11", acks_are_lost),
 )
 
 
