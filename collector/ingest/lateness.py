@@ -10,13 +10,13 @@ nothing is late.
 """
 
 import datetime as dt
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from collector.ingest.validate import Accepted
-from collector.store.points import Point, when
+from collector.store.points import Point, Value, when
 from xomnet.runtime.log import Log
 
 log = Log("collector.ingest.lateness")
@@ -69,26 +69,18 @@ class UnitReports:
         for report in sorted([*(_Report(*one) for one in stored), *came], key=lambda report: report.at):
             self._keep(report)
 
-    def refuses(self, measured: dt.datetime) -> bool:
-        """Whether a report is known that explains no more of such results."""
-        return any(report.left <= 0 for report in self._about(measured))
-
-    def explain(self, measured: dt.datetime) -> None:
-        for report in self._about(measured):
-            report.left -= 1
+    def about(self, measured: dt.datetime) -> list[_Report]:
+        """Those that count such a result among what waited."""
+        return [report for report in self.reports if report.at - GRACE > measured]
 
     def _keep(self, report: _Report) -> None:
         self.reports = [*(earlier for earlier in self.reports if earlier.left < report.left), report]
         if len(self.reports) > MAX_REPORTS:
             del self.reports[-2]
 
-    def _about(self, measured: dt.datetime) -> list[_Report]:
-        """Those that count such a result among what waited."""
-        return [report for report in self.reports if report.at - GRACE > measured]
-
 
 class Lateness:
-    """For one thread. Raises StoreUnavailable before anything is counted of a result."""
+    """For one thread. Raises StoreUnavailable; it may be asked of the same results again then."""
 
     def __init__(self, store: Reports) -> None:
         self._store = store
@@ -97,12 +89,13 @@ class Lateness:
     def mark(self, results: Sequence[Accepted], received: dt.datetime) -> list[Accepted]:
         """The same results in the order in which they came, with `late` on the points of those that are."""
         marked: list[Accepted] = []
-        late: dict[str, int] = {}
+        late: Counter[str] = Counter()
+        recent = received - GRACE
         for one in results:
-            if self._is_late(one, received):
-                point = replace(one.point, fields={**one.point.fields, "late": True})
-                late[one.id.agent] = late.get(one.id.agent, 0) + 1
-                marked.append(replace(one, point=point))
+            measured = _end_of(one.point)
+            if measured < recent and self._is_late(one, measured, received):
+                late[one.id.agent] += 1
+                marked.append(replace(one, point=replace(one.point, fields={**one.point.fields, "late": True})))
             else:
                 marked.append(one)
             if one.point.measurement == "health":
@@ -111,48 +104,54 @@ class Lateness:
             log.warning("later than its reports explain", agent=agent, results=count)
         return marked
 
-    def _is_late(self, one: Accepted, received: dt.datetime) -> bool:
-        measured = _end(one.point)
-        if measured >= received - GRACE:
-            return False
+    def _is_late(self, one: Accepted, measured: dt.datetime, received: dt.datetime) -> bool:
         unit = self._unit(one.id.agent)
-        digest = hash(f"{one.id.spool}/{one.id.seq}/{one.point.time_ns}")  # of a text, so that it is salted
+        about = unit.about(measured)
+        first = max(measured, received - LOOK_BACK)
+        if all(report.left > 0 for report in about) and (unit.since is None or first < unit.since):
+            since = first - MARGIN
+            unit.load(since, self._store.spool_depths(one.id.agent, since, received))
+            about = unit.about(measured)
+        if not about:
+            return False
+        digest = hash(
+            f"{one.point.fields['spool']}/{one.id.seq}/{one.point.time_ns}"
+        )  # of a text, so that it is salted
         if digest in unit.explained:
             return False
-        if not unit.refuses(measured):
-            self._load(one.id.agent, unit, measured, received)
-        if unit.refuses(measured):
+        if any(report.left <= 0 for report in about):
             return True
-        unit.explain(measured)
+        for report in about:
+            report.left -= 1
         unit.explained.append(digest)
         return False
-
-    def _load(self, agent: str, unit: UnitReports, measured: dt.datetime, received: dt.datetime) -> None:
-        """Asks the store for the reports that tell of a result, unless that was done."""
-        first = max(measured, received - LOOK_BACK)
-        if unit.since is None or first < unit.since:
-            since = first - MARGIN
-            unit.load(since, self._store.spool_depths(agent, since, received))
 
     def _note_report(self, one: Accepted, received: dt.datetime) -> None:
         waiting = one.point.fields.get("spool_depth")
         if isinstance(waiting, int):
-            at = when(one.point.time_ns) - _error_of(one.point)
+            at = when(one.point.time_ns) - _seconds(one.point.fields.get("at_error_s", 0.0))
             self._unit(one.id.agent).report(min(at, received), waiting)
 
     def _unit(self, agent: str) -> UnitReports:
-        unit = self._units.setdefault(agent, UnitReports())
-        self._units.move_to_end(agent)
-        if len(self._units) > MAX_UNITS:
-            self._units.popitem(last=False)
+        unit = self._units.get(agent)
+        if unit is None:
+            unit = self._units[agent] = UnitReports()
+            if len(self._units) > MAX_UNITS:
+                self._units.popitem(last=False)
+        else:
+            self._units.move_to_end(agent)
         return unit
 
 
-def _end(point: Point) -> dt.datetime:
+def _end_of(point: Point) -> dt.datetime:
     """The latest instant at which the measurement may have ended."""
-    duration_s = point.fields.get("duration_s", 0.0) if point.measurement == "outage" else 0.0
-    return when(point.time_ns) + dt.timedelta(seconds=float(duration_s)) + min(_error_of(point), MAX_ERROR)
+    end = when(point.time_ns)
+    if point.measurement == "outage":
+        end += _seconds(point.fields["duration_s"])
+    if (error := point.fields.get("at_error_s")) is not None:
+        end += min(_seconds(error), MAX_ERROR)
+    return end
 
 
-def _error_of(point: Point) -> dt.timedelta:
-    return dt.timedelta(seconds=float(point.fields.get("at_error_s", 0.0)))
+def _seconds(value: Value) -> dt.timedelta:
+    return dt.timedelta(seconds=float(value))

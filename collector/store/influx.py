@@ -24,9 +24,9 @@ from collector.store.influx_places import (
     LineKey,
     Placed,
     StoredResult,
-    micros,
     place,
     ranges,
+    stored_result,
 )
 from collector.store.line_id import LineId
 from collector.store.line_protocol import line_protocol
@@ -108,24 +108,26 @@ class InfluxStore:
 
     def add(self, results: Sequence[Point]) -> Added:
         good, rejections = check_points(results)
+        told = [stored_result(one) for one in good]
         with self._turn.hold() as others_wrote:
             if others_wrote:
                 self._latest.clear()
-            placed = place(good, self._stored_like(good))
+            placed = place(good, told, self._stored_like(told))
             try:
                 new = iter(placed.new)
                 while batch := list(islice(new, BATCH)):
                     placed.rejections += self._write(self._bucket, batch)
             except BaseException:
-                self._latest.forget({one.point.tags.get("agent", "") for one in placed.new})
+                self._latest.forget({result.key.agent for result in told})
                 raise
-            for one in placed.new:
-                self._latest.note(one.point)
+            for result in told:
+                self._latest.note(result)
         return _added(placed, rejections)
 
     def find(self, results: Sequence[Point]) -> Added:
         good, rejections = check_points(results)
-        placed = place(good, self._stored_among(good))
+        told = [stored_result(one) for one in good]
+        placed = place(good, told, self._stored_among(told))
         twins = {id(twin) for twin, _ in placed.twins}
         known = {id_: stored for id_, stored in placed.known.items() if id_ not in twins}
         return _added(Placed(known=known), rejections)
@@ -266,13 +268,13 @@ class InfluxStore:
                 return rows
             end_ns, left = min(times), left - len(times)
 
-    def _stored_like(self, results: Sequence[TypedPoint]) -> list[StoredResult]:
+    def _stored_like(self, results: Sequence[StoredResult]) -> list[StoredResult]:
         """What is stored in the microseconds of those results that are not surely new."""
-        unknown = list(self._latest.unknown(one.point for one in results).items())
+        unknown = list(self._latest.unknown(results).items())
         for start in range(0, len(unknown), UNITS_A_QUERY):
             units = dict(unknown[start : start + UNITS_A_QUERY])
             self._latest.learn(units, since := min(units.values()), self._latest_of(units, since))
-        return self._stored_among([one for one in results if not self._latest.is_new(one.point)])
+        return self._stored_among([result for result in results if not self._latest.is_new(result)])
 
     def _latest_of(self, agents: Collection[str], since: int) -> dict[LineKey, int]:
         """The latest microsecond of each line and measurement of these units, where it is not before `since`."""
@@ -283,12 +285,12 @@ class InfluxStore:
         )
         return {_key_of(series): series.values[0][0] // PLACES for series in self._query(query)}
 
-    def _stored_among(self, results: Sequence[TypedPoint]) -> list[StoredResult]:
+    def _stored_among(self, results: Sequence[StoredResult]) -> list[StoredResult]:
         """What is stored in the microseconds of these results, of any line of their units."""
         times: dict[str, set[int]] = {}
-        for one in results:
-            times.setdefault(one.point.tags.get("agent", ""), set()).add(micros(one.point))
-        measurements = sorted({one.point.measurement for one in results})
+        for result in results:
+            times.setdefault(result.key.agent, set()).add(result.micros)
+        measurements = sorted({result.key.measurement for result in results})
         asked = [
             _in_range(agent, measurements, *span, limit=MOST_IN_RANGE)
             for agent, of_agent in times.items()
@@ -365,7 +367,7 @@ class InfluxStore:
 
 def _added(placed: Placed, rejections: Iterable[Rejection]) -> Added:
     """Of what was placed and, but for its rejections, written. A twin of what was rejected is rejected too."""
-    rejected = [Rejection(placed.given.get(id(point), point), reason) for point, reason in placed.rejections]
+    rejected = [Rejection(placed.given(point), reason) for point, reason in placed.rejections]
     reasons = {id(point): reason for point, reason in rejected}
     for twin, given in placed.twins:
         if id(given) in reasons:

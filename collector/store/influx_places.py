@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from collector.store.points import Point, Rejection, milliseconds, when
+from collector.store.points import Point, Rejection
 from collector.store.rows import TypedPoint, rejection
 
 PLACES = 1000
@@ -25,15 +25,6 @@ class LineKey(NamedTuple):
     measurement: str
 
 
-def key_of(point: Point) -> LineKey:
-    return LineKey(point.tags.get("agent", ""), point.tags.get("line", ""), point.measurement)
-
-
-def micros(point: Point) -> int:
-    """Microseconds since 1970."""
-    return point.time_ns // PLACES
-
-
 class StoredResult(NamedTuple):
     """What a database says of a result. One of 0.1.0 has no receipt and counts as received when it was measured."""
 
@@ -44,13 +35,20 @@ class StoredResult(NamedTuple):
     received_ms: int
     late: bool
 
+    @property
+    def micros(self) -> int:
+        """Microseconds since 1970."""
+        return self.time_ns // PLACES
 
-def stored_result(point: Point) -> StoredResult:
-    """What a point will say once it is stored."""
-    fields = point.fields
+
+def stored_result(one: TypedPoint) -> StoredResult:
+    """What the database will say once it is stored."""
+    point, fields = one
+    tags, at = point.tags, point.time_ns
+    key = LineKey(tags.get("agent", ""), tags.get("line", ""), point.measurement)
     received, late = fields.get("received_ms"), bool(fields.get("late"))
-    received_ms = milliseconds(when(point.time_ns)) if received is None else int(received)
-    return StoredResult(key_of(point), point.time_ns, str(fields["spool"]), int(fields["seq"]), received_ms, late)
+    received_ms = at // 10**6 if received is None else int(received)
+    return StoredResult(key, at, str(fields["spool"]), int(fields["seq"]), received_ms, late)
 
 
 @dataclass(slots=True)
@@ -68,15 +66,15 @@ class LatestTimes:
     def __init__(self) -> None:
         self._units: OrderedDict[str, _UnitTimes] = OrderedDict()
 
-    def unknown(self, points: Iterable[Point]) -> dict[str, int]:
+    def unknown(self, results: Iterable[StoredResult]) -> dict[str, int]:
         """The units that are to be learned, with the oldest of their microseconds."""
         oldest: dict[str, int] = {}
-        for point in points:
-            agent = point.tags.get("agent", "")
+        for result in results:
+            agent = result.key.agent
             if agent in self._units:
                 self._units.move_to_end(agent)
             else:
-                oldest[agent] = min(micros(point), oldest.get(agent, micros(point)))
+                oldest[agent] = min(result.micros, oldest.get(agent, result.micros))
         return oldest
 
     def learn(self, agents: Collection[str], since: int, latest: Mapping[LineKey, int]) -> None:
@@ -88,18 +86,16 @@ class LatestTimes:
         while len(self._units) > MAX_UNITS:
             self._units.popitem(last=False)
 
-    def is_new(self, point: Point) -> bool:
+    def is_new(self, result: StoredResult) -> bool:
         """Whether it is later than all that is stored of its line and measurement."""
-        key = key_of(point)
-        unit = self._units.get(key.agent)
-        return unit is not None and micros(point) > unit.latest.get(key, unit.floor)
+        unit = self._units.get(result.key.agent)
+        return unit is not None and result.micros > unit.latest.get(result.key, unit.floor)
 
-    def note(self, point: Point) -> None:
+    def note(self, result: StoredResult) -> None:
         """It is stored."""
-        key = key_of(point)
-        unit = self._units.get(key.agent)
-        if unit is not None:
-            unit.latest[key] = max(micros(point), unit.latest.get(key, unit.floor))
+        unit = self._units.get(result.key.agent)
+        if unit is not None and result.micros > unit.latest.get(result.key, unit.floor):
+            unit.latest[result.key] = result.micros
 
     def forget(self, agents: Iterable[str]) -> None:
         """Nobody knows what is stored of them."""
@@ -129,41 +125,54 @@ class Placed:
 
     new: list[TypedPoint] = field(default_factory=list)
     """With the times of their places."""
-    given: dict[int, Point] = field(default_factory=dict)
-    """id of each point in `new` -> the point that was given."""
+    moved: dict[int, Point] = field(default_factory=dict)
+    """id of each point in `new` that has another place than its own -> the point that was given."""
     known: dict[int, StoredResult] = field(default_factory=dict)
     """id of each point that was given and is stored."""
     twins: list[tuple[Point, Point]] = field(default_factory=list)
     """Points in `known` whose like is in `new`, and that one, as both were given."""
     rejections: list[Rejection] = field(default_factory=list)
 
+    def given(self, point: Point) -> Point:
+        """The point that was given, of one in `new` or given itself."""
+        return self.moved.get(id(point), point)
 
-def place(results: Sequence[TypedPoint], stored: Iterable[StoredResult]) -> Placed:
-    """A place for each result beside what is stored in its microsecond."""
-    taken: dict[tuple[LineKey, int], dict[int, tuple[StoredResult, Point | None]]] = {}
-    for result in stored:
-        taken.setdefault((result.key, result.time_ns // PLACES), {})[result.time_ns % PLACES] = result, None
+
+_Places = dict[int, tuple[StoredResult, Point | None]]
+"""Of a line's microsecond: place -> what is there, and its point where that is about to be written."""
+
+
+def place(results: Sequence[TypedPoint], told: Sequence[StoredResult], stored: Iterable[StoredResult]) -> Placed:
+    """A place for each result beside what is stored in its microsecond. `told` is `stored_result` of each."""
+    taken: dict[tuple[LineKey, int], _Places] = {}
+    for there in stored:
+        taken.setdefault((there.key, there.micros), {})[there.time_ns % PLACES] = there, None
     placed = Placed()
-    for one in results:
-        mine = stored_result(one.point)
-        places = taken.setdefault((mine.key, micros(one.point)), {})
-        like = next((there for there in places.values() if there[0][2:4] == mine[2:4]), None)
-        if like is not None:
-            placed.known[id(one.point)] = like[0]
-            if like[1] is not None:
-                placed.twins.append((one.point, like[1]))
-        elif len(places) == PLACES:
-            reason = f"{PLACES} other results of the same microsecond and line are stored"
-            placed.rejections.append(rejection(one.point, reason))
+    for one, mine in zip(results, told, strict=True):
+        micros, own = divmod(mine.time_ns, PLACES)
+        places = taken.get((mine.key, micros))
+        if places is None:
+            taken[mine.key, micros] = {own: (mine, one.point)}
+            placed.new.append(one)
         else:
-            first = mine.time_ns % PLACES
-            free = next(n % PLACES for n in range(first, first + PLACES) if n % PLACES not in places)
-            places[free] = mine, one.point
-            moved = one if free == first else one._replace(point=_moved(one.point, free))
-            placed.new.append(moved)
-            placed.given[id(moved.point)] = one.point
+            _place_among(places, one, mine, own, placed)
     return placed
 
 
-def _moved(point: Point, place_: int) -> Point:
-    return replace(point, time_ns=micros(point) * PLACES + place_)
+def _place_among(places: _Places, one: TypedPoint, mine: StoredResult, own: int, placed: Placed) -> None:
+    for like, point in places.values():
+        if (like.spool, like.seq) == (mine.spool, mine.seq):
+            placed.known[id(one.point)] = like
+            if point is not None:
+                placed.twins.append((one.point, point))
+            return
+    free = next((n % PLACES for n in range(own, own + PLACES) if n % PLACES not in places), None)
+    if free is None:
+        reason = f"{PLACES} other results of the same microsecond and line are stored"
+        placed.rejections.append(rejection(one.point, reason))
+        return
+    places[free] = mine, one.point
+    if free != own:
+        given, one = one.point, one._replace(point=replace(one.point, time_ns=mine.time_ns - own + free))
+        placed.moved[id(one.point)] = given
+    placed.new.append(one)
