@@ -53,7 +53,7 @@ from collector.store.rows import (
     rejection,
     rows_of,
 )
-from collector.store.write_turn import WriteTurn
+from collector.store.write_turn import WriteTurn, slot_of
 from xomnet.runtime import failpoints
 
 BATCH = 1000
@@ -109,16 +109,17 @@ class InfluxStore:
     def add(self, results: Sequence[Point]) -> Added:
         good, rejections = check_points(results)
         told = [stored_result(one) for one in good]
-        with self._turn.hold() as others_wrote:
+        agents = {result.key.agent for result in told}
+        with self._turn.hold(agents) as others_wrote:
             if others_wrote:
-                self._latest.clear()
+                self._latest.forget_if(lambda agent: slot_of(agent) in others_wrote)
             placed = place(good, told, self._stored_like(told))
             try:
                 new = iter(placed.new)
                 while batch := list(islice(new, BATCH)):
                     placed.rejections += self._write(self._bucket, batch)
             except BaseException:
-                self._latest.forget({result.key.agent for result in told})
+                self._latest.forget_if(agents.__contains__)
                 raise
             for result in told:
                 self._latest.note(result)

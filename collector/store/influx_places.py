@@ -6,7 +6,7 @@ line is surely new; about the rest the database is asked first.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -97,13 +97,10 @@ class LatestTimes:
         if unit is not None and result.micros > unit.latest.get(result.key, unit.floor):
             unit.latest[result.key] = result.micros
 
-    def forget(self, agents: Iterable[str]) -> None:
-        """Nobody knows what is stored of them."""
-        for agent in agents:
-            self._units.pop(agent, None)
-
-    def clear(self) -> None:
-        self._units.clear()
+    def forget_if(self, is_unknown: Callable[[str], bool]) -> None:
+        """Nobody knows what is stored of such units."""
+        for agent in [agent for agent in self._units if is_unknown(agent)]:
+            del self._units[agent]
 
 
 def ranges(times: Iterable[int]) -> Iterator[tuple[int, int]]:

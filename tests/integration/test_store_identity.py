@@ -19,6 +19,7 @@ from collector.store.points import Point, Rejection, milliseconds
 from collector.store.rows import check_points
 from collector.store.sqlite import SqliteStore
 from collector.store.sqlite_schema import column_list
+from collector.store.write_turn import slot_of
 from tests.support.services import InfluxV2
 from tests.support.stored import AGENT, LINE, NOW, SPOOL, event, health, latency, outage, received, speed, tagged
 
@@ -260,12 +261,28 @@ def test_two_processes_replace_nothing_of_each_other(influx_store: InfluxStore, 
     other.close()
 
 
+def test_units_that_share_a_slot_are_all_forgotten_when_another_process_wrote_to_it(
+    influx_store: InfluxStore, tmp_path: Path
+) -> None:
+    twin = next(name for n in range(100_000) if slot_of(name := f"nd-{n}") == slot_of(AGENT))
+    of_twin = LineId(twin, "ftth")
+    other = InfluxStore(influx_store._url, "any", influx_store._bucket.name, turn=tmp_path / "turn")
+    influx_store.add([received(speed(NOW, 1), NOW), received(speed(NOW, 1, of_twin), NOW)])
+    other.add([received(speed(NOW + MINUTE, 2), NOW), received(speed(NOW + MINUTE, 2, of_twin), NOW)])
+    influx_store.add([received(speed(NOW + HOUR, 3), NOW)])
+    influx_store.add([received(speed(NOW + MINUTE, 1002, of_twin), NOW + HOUR)])
+    assert receipts(influx_store, of_twin) == [milliseconds(NOW), milliseconds(NOW), milliseconds(NOW + HOUR)]
+    other.close()
+
+
 def test_a_process_that_writes_without_end_is_waited_for_only_so_long(
     influx_store: InfluxStore, tmp_path: Path
 ) -> None:
     other = InfluxStore(influx_store._url, "any", influx_store._bucket.name, turn=tmp_path / "turn", timeout_s=0.2)
-    with influx_store._turn.hold(), pytest.raises(StoreUnavailable, match="another process writes"):
+    with influx_store._turn.hold([AGENT]), pytest.raises(StoreUnavailable, match="another process writes"):
         other.add([speed(NOW, 1)])
+    with influx_store._turn.hold([AGENT]):
+        assert other.add([speed(NOW, 1, LineId("nd-b", "ftth"))]).rejections == [], "of another unit"
     assert other.add([speed(NOW, 1)]).rejections == []
     other.close()
 
