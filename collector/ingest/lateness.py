@@ -11,7 +11,7 @@ nothing is late.
 
 import datetime as dt
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -28,6 +28,8 @@ MAX_ERROR = dt.timedelta(days=1)
 that it has reported.
 """
 LOOK_BACK, MARGIN = dt.timedelta(days=366), dt.timedelta(days=1)
+UNITS_A_QUERY, NEAR = 50, dt.timedelta(days=8)
+"""Units whose results are not older are asked for together."""
 MAX_UNITS, MAX_REPORTS = 20_000, 16
 RECENT = 128
 """Results of a unit that are remembered as explained: twice what it has under way."""
@@ -35,8 +37,8 @@ RECENT = 128
 
 class Reports(Protocol):
     def spool_depths(
-        self, agent: str, since: dt.datetime, received_before: dt.datetime
-    ) -> list[tuple[dt.datetime, int]]:
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
         """As in `Store`."""
 
 
@@ -73,6 +75,10 @@ class UnitReports:
         """Those that count such a result among what waited."""
         return [report for report in self.reports if report.at - GRACE > measured]
 
+    def refuses(self, measured: dt.datetime) -> bool:
+        """Whether one of them explains no more."""
+        return any(report.left <= 0 for report in self.about(measured))
+
     def _keep(self, report: _Report) -> None:
         self.reports = [*(earlier for earlier in self.reports if earlier.left < report.left), report]
         if len(self.reports) > MAX_REPORTS:
@@ -88,12 +94,13 @@ class Lateness:
 
     def mark(self, results: Sequence[Accepted], received: dt.datetime) -> list[Accepted]:
         """The same results in the order in which they came, with `late` on the points of those that are."""
+        ends = [_end_of(one.point) for one in results]
+        recent = received - GRACE
+        self._load([(one.id.agent, end) for one, end in zip(results, ends, strict=True) if end < recent], received)
         marked: list[Accepted] = []
         late: Counter[str] = Counter()
-        recent = received - GRACE
-        for one in results:
-            measured = _end_of(one.point)
-            if measured < recent and self._is_late(one, measured, received):
+        for one, end in zip(results, ends, strict=True):
+            if end < recent and self._is_late(one, end):
                 late[one.id.agent] += 1
                 marked.append(replace(one, point=replace(one.point, fields={**one.point.fields, "late": True})))
             else:
@@ -104,14 +111,25 @@ class Lateness:
             log.warning("later than its reports explain", agent=agent, results=count)
         return marked
 
-    def _is_late(self, one: Accepted, measured: dt.datetime, received: dt.datetime) -> bool:
+    def _load(self, old: Iterable[tuple[str, dt.datetime]], received: dt.datetime) -> None:
+        """Asks the store for the reports that tell of old results, unless they are known or not needed."""
+        wanted: dict[str, dt.datetime] = {}
+        for agent, measured in old:
+            unit, first = self._unit(agent), max(measured, received - LOOK_BACK)
+            if (unit.since is None or first < unit.since) and not unit.refuses(measured):
+                wanted[agent] = min(first, wanted.get(agent, first))
+        near = [agent for agent, first in wanted.items() if first > received - NEAR]
+        groups = [near[start : start + UNITS_A_QUERY] for start in range(0, len(near), UNITS_A_QUERY)]
+        groups += [[agent] for agent, first in wanted.items() if first <= received - NEAR]
+        for agents in groups:
+            since = min(wanted[agent] for agent in agents) - MARGIN
+            found = self._store.spool_depths(agents, since, received)
+            for agent in agents:
+                self._unit(agent).load(since, found.get(agent, ()))
+
+    def _is_late(self, one: Accepted, measured: dt.datetime) -> bool:
         unit = self._unit(one.id.agent)
         about = unit.about(measured)
-        first = max(measured, received - LOOK_BACK)
-        if all(report.left > 0 for report in about) and (unit.since is None or first < unit.since):
-            since = first - MARGIN
-            unit.load(since, self._store.spool_depths(one.id.agent, since, received))
-            about = unit.about(measured)
         if not about:
             return False
         digest = hash(
@@ -119,7 +137,7 @@ class Lateness:
         )  # of a text, so that it is salted
         if digest in unit.explained:
             return False
-        if any(report.left <= 0 for report in about):
+        if unit.refuses(measured):
             return True
         for report in about:
             report.left -= 1

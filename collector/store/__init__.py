@@ -130,10 +130,10 @@ class Store(Protocol):
         """Which results `first` to `last` of a unit's spool are stored, of all kinds: number -> line, '' the unit."""
 
     def spool_depths(
-        self, agent: str, since: dt.datetime, received_before: dt.datetime
-    ) -> list[tuple[dt.datetime, int]]:
-        """The least number of waiting results that a unit reported in each hour, with the hour's beginning, in order;
-        without reports of an estimated clock.
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
+        """Of each of some units the least number of waiting results that it reported in each hour, with the hour's
+        beginning, in order; without reports of an estimated clock.
         """
 
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:

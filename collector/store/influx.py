@@ -214,14 +214,17 @@ class InfluxStore:
         return {row[1]: series.tags.get("line", "") for series in self._query(query) for row in series.values}
 
     def spool_depths(
-        self, agent: str, since: dt.datetime, received_before: dt.datetime
-    ) -> list[tuple[dt.datetime, int]]:
-        where = time_clause(since, received_before)
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
         query = (
-            f"SELECT min(spool_depth) FROM health WHERE agent = {quote(agent)} AND {where}"  # noqa: S608
-            f" AND received_ms < {milliseconds(received_before)} AND clock != 'estimated' GROUP BY time(1h) fill(none)"
+            f"SELECT min(spool_depth) FROM health WHERE {_of_units(agents)} AND {time_clause(since, received_before)}"  # noqa: S608
+            f" AND received_ms < {milliseconds(received_before)} AND clock != 'estimated'"
+            " GROUP BY time(1h), agent fill(none)"
         )
-        return [(when(at), int(depth)) for series in self._query(query) for at, depth in series.values]
+        return {
+            series.tags["agent"]: [(when(at), int(depth)) for at, depth in series.values]
+            for series in self._query(query)
+        }
 
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
         query = (
@@ -279,9 +282,8 @@ class InfluxStore:
 
     def _latest_of(self, agents: Collection[str], since: int) -> dict[LineKey, int]:
         """The latest microsecond of each line and measurement of these units, where it is not before `since`."""
-        one_of = " OR ".join(f"agent = {quote(agent)}" for agent in agents)
         query = (
-            f"SELECT last(seq) FROM {column_list(RESULTS)} WHERE ({one_of}) AND time >= {since * PLACES}"  # noqa: S608
+            f"SELECT last(seq) FROM {column_list(RESULTS)} WHERE {_of_units(agents)} AND time >= {since * PLACES}"  # noqa: S608
             " GROUP BY agent, line"
         )
         return {_key_of(series): series.values[0][0] // PLACES for series in self._query(query)}
@@ -413,6 +415,11 @@ def _stored(series: Series, row: Sequence[Any]) -> StoredResult:
     return StoredResult(_key_of(series), at, str(spool), int(seq), received_ms, bool(late))
 
 
+def _of_units(agents: Collection[str]) -> str:
+    """The condition that a point is of one of some units, at least one."""
+    return f"({' OR '.join(f'agent = {quote(agent)}' for agent in agents)})"
+
+
 def _one_of(lines: Lines) -> str:
     """The condition that a point is of one of some lines; empty where they are all."""
     each = " OR ".join(f"(agent = {quote(agent)} AND line = {quote(line)})" for agent, line in lines or ())
@@ -475,7 +482,7 @@ class InfluxFigures:
         """By line. `measurement` is a name of ours, or several, quote."""
         if agents is not None and not agents:
             return []
-        one_of = "" if agents is None else f" AND ({' OR '.join(f'agent = {quote(agent)}' for agent in agents)})"
+        one_of = "" if agents is None else f" AND {_of_units(agents)}"
         query = f"SELECT {what} FROM {measurement} WHERE {time_clause(since, until)}{one_of} GROUP BY agent, line"  # noqa: S608
         return self._query(query, measurement in ROLLED)
 

@@ -11,7 +11,7 @@ import datetime as dt
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
@@ -201,15 +201,18 @@ class SqliteStore:
         return dict(found)
 
     def spool_depths(
-        self, agent: str, since: dt.datetime, received_before: dt.datetime
-    ) -> list[tuple[dt.datetime, int]]:
-        found = self._read(
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
+        asked = time_ns(since), time_ns(received_before), milliseconds(received_before)
+        statement = (
             f"SELECT time_ns / {_HOUR_NS} AS hour, min(spool_depth) FROM health"  # noqa: S608
             " WHERE agent = ? AND line = '' AND time_ns >= ? AND time_ns < ? AND received_ms < ?"
-            " AND clock <> 'estimated' GROUP BY hour ORDER BY hour",
-            (agent, time_ns(since), time_ns(received_before), milliseconds(received_before)),
+            " AND clock <> 'estimated' GROUP BY hour ORDER BY hour"
         )
-        return [(when(hour * _HOUR_NS), depth) for hour, depth in found]
+        return {
+            agent: [(when(hour * _HOUR_NS), depth) for hour, depth in self._read(statement, (agent, *asked))]
+            for agent in agents
+        }
 
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
         asked = " UNION ALL ".join(

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from collector.ingest import lateness
 from collector.judge import line_tracker
 from collector.rollups import rollups
+from collector.store import influx
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.influx import InfluxStore
 from collector.store.line_id import LineId
@@ -50,6 +52,10 @@ def test_the_longest_questions_pass_a_proxy(store: InfluxStore) -> None:
     store.write([speed(NOW, 1, lines[-1])])
     assert list(store.samples(EARLIER, LATER, lines[-line_tracker.LINES_A_QUERY :])) == lines[-1:]
     assert list(store.figures.downloads(EARLIER, LATER, units[-rollups.UNITS_A_QUERY :])) == lines[-1:]
+    results = [speed(NOW, 2, line) for line in lines[-influx.UNITS_A_QUERY :]]
+    assert store.add(results).known == {}
+    assert len(store.add(results).known) == len(results)
+    assert store.spool_depths(units[-lateness.UNITS_A_QUERY :], EARLIER, LATER) == {}
 
 
 # --- bad points

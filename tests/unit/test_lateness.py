@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import random
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from collector.ingest import lateness
 from collector.ingest.lateness import Lateness, UnitReports
 from collector.ingest.validate import Accepted, ResultId
+from collector.store.line_id import LineId
 from collector.store.points import Point, when
 from tests.support.stored import NOW, SPOOL, health, latency, outage, speed
 
@@ -35,9 +36,12 @@ class Server:
         self.questions = 0
 
     def spool_depths(
-        self, agent: str, since: dt.datetime, received_before: dt.datetime
-    ) -> list[tuple[dt.datetime, int]]:
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
         self.questions += 1
+        return {agent: self._depths(agent, since, received_before) for agent in agents}
+
+    def _depths(self, agent: str, since: dt.datetime, received_before: dt.datetime) -> list[tuple[dt.datetime, int]]:
         hours: dict[dt.datetime, int] = {}
         for unit, at, received, waiting, estimated in self.reports:
             if unit == agent and since <= at < received_before and received < received_before and not estimated:
@@ -284,6 +288,14 @@ def test_the_memory_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) 
         server.take([accepted(health(NOW + n * MINUTE, n, agent="nd-x", spool_depth=n))], NOW + n * MINUTE)
     assert len(server.lateness._units["nd-x"].reports) == lateness.MAX_REPORTS
     assert [one.left for one in server.lateness._units["nd-x"].reports][-2:] == [14, 99]
+
+
+def test_a_province_that_comes_back_costs_a_question_for_fifty_units() -> None:
+    server = Server()
+    for n in range(5):
+        old = [accepted(latency(NOW + n * MINUTE, n, LineId(f"nd-{unit}", "ftth"))) for unit in range(200)]
+        assert server.take(old, NOW + 3 * DAY) == []
+    assert server.questions == 4
 
 
 def test_questions_to_the_store_are_few(server: Server) -> None:
