@@ -43,7 +43,7 @@ class Reports(Protocol):
 
 
 @dataclass(slots=True)
-class _Report:
+class _Bound:
     at: dt.datetime
     left: int
     """How many results from before `at` it still explains."""
@@ -55,7 +55,7 @@ class UnitReports:
     before it.
     """
 
-    reports: list[_Report] = field(default_factory=list)
+    reports: list[_Bound] = field(default_factory=list)
     since: dt.datetime | None = None
     """The store's reports since then are among them."""
     explained: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -63,15 +63,15 @@ class UnitReports:
     def report(self, at: dt.datetime, waiting: int) -> None:
         """One that is not the newest says nothing new."""
         if not self.reports or at > self.reports[-1].at:
-            self._keep(_Report(at, waiting))
+            self._keep(_Bound(at, waiting))
 
     def load(self, since: dt.datetime, stored: Iterable[tuple[dt.datetime, int]]) -> None:
         """Puts the store's reports since then before those that came."""
         came, self.reports, self.since = self.reports, [], since
-        for report in sorted([*(_Report(*one) for one in stored), *came], key=lambda report: report.at):
+        for report in sorted([*(_Bound(*one) for one in stored), *came], key=lambda report: report.at):
             self._keep(report)
 
-    def about(self, measured: dt.datetime) -> list[_Report]:
+    def about(self, measured: dt.datetime) -> list[_Bound]:
         """Those that count such a result among what waited."""
         return [report for report in self.reports if report.at - GRACE > measured]
 
@@ -79,7 +79,7 @@ class UnitReports:
         """Whether one of them explains no more."""
         return any(report.left <= 0 for report in self.about(measured))
 
-    def _keep(self, report: _Report) -> None:
+    def _keep(self, report: _Bound) -> None:
         self.reports = [*(earlier for earlier in self.reports if earlier.left < report.left), report]
         if len(self.reports) > MAX_REPORTS:
             del self.reports[-2]

@@ -60,7 +60,7 @@ BATCH = 1000
 UNITS_A_QUERY = 50
 QUERY_BYTES = 6_000
 """Statements of as many bytes go into one request: what stands before a database takes 8 kB."""
-MOST_IN_RANGE = 1_000
+MAX_IN_RANGE = 1_000
 """Where a range of time holds more of a line, its microseconds are asked for one by one."""
 PAGE = 10_000
 """How many points of one line are asked for at a time, where only its latest are read."""
@@ -295,12 +295,12 @@ class InfluxStore:
             times.setdefault(result.key.agent, set()).add(result.micros)
         measurements = sorted({result.key.measurement for result in results})
         asked = [
-            _in_range(agent, measurements, *span, limit=MOST_IN_RANGE)
+            _in_range(agent, measurements, *span, limit=MAX_IN_RANGE)
             for agent, of_agent in times.items()
             for span in ranges(of_agent)
         ]
         found = self._ask_all(asked)
-        full = {series.tags.get("agent", "") for series in found if len(series.values) >= MOST_IN_RANGE}
+        full = {series.tags.get("agent", "") for series in found if len(series.values) >= MAX_IN_RANGE}
         one_by_one = [_in_range(agent, measurements, at, at) for agent in full for at in sorted(times[agent])]
         found = [series for series in found if series.tags.get("agent", "") not in full] + self._ask_all(one_by_one)
         return [_stored(series, row) for series in found for row in series.values]

@@ -213,7 +213,7 @@ def test_what_comes_again_is_asked_for_in_few_questions(
 
 
 def test_a_dense_range_is_asked_for_one_by_one(influx_store: InfluxStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(influx, "MOST_IN_RANGE", 10)
+    monkeypatch.setattr(influx, "MAX_IN_RANGE", 10)
     points = [received(speed(NOW + dt.timedelta(seconds=n), n), NOW) for n in range(50)]
     influx_store.add(points)
     assert len(influx_store.add(points).known) == 50
