@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from collector.store.points import Point
+from collector.ingest.validate import Accepted
+from collector.store import Added
 
 
 class ArchiveRecord(NamedTuple):
@@ -22,8 +23,10 @@ class ArchiveWriter(Protocol):
         """Returns when they are on the disk. Raises StoreUnavailable: then all may be appended again."""
 
 
-def record_of(payload: bytes, point: Point, agent: str) -> ArchiveRecord:
-    """Of an accepted message and the point that became of it."""
-    received, late = point.fields["received_ms"], point.fields.get("late")
-    assert isinstance(received, int)
-    return ArchiveRecord(received, agent, payload, late is True)
+def archive_record(one: Accepted, payload: bytes, added: Added) -> ArchiveRecord:
+    """The record of a result that is stored: of one that was stored before, with the receipt that is stored."""
+    received_ms = added.known.get(id(one.point))
+    if received_ms is None:
+        fields = one.point.fields
+        return ArchiveRecord(int(fields["received_ms"]), one.id.agent, payload, bool(fields.get("late")))
+    return ArchiveRecord(received_ms, one.id.agent, payload, id(one.point) in added.late)

@@ -1,9 +1,9 @@
 """From the broker to the store and back: receive, validate, write, archive, acknowledge, and only then PUBACK.
 
-Every step may be repeated: the write is idempotent, an ack may be said twice. So a result is answered only when it is
-in the database and in the archive, or in the dead-letter file, and whatever dies in between only causes a resend. What
-comes too fast, or beyond the day's quota, gets a PUBACK and no answer: it waits on the unit, and no place of the
-broker's window is held.
+Every step may be repeated: what is stored stays as it is, the archive may have a message twice, an ack may be said
+twice. So a result is answered only when it is in the database and in the archive, or in the dead-letter file, and
+whatever dies in between only causes a resend. What comes too fast, or beyond the day's quota, gets a PUBACK and no
+answer: it waits on the unit, and no place of the broker's window is held.
 """
 
 import contextlib
@@ -12,12 +12,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from collector.ingest import loopback_probe
 from collector.ingest.acks import acks_of
-from collector.ingest.archive_record import ArchiveWriter, record_of
+from collector.ingest.archive_record import ArchiveRecord, ArchiveWriter, archive_record
 from collector.ingest.dead_letters import DeadLetters, dead_letter
+from collector.ingest.lateness import Lateness
 from collector.ingest.loopback_probe import LoopbackProbe
 from collector.ingest.permissions import PermissionIssuer
 from collector.ingest.presence import Presence, PresenceBoard
@@ -27,7 +29,7 @@ from collector.ingest.repeats import Repeats
 from collector.ingest.validate import Accepted, RefusedMessage, ResultId, validate
 from collector.metrics import Metrics
 from collector.settings import QuotaSettings
-from collector.store import Store
+from collector.store import Added, Store
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.points import Point, when
 from xomnet.contract.messages import encode
@@ -53,7 +55,8 @@ RETRY_BASE_S, RETRY_MAX_S = 0.25, 30.0
 MAX_PATIENCE_S = 300.0
 """However long the database asks for."""
 MAX_LOOKUPS = 8
-"""Questions to the database, in a batch, whether results beyond the quota are stored already."""
+"""Days of units of which, in a batch, results beyond the quota are looked for in the store."""
+NOTHING = Added([], {})
 
 
 class StoredListener(Protocol):
@@ -107,6 +110,7 @@ class Intake(Handler):
         self._too_fast, self._over_quota = (metrics.unanswered.labels(why=why) for why in ("rate", "quota"))
         self._generation = self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
+        self._archive, self._lateness = archive, Lateness(store)
         self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._last_stored_at = time.monotonic()
@@ -238,43 +242,50 @@ class Intake(Handler):
 
     def _handle(self, batch: list[Message]) -> None:
         registry, now = self._registry(), self._now()
-        accepted: list[Accepted] = []
+        admitted: list[tuple[Message, Accepted]] = []
         over: list[tuple[Message, Accepted, str]] = []
         refused: list[tuple[Message, RefusedMessage]] = []
-        by_point: dict[int, Message] = {}
         for message in batch:
             verdict = validate(message.topic, message.payload, registry, now)
             if isinstance(verdict, RefusedMessage):
                 refused.append((message, verdict))
                 continue
-            by_point[id(verdict.point)] = message
             decision, reason = self._quota.admit(verdict, len(message.payload), now)
             if decision == "admit":
-                accepted.append(verdict)
+                admitted.append((message, verdict))
             elif decision == "reject" and self._quota.has_rejections_left(verdict.id.agent, now):
                 over.append((message, verdict, reason))
         failpoints.at("intake.validated")
-        found = self._retry(lambda: self._find_stored([one for _, one, _ in over])) if over else {}
-        if found is None:
+        over = _to_look_up(over)
+        found = self._retry(lambda: self._store.find([one.point for _, one, _ in over])) if over else NOTHING
+        marked = self._retry(lambda: self._lateness.mark([one for _, one in admitted], now))
+        if found is None or marked is None:
             return
         stored_before = [
             (message, one)
             for message, one, _ in over
-            if found.get(one.id) is True and self._quota.admit_rejection(one.id.agent, len(message.payload), now)
+            if id(one.point) in found.known and self._quota.admit_rejection(one.id.agent, len(message.payload), now)
         ]
         refused += [
             (message, RefusedMessage("quota", reason, one.id.agent, one.id))
             for message, one, reason in over
-            if found.get(one.id) is False
+            if id(one.point) not in found.known
         ]
-        ids = {id(one.point): one.id for one in accepted}
-        rejections = self._retry(lambda: self._store.write([one.point for one in accepted])) if accepted else []
-        if rejections is None:
+        stored = {id(one.point): (message, one) for (message, _), one in zip(admitted, marked, strict=True)}
+        added = self._retry(lambda: self._store.add([one.point for one in marked])) if marked else NOTHING
+        if added is None:
             return
         failpoints.at("intake.stored")
-        for point, reason in rejections:
-            one = ids.pop(id(point))
-            refused.append((by_point[id(point)], RefusedMessage("store", reason[:500], one.agent, one)))
+        for point, reason in added.rejections:
+            message, one = stored.pop(id(point))
+            refused.append((message, RefusedMessage("store", reason[:500], one.id.agent, one.id)))
+        fresh = self._repeats.without(stored.values())
+        records = [archive_record(one, message.payload, added) for message, one in fresh.values()]
+        records += [archive_record(one, message.payload, found) for message, one in stored_before]
+        if records and self._retry(lambda: self._keep_accepted(records)) is None:
+            return
+        failpoints.at("intake.archived")
+        self._repeats.remember(fresh)
         refused = [
             (message, verdict)
             for message, verdict in refused
@@ -282,36 +293,22 @@ class Intake(Handler):
         ]
         if refused and self._retry(lambda: self._keep_refused(refused, now)) is None:
             return
-        stored = [(by_point[id(one.point)], one) for one in accepted if id(one.point) in ids]
-        fresh = self._repeats.without(stored)
-        if self._retry(lambda: self._keep_accepted([*fresh.values(), *stored_before])) is None:
-            return
-        self._repeats.remember(fresh)
         self._quota.save()
-        self._metrics.stored.inc(len(ids))
-        points = [one.point for _, one in stored]
+        self._metrics.stored.inc(len(stored))
+        points = [one.point for _, one in stored.values()]
         self._observe_audits(points)
         self._notify_listeners(points)
-        if ids:
+        if stored:
             self._last_stored_at = time.monotonic()
-        answered = [*ids.values(), *(one.id for _, one in stored_before)]
+        answered = [one.id for _, one in [*stored.values(), *stored_before]]
         self._over_quota.inc(len(batch) - len(answered) - len(refused))
         self._answer(batch, answered, [verdict for _, verdict in refused])
 
-    def _find_stored(self, over: Sequence[Accepted]) -> dict[ResultId, bool]:
-        """Whether results beyond the quota are stored, so that only their ack was lost. Those of a unit, a spool and a
-        day are one question; MAX_LOOKUPS are asked, and the other results are absent: they come again.
-        """
-        groups: dict[object, list[Accepted]] = {}
-        for one in over:
-            groups.setdefault((one.id.agent, one.id.spool, when(one.point.time_ns).date()), []).append(one)
-        found: dict[ResultId, bool] = {}
-        for group in list(groups.values())[:MAX_LOOKUPS]:
-            seqs, times = [one.id.seq for one in group], [when(one.point.time_ns) for one in group]
-            span = min(seqs), max(seqs), min(times), max(times) + dt.timedelta(microseconds=1)
-            numbers = self._store.numbers(group[0].id.agent, str(group[0].id.spool), *span)
-            found |= {one.id: one.id.seq in numbers for one in group}
-        return found
+    def _keep_accepted(self, records: Sequence[ArchiveRecord]) -> bool:
+        """Also what was stored before: the collector may have died between store and archive."""
+        if self._archive is not None:
+            self._archive.append(records)
+        return True
 
     def _notify_listeners(self, points: Sequence[Point]) -> None:
         """A fault of one listener keeps the points neither from the others nor from being acknowledged."""
@@ -326,13 +323,6 @@ class Intake(Handler):
             early, full = point.fields.get("early_mbps"), point.fields.get("down_mbps")
             if isinstance(early, float) and isinstance(full, float) and full > 0:
                 self._metrics.early_stop.observe(early / full)
-
-    def _keep_accepted(self, accepted: Sequence[tuple[Message, Accepted]]) -> bool:
-        """Also what was stored before: the collector may have died between the two."""
-        if self._archive is not None:
-            self._archive.append([record_of(message.payload, one.point, one.id.agent) for message, one in accepted])
-        failpoints.at("intake.archived")
-        return True
 
     def _keep_refused(self, refused: list[tuple[Message, RefusedMessage]], now: dt.datetime) -> bool:
         letters = [
@@ -391,6 +381,16 @@ class Intake(Handler):
             failpoints.at("intake.answered")
 
         self._link.call(answer)
+
+
+def _to_look_up(over: Sequence[tuple[Message, Accepted, str]]) -> list[tuple[Message, Accepted, str]]:
+    """Those results beyond the quota that are looked for in the store, because only their ack may have been lost: of
+    MAX_LOOKUPS units' days. The others come again.
+    """
+    groups: dict[object, list[tuple[Message, Accepted, str]]] = {}
+    for message, one, reason in over:
+        groups.setdefault((one.id.agent, when(one.point.time_ns).date()), []).append((message, one, reason))
+    return list(chain.from_iterable(list(groups.values())[:MAX_LOOKUPS]))
 
 
 def _reconnect(_: Connection) -> None:

@@ -1,7 +1,8 @@
 """`xomnet collector resend`: stores dead letters that pass now, and takes them out of their file.
 
 A running collector may stay: the file has a lock, writing a result again changes nothing, and a letter leaves the file
-only after its result is stored. So this may be killed anywhere and run again.
+only after its result is stored and archived. So this may be killed anywhere and run again. A result counts as received
+when its letter was.
 """
 
 import argparse
@@ -15,8 +16,9 @@ from typing import Any
 
 import msgspec
 
-from collector.ingest.archive_record import ArchiveWriter, record_of
+from collector.ingest.archive_record import ArchiveWriter, archive_record
 from collector.ingest.dead_letters import DeadLetter, DeadLetters, digest_of, payload_of
+from collector.ingest.lateness import Lateness
 from collector.ingest.validate import Accepted, validate
 from collector.registry.registry_file import RegistryFile
 from collector.settings import CollectorSettings, Unusable, require_owner
@@ -67,9 +69,14 @@ def resend(
     Raises StoreUnavailable and OSError; what was stored until then is out of the file.
     """
     outcome, gone = ResendOutcome(), set[bytes]()
+    lateness = Lateness(store)
     try:
         for batch in _batches(letters.read_all()):
-            gone |= _store_batch(batch, registry, store, archive, dry_run, over_quota, outcome)
+            accepted = _valid(batch, registry, over_quota, outcome)
+            if dry_run:
+                outcome.stored += len(accepted)
+            else:
+                gone |= _store(accepted, store, lateness, archive, outcome)
     finally:
         if gone:
             letters.remove(gone)
@@ -81,20 +88,15 @@ def _batches(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:
         yield batch
 
 
-def _store_batch(
-    batch: list[DeadLetter],
-    registry: Registry,
-    store: Store,
-    archive: ArchiveWriter,
-    dry_run: bool,
-    over_quota: bool,
-    outcome: ResendOutcome,
-) -> set[bytes]:
-    """Stores and archives what is valid now; the digests of the letters of which that is done."""
+def _valid(
+    batch: list[DeadLetter], registry: Registry, over_quota: bool, outcome: ResendOutcome
+) -> list[tuple[DeadLetter, Accepted]]:
+    """The letters that are valid now, by the time of their arrival: a clock that was ahead is not right because time
+    has passed.
+    """
     outcome.letters += len(batch)
     accepted: list[tuple[DeadLetter, Accepted]] = []
     for letter in batch:
-        # by the time of its arrival: a clock that was ahead is not right because time has passed
         verdict = validate(letter.topic, payload_of(letter), registry, letter.at)
         if not isinstance(verdict, Accepted):
             outcome.refuse(letter, verdict.code, verdict.reason)
@@ -102,19 +104,28 @@ def _store_batch(
             outcome.refuse(letter, letter.code, letter.reason)
         else:
             accepted.append((letter, verdict))
-    points = [one.point for _, one in accepted]
-    reasons = {} if dry_run else {id(point): reason for point, reason in store.write(points)}
-    if not dry_run:
-        stored_now = [(letter, one) for letter, one in accepted if id(one.point) not in reasons]
-        archive.append([record_of(payload_of(letter), one.point, one.id.agent) for letter, one in stored_now])
-    stored: set[bytes] = set()
-    for letter, one in accepted:
+    return accepted
+
+
+def _store(
+    accepted: list[tuple[DeadLetter, Accepted]],
+    store: Store,
+    lateness: Lateness,
+    archive: ArchiveWriter,
+    outcome: ResendOutcome,
+) -> set[bytes]:
+    """Stores and archives them; the digests of the letters whose results are stored."""
+    marked = [(letter, one) for letter, valid in accepted for one in lateness.mark([valid], letter.at)]
+    added = store.add([one.point for _, one in marked])
+    reasons = {id(point): reason for point, reason in added.rejections}
+    stored = [(letter, one) for letter, one in marked if id(one.point) not in reasons]
+    if stored:
+        archive.append([archive_record(one, payload_of(letter), added) for letter, one in stored])
+    for letter, one in marked:
         if id(one.point) in reasons:
             outcome.refuse(letter, "store", reasons[id(one.point)])
-        else:
-            outcome.stored += 1
-            stored.add(digest_of(msgspec.json.encode(letter)))
-    return set() if dry_run else stored
+    outcome.stored += len(stored)
+    return {digest_of(msgspec.json.encode(letter)) for letter, _ in stored}
 
 
 def run(

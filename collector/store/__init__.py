@@ -1,8 +1,8 @@
 """Where results live. One small protocol; `sqlite` is embedded, `influx` is for a province."""
 
 import datetime as dt
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from collector.store.line_id import LineId
 from collector.store.points import Point, Rejection
@@ -24,6 +24,18 @@ Lines = Collection[LineId] | None
 
 Agents = Collection[str] | None
 """Some units, not many: a question names each of them. None: all."""
+
+
+class Added(NamedTuple):
+    """What became of results. Those that are in neither are new."""
+
+    rejections: list[Rejection]
+    known: Mapping[int, int]
+    """id(point) of each that was stored before (or stands twice in the batch) -> the `received_ms` that is stored with
+    it; of one that was stored without, its time in milliseconds.
+    """
+    late: frozenset[int] = frozenset()
+    """id(point) of those known that are stored as late."""
 
 
 class Figures(Protocol):
@@ -61,6 +73,15 @@ class Store(Protocol):
 
     @property
     def figures(self) -> Figures: ...
+
+    def add(self, results: Sequence[Point]) -> Added:
+        """As `write`, of results that units sent. One that is stored already stays as it is, with its receipt.
+
+        A result is known by agent, line, measurement, microsecond, spool and seq, whatever its tags are.
+        """
+
+    def find(self, results: Sequence[Point]) -> Added:
+        """As `add`, but writes nothing: which of them are stored already."""
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
         """Returns when every point is durable or rejected. Writing a point again changes nothing.
@@ -123,6 +144,13 @@ class Store(Protocol):
         self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime
     ) -> dict[int, str]:
         """Which results `first` to `last` of a unit's spool are stored, of all kinds: number -> line, '' the unit."""
+
+    def spool_depths(
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
+        """Of each of some units the least number of waiting results that it reported in each hour, with the hour's
+        beginning, in order; without reports of an estimated clock.
+        """
 
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
         """True where anything that a unit sent of a line is stored; line '' is the unit itself."""

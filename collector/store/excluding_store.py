@@ -6,11 +6,11 @@ rows, a bounded number at a time, however many results are left out.
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from collector.store import Agents, Figures, Lines, Store
+from collector.store import Added, Agents, Figures, Lines, Store
 from collector.store.exclusions import Exclusions, Row
 from collector.store.line_id import LineId
 from collector.store.pages import PAGE_ROWS, pages_back
@@ -50,6 +50,12 @@ class ExcludingStore:
         self._store, self._exclusions = store, exclusions
         self.figures = ExcludingFigures(store, exclusions)
         self._last_health: dict[tuple[str, bool], _LastHealth] = {}
+
+    def add(self, results: Sequence[Point]) -> Added:
+        return self._store.add(results)
+
+    def find(self, results: Sequence[Point]) -> Added:
+        return self._store.find(results)
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
         return self._store.write(points)
@@ -132,6 +138,11 @@ class ExcludingStore:
         self, agent: str, spool: str, first: int, last: int, since: dt.datetime, until: dt.datetime
     ) -> dict[int, str]:
         return self._store.numbers(agent, spool, first, last, since, until)
+
+    def spool_depths(
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
+        return self._store.spool_depths(agents, since, received_before)
 
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
         return self._store.has_results(line, since, until)

@@ -22,4 +22,5 @@ def open_store(settings: CollectorSettings, *, read_only: bool = False) -> Store
 
     influx = settings.store
     token = read_secret(influx.token_file)
-    return InfluxStore(influx.url, token, influx.bucket, influx.org, influx.timeout_s, influx.rollups_bucket)
+    turn = settings.state_dir / "store.turn"
+    return InfluxStore(influx.url, token, influx.bucket, influx.org, influx.timeout_s, influx.rollups_bucket, turn)

@@ -2,19 +2,20 @@
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from collector.store import Agents, Lines
+from collector.store import Added, Agents, Lines
 from collector.store.derived_schemas import ROLLED
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.influx_answers import (
@@ -26,10 +27,30 @@ from collector.store.influx_answers import (
     check_query,
     check_write,
 )
+from collector.store.influx_places import (
+    PLACES,
+    LatestTimes,
+    LineKey,
+    Placed,
+    StoredResult,
+    place,
+    ranges,
+    stored_result,
+)
 from collector.store.line_id import LineId
 from collector.store.line_protocol import line_protocol
 from collector.store.pages import TICK, pages_back
-from collector.store.points import COUNTED, RESULTS, Point, Rejection, identity_of, tags_in, time_ns, when
+from collector.store.points import (
+    COUNTED,
+    RESULTS,
+    Point,
+    Rejection,
+    identity_of,
+    milliseconds,
+    tags_in,
+    time_ns,
+    when,
+)
 from collector.store.row_types import (
     PROBE,
     Download,
@@ -53,11 +74,17 @@ from collector.store.rows import (
     rejection,
     rows_of,
 )
+from collector.store.write_turn import WriteTurn, slot_of
 from xomnet.runtime import failpoints
 
 BATCH = 1000
 FORM = "application/x-www-form-urlencoded"
 END = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
+UNITS_A_QUERY = 50
+QUERY_BYTES = 6_000
+"""Statements of as many bytes go into one request: what stands before a database takes 8 kB."""
+MAX_IN_RANGE = 1_000
+"""Where a range of time holds more of a line, its microseconds are asked for one by one."""
 PAGE = 10_000
 """How many points of one line are asked for at a time, where only its latest are read."""
 
@@ -67,7 +94,8 @@ class InfluxStore:
     threads.
 
     `token` is `user:password` for 1.8. No request takes longer than about `timeout_s`, and none is redirected:
-    an answer counts only if it came from the database itself.
+    an answer counts only if it came from the database itself. Processes that add results to the same database share the
+    file `turn`.
     """
 
     def __init__(
@@ -78,6 +106,7 @@ class InfluxStore:
         org: str = "-",
         timeout_s: float = 10.0,
         rollups_bucket: str | None = None,
+        turn: Path | None = None,
     ) -> None:
         self._url, self._org, self._timeout_s = url.rstrip("/"), org, timeout_s
         self._bucket = self._rollups_bucket = WriteTarget(bucket, "store.bucket")
@@ -87,15 +116,45 @@ class InfluxStore:
         self._client = InfluxDBClient(self._url, token, org=org, timeout=int(timeout_s * 1000), retries=False)
         self._write_api = self._client.write_api(SYNCHRONOUS)
         self._writing = threading.Lock()
+        self._turn, self._latest = WriteTurn(turn, timeout_s), LatestTimes()
         self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(total=timeout_s))
         self.figures = InfluxFigures(lambda q, rolled: self._query(q, self._rollups_bucket if rolled else self._bucket))
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
-        good, rejections = check_points(points)
+        results = [point for point in points if point.measurement in RESULTS]
+        rejections = self.add(results).rejections if results else []
+        good, bad = check_points(point for point in points if point.measurement not in RESULTS)
         for bucket, group in groupby(good, self._bucket_of):
             while batch := list(islice(group, BATCH)):
                 rejections += self._write(bucket, batch)
-        return rejections
+        return rejections + bad
+
+    def add(self, results: Sequence[Point]) -> Added:
+        good, rejections = check_points(results)
+        told = [stored_result(one) for one in good]
+        agents = {result.key.agent for result in told}
+        with self._turn.hold(agents) as others_wrote:
+            if others_wrote:
+                self._latest.forget_if(lambda agent: slot_of(agent) in others_wrote)
+            placed = place(good, told, self._stored_like(told))
+            try:
+                new = iter(placed.new)
+                while batch := list(islice(new, BATCH)):
+                    placed.rejections += self._write(self._bucket, batch)
+            except BaseException:
+                self._latest.forget_if(agents.__contains__)
+                raise
+            for result in told:
+                self._latest.note(result)
+        return _added(placed, rejections)
+
+    def find(self, results: Sequence[Point]) -> Added:
+        good, rejections = check_points(results)
+        told = [stored_result(one) for one in good]
+        placed = place(good, told, self._stored_among(told))
+        twins = {id(twin) for twin, _ in placed.twins}
+        known = {id_: stored for id_, stored in placed.known.items() if id_ not in twins}
+        return _added(Placed(known=known), rejections)
 
     def rewrite(self, points: Sequence[Point]) -> list[Rejection]:
         for _, group in groupby(sorted(points, key=_bucket_key), _bucket_key):
@@ -205,6 +264,19 @@ class InfluxStore:
         )
         return {row[1]: series.tags.get("line", "") for series in self._query(query) for row in series.values}
 
+    def spool_depths(
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
+        query = (
+            f"SELECT min(spool_depth) FROM health WHERE {_of_units(agents)} AND {time_clause(since, received_before)}"  # noqa: S608
+            f" AND received_ms < {milliseconds(received_before)} AND clock != 'estimated'"
+            " GROUP BY time(1h), agent fill(none)"
+        )
+        return {
+            series.tags["agent"]: [(when(at), int(depth)) for at, depth in series.values]
+            for series in self._query(query)
+        }
+
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
         query = (
             f"SELECT seq FROM {column_list(RESULTS)} WHERE agent = {quote(line.agent)} AND line = {quote(line.line)}"  # noqa: S608
@@ -225,6 +297,7 @@ class InfluxStore:
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]
         self._pool.clear()
+        self._turn.close()
 
     def _of_line(
         self,
@@ -253,6 +326,43 @@ class InfluxStore:
     def _last_not_late(self, measurement: str, line: LineId, since: dt.datetime) -> dt.datetime | None:
         pages = pages_back(partial(self.stamps, measurement, line), since, END)
         return next((stamp.at for page in pages for stamp in reversed(page) if not stamp.late), None)
+
+    def _stored_like(self, results: Sequence[StoredResult]) -> list[StoredResult]:
+        """What is stored in the microseconds of those results that are not surely new."""
+        unknown = list(self._latest.unknown(results).items())
+        for start in range(0, len(unknown), UNITS_A_QUERY):
+            units = dict(unknown[start : start + UNITS_A_QUERY])
+            self._latest.learn(units, since := min(units.values()), self._latest_of(units, since))
+        return self._stored_among([result for result in results if not self._latest.is_new(result)])
+
+    def _latest_of(self, agents: Collection[str], since: int) -> dict[LineKey, int]:
+        """The latest microsecond of each line and measurement of these units, where it is not before `since`."""
+        query = (
+            f"SELECT last(seq) FROM {column_list(RESULTS)} WHERE {_of_units(agents)} AND time >= {since * PLACES}"  # noqa: S608
+            " GROUP BY agent, line"
+        )
+        return {_key_of(series): series.values[0][0] // PLACES for series in self._query(query)}
+
+    def _stored_among(self, results: Sequence[StoredResult]) -> list[StoredResult]:
+        """What is stored in the microseconds of these results, of any line of their units."""
+        times: dict[str, set[int]] = {}
+        for result in results:
+            times.setdefault(result.key.agent, set()).add(result.micros)
+        measurements = sorted({result.key.measurement for result in results})
+        asked = [
+            _in_range(agent, measurements, *span, limit=MAX_IN_RANGE)
+            for agent, of_agent in times.items()
+            for span in ranges(of_agent)
+        ]
+        found = self._ask_all(asked)
+        full = {series.tags.get("agent", "") for series in found if len(series.values) >= MAX_IN_RANGE}
+        one_by_one = [_in_range(agent, measurements, at, at) for agent in full for at in sorted(times[agent])]
+        found = [series for series in found if series.tags.get("agent", "") not in full] + self._ask_all(one_by_one)
+        return [_stored(series, row) for series in found for row in series.values]
+
+    def _ask_all(self, statements: Iterable[str]) -> list[Series]:
+        """The answers to many statements, in as few requests as may be."""
+        return [series for query in _joined(statements) for series in self._query(query)]
 
     def _bucket_of(self, one: TypedPoint) -> WriteTarget:
         return self._bucket_for(one.point.measurement)
@@ -336,6 +446,58 @@ class InfluxStore:
         return answer.status, answer.headers, answer.data.decode(errors="replace")
 
 
+def _added(placed: Placed, rejections: Iterable[Rejection]) -> Added:
+    """Of what was placed and, but for its rejections, written. A twin of what was rejected is rejected too."""
+    rejected = [Rejection(placed.given(point), reason) for point, reason in placed.rejections]
+    reasons = {id(point): reason for point, reason in rejected}
+    for twin, given in placed.twins:
+        if id(given) in reasons:
+            placed.known.pop(id(twin), None)
+            rejected.append(Rejection(twin, reasons[id(given)]))
+    known = {id_: stored.received_ms for id_, stored in placed.known.items()}
+    late = frozenset(id_ for id_, stored in placed.known.items() if stored.late)
+    return Added([*rejections, *rejected], known, late)
+
+
+def _in_range(agent: str, measurements: Sequence[str], first: int, last: int, limit: int | None = None) -> str:
+    """The statement for what is stored of a unit from one microsecond to another."""
+    most = "" if limit is None else f" LIMIT {limit}"
+    return (
+        f"SELECT spool, seq, received_ms, late FROM {column_list(measurements)} WHERE agent = {quote(agent)}"  # noqa: S608
+        f" AND time >= {first * PLACES} AND time < {(last + 1) * PLACES} GROUP BY agent, line{most}"
+    )
+
+
+def _joined(statements: Iterable[str]) -> Iterator[str]:
+    """Statements put together, up to QUERY_BYTES of an address."""
+    held: list[str] = []
+    size = 0
+    for statement in statements:
+        needs = len(quote_plus(statement)) + 3
+        if held and size + needs > QUERY_BYTES:
+            yield ";".join(held)
+            held, size = [], 0
+        held.append(statement)
+        size += needs
+    if held:
+        yield ";".join(held)
+
+
+def _key_of(series: Series) -> LineKey:
+    return LineKey(series.tags.get("agent", ""), series.tags.get("line", ""), series.name)
+
+
+def _stored(series: Series, row: Sequence[Any]) -> StoredResult:
+    at, spool, seq, received, late = row
+    received_ms = milliseconds(when(at)) if received is None else int(received)
+    return StoredResult(_key_of(series), at, str(spool), int(seq), received_ms, bool(late))
+
+
+def _of_units(agents: Collection[str]) -> str:
+    """The condition that a point is of one of some units, at least one."""
+    return f"({' OR '.join(f'agent = {quote(agent)}' for agent in agents)})"
+
+
 def _bucket_key(point: Point) -> tuple[str, int]:
     return point.measurement, point.time_ns
 
@@ -416,7 +578,7 @@ class InfluxFigures:
         """By line. `measurement` is a name of ours, or several, quote."""
         if agents is not None and not agents:
             return []
-        one_of = "" if agents is None else f" AND ({' OR '.join(f'agent = {quote(agent)}' for agent in agents)})"
+        one_of = "" if agents is None else f" AND {_of_units(agents)}"
         query = f"SELECT {what} FROM {measurement} WHERE {time_clause(since, until)}{one_of} GROUP BY agent, line"  # noqa: S608
         return self._query(query, measurement in ROLLED)
 

@@ -11,16 +11,16 @@ import datetime as dt
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from collector.store import Agents, Lines
+from collector.store import Added, Agents, Lines
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.line_id import LineId
-from collector.store.points import COUNTED, RESULTS, SCHEMAS, Point, Rejection, tags_in, time_ns, when
+from collector.store.points import COUNTED, RESULTS, SCHEMAS, Point, Rejection, milliseconds, tags_in, time_ns, when
 from collector.store.retention import Retention, prune
 from collector.store.row_types import (
     PROBE,
@@ -35,8 +35,20 @@ from collector.store.row_types import (
     SpeedRow,
     Stamp,
 )
-from collector.store.rows import MEASUREMENT_OF, R, check_points, columns_of, own_point, rejection, row_of, rows_of
-from collector.store.sqlite_schema import column_list, insert, make_ready, measurement_of, values
+from collector.store.rows import (
+    MEASUREMENT_OF,
+    R,
+    TypedPoint,
+    check_points,
+    columns_of,
+    own_point,
+    rejection,
+    row_of,
+    rows_of,
+)
+from collector.store.sqlite_schema import column_list, identity, insert, lookup, make_ready, measurement_of, values
+
+_HOUR_NS = 3_600 * 10**9
 
 NOT_LATE = " AND late IS NOT 1"
 
@@ -73,21 +85,33 @@ class SqliteStore:
                 raise
 
     def write(self, points: Sequence[Point]) -> list[Rejection]:
-        good, rejections = check_points(points)
+        return self.add(points).rejections
+
+    def add(self, results: Sequence[Point]) -> Added:
+        good, rejections = check_points(results)
         oldest = self._oldest_result_ns()
         late = {id(one) for one in good if one.point.time_ns < oldest and measurement_of(one) in RESULTS}
         if late and self._retention is not None:
             policy = self._retention
             rejections += [rejection(one.point, policy.too_old(one.point)) for one in good if id(one) in late]
             good = [one for one in good if id(one) not in late]
+        known = _Known()
         if not good:
-            return rejections
+            return known.added(rejections)
         with self._translate_errors(), self._transaction() as connection:
             for measurement, group in groupby(sorted(good, key=measurement_of), measurement_of):
                 new = list(group)
-                connection.executemany(insert(measurement), [values(one) for one in new])
+                _insert(connection, measurement, new, known)
                 prune(connection, measurement, [one.point.time_ns for one in new], self._keep_own, oldest)
-        return rejections
+        return known.added(rejections)
+
+    def find(self, results: Sequence[Point]) -> Added:
+        good, rejections = check_points(results)
+        known = _Known()
+        for one in good:
+            for _, received_ms, late in self._read(lookup(measurement_of(one)), identity(one)):
+                known.note(one.point, received_ms, late)
+        return known.added(rejections)
 
     rewrite = write
     """A point is replaced whole."""
@@ -197,6 +221,20 @@ class SqliteStore:
             one * len(RESULTS),
         )
         return dict(found)
+
+    def spool_depths(
+        self, agents: Collection[str], since: dt.datetime, received_before: dt.datetime
+    ) -> dict[str, list[tuple[dt.datetime, int]]]:
+        asked = time_ns(since), time_ns(received_before), milliseconds(received_before)
+        statement = (
+            f"SELECT time_ns / {_HOUR_NS} AS hour, min(spool_depth) FROM health"  # noqa: S608
+            " WHERE agent = ? AND line = '' AND time_ns >= ? AND time_ns < ? AND received_ms < ?"
+            " AND clock <> 'estimated' GROUP BY hour ORDER BY hour"
+        )
+        return {
+            agent: [(when(hour * _HOUR_NS), depth) for hour, depth in self._read(statement, (agent, *asked))]
+            for agent in agents
+        }
 
     def has_results(self, line: LineId, since: dt.datetime, until: dt.datetime) -> bool:
         asked = " UNION ALL ".join(
@@ -351,6 +389,39 @@ class SqliteStore:
                 " file and its folder, which must exist"
             )
         return StoreUnavailable(f"{self._path}: {error} ({name})")
+
+
+class _Known:
+    """What was stored before, as `Added` says it."""
+
+    def __init__(self) -> None:
+        self._received: dict[int, int] = {}
+        self._late: set[int] = set()
+
+    def note(self, point: Point, received_ms: int | None, late: int | None) -> None:
+        self._received[id(point)] = milliseconds(when(point.time_ns)) if received_ms is None else received_ms
+        if late:
+            self._late.add(id(point))
+
+    def added(self, rejections: list[Rejection]) -> Added:
+        return Added(rejections, self._received, frozenset(self._late))
+
+
+def _insert(connection: sqlite3.Connection, measurement: str, points: Sequence[TypedPoint], known: _Known) -> None:
+    """Of results, those that are stored already stay as they are, and are noted in `known`."""
+    statement, rows = insert(measurement), [values(one) for one in points]
+    if measurement not in RESULTS:
+        connection.executemany(statement, rows)
+        return
+    last = connection.execute(f"SELECT max(rowid) FROM {measurement}").fetchone()[0] or 0  # noqa: S608
+    if connection.executemany(statement, rows).rowcount == len(rows):
+        return
+    seen: set[int] = set()
+    for one in points:
+        row, received_ms, late = connection.execute(lookup(measurement), identity(one)).fetchone()
+        if row <= last or row in seen:
+            known.note(one.point, received_ms, late)
+        seen.add(row)
 
 
 class SqliteFigures:

@@ -83,6 +83,19 @@ def insert(measurement: str) -> str:
     return f"INSERT INTO {measurement} ({column_list(columns)}) VALUES ({marks}) ON CONFLICT {again}"  # noqa: S608
 
 
+def lookup(measurement: str) -> str:
+    """For a result of `identity`: its row, its receipt, and whether it was late."""
+    return (
+        f"SELECT rowid, received_ms, late FROM {measurement}"  # noqa: S608  # a name of the contract
+        " WHERE agent = ? AND line = ? AND time_ns = ? AND spool = ? AND seq = ?"
+    )
+
+
+def identity(one: TypedPoint) -> tuple[Any, ...]:
+    tags = one.point.tags
+    return tags.get("agent", ""), tags.get("line", ""), one.point.time_ns, one.fields["spool"], one.fields["seq"]
+
+
 def values(one: TypedPoint) -> list[Any]:
     measurement = measurement_of(one)
     tags = [one.point.tags.get(tag, "") for tag in tags_in(measurement)]

@@ -113,6 +113,13 @@ def forgetful_archive() -> None:
     Archive.append = forgetful  # type: ignore[method-assign]
 
 
+def moving_receipt() -> None:
+    """The collector takes every result for a new one."""
+    from collector.store.influx_places import LatestTimes
+
+    LatestTimes.is_new = lambda *_: True  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     "ack_before_store": ack_before_store,
     "puback_is_stored": puback_is_stored,
@@ -121,6 +128,7 @@ BUGS: dict[str, Callable[[], None]] = {
     "clean_start": clean_start,
     "silent_eviction": silent_eviction,
     "forgetful_archive": forgetful_archive,
+    "moving_receipt": moving_receipt,
 }
 
 

@@ -11,7 +11,7 @@ A result is named (agent, spool, seq). Every committed one also carries a token,
 | `intent` | before a commit: `token, agent, line, kind, fields, true_us`; `at_us` where the clock was right; `poison` |
 | `committed` | after it: `token, spool, seq`. An intent without it (killed in between) may have happened or not |
 | `counted` | a unit that tells no intents has committed the numbers 1 to `last_seq` of `spool` |
-| `acked`, `refused` | on the wire: `agent, spool, seqs` |
+| `acked`, `refused` | on the wire: `agent, spool, seqs`; `at_ms`, where known: the server's time in the ack |
 | `published` | on the wire: `agent, spool, seq` |
 | `forged` | somebody said `token` under another's name |
 | `read` | the database was killed at once after these were acked, and started: `asked` ids, `found` ids |
@@ -45,6 +45,7 @@ INVARIANTS = {
     "I8": "bounded: spool, memory, sends",
     "I9": "isolated: nothing is stored under another's name",
     "I10": "timed: a stored time is within its bounds of the true one",
+    "I11": "received: a result keeps the receipt that it had at its first ack, and no honest one is named late",
     "I12": "archived: an acked result is in the archive, once, as it was committed; what is there is stored",
 }
 
@@ -132,7 +133,7 @@ def check(history: Iterable[Op]) -> Report:
     world = World(history)
     checks = (
         *(lost, phantoms, doubled, altered, unsound_acks, unreported, stuck, unbounded, misattributed, mistimed),
-        unarchived,
+        *(moved, unarchived),
     )
     violations = [violation for one in checks for violation in one(world)]
     sends = Counter((op["agent"], op["spool"], op["seq"]) for op in world.ops["published"])
@@ -272,6 +273,19 @@ def mistimed(world: World) -> Iterator[Violation]:
         if error_s > allowed_s:
             clock = point.fields.get("clock")
             yield Violation("I10", f"{_said(point.id)} ({clock}) is off by {error_s:.3f} s, allowed {allowed_s} s")
+
+
+def moved(world: World) -> Iterator[Violation]:
+    first_acks: dict[Id, int] = {}
+    for op in world.ops["acked"]:
+        for id_ in _named([op]) if "at_ms" in op else ():
+            first_acks[id_] = min(op["at_ms"], first_acks.get(id_, op["at_ms"]))
+    for point in world.points:
+        if point.id in first_acks and not point.fields.get("received_ms", 2**63) <= first_acks[point.id]:
+            received, acked = point.fields.get("received_ms"), first_acks[point.id]
+            yield Violation("I11", f"{_said(point.id)} was acked at {acked} ms and is received at {received} ms")
+        if point.fields.get("late"):
+            yield Violation("I11", f"{_said(point.id)} is named late")
 
 
 def unarchived(world: World) -> Iterator[Violation]:

@@ -1,5 +1,6 @@
 """What was said on the wire and what the database holds, as seen by clients that are none of the product's."""
 
+import datetime as dt
 import json
 import re
 import shutil
@@ -77,8 +78,9 @@ class Witness:
             self._hear_ack(name, said)
 
     def _hear_ack(self, name: str, said: dict[str, Any]) -> None:
+        at_ms = int(dt.datetime.fromisoformat(said["time"]).timestamp() * 1000)
         for one in said.get("stored", []):
-            self._history.say("acked", agent=name, spool=one["spool"], seqs=one["seqs"])
+            self._history.say("acked", agent=name, spool=one["spool"], seqs=one["seqs"], at_ms=at_ms)
             with self._heard:
                 self._acks.extend((name, one["spool"], seq) for seq in one["seqs"])
                 self.acked += len(one["seqs"])

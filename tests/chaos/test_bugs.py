@@ -74,6 +74,14 @@ def the_collector_dies_between_archive_and_ack(province: Province) -> None:
     more(province, 100)
 
 
+def acks_are_lost(province: Province) -> None:
+    province.unit_proxy.set("cut_down")
+    time.sleep(1)
+    province.unit_proxy.set("reset")
+    province.unit_proxy.set("pass")
+    more(province, 60)
+
+
 class Scenario(NamedTuple):
     bug: str
     invariant: str
@@ -91,6 +99,7 @@ SCENARIOS = (
     Scenario("clean_start", "I8", the_collector_is_killed_with_messages_in_its_hands, sends=1.0),
     Scenario("silent_eviction", "I1", the_spool_is_full, spool_bytes=12_000),
     Scenario("forgetful_archive", "I12", the_collector_dies_between_archive_and_ack),
+    Scenario("moving_receipt", "I11", acks_are_lost),
 )
 
 

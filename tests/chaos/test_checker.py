@@ -72,11 +72,12 @@ GOOD: list[Op] = [
     *(intent(5, poison=True), committed(5), letter(5), named("refused", 5)),
     *(intent(6), committed(6), named("waiting", 6)),
     intent(7),  # killed before it knew: not there
-    *(intent(8), point(8)),  # killed before it knew: there
+    *(intent(8), point(8, received_ms=T_US // 1000 + 200)),  # killed before it knew: there
     {"op": "counted", "agent": "nd-unit", "spool": SPOOL, "last_seq": 1},
     point(1, {"agent": "nd-unit"}, error_detail="of no feeder"),
     named("acked", 1, 2),
     *(archived(seq) for seq in (1, 2, 8)),
+    *(named("acked", 8, at_ms=T_US // 1000 + ms) for ms in (900, 300)),
     read_after_kill([1], [1, 2]),
     *({"op": "published", "agent": "nd-a", "spool": SPOOL, "seq": seq} for seq in (1, 1, 2)),
     {"op": "sample", "name": "nd-a", "spool_bytes": 900, "rss_bytes": 1},
@@ -84,6 +85,8 @@ GOOD: list[Op] = [
     {"op": "healed", "at_s": 100.0},
     {"op": "drained", "at_s": 130.0},
 ]
+
+RECEIVED_AGAIN = point(8, received_ms=T_US // 1000 + 301)
 
 LIES: dict[str, tuple[str, list[Op], list[Op]]] = {
     # name: invariant, what is taken out of the good history, what is put in
@@ -121,7 +124,10 @@ LIES: dict[str, tuple[str, list[Op], list[Op]]] = {
     "a collector that grows": ("I8", [], [{"op": "sample", "name": "collector", "rss_bytes": 10**8 + 1}]),
     "results sent again and again": ("I8", [], [{"op": "published", "agent": "nd-a", "spool": SPOOL, "seq": 2}] * 3),
     "a forgery stored": ("I9", [], [point(99)]),
-    "a result under another's name": ("I9", [point(8)], [point(8, {"agent": "nd-b"})]),
+    "a result under another's name": ("I9", [point(2)], [point(2, {"agent": "nd-b"})]),
+    "a receipt that moved after the first ack": ("I11", [point(8, received_ms=T_US // 1000 + 200)], [RECEIVED_AGAIN]),
+    "a receipt that is gone": ("I11", [point(8, received_ms=T_US // 1000 + 200)], [point(8)]),
+    "an honest result that is named late": ("I11", [point(2)], [point(2, late=True)]),
     "a time off by more than the clock allows": (
         "I10",
         [intent(2), point(2)],

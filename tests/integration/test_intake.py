@@ -12,7 +12,8 @@ from collector.commands.commands import Commands
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.intake import Intake
 from collector.metrics import Metrics
-from collector.store.points import Point, Rejection
+from collector.store import Added
+from collector.store.points import Point
 from collector.store.sqlite import SqliteStore
 from tests.support.deployment import HEADER, Collector, until
 from tests.support.sender import ROWS, SPOOL, Sender, result
@@ -146,11 +147,11 @@ class Clumsy(SqliteStore):
 
     failed = 0
 
-    def write(self, points: Sequence[Point]) -> list[Rejection]:
+    def add(self, results: Sequence[Point]) -> Added:
         if not self.failed:
-            self.failed = len(points)
+            self.failed = len(results)
             raise ZeroDivisionError("a defect of ours")
-        return super().write(points)
+        return super().add(results)
 
 
 def test_what_a_defect_left_without_an_answer_comes_again(tmp_path: Path, mosquitto: Mosquitto) -> None:

@@ -1,5 +1,6 @@
 """Both stores do the same: the suite runs over a SQLite file and over a real influxd."""
 
+import dataclasses
 import datetime as dt
 import math
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from tests.support.stored import (
     latency,
     manifest,
     outage,
+    received,
     registry,
     speed,
     tagged,
@@ -55,7 +57,7 @@ HOSTILE = [
 """Texts that end a word, a tag or a string in line protocol, InfluxQL or SQL."""
 
 
-HOUR = dt.timedelta(hours=1)
+HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
 UNIT, OTHER = LineId(AGENT, ""), LineId("nd-b-2", "")
 ETH0 = Interface(name="eth0", up=True, rx_bytes=1, tx_bytes=2)
 
@@ -132,6 +134,24 @@ def test_the_last_health_of_one_unit_is_that_of_all(store: Store) -> None:
     assert store.health(EARLIER, AGENT)[AGENT].temp_c == 60.0
     assert store.health(NOW + HOUR, "nd-b-2") == {}
     assert store.health(EARLIER, "nobody") == {}
+
+
+def test_the_least_that_waited_in_each_hour_is_read_of_some_units(store: Store) -> None:
+    reports = [(0, 5), (10, 3), (50, 9), (130, 4)]
+    store.add([received(health(NOW + m * MINUTE, m, spool_depth=depth), NOW + m * MINUTE) for m, depth in reports])
+    other = received(health(NOW, 1, agent="nd-b-2", spool_depth=7), NOW)
+    unused = [received(health(NOW, 1, agent="nd-c-3", spool_depth=1), NOW), health(NOW + MINUTE, 2, spool_depth=0)]
+    estimated = received(health(NOW + 2 * MINUTE, 3, spool_depth=0), NOW)
+    estimated = dataclasses.replace(estimated, fields={**estimated.fields, "clock": "estimated"})
+    came_later = received(health(NOW + 3 * MINUTE, 4, spool_depth=0), LATER)
+    store.add([other, *unused, estimated, came_later])
+    hour = NOW.replace(minute=0)
+    assert store.spool_depths([AGENT, "nd-b-2"], EARLIER, NOW + 3 * HOUR) == {
+        AGENT: [(hour, 3), (hour + HOUR, 9), (hour + 2 * HOUR, 4)],
+        "nd-b-2": [(hour, 7)],
+    }
+    assert store.spool_depths([AGENT], NOW + HOUR, NOW + 3 * HOUR) == {AGENT: [(hour + 2 * HOUR, 4)]}
+    assert store.spool_depths(["nobody"], EARLIER, LATER).get("nobody", []) == []
 
 
 def test_events_are_found_by_name_by_unit_or_all(store: Store) -> None:

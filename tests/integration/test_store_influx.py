@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from collector.ingest import lateness
 from collector.judge import line_tracker
 from collector.rollups import rollups
+from collector.store import influx
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.influx import InfluxStore
 from collector.store.line_id import LineId
+from collector.store.points import Point, time_ns
 from tests.support.services import InfluxV2, Nginx, free_port
 from tests.support.stored import LINE, NOW, health, speed
 from xomnet.runtime.clock import utc_now
@@ -49,6 +52,10 @@ def test_the_longest_questions_pass_a_proxy(store: InfluxStore) -> None:
     store.write([speed(NOW, 1, lines[-1])])
     assert list(store.samples(EARLIER, LATER, lines[-line_tracker.LINES_A_QUERY :])) == lines[-1:]
     assert list(store.figures.downloads(EARLIER, LATER, units[-rollups.UNITS_A_QUERY :])) == lines[-1:]
+    results = [speed(NOW, 2, line) for line in lines[-influx.UNITS_A_QUERY :]]
+    assert store.add(results).known == {}
+    assert len(store.add(results).known) == len(results)
+    assert store.spool_depths(units[-lateness.UNITS_A_QUERY :], EARLIER, LATER) == {}
 
 
 # --- bad points
@@ -217,6 +224,8 @@ class Answering:
     def __init__(self) -> None:
         self.status, self.body = 204, b""
         self.headers: dict[str, str] = {}
+        self.is_empty = False
+        """It answers each question, uncounted, that nothing is stored."""
         self.seen: list[tuple[str, str, str | None]] = []
         answering = self
 
@@ -225,13 +234,19 @@ class Answering:
 
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if answering.is_empty and self.path.startswith("/query"):
+                    self._answer(200, {}, b'{"results":[]}')
+                    return
                 answering.seen.append((self.command, self.path, self.headers.get("Authorization")))
-                self.send_response(answering.status)
-                for name, value in answering.headers.items():
+                self._answer(answering.status, answering.headers, answering.body)
+
+            def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answering.body)))
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(answering.body)
+                self.wfile.write(body)
 
             do_POST = do_GET
 
@@ -266,13 +281,16 @@ def asked(server: Answering) -> Iterator[InfluxStore]:
     opened.close()
 
 
+OWN = Point("collector_state", {}, {"up": 1}, time_ns(NOW))
+
 WAYS: list[Callable[[InfluxStore], object]] = [
-    lambda store: store.write([speed(NOW, 1), speed(NOW, 2)]),
+    lambda store: store.write([OWN]),
+    lambda store: store.add([speed(NOW, 1), speed(NOW, 2)]),
     lambda store: store.samples(EARLIER, LATER),
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["write", "read"])
+@pytest.mark.parametrize("way", WAYS, ids=["write", "add", "read"])
 @pytest.mark.parametrize(
     ("status", "says"),
     [
@@ -293,7 +311,7 @@ def test_wrong_settings_need_a_person_and_name_the_setting(
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["write", "read"])
+@pytest.mark.parametrize("way", WAYS, ids=["write", "add", "read"])
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_an_overloaded_database_is_asked_again_later(
     server: Answering, asked: InfluxStore, way: Callable[[InfluxStore], object], status: int
@@ -328,6 +346,7 @@ def test_a_retry_after_without_sense_is_left_to_the_back_off(
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_the_database_alone_may_reject_a_point(server: Answering, asked: InfluxStore, status: int) -> None:
+    server.is_empty = True
     server.gives(status, b'{"code":"invalid","message":"partial write:\\nfield type conflict"}')
     rejections = asked.write([speed(NOW, 1), speed(NOW, 2)])
     assert [rejection.reason for rejection in rejections] == ["partial write: field type conflict"] * 2
@@ -351,7 +370,7 @@ def test_what_is_not_the_database_neither_stores_nor_rejects(
         asked.write([speed(NOW, 1)])
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["write", "read"])
+@pytest.mark.parametrize("way", WAYS, ids=["write", "add", "read"])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_not_followed(
     server: Answering, asked: InfluxStore, way: Callable[[InfluxStore], object], status: int
@@ -365,6 +384,7 @@ def test_a_redirect_is_not_followed(
 def test_too_large_a_body_is_halved_down_to_a_point_and_then_needs_a_person(
     server: Answering, asked: InfluxStore
 ) -> None:
+    server.is_empty = True
     server.gives(413)
     with pytest.raises(StoreRefused, match="even one point"):
         asked.write([speed(NOW, n) for n in range(1, 9)])
@@ -400,7 +420,7 @@ def test_an_answer_with_an_error_or_a_part_is_no_answer(
 
 
 def test_the_token_goes_with_writes_and_reads(server: Answering, asked: InfluxStore) -> None:
-    asked.write([speed(NOW, 1)])
+    asked.write([OWN])
     server.gives(200, b'{"results":[{"statement_id":0}]}')
     asked.samples(EARLIER, LATER)
     assert [authorization for _, _, authorization in server.seen] == ["Token secret"] * 2

@@ -13,7 +13,7 @@ import pytest
 from collector.store import Store
 from collector.store.influx import InfluxStore
 from collector.store.line_id import LineId
-from collector.store.points import Point, point_of
+from collector.store.points import Point, milliseconds, point_of
 from collector.store.sqlite import SqliteStore
 from xomnet.contract.messages import (
     Event,
@@ -115,6 +115,12 @@ def manifest(at: dt.datetime, seq: int, seqs: Iterable[int], last: int, first: i
 def tagged(point: Point, **tags: str) -> Point:
     """The same point under other tags."""
     return dataclasses.replace(point, tags={**point.tags, **tags})
+
+
+def received(point: Point, at: dt.datetime, late: bool = False) -> Point:
+    """The same point as the intake gives it to the store."""
+    fields = {**point.fields, "received_ms": milliseconds(at), **({"late": True} if late else {})}
+    return dataclasses.replace(point, fields=fields)
 
 
 def _envelope(at: dt.datetime, seq: int, agent: str) -> dict[str, Any]:
