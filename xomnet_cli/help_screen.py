@@ -30,5 +30,4 @@ class HelpScreen(TyperGroup):
                 if getattr(command, "rich_help_panel", None) == audience and not command.hidden:
                     table.add_row(command.name, command.get_short_help_str(MAX_SHORT_HELP))
             console.print(Padding(table, (0, 0, 0, 1)))
-        console.print(Rule(style="dim"))
         console.print("Options: --version, --install-completion, --show-completion, -h, --help")
