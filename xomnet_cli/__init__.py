@@ -17,6 +17,7 @@ from xomnet_cli.month import month
 from xomnet_cli.pki import pki
 from xomnet_cli.registry import registry
 from xomnet_cli.release import release
+from xomnet_cli.replay import replay
 from xomnet_cli.report import report
 from xomnet_cli.results import results
 
@@ -44,6 +45,10 @@ app.command(
     short_help="Serve download tests to units and clients of LibreSpeed.",
 )(measure_server)
 app.add_typer(pki, name="pki", rich_help_panel=SERVER)
+app.command(
+    rich_help_panel=SERVER,
+    short_help="Build the database again from the archive.",
+)(replay)
 app.command(
     rich_help_panel=OPERATOR,
     short_help="Tell units to measure, report, blink or change settings.",

@@ -128,3 +128,20 @@ def first_rows(registry: Registry, since: dt.datetime) -> dict[LineId, LineRow]:
         if line not in first:
             first[line] = registry.at(*line, since) or row
     return first
+
+
+def write_some_months(
+    store: Store,
+    registry: Registry,
+    months: Sequence[Month],
+    now: dt.datetime,
+    kept_since: dt.datetime | None,
+    closed: ClosedVerdicts | None = None,
+) -> Iterator[None]:
+    """As `write_months`, of these months; of a closed one also where its results are no longer kept."""
+    zone, done = registry.zone.key, closed.months() if closed is not None else ()
+    for month in months:
+        if closed is not None and month in done:
+            yield from _write_closed(store, closed.verdicts(month), month.since(zone))
+        elif kept_since is None or kept_since <= month.since(zone):
+            yield from _write_month(store, registry, month, now)

@@ -129,6 +129,12 @@ class Rollups(PeriodicWorker):
     def _write_months(self, now: dt.datetime) -> Iterator[None]:
         return write_months(self._store, self._registry(), now, self._kept_since(now), self._closed)
 
+    def write_day(self, day: RollupBucket, now: dt.datetime) -> None:
+        """Computes a day and its hours, as far as they have begun, from all that is stored. Raises StoreUnavailable."""
+        for bucket in (one for one in (*hours_of(day), day) if one.since <= now):
+            places, lines = self._compute(bucket, None)
+            write_own(self._store, places + lines)
+
     def _begin_round(self, now: dt.datetime) -> None:
         zone = self._registry().zone
         with self._lock:

@@ -13,13 +13,15 @@ from influxdb_client.client.write.point import Point as Record
 
 from collector.store.rows import TypedPoint
 
-_QUOTED = str.maketrans({'"': '\\"', "\\": "\\\\"})
-
 
 def line_protocol(one: TypedPoint) -> str:
     """One line, without its end; fields are named by the contract, which has no name that wants escaping."""
     fields = ",".join([f"{name}={_TEXT[type(value)](value)}" for name, value in one.fields.items()])
     return f"{_head(one.point.measurement, tuple(one.point.tags.items()))} {fields} {one.point.time_ns}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 @lru_cache(maxsize=65_536)
@@ -32,7 +34,7 @@ def _head(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
 
 _TEXT: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "true" if value else "false",
-    str: lambda value: f'"{value.translate(_QUOTED)}"',
-    int: "{}i".format,
+    str: lambda value: f'"{_escape(value)}"',
+    int: lambda value: f"{value}i",
     float: repr,
 }

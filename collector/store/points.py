@@ -1,15 +1,18 @@
 """From a result and its registry row to a database point: the one place that fixes measurement, tags, fields, time."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 from msgspec import inspect as mi
+from msgspec.structs import astuple
 
 from collector.store.derived_schemas import OWN, Kind
-from xomnet.contract.flat_fields import FlatField, flat_fields, flat_values
+from xomnet.contract.flat_fields import FlatField, flat_fields
 from xomnet.contract.messages import KIND_OF, HealthResult, Result
 from xomnet.registry.registry import LineRow
 
@@ -106,10 +109,7 @@ def point_of(result: Result, row: LineRow, received: dt.datetime | None = None) 
         fields["received_ms"] = milliseconds(received)
     if result.at_error_s is not None:
         fields["at_error_s"] = float(result.at_error_s)
-    kinds = SCHEMAS[measurement]
-    for name, value in flat_values(result.data):
-        kind = kinds[name]
-        fields[name] = _text(value) if kind is str else kind(value)
+    _add_values(fields, result.data, _PLANS[measurement])
     line = None if isinstance(result, HealthResult) else result.line
     return Point(measurement, tags_of(row, line), fields, time_ns(result.at, result.seq))
 
@@ -120,3 +120,36 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
         return ",".join(value)
     return msgspec.json.encode(value).decode()
+
+
+class _Cell(NamedTuple):
+    """How an attribute of a structure is stored: as a field, or, of a structure within it, as several."""
+
+    name: str
+    convert: Callable[[Any], Value]
+    within: Sequence["_Cell"] = ()
+
+
+def _plan(fields: Iterable[FlatField], depth: int = 0) -> Iterator[_Cell]:
+    """Of the attributes in their order."""
+    for attribute, group in groupby(fields, key=lambda field: field.path[depth]):
+        first, *more = group
+        if len(first.path) > depth + 1:
+            yield _Cell(attribute, _text, tuple(_plan([first, *more], depth + 1)))
+        else:
+            kind = _kind(first)
+            yield _Cell(first.name, _text if kind is str else kind)
+
+
+_PLANS = {kind: tuple(_plan(flat_fields(data))) for data, kind in KIND_OF.items()}
+
+
+def _add_values(fields: dict[str, Value], data: Struct, plan: Sequence[_Cell]) -> None:
+    """Adds what is not absent, named as in `flat_fields`."""
+    for (name, convert, within), value in zip(plan, astuple(data), strict=True):
+        if value is None or value == ():
+            continue
+        if within:
+            _add_values(fields, value, within)
+        else:
+            fields[name] = convert(value)

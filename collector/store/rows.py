@@ -174,19 +174,21 @@ def _fields(point: Point) -> dict[str, Value]:
     schema = SCHEMAS.get(point.measurement)
     if schema is None:
         raise _BadField(f"no measurement is called {point.measurement!r}")
-    if not point.fields or any(name in schema and name not in point.fields for name in ("spool", "seq")):
+    fields = point.fields
+    if not fields or ("spool" in schema and not ("spool" in fields and "seq" in fields)):
         raise _BadField("a point without fields, or a result without spool and seq")
     if not 0 <= point.time_ns <= _LARGEST:
         raise _BadField(f"a time outside 1970 to 2262: {point.time_ns} ns")
     for name, text in point.tags.items():
         _check_text(name, text)
-    for name in point.fields:
-        if name not in schema:
-            raise _BadField(f"{point.measurement} has no field {name!r}")
-    return {name: _coerce(name, schema[name], value) for name, value in point.fields.items()}
+    if unknown := fields.keys() - schema.keys():
+        raise _BadField(f"{point.measurement} has no field {min(unknown)!r}")
+    return {name: _coerce(name, schema[name], value) for name, value in fields.items()}
 
 
 def _coerce(name: str, kind: Kind, value: Value) -> Value:
+    if type(value) is kind and not isinstance(value, str) and -_LARGEST <= value <= _LARGEST:  # nearly every one
+        return value
     if kind is str and isinstance(value, str):
         return _check_text(name, value)
     if kind is bool and isinstance(value, bool):

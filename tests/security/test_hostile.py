@@ -67,7 +67,7 @@ def test_the_reader_of_line_protocol_reads_what_is_there() -> None:
 @pytest.mark.parametrize(
     ("fault", "instead"),
     [
-        ("collector.store.line_protocol._QUOTED", {}),
+        ("collector.store.line_protocol._escape", str),
         ("influxdb_client.client.write.point._escape_key", lambda value, *_: str(value)),
     ],
 )

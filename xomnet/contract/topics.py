@@ -1,6 +1,7 @@
 """The MQTT topics of contract version 1: `xomnet/v1/{agent}/{channel}`."""
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 PREFIX = "xomnet/v1"
@@ -37,6 +38,7 @@ def topic_filter(channel: Channel) -> str:
     return f"{PREFIX}/+/{channel}"
 
 
+@lru_cache(maxsize=65_536)
 def parse(text: str) -> Topic | None:
     """The agent and channel of a topic; None if it is not one of ours."""
     parts = text.split("/")

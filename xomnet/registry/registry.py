@@ -108,11 +108,14 @@ class Registry:
 
     def row_of_agent(self, agent: str, when: dt.datetime) -> LineRow | None:
         """The row of an agent's first line at an instant, which says where it stood; None for an unknown agent."""
-        return next(iter(self.lines_of(agent, when)), None)
+        return next(self._lines_of(agent, when), None)
 
     def lines_of(self, agent: str, when: dt.datetime) -> list[LineRow]:
         """An agent's lines registered at an instant."""
-        return [row for key in self._agents.get(agent, ()) if (row := self.at(*key, when)) is not None]
+        return list(self._lines_of(agent, when))
+
+    def _lines_of(self, agent: str, when: dt.datetime) -> Iterator[LineRow]:
+        return (row for key in self._agents.get(agent, ()) if (row := self.at(*key, when)) is not None)
 
     def rows(self) -> list[LineRow]:
         """Every row, each line's in the order of its dates."""
