@@ -69,7 +69,9 @@ def gather(store: Store, line: LineId, target_mbps: float, since: dt.datetime, n
 def evidence(
     speed: Sequence[SpeedRow], latency: Sequence[LatencyRow], target_mbps: float, since: dt.datetime
 ) -> Evidence:
-    """Both in the order of time."""
+    """Both in the order of time. What does not count because of an exclusion is no evidence."""
+    speed = [row for row in speed if row.excluded is None]
+    latency = [row for row in latency if row.excluded is None]
     was, new = [r for r in speed if r.at < since], [r for r in speed if r.at >= since]
     confirming = [r.at for r in new if r.asked == "confirmation"]
     rsrp = _change(was, new, lambda r: r.radio.rsrp_dbm if r.radio else None)
@@ -137,4 +139,4 @@ def _days_met(counted: Sequence[tuple[dt.datetime, float]], target_mbps: float) 
 
 
 def _sample(row: SpeedRow) -> Sample:
-    return Sample(row.at, row.down_mbps, row.flags, row.error, row.asked)
+    return Sample(row.at, row.down_mbps, row.flags, row.error, row.asked, excluded=row.excluded)
