@@ -102,7 +102,8 @@ def _point(status: LineStatus, at: dt.datetime, more: Mapping[str, Value]) -> Po
         "lon": row.lon,
         "state_code": CODES[judged.state],
         "since_s": since,
-        "failed": sum(sample.error is not None for sample in status.samples),
+        "failed": sum(sample.error is not None and sample.excluded is None for sample in status.samples),
+        "excluded": sum(sample.excluded is not None for sample in status.samples),
         **more,
     }
     known = {name: value for name, value in fields.items() if value is not None}

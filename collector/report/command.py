@@ -12,7 +12,7 @@ from collector.registry.registry_file import HISTORY_FILE, load_with_removed
 from collector.report.document import document
 from collector.report.gather import ReportError, gather
 from collector.report.model import MonthlyReport
-from collector.report.summary import coverage, of_access, of_change, tally, troubles
+from collector.report.summary import coverage, excluded_for, of_access, of_change, tally, troubles
 from collector.settings import CollectorSettings, SqliteSettings
 from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
@@ -168,4 +168,5 @@ def summary(report: MonthlyReport) -> dict[str, Any]:
         "outage_s": found.outage_s,
         "silent_units": found.silent_units,
         "failed": found.failed,
+        "excluded_for": dict(excluded_for(line.verdict for line in report.lines)),
     }

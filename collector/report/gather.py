@@ -98,7 +98,7 @@ def _months(
                 longest_outage_s=max(outages, default=0.0),
                 silent_days=len(due[line] - heard[line]),
                 unit_silent_days=len(set().union(*due.values()).difference(*heard.values())),
-                last_test_at=own[-1].at if own else None,
+                last_test_at=max((s.at for s in own if s.excluded is None), default=None),
                 taken_out_at=ended if ended is not None and ended <= until else None,
             )
     return months
@@ -142,13 +142,14 @@ def registered_days(registry: Registry, line: LineId, month: Month, now: dt.date
 
 
 def test_days(samples: Iterable[Sample], registry: Registry) -> set[dt.date]:
-    """Days of which there is a test, of whatever outcome."""
-    return {sample.at.astimezone(registry.zone).date() for sample in samples}
+    """Days of which there is a test, of whatever outcome, that is not excluded."""
+    return {sample.at.astimezone(registry.zone).date() for sample in samples if sample.excluded is None}
 
 
 def clip_outages(outages: Iterable[OutageRow], since: dt.datetime, until: dt.datetime) -> list[float]:
-    """Of each outage that touches a time, the seconds within it."""
-    spans = ((max(o.at, since), min(o.at + dt.timedelta(seconds=o.duration_s), until)) for o in outages)
+    """Of each outage that touches a time and is not excluded, the seconds within it."""
+    counted = (outage for outage in outages if outage.excluded is None)
+    spans = ((max(o.at, since), min(o.at + dt.timedelta(seconds=o.duration_s), until)) for o in counted)
     return [(end - start).total_seconds() for start, end in spans if end > start]
 
 

@@ -22,6 +22,7 @@ OWN["line_state"] = {
     "state_code": int,  # as in xomnet.states.CODES
     "since_s": float,  # for how long the line has been in this state; if without data, for how long it was expected
     "failed": int,  # tests of the window that failed
+    "excluded": int,  # tests of the window that exclusions leave out
     "rtt_ms": float,  # of the last hour: median of the probes' medians
     "loss_percent": float,  # of the last hour: lost of sent
     "latency_bad": int,  # 1 or 0: over the limit of the settings
@@ -75,6 +76,7 @@ _ROLLED: dict[str, Kind] = {
     "probes": int,
     "outages": int,
     "outage_s": float,
+    "excluded": int,  # tests, probes and outages that exclusions leave out: the other counts are without them
 }
 OWN["line_hour"] = OWN["line_day"] = _ROLLED
 """What a line gave in an hour or a day of the province's time, at its beginning."""
