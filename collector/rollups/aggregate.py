@@ -25,7 +25,7 @@ Fields = Mapping[str, Value]
 
 HOUR = dt.timedelta(hours=1)
 NO_OUTAGE = OutageTotal(0, 0.0)
-SUMS = frozenset({"tests", "counted", "failed", "bytes", "probes", "outages", "outage_s"})
+SUMS = frozenset({"tests", "counted", "failed", "bytes", "probes", "outages", "outage_s", "excluded"})
 """What is added up over the lines of a place; everything else of a line becomes the median over them."""
 MAX_LINE_BYTES = MAX_PORT_MBPS * 125_000 * 86_400
 """What the fastest port carries in a day. Ten thousand lines of it are an integer of a database."""
