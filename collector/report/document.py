@@ -274,7 +274,7 @@ def _outages(t: ReportTexts, report: MonthlyReport) -> list[Section]:
 def _excluded(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> list[Block]:
     counts = excluded_for(line.verdict for line in lines)
     text = t.text(
-        "Tests that are stored and in no figure of this report: {n} ({reasons}), on {lines} lines.",
+        "Tests that are stored and in no figure of this report: {n} ({reasons}); lines: {lines}.",
         n=t.number(sum(n for _, n in counts), 0),
         reasons=exclusions_phrase(counts, t),
         lines=t.number(len(lines), 0),
