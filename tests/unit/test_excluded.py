@@ -5,7 +5,7 @@ import datetime as dt
 import io
 import re
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -15,14 +15,17 @@ from collector.alerts.evidence import evidence
 from collector.alerts.texts import message_of
 from collector.judge.assess import JudgingRules, judge
 from collector.judge.line_states import LineStatus, Snapshot, line_state_points
-from collector.judge.verdict import Month, Verdict, verdict_of
+from collector.judge.verdict import Month, Verdict, VerdictName, verdict_of
 from collector.report import gather
 from collector.report.as_csv import as_csv
 from collector.report.as_html import as_html
+from collector.report.blocks import Paragraph
 from collector.report.command import summary
 from collector.report.document import document
 from collector.report.model import LineMonth, MonthlyReport
 from collector.settings import ReportSettings
+from collector.store import Store
+from collector.store.line_id import LineId
 from collector.store.points import milliseconds
 from collector.store.row_types import LatencyRow, OutageRow, Sample, SpeedRow
 from collector.texts.texts import Texts
@@ -247,6 +250,18 @@ def test_the_overview_says_it_of_all_and_of_each_line(t: Texts, sentence: str, c
     assert overview(Snapshot(NOW, (other,)), Filter(), t, NOW).excluded is None
 
 
+@pytest.mark.parametrize("language", ["en", "vi"])
+def test_the_overview_shows_it_above_the_table_and_in_the_row(language: Literal["vi", "en"]) -> None:
+    t = Texts(language)
+    shown = overview(Snapshot(NOW, (status(),)), Filter(), t, NOW)
+    about = {"_": t.text, "n_": t.plural, "t": t, "other": "vi", "other_href": "/", "refresh_s": 0, "zone": "x"}
+    computed = {"computed": "x", "computed_at": NOW, "computed_ago": "x", "old": False, "rejected": 0, "version": "1"}
+    html = environment.get_template("overview.html").render(**about, **computed, page=shown)
+    row = shown.rows[0]
+    assert html.count(f'<p class="excluded">{shown.excluded}</p>') == 1
+    assert html.count(f'<small class="excluded" title="{row.excluded_why}">{row.excluded}</small>') == 1
+
+
 def test_rest_and_csv_name_receipt_lateness_and_reason() -> None:
     line = line_view(status(), NOW, None)
     assert (line.samples, line.failed, line.excluded) == (10, 0, 13)
@@ -353,6 +368,20 @@ def test_each_table_with_a_share_or_median_says_what_it_leaves_out(
     assert not [text for text in (note[:20], summary_[:20], foot) if text in clean]
 
 
+@pytest.mark.parametrize(("verdict", "title"), [("not_met", "3.1."), ("not_certain", "3.2."), ("unmeasured", "3.3.")])
+def test_the_lists_of_lines_not_met_undecided_and_not_measured_say_it_too(verdict: VerdictName, title: str) -> None:
+    line = replace(CLEAN, verdict=replace(november(["late"] * 3), verdict=verdict))
+    (section,) = (one for one in document(report(line), ReportSettings(), "en").sections if one.title.startswith(title))
+    note = "Tests left out of these figures: 3 (late without explanation); see 5.4."
+    assert section.blocks[-1] == Paragraph(note)
+
+
+def test_the_annex_has_a_column_for_it_only_where_something_is_left_out() -> None:
+    for lines, there in (((STOLEN, CLEAN), True), ((CLEAN,), False)):
+        head = [column.title for column in document(report(*lines), ReportSettings(), "en").annex.table.columns]
+        assert ("Left out" in head) == there
+
+
 def test_a_changed_line_says_what_either_month_leaves_out() -> None:
     before = november(["quarantine"] * 7, mbps=40.0)
     changed = replace(CLEAN, before=before)
@@ -373,3 +402,32 @@ def test_outages_and_days_with_tests_are_those_that_are_not_excluded() -> None:
     registry = Registry([ROW], TARGETS)
     assert gather.test_days([sample(test) for test in FORGED], registry) == set()
     assert len(gather.test_days([sample(test) for test in TESTS], registry)) == 2
+
+
+class Held:
+    """A store of one line's tests."""
+
+    def __init__(self, tests: list[SpeedRow]) -> None:
+        self._samples = [sample(test) for test in tests]
+
+    def samples(self, since: dt.datetime, until: dt.datetime, lines: list[LineId]) -> dict[LineId, list[Sample]]:
+        return {lines[0]: [s for s in self._samples if since <= s.at < until]}
+
+    def outages(self, *_: Any) -> list[OutageRow]:
+        return []
+
+
+def test_a_month_after_a_quarantine_is_as_it_was_before_but_for_what_is_left_out() -> None:
+    def of(tests: list[SpeedRow]) -> LineMonth:
+        store, registry = cast(Store, Held(tests)), Registry([ROW], TARGETS)
+        (line,) = gather.gather(store, registry, TARGETS, NOVEMBER, None, AFTER).lines
+        return line
+
+    forged = [
+        *TESTS,
+        row(-60, 9000.0, "quarantine"),
+        row(-90, None, "quarantine", error="stalled", flags=("link_down",)),
+    ]
+    was, found = of(HONEST), of(forged)
+    assert found.verdict.excluded_for == (("quarantine", 13), ("late", 2))
+    assert replace(found, verdict=replace(found.verdict, excluded=0, excluded_for=())) == was
