@@ -63,15 +63,18 @@ def gather(store: Store, line: LineId, target_mbps: float, since: dt.datetime, n
         *store.latency(line, since - LATENCY_BEFORE, since, latest=MAX_READ),
         *store.latency(line, since, now, latest=MAX_READ),
     ]
-    return evidence(speed, latency, target_mbps, since)
+    return evidence(
+        [row for row in speed if row.excluded is None],
+        [row for row in latency if row.excluded is None],
+        target_mbps,
+        since,
+    )
 
 
 def evidence(
     speed: Sequence[SpeedRow], latency: Sequence[LatencyRow], target_mbps: float, since: dt.datetime
 ) -> Evidence:
-    """Both in the order of time. What does not count because of an exclusion is no evidence."""
-    speed = [row for row in speed if row.excluded is None]
-    latency = [row for row in latency if row.excluded is None]
+    """Both in the order of time."""
     was, new = [r for r in speed if r.at < since], [r for r in speed if r.at >= since]
     confirming = [r.at for r in new if r.asked == "confirmation"]
     rsrp = _change(was, new, lambda r: r.radio.rsrp_dbm if r.radio else None)
@@ -139,4 +142,4 @@ def _days_met(counted: Sequence[tuple[dt.datetime, float]], target_mbps: float) 
 
 
 def _sample(row: SpeedRow) -> Sample:
-    return Sample(row.at, row.down_mbps, row.flags, row.error, row.asked, excluded=row.excluded)
+    return Sample(row.at, row.down_mbps, row.flags, row.error, row.asked)

@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 
-from collector.judge.verdict import Verdict
 from collector.report.model import LineMonth, MonthlyReport
 
 Value = str | int | float | dt.datetime | None
@@ -28,7 +27,7 @@ COLUMNS: Mapping[str, Callable[[LineMonth], Value]] = {
     "peak_samples": lambda line: line.verdict.peak_samples,
     "failed": lambda line: line.verdict.failed,
     "excluded": lambda line: line.verdict.excluded,
-    "excluded_for": lambda line: _by_reason(line.verdict),
+    "excluded_for": lambda line: " ".join(f"{reason}={n}" for reason, n in line.verdict.excluded_for),
     "expected": lambda line: line.verdict.expected,
     "ratio": lambda line: line.verdict.ratio,
     "mean_mbps": lambda line: line.verdict.mean_mbps,
@@ -41,7 +40,7 @@ COLUMNS: Mapping[str, Callable[[LineMonth], Value]] = {
     "before_low_mbps": lambda line: line.before.low_mbps,
     "before_high_mbps": lambda line: line.before.high_mbps,
     "before_samples": lambda line: line.before.samples,
-    "before_excluded_for": lambda line: _by_reason(line.before),
+    "before_excluded_for": lambda line: " ".join(f"{reason}={n}" for reason, n in line.before.excluded_for),
     "outages": lambda line: line.outages,
     "outage_s": lambda line: line.outage_s,
     "longest_outage_s": lambda line: line.longest_outage_s,
@@ -69,10 +68,6 @@ def values(report: MonthlyReport, line: LineMonth) -> list[Value]:
         *(of(report) for of in OF_THE_MONTH.values()),
         *(said[name](line) if name in said else None for name in COLUMNS),
     ]
-
-
-def _by_reason(verdict: Verdict) -> str:
-    return " ".join(f"{reason}={n}" for reason, n in verdict.excluded_for)
 
 
 def stamp(at: dt.datetime) -> str:

@@ -80,11 +80,13 @@ def _months(
     months: dict[LineId, LineMonth] = {}
     for unit in units:
         due = {LineId.of(row): registered_days(registry, LineId.of(row), month, now) for row in unit}
-        heard = {line: test_days(samples.get(line, ()), registry) for line in due}
+        made = {line: [s for s in samples.get(line, ()) if s.excluded is None] for line in due}
+        heard = {line: test_days(made[line], registry) for line in due}
         for row in unit:
             line = LineId.of(row)
             own = samples.get(line, ())
-            outages = clip_outages(store.outages(line, since - LONGEST_OUTAGE, until), since, until)
+            began = [o for o in store.outages(line, since - LONGEST_OUTAGE, until) if o.excluded is None]
+            outages = clip_outages(began, since, until)
             ended = registry.end_of(*line)
             judged_at = now if ended is None else min(now, ended)
             row_before = registry.at(*line, before_end - SMALLEST_STEP) or row
@@ -98,7 +100,7 @@ def _months(
                 longest_outage_s=max(outages, default=0.0),
                 silent_days=len(due[line] - heard[line]),
                 unit_silent_days=len(set().union(*due.values()).difference(*heard.values())),
-                last_test_at=max((s.at for s in own if s.excluded is None), default=None),
+                last_test_at=made[line][-1].at if made[line] else None,
                 taken_out_at=ended if ended is not None and ended <= until else None,
             )
     return months
@@ -142,14 +144,13 @@ def registered_days(registry: Registry, line: LineId, month: Month, now: dt.date
 
 
 def test_days(samples: Iterable[Sample], registry: Registry) -> set[dt.date]:
-    """Days of which there is a test, of whatever outcome, that is not excluded."""
-    return {sample.at.astimezone(registry.zone).date() for sample in samples if sample.excluded is None}
+    """Days of which there is a test, of whatever outcome."""
+    return {sample.at.astimezone(registry.zone).date() for sample in samples}
 
 
 def clip_outages(outages: Iterable[OutageRow], since: dt.datetime, until: dt.datetime) -> list[float]:
-    """Of each outage that touches a time and is not excluded, the seconds within it."""
-    counted = (outage for outage in outages if outage.excluded is None)
-    spans = ((max(o.at, since), min(o.at + dt.timedelta(seconds=o.duration_s), until)) for o in counted)
+    """Of each outage that touches a time, the seconds within it."""
+    spans = ((max(o.at, since), min(o.at + dt.timedelta(seconds=o.duration_s), until)) for o in outages)
     return [(end - start).total_seconds() for start, end in spans if end > start]
 
 

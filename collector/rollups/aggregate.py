@@ -97,6 +97,7 @@ def line_fields(
         probes=probes.probes,
         outages=began.outages,
         outage_s=min(MAX_LINE_OUTAGE_S, began.duration_s),
+        excluded=sum(one.excluded is not None for one in downloads),
     )
 
 

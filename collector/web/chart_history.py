@@ -5,7 +5,7 @@ Shapes that have an extent in time are drawn in percent; polylines stand in a ne
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Literal, TypeVar
 
 from markupsafe import Markup
@@ -176,9 +176,12 @@ def latency(t: Texts, axis: Axis, rows: Sequence[LatencyRow], loaded: Points, la
     top = 1.15 * values[min(len(values) - 1, int(len(values) * 0.98))] if values else 50.0
     plot = Plot(t, axis, 110.0, max(5.0, top))
     parts = plot.frame()
-    if len(high) > 1 and len(high) == len(idle):
-        parts.append(plot.band(high, idle, "spread"))
-    parts += [plot.trace(piece, "idle") for piece in split_at_gaps(idle)]
+    pieces = split_at_gaps(idle)
+    if len(high) == len(idle):
+        upper = iter(high)
+        bands = [(list(islice(upper, len(piece))), piece) for piece in pieces]
+        parts += [plot.band(above, piece, "spread") for above, piece in bands if len(piece) > 1]
+    parts += [plot.trace(piece, "idle") for piece in pieces]
     for share, value in reduce_points(loaded, MAX_DOTS):
         diamond = element("path", class_="loaded", d="M0 -3.6L3.6 0L0 3.6L-3.6 0Z")
         parts.append(element("svg", diamond, x=percent(share), y=plot.y(value), overflow="visible"))

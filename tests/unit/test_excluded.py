@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -11,7 +12,8 @@ import pytest
 
 from collector.alerts.alert import Alert, AlertChange, AlertedLine
 from collector.alerts.digest import DigestDay, digest
-from collector.alerts.evidence import evidence
+from collector.alerts.evidence import Evidence, evidence
+from collector.alerts.evidence import gather as gather_evidence
 from collector.alerts.texts import message_of
 from collector.judge.assess import JudgingRules, judge
 from collector.judge.line_states import LineStatus, Snapshot, line_state_points
@@ -295,11 +297,36 @@ def test_an_alert_and_the_digest_say_it_in_a_sentence() -> None:
     assert "không được tính" not in digest(quiet, VI, bool, None).text
 
 
+class Held:
+    """A store of one line's results."""
+
+    def __init__(self, tests: list[SpeedRow], latency: Sequence[LatencyRow] = (), outages: Sequence[OutageRow] = ()):
+        self._tests, self._latency, self._outages = tests, latency, outages
+
+    def speed(self, _: LineId, since: dt.datetime, until: dt.datetime, latest: int) -> list[SpeedRow]:
+        return [test for test in self._tests if since <= test.at < until]
+
+    def latency(self, _: LineId, since: dt.datetime, until: dt.datetime, latest: int) -> list[LatencyRow]:
+        return [probe for probe in self._latency if since <= probe.at < until]
+
+    def samples(self, since: dt.datetime, until: dt.datetime, lines: list[LineId]) -> dict[LineId, list[Sample]]:
+        return {lines[0]: [sample(test) for test in self._tests if since <= test.at < until]}
+
+    def outages(self, *_: Any) -> list[OutageRow]:
+        return list(self._outages)
+
+
 def test_what_is_excluded_is_no_evidence() -> None:
-    since = NOW - 12 * HOUR
-    latency = [probe(30), *(probe(h, "quarantine", received=1) for h in range(10, 0, -1)), probe(0.5)]
+    honest = [probe(30), probe(0.5)]
+    forged = [probe(h, "quarantine", received=1) for h in range(10, 0, -1)]
     flagged = [row(h, 20.0, "quarantine", flags=("weak_radio",)) for h in range(11, 0, -1)]
-    assert evidence([*HONEST, *flagged], latency, 70.0, since) == evidence(HONEST, [probe(30), probe(0.5)], 70.0, since)
+
+    def of(tests: list[SpeedRow], latency: list[LatencyRow]) -> Evidence:
+        store = cast(Store, Held(tests, sorted(latency, key=lambda one: one.at)))
+        return gather_evidence(store, LineId("nd-1", "4g"), 70.0, NOW - 12 * HOUR, NOW)
+
+    assert of(sorted([*HONEST, *flagged], key=lambda test: test.at), [*honest, *forged]) == of(HONEST, honest)
+    assert of(flagged, honest) != of(HONEST, honest)
 
 
 # --- the monthly report
@@ -396,30 +423,9 @@ def test_the_csv_and_the_summary_for_programs_count_by_reason() -> None:
     assert summary(report(STOLEN, CLEAN))["excluded_for"] == {"late": 249, "quarantine": 10}
 
 
-def test_outages_and_days_with_tests_are_those_that_are_not_excluded() -> None:
-    forged = OutageRow(at=NOVEMBER.since(), duration_s=86_400, failed_probes=99, excluded="quarantine")
-    assert gather.clip_outages([forged], NOVEMBER.since(), NOVEMBER.until()) == []
-    registry = Registry([ROW], TARGETS)
-    assert gather.test_days([sample(test) for test in FORGED], registry) == set()
-    assert len(gather.test_days([sample(test) for test in TESTS], registry)) == 2
-
-
-class Held:
-    """A store of one line's tests."""
-
-    def __init__(self, tests: list[SpeedRow]) -> None:
-        self._samples = [sample(test) for test in tests]
-
-    def samples(self, since: dt.datetime, until: dt.datetime, lines: list[LineId]) -> dict[LineId, list[Sample]]:
-        return {lines[0]: [s for s in self._samples if since <= s.at < until]}
-
-    def outages(self, *_: Any) -> list[OutageRow]:
-        return []
-
-
 def test_a_month_after_a_quarantine_is_as_it_was_before_but_for_what_is_left_out() -> None:
-    def of(tests: list[SpeedRow]) -> LineMonth:
-        store, registry = cast(Store, Held(tests)), Registry([ROW], TARGETS)
+    def of(tests: list[SpeedRow], *outages: OutageRow) -> LineMonth:
+        store, registry = cast(Store, Held(tests, outages=outages)), Registry([ROW], TARGETS)
         (line,) = gather.gather(store, registry, TARGETS, NOVEMBER, None, AFTER).lines
         return line
 
@@ -428,6 +434,7 @@ def test_a_month_after_a_quarantine_is_as_it_was_before_but_for_what_is_left_out
         row(-60, 9000.0, "quarantine"),
         row(-90, None, "quarantine", error="stalled", flags=("link_down",)),
     ]
-    was, found = of(HONEST), of(forged)
+    dark = OutageRow(at=NOVEMBER.since(), duration_s=86_400, failed_probes=99, excluded="quarantine")
+    was, found = of(HONEST), of(forged, dark)
     assert found.verdict.excluded_for == (("quarantine", 13), ("late", 2))
     assert replace(found, verdict=replace(found.verdict, excluded=0, excluded_for=())) == was

@@ -26,7 +26,8 @@ def _leans(status: LineStatus) -> bool:
 
 def _would_show(status: LineStatus, began: dt.datetime) -> bool:
     """It was tested since then."""
-    return status.judgement.state in ("meeting", "uncertain") and any(sample.at > began for sample in status.samples)
+    tested = any(sample.at > began for sample in status.samples if sample.excluded is None)
+    return tested and status.judgement.state in ("meeting", "uncertain")
 
 
 def _opening(facts: AlertFacts, t: Texts) -> list[str]:
