@@ -61,7 +61,7 @@ def document(report: MonthlyReport, head: ReportSettings, language: Language) ->
 
 def _annex_note(t: ReportTexts, report: MonthlyReport) -> str:
     note = t.text("(With the report of {month}; speeds in Mb/s)", month=t.month(report.month))
-    return " ".join([note, *_left_out_sentences(t, [line.verdict for line in report.lines])])
+    return ". ".join([note, *_left_out_sentences(t, [line.verdict for line in report.lines])])
 
 
 def _page(t: ReportTexts, report: MonthlyReport) -> str:
