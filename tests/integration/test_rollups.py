@@ -66,7 +66,7 @@ def test_an_hour_and_a_day_are_rolled_up_for_the_line_and_its_places(store: Stor
         **{"tests": 3, "counted": 3, "failed": 1, "bytes": 20, "probes": 4, "outages": 1, "outage_s": 90.0},
         **{"median_mbps": 100.0, "mean_mbps": 100.0, "p5_mbps": 10.0, "p95_mbps": 190.0},
         **{"target_mbps": 150.0, "ratio": pytest.approx(2 / 3), "rtt_loaded_ms": 40.0},
-        **{"rtt_ms": 5.0, "rtt_p95_ms": 50.0, "jitter_ms": 2.0, "loss_percent": 25.0},
+        **{"rtt_ms": 5.0, "rtt_p95_ms": 50.0, "jitter_ms": 2.0, "loss_percent": 25.0, "excluded": 0},
     }
     assert fields(store, "line_hour", hour, **TAGS) == expected
     place = fields(store, "place_hour", hour, **ALL_FIXED)
