@@ -74,6 +74,7 @@ COLUMNS: dict[str, Column] = {
     "uncertain": COUNT,
     "not_assessable": COUNT,
     "failed": COUNT,
+    "excluded": Column("none", 0, WATCH_FROM_ONE),
     "offline": BAD_COUNT,
     "troubled": BAD_COUNT,
     "unsynced": BAD_COUNT,
@@ -96,6 +97,8 @@ COLUMNS: dict[str, Column] = {
     "unhealthy": Column(codes="no_yes"),
     "maintenance": Column(codes="flag"),
     "acknowledged": Column(codes="flag"),
+    "received_ms": Column("dateTimeAsSystem"),
+    "late": Column(codes="late"),
 }
 
 VERDICT_MARKS: dict[VerdictName, tuple[State, str]] = {
@@ -134,6 +137,8 @@ def mappings(codes: str, words: Words) -> list[dict[str, Any]]:
             options = [value_mapping(word, words("problems", word), RED, i) for i, word in enumerate(PROBLEMS)]
         case "flag":
             options = [value_mapping(0, "–", "text", 0), value_mapping(1, words("yes"), AMBER, 1)]
+        case "late":
+            options = [value_mapping("true", words("yes"), AMBER, 0)]
         case _:
             return []
     return [{"type": "value", "options": dict(options)}]

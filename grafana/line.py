@@ -19,9 +19,22 @@ LINE = Variable(
     None,
 )
 
-HEADER = ("hamlet", "area", "access", "isp", "state_code", "since_s", "maintenance", "acknowledged", "failed")
-TESTS = ("down_mbps", "error", "flags", "rtt_idle_ms", "rtt_loaded_ms", "bytes", "server")
+HEADER = (
+    "hamlet",
+    "area",
+    "access",
+    "isp",
+    "state_code",
+    "since_s",
+    "maintenance",
+    "acknowledged",
+    "failed",
+    "excluded",
+)
+TESTS = ("down_mbps", "error", "flags", "rtt_idle_ms", "rtt_loaded_ms", "bytes", "server", "received_ms", "late")
 YEAR = "365d"
+BARS = {"custom.drawStyle": "bars", "custom.fillOpacity": 40, "custom.axisPlacement": "right", "unit": "none"}
+"""Of counts beside speeds."""
 
 
 def build(words: Words) -> dict[str, Any]:
@@ -77,11 +90,14 @@ def _series(words: Words, *path: str) -> str:
 
 
 def _downloads(words: Words) -> Panel:
-    """Dots are tests; the band is the 95 % interval of the median, as judged each minute."""
+    """Dots are stored tests, whether they count or not: a query can't know what is excluded, but that it came late. The
+    band is the 95 % interval of the median, as judged each minute: of the tests that count.
+    """
     flagged = '"flags" =~ /[a-z]/ AND "flags" !~ /^audit$/'
     queries = [
         Query(q.raw("speed", ("down_mbps",), q.THE_LINE), "test", False),
         Query(q.raw("speed", ("down_mbps",), f"{flagged} AND {q.THE_LINE}"), "flagged", False),
+        Query(q.raw("speed", ("down_mbps",), f'"late" = true AND {q.THE_LINE}'), "late", False),
         Query(f'SELECT 0 * "seq" FROM "speed" WHERE "error" =~ /[a-z]/ AND {q.THE_LINE}', "failed", False),
         *(
             Query(q.per_interval("line_state", f'mean("{field}")', q.THE_LINE), name, False)
@@ -97,13 +113,14 @@ def _downloads(words: Words) -> Panel:
     looks = [
         _coloured(_series(words, "test"), GREEN),
         _coloured(_series(words, "flagged"), AMBER),
+        _coloured(_series(words, "late"), GREY),
         _coloured(_series(words, "failed"), RED),
         _coloured(_series(words, "target"), RED, **{"custom.lineWidth": 2}),
         _coloured(_series(words, "median"), GREEN, **{"custom.lineWidth": 2, "custom.showPoints": "never"}),
         _coloured(_series(words, "high"), GREY, **{"custom.fillBelowTo": low, "custom.fillOpacity": 20}),
         _coloured(low, GREY),
     ]
-    dots = [_series(words, name) for name in ("test", "flagged", "failed")]
+    dots = [_series(words, name) for name in ("test", "flagged", "late", "failed")]
     return chart("downloads", queries, "Mbits", 24, 11, points=dots, overrides=looks)
 
 
@@ -172,7 +189,8 @@ def _states(words: Words) -> Panel:
 
 def _days(words: Words) -> Panel:
     found = [("p95_mbps", "p95"), ("median_mbps", "median"), ("p5_mbps", "p5"), ("target_mbps", "target")]
-    queries = [Query(q.raw("line_day", (field,), q.THE_LINE), name, False) for field, name in found]
+    left_out = ("excluded", "excluded")
+    queries = [Query(q.raw("line_day", (field,), q.THE_LINE), name, False) for field, name in (*found, left_out)]
     looks = [
         _coloured(
             _series(words, "p95"), GREY, **{"custom.fillBelowTo": _series(words, "p5"), "custom.fillOpacity": 20}
@@ -180,6 +198,7 @@ def _days(words: Words) -> Panel:
         _coloured(_series(words, "median"), GREEN, **{"custom.lineWidth": 2}),
         _coloured(_series(words, "p5"), GREY),
         _coloured(_series(words, "target"), RED, **{"custom.lineWidth": 2}),
+        _coloured(_series(words, "excluded"), AMBER, **BARS),
     ]
     return chart("days", queries, "Mbits", 12, 9, overrides=looks, gap_s=1.5 * DAY_S, time_from=YEAR)
 

@@ -13,7 +13,19 @@ from xomnet.states import CODES, STATES
 TO_AREA = link_to("province", "var-area=${__value.raw:percentencode}", "${access:queryparam}", "${isp:queryparam}")
 TO_ISP = link_to("province", "var-isp=${__value.raw:percentencode}", "${access:queryparam}", "${area:queryparam}")
 
-WORST = ("state_code", "hamlet", "area", "access", "isp", "median_mbps", "target_mbps", "ratio", "samples", "age_s")
+WORST = (
+    "state_code",
+    "hamlet",
+    "area",
+    "access",
+    "isp",
+    "median_mbps",
+    "target_mbps",
+    "ratio",
+    "samples",
+    "excluded",
+    "age_s",
+)
 FIGURES = tuple(name for name in WORST if name not in q.LINE_TAGS)
 COUNTED = ("lines", *reversed(STATES), "share")
 
@@ -39,7 +51,7 @@ def build(words: Words) -> dict[str, Any]:
                 _by("area", q.BELOW, words, TO_AREA),
             ],
             [_ratio_by_isp(words), _by("isp", q.ISPS, words, TO_ISP)],
-            [_trouble(words)],
+            [_trouble(words), _excluded(words)],
         ],
         "now-30d",
     )
@@ -157,4 +169,10 @@ def _trouble(words: Words) -> Panel:
         )
         for state in ("short", "silent")
     ]
-    return chart("trouble", queries, "none", 24, 8, rename=with_access(words), time_from="24h")
+    return chart("trouble", queries, "none", 12, 8, rename=with_access(words), time_from="24h")
+
+
+def _excluded(words: Words) -> Panel:
+    """What the days' figures leave out, of the whole province."""
+    queries = [Query(q.raw("place_day", ("excluded",), q.PROVINCE, ("access",)), "$tag_access", False)]
+    return chart("excluded", queries, "none", 12, 8, bars=True, rename=with_access(words))

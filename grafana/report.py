@@ -20,6 +20,7 @@ FIGURES = (
     "days",
     "peak_samples",
     "failed",
+    "excluded",
     "consistency",
 )
 COUNTED = ("lines", *VERDICTS, "share")

@@ -15,7 +15,7 @@ from collector.completeness.completeness import CompletenessSnapshot
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.store.line_id import LineId
 from collector.texts.texts import LOCAL, Texts
-from collector.texts.words import access_word
+from collector.texts.words import access_word, excluded_of_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ def digest(day: DigestDay, t: Texts, wants: Wants, public_url: str | None) -> No
     is_maintained = in_maintenance(day.windows, now)
     maintained = {s.id for s in statuses if is_maintained(s.row)}
     open_ = [s for s in statuses if s.id not in maintained and s.id not in day.acknowledgements]
-    lines = [_access_counts(statuses, t)]
+    excluded = excluded_of_lines([[sample.excluded for sample in s.samples] for s in statuses], t)
+    lines = [_access_counts(statuses, t), excluded or ""]
     for condition in CONDITIONS:
         lines += condition.texts.digest([s for s in open_ if s.judgement.state == condition.state], now, t)
     lines += _acknowledgement_rows(day.acknowledgements, statuses, t)

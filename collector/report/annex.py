@@ -21,6 +21,7 @@ def annex_table(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table
         tables.median(t, t.text("Median")),
         tables.ends(t),
         tables.samples(t),
+        *([tables.left_out(t)] if any(line.verdict.excluded_for for line in lines) else []),
         tables.zeros(t),
         (TableColumn(t.text("Days"), 0.8, right=True), lambda line: tables.whole(t, line.verdict.days)),
         (

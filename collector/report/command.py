@@ -18,7 +18,7 @@ from collector.report.columns import stamp
 from collector.report.document import document
 from collector.report.gather import ReportError, gather
 from collector.report.model import ChangesSince, MonthlyReport
-from collector.report.summary import coverage, of_access, of_change, tally, troubles
+from collector.report.summary import coverage, excluded_for, of_access, of_change, tally, troubles
 from collector.settings import CollectorSettings, SqliteSettings
 from collector.store import Store
 from collector.store.closed_months import MonthClosing
@@ -274,6 +274,7 @@ def summary(report: MonthlyReport) -> dict[str, Any]:
         "outage_s": found.outage_s,
         "silent_units": found.silent_units,
         "failed": found.failed,
+        "excluded_for": dict(excluded_for(line.verdict for line in report.lines)),
         "closed": None if report.closing is None else {"at": stamp(report.closing.at), "by": report.closing.by},
         "changed_since": None if report.since is None else _changed(report.since),
     }

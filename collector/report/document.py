@@ -1,8 +1,8 @@
 """The report in a language: sentences and tables in the order of an administrative document. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from collector.judge.verdict import VerdictName
+from collector.judge.verdict import Verdict, VerdictName
 from collector.report import tables
 from collector.report.annex import annex_table
 from collector.report.blocks import Annex, Bars, Block, Document, Paragraph, Points, Section
@@ -13,6 +13,7 @@ from collector.report.since_closing import since_closing
 from collector.report.summary import (
     area_under,
     coverage,
+    excluded_for,
     group_lines,
     of_access,
     of_change,
@@ -24,6 +25,7 @@ from collector.report.summary import (
 from collector.report.texts import CHANGES, LOOKS, ReportTexts
 from collector.settings import ReportSettings
 from collector.texts.texts import Language
+from collector.texts.words import exclusions_phrase
 from xomnet import __version__
 from xomnet.access import ACCESSES
 from xomnet.contract.messages import Access
@@ -52,11 +54,39 @@ def document(report: MonthlyReport, head: ReportSettings, language: Language) ->
         annex=Annex(
             kind=t.text("ANNEX"),
             title=t.text("Every line in {month}", month=t.month(report.month)),
-            note=t.text("(With the report of {month}; speeds in Mb/s)", month=t.month(report.month)),
+            note=_annex_note(t, report),
             table=annex_table(t, report.lines, shared_area(report.lines)),
         ),
-        page=t.text("xomnet {version} · figures of {when}", version=__version__, when=t.moment(report.figures_at)),
+        page=_page(t, report),
     )
+
+
+def _annex_note(t: ReportTexts, report: MonthlyReport) -> str:
+    note = t.text("(With the report of {month}; speeds in Mb/s)", month=t.month(report.month))
+    return ". ".join([note, *_left_out_sentences(t, [line.verdict for line in report.lines])])
+
+
+def _page(t: ReportTexts, report: MonthlyReport) -> str:
+    """The foot of each page: it says too that something is left out."""
+    foot = t.text("xomnet {version} · figures of {when}", version=__version__, when=t.moment(report.figures_at))
+    counts = excluded_for(line.verdict for line in report.lines)
+    if not counts:
+        return foot
+    return f"{foot} · {t.text('tests left out: {n}, see 5.4', n=t.number(sum(n for _, n in counts), 0))}"
+
+
+def _left_out_sentences(t: ReportTexts, verdicts: Sequence[Verdict]) -> list[str]:
+    """Stands beside every share and median from which tests are left out."""
+    counts = excluded_for(verdicts)
+    if not counts:
+        return []
+    number = t.number(sum(n for _, n in counts), 0)
+    reasons = exclusions_phrase(counts, t)
+    return [t.text("Tests left out of these figures: {n} ({reasons}); see 5.4.", n=number, reasons=reasons)]
+
+
+def _left_out(t: ReportTexts, verdicts: Iterable[Verdict]) -> list[Paragraph]:
+    return [Paragraph(sentence) for sentence in _left_out_sentences(t, list(verdicts))]
 
 
 def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
@@ -72,6 +102,7 @@ def _summary(t: ReportTexts, report: MonthlyReport) -> Section:
         ),
         *(_sentence(t, report, access) for access in ACCESSES),
         f"{_comparison(t, report)} {_troubles(t, report)}",
+        *_left_out_sentences(t, [line.verdict for line in report.lines]),
     ]
     chart = tables.bars(
         t,
@@ -141,6 +172,7 @@ def _by_access(t: ReportTexts, report: MonthlyReport) -> list[Section]:
         if 1 < len(areas) <= MAX_BARS:
             blocks.append(_area_chart(t, areas))
         blocks.append(tables.by_isp(t, lines, target))
+        blocks += _left_out(t, [line.verdict for line in lines])
         own = sum(line.row.target_mbps is not None for line in lines)
         if own:
             text = t.text(
@@ -184,7 +216,10 @@ def _not_met(t: ReportTexts, report: MonthlyReport) -> list[Section]:
     sections = [Section(t.text("3. Lines not met, undecided, not measured"), 1, [])]
     for title, verdict, table in parts:
         lines = of_verdict(report.lines, verdict)
-        sections.append(Section(title, 2, [table(t, lines, under) if lines else Paragraph(t.text("None."))]))
+        shown: list[Block] = [_none(t)]
+        if lines:
+            shown = [table(t, lines, under), *_left_out(t, [line.verdict for line in lines])]
+        sections.append(Section(title, 2, shown))
     return sections
 
 
@@ -204,6 +239,7 @@ def _changes(t: ReportTexts, report: MonthlyReport) -> Section:
         blocks.append(Paragraph(t.text(CHANGES[change], n=t.number(len(lines), 0)), strong=True))
         if lines:
             blocks.append(tables.changed(t, lines, shared_area(report.lines)))
+            blocks += _left_out(t, [verdict for line in lines for verdict in (line.before, line.verdict)])
     return Section(title, 1, blocks)
 
 
@@ -212,14 +248,18 @@ def _outages(t: ReportTexts, report: MonthlyReport) -> list[Section]:
     with_outages = sorted((line for line in report.lines if line.outages), key=lambda line: -line.outage_s)
     silent = [line for line in report.lines if line.unit_silent_days]
     failed = sorted((line for line in report.lines if line.failed_at), key=lambda line: -line.verdict.failed)
-    none = Paragraph(t.text("None."))
+    excluded = sorted(
+        (line for line in report.lines if line.verdict.excluded_for),
+        key=lambda line: -sum(n for _, n in line.verdict.excluded_for),
+    )
+    none = _none(t)
     named = t.text(
         "A test that fails while the line is down counts as 0 Mb/s. This table lists every line with such a"
         " test. A modem that is switched off at the site looks the same: verify the cause on site before it is"
         " attributed."
     )
     return [
-        Section(t.text("5. Outages, silent units, tests that count as 0"), 1, []),
+        Section(t.text("5. Outages, silent units, tests that count as 0 or are left out"), 1, []),
         Section(t.text("5.1. Outages"), 2, [tables.outages(t, with_outages, under) if with_outages else none]),
         Section(
             t.text("5.2. Units without a test for whole days"), 2, [tables.silent(t, silent, under) if silent else none]
@@ -229,4 +269,20 @@ def _outages(t: ReportTexts, report: MonthlyReport) -> list[Section]:
             2,
             [Paragraph(named), tables.failed(t, failed, under)] if failed else [none],
         ),
+        Section(t.text("5.4. Tests left out"), 2, _excluded(t, excluded, under) if excluded else [none]),
     ]
+
+
+def _excluded(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> list[Block]:
+    counts = excluded_for(line.verdict for line in lines)
+    text = t.text(
+        "Tests that are stored and in no figure of this report: {n} ({reasons}); lines: {lines}.",
+        n=t.number(sum(n for _, n in counts), 0),
+        reasons=exclusions_phrase(counts, t),
+        lines=t.number(len(lines), 0),
+    )
+    return [Paragraph(text), tables.excluded(t, lines, under)]
+
+
+def _none(t: ReportTexts) -> Paragraph:
+    return Paragraph(t.text("None."))

@@ -42,6 +42,11 @@ def method(t: ReportTexts) -> Section:
             " never 0. A test requested outside the schedule does not count."
         ),
         t.text(
+            "A test that came later than its unit's own reports explain does not count. Neither does a test that an"
+            " operator has excluded, for example while the results of a unit are in quarantine. Excluded results stay"
+            " stored; 5.4 counts them by reason."
+        ),
+        t.text(
             "Steady, in the annex: the share of tests between {first} and {last} h that reach {part} of the"
             " target; from {part} on a line is steady. It is shown beside the verdict and does not change it.",
             first=first,

@@ -14,9 +14,10 @@ from collector.report.model import (
     TargetChange,
 )
 from collector.report.summary import shared_area
-from collector.report.texts import CELL_NAMES, EDITS, EXCLUDED, ReportTexts
+from collector.report.texts import CELL_NAMES, EDITS, ReportTexts
 from collector.store.exclusions import Exclusion
 from collector.store.line_id import LineId
+from collector.texts.words import exclusion_word
 from xomnet.area import below, levels
 from xomnet.registry.registry import LineRow
 from xomnet.targets import Target
@@ -104,11 +105,10 @@ def _exclusion(t: ReportTexts, found: ExclusionSince) -> list[Cell]:
     one = found.entry
     of = one.server if one.scope == "server" else f"{one.agent} / {one.line}" if one.line else one.agent
     said = t.text("do not count") if one.action == "exclude" else t.text("count")
-    reason = t.text(EXCLUDED[one.reason]) if one.reason in EXCLUDED else one.reason
     return [
         Cell(of),
         Cell(_time(t, one)),
-        Cell(f"{said}: {'; '.join(text for text in (reason, one.note) if text)}"),
+        Cell(f"{said}: {'; '.join(text for text in (exclusion_word(one.reason, t), one.note) if text)}"),
         Cell(f"{one.by}, {t.instant(one.at)}"),
         tables.whole(t, found.tests),
     ]

@@ -1,12 +1,14 @@
 """The counts of the report, each from lines alone, so that anybody can count them again from the CSV. Pure."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from collector.judge.verdict import VERDICTS, VerdictName
+from collector.judge.verdict import VERDICTS, Verdict, VerdictName
 from collector.report.model import Change, LineMonth
+from collector.texts.words import ExclusionCounts
 from xomnet import area
 from xomnet.contract.messages import Access
 
@@ -131,6 +133,14 @@ def coverage(lines: Sequence[LineMonth]) -> Coverage:
     """Over all access types; at least one line."""
     measured = {hamlet(line) for line in lines if line.verdict.verdict != "unmeasured"}
     return Coverage(len({hamlet(line) for line in lines}), len(measured))
+
+
+def excluded_for(verdicts: Iterable[Verdict]) -> ExclusionCounts:
+    """How many tests each reason takes out of some months, the most first."""
+    counts: Counter[str] = Counter()
+    for verdict in verdicts:
+        counts.update(dict(verdict.excluded_for))
+    return counts.most_common()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collector.report.blocks import Bar, Bars, Cell, Table, TableColumn
 from collector.report.model import LineMonth
 from collector.report.summary import VerdictCounts, area_under, group_lines, tally
 from collector.report.texts import LOOKS, ReportTexts
+from collector.texts.words import exclusions_phrase
 from xomnet.area import below, levels
 
 LinesTable = Callable[[ReportTexts, Sequence[LineMonth], str], Table]
@@ -142,6 +143,15 @@ def samples(t: ReportTexts) -> Figure:
     return TableColumn(t.text("Tests"), 0.9, right=True), lambda line: whole(t, line.verdict.samples)
 
 
+def left_out(t: ReportTexts) -> Figure:
+    """Tests that an exclusion takes out, or that came late."""
+
+    def cell(line: LineMonth) -> Cell:
+        return whole(t, sum(n for _, n in line.verdict.excluded_for))
+
+    return TableColumn(t.text("Left out"), 0.9, right=True), cell
+
+
 def zeros(t: ReportTexts) -> Figure:
     return TableColumn(t.text("Counted as 0"), 1.2, right=True), lambda line: whole(t, line.verdict.failed)
 
@@ -251,6 +261,22 @@ def failed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         samples(t),
         zeros(t),
         (TableColumn(t.text("When"), 4.2), times),
+    )
+
+
+def excluded(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
+    """What counts of the schedule, and beside it what is left out."""
+
+    def counted(line: LineMonth) -> Cell:
+        return Cell(f"{t.number(line.verdict.samples, 0)} / {t.number(line.verdict.expected, 0)}")
+
+    return of_lines(
+        lines,
+        where(t, under),
+        unit_and_line(t),
+        (TableColumn(t.text("Counted / scheduled"), 1.4, right=True), counted),
+        left_out(t),
+        (TableColumn(t.text("Why"), 2.8), lambda line: Cell(exclusions_phrase(line.verdict.excluded_for, t))),
     )
 
 

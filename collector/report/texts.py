@@ -65,9 +65,6 @@ CELL_NAMES: Mapping[str, str] = {
     "target_mbps": "Target of the line (Mb/s)",
 }
 
-EXCLUDED: Mapping[str, str] = {"quarantine": "quarantine", "late": "late results"}
-"""The reasons of exclusions that have a word; another is shown as it was entered."""
-
 KINDS = {"KH": "Kế hoạch", "QĐ": "Quyết định", "NQ": "Nghị quyết", "CT": "Chỉ thị"}
 """What a document's number says of its kind: 137/KH-UBND."""
 

@@ -90,6 +90,11 @@ def milliseconds(when: dt.datetime) -> int:
     return (when - EPOCH) // dt.timedelta(milliseconds=1)
 
 
+def received_at(received_ms: int) -> dt.datetime:
+    """The instant of a stored time of receipt."""
+    return EPOCH + dt.timedelta(milliseconds=received_ms)
+
+
 def when(time_ns: int) -> dt.datetime:
     """The instant of a point, to the microsecond."""
     return EPOCH + dt.timedelta(microseconds=time_ns // 1000)

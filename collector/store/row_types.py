@@ -18,7 +18,7 @@ AtError = Annotated[float | None, Field("Time may be off by", "Thời điểm c�
 ReceivedMs = Annotated[int | None, Field("Received by the server", "Máy chủ nhận lúc")]
 """Milliseconds since 1970; None where a version before 0.2 stored it."""
 Late = Annotated[bool | None, Field("Later than the unit's reports explain", "Đến muộn chưa rõ lý do")]
-Excluded = Annotated[str | None, Field("Not counted because of", "Không tính vì")]
+Excluded = Annotated[str | None, Field("Reason for not counting", "Lý do không tính")]
 """The reason of an exclusion, or `late`. Not stored with the result: see `collector.store.exclusions`."""
 
 NOT_STORED = frozenset({"at", "excluded"})

@@ -1,8 +1,33 @@
-"""Flags and errors in plain words: English message ids. A newer agent's word is shown as it is."""
+"""Flags, errors and reasons of exclusions in plain words. A word that is not here is shown as it is."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from collector.texts.texts import Texts
 from xomnet import access as access_types
 from xomnet.contract.messages import Access
+
+
+class ExclusionWord(NamedTuple):
+    """As it stands after a number of tests, or alone."""
+
+    en: str
+    vi: str
+
+
+EXCLUSIONS: Mapping[str, ExclusionWord] = {
+    "quarantine": ExclusionWord("in quarantine", "tạm giữ chờ xem xét"),
+    "late": ExclusionWord("late without explanation", "đến muộn chưa rõ lý do"),
+    "server": ExclusionWord("with a faulty measurement server", "do máy chủ đo gặp sự cố"),
+    "power": ExclusionWord("while the unit was without power", "trong lúc thiết bị đo mất nguồn"),
+    "local_fault": ExclusionWord("with a fault at the site", "do lỗi tại điểm đo"),
+    "other_network": ExclusionWord("over another network", "đi qua mạng khác"),
+}
+"""Why an exclusion takes a result out, or that it came late (`Sample.excluded`)."""
+
+ExclusionCounts = Sequence[tuple[str, int]]
+"""How many results each reason takes out, the most first."""
 
 FLAGS: dict[str, str] = {
     "cross_traffic": "others used the line during the test",
@@ -48,6 +73,52 @@ ERRORS: dict[str, str] = {
     "engine": "the measuring program failed",
     "engine_output": "the measuring program failed",
 }
+
+
+def exclusion_word(reason: str, t: Texts) -> str:
+    """A reason in words."""
+    word = EXCLUSIONS.get(reason)
+    return reason if word is None else word.vi if t.language == "vi" else word.en
+
+
+def count_exclusions(reasons: Iterable[str | None]) -> ExclusionCounts:
+    """Of the results that have a reason."""
+    return Counter(reason for reason in reasons if reason is not None).most_common()
+
+
+def exclusions_phrase(counts: ExclusionCounts, t: Texts) -> str:
+    """10 in quarantine, 2 late without explanation; of a single reason its words alone."""
+    if len(counts) == 1:
+        return exclusion_word(counts[0][0], t)
+    return ", ".join(f"{t.number(n, 0)} {exclusion_word(reason, t)}" for reason, n in counts)
+
+
+def excluded_sentence(counts: ExclusionCounts, span_s: float, t: Texts) -> str | None:
+    """How many tests of a time do not count, and why; None where all do."""
+    if not counts:
+        return None
+    return t.plural(
+        "In the last {span}, {n} test is not counted: {reasons}.",
+        "In the last {span}, {n} tests are not counted: {reasons}.",
+        sum(n for _, n in counts),
+        span=t.span(span_s),
+        reasons=exclusions_phrase(counts, t),
+    )
+
+
+def excluded_of_lines(lines: Iterable[Sequence[str | None]], t: Texts) -> str | None:
+    """How many tests of how many lines do not count, and why; `lines` are the reasons of each line's tests."""
+    found = [reasons for reasons in lines if any(reason is not None for reason in reasons)]
+    if not found:
+        return None
+    counts = count_exclusions(reason for reasons in found for reason in reasons)
+    return t.plural(
+        "{n} test of {lines} is not counted: {reasons}.",
+        "{n} tests of {lines} are not counted: {reasons}.",
+        sum(n for _, n in counts),
+        lines=t.plural("{n} line", "{n} lines", len(found)),
+        reasons=exclusions_phrase(counts, t),
+    )
 
 
 def access_word(t: Texts, access: Access) -> str:

@@ -5,7 +5,7 @@ Shapes that have an extent in time are drawn in percent; polylines stand in a ne
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Literal, TypeVar
 
 from markupsafe import Markup
@@ -21,7 +21,7 @@ T = TypeVar("T")
 Points = list[tuple[float, float]]
 """Shares of the width and values."""
 
-Validity = Literal["counted", "flagged", "failed"]
+Validity = Literal["counted", "flagged", "excluded", "failed"]
 
 AXIS_HEIGHT = 20.0
 MAX_DOTS = 900
@@ -124,7 +124,8 @@ def time_axis(t: Texts, axis: Axis, height: float) -> list[Markup]:
 
 def downloads(t: Texts, axis: Axis, dots: Sequence[Dot], trend: Sequence[Trend], target: float, label: str) -> Markup:
     """Tests against the target; the median that judging saw, its interval as a band."""
-    highest = max([target * 1.25, *(d.mbps * 1.08 for d in dots if d.mbps is not None)])
+    shown = (d.mbps for d in dots if d.mbps is not None and d.validity != "excluded")  # a forged figure sets no scale
+    highest = max([target * 1.25, *(mbps * 1.08 for mbps in shown)])
     plot = Plot(t, axis, 240.0, highest)
     parts = plot.frame()
     with_ends = [(p, p.low, p.high) for p in trend if p.low is not None and p.high is not None]
@@ -144,16 +145,17 @@ def downloads(t: Texts, axis: Axis, dots: Sequence[Dot], trend: Sequence[Trend],
 
 def _dot(plot: Plot, dot: Dot) -> Markup:
     title = element("title", dot.label)
-    if dot.mbps is None:
-        y = plot.height - 7
-        arms = element("path", class_="cross", d="M-3.5 -3.5L3.5 3.5M-3.5 3.5L3.5 -3.5")
+    y = plot.height - 7 if dot.mbps is None else plot.y(dot.mbps)
+    if dot.mbps is None or dot.validity == "excluded":
+        d = "M-3.5 -3.5L3.5 3.5M-3.5 3.5L3.5 -3.5" if dot.mbps is None else "M-3 -3H3V3H-3Z"
+        shape = element("path", class_="excluded" if dot.validity == "excluded" else "cross", d=d)
         # Only a nested drawing can stand at a share of the width.
-        return element("svg", element("g", title, arms), x=percent(dot.share), y=y, overflow="visible")
-    return element("circle", title, class_=f"dot {dot.validity}", cx=percent(dot.share), cy=plot.y(dot.mbps), r=3.2)
+        return element("svg", element("g", title, shape), x=percent(dot.share), y=y, overflow="visible")
+    return element("circle", title, class_=f"dot {dot.validity}", cx=percent(dot.share), cy=y, r=3.2)
 
 
 def limit_dots(tests: Sequence[T], validity: Callable[[T], Validity], at_most: int = MAX_DOTS) -> list[T]:
-    """At most `at_most` of some tests, evenly; failed and flagged ones are kept as far as possible."""
+    """At most `at_most` of some tests, evenly; those that do not count are kept as far as possible."""
     if len(tests) <= at_most:
         return list(tests)
     rare: list[int] = []
@@ -174,9 +176,12 @@ def latency(t: Texts, axis: Axis, rows: Sequence[LatencyRow], loaded: Points, la
     top = 1.15 * values[min(len(values) - 1, int(len(values) * 0.98))] if values else 50.0
     plot = Plot(t, axis, 110.0, max(5.0, top))
     parts = plot.frame()
-    if len(high) > 1 and len(high) == len(idle):
-        parts.append(plot.band(high, idle, "spread"))
-    parts += [plot.trace(piece, "idle") for piece in split_at_gaps(idle)]
+    pieces = split_at_gaps(idle)
+    if len(high) == len(idle):
+        upper = iter(high)
+        bands = [(list(islice(upper, len(piece))), piece) for piece in pieces]
+        parts += [plot.band(above, piece, "spread") for above, piece in bands if len(piece) > 1]
+    parts += [plot.trace(piece, "idle") for piece in pieces]
     for share, value in reduce_points(loaded, MAX_DOTS):
         diamond = element("path", class_="loaded", d="M0 -3.6L3.6 0L0 3.6L-3.6 0Z")
         parts.append(element("svg", diamond, x=percent(share), y=plot.y(value), overflow="visible"))

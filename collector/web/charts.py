@@ -54,7 +54,7 @@ def sparkline(
 
     inside = [s for s in samples if since <= s.at <= until]
     points = [(x(s.at), y(value)) for s in inside if (value := counted_mbps(s)) is not None]
-    failed = [(x(s.at), SPARK_HEIGHT - 4) for s in inside if s.error is not None]
+    failed = [(x(s.at), SPARK_HEIGHT - 4) for s in inside if s.error is not None and s.excluded is None]
     points = reduce_points(points, SPARK_POINTS)
     parts = [element("line", class_="target", x1=0, x2=SPARK_WIDTH, y1=y(target_mbps), y2=y(target_mbps))]
     if points:

@@ -1,15 +1,18 @@
 """What a person reads of one stored result: every declared field with its label and its unit. Pure."""
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from collector.store.points import received_at
 from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, SpeedRow
 from collector.svg import element, path, picture
 from collector.texts.texts import MINUTE, Texts
+from collector.texts.words import exclusion_word
 from collector.web.charts import reduce_points
 from xomnet.contract.flat_fields import FlatField, declared_fields, flat_values
 from xomnet.contract.messages import Speed
@@ -19,6 +22,9 @@ COLUMNS = [(field, declared) for field, declared in declared_fields(Speed) if de
 
 BITS = frozenset({"throttled"})
 """Fields whose bits have a meaning each: written as `vcgencmd` writes them."""
+
+SOON = dt.timedelta(minutes=2)
+"""A result that comes so soon after its test needs no word about it."""
 
 SERIES_POINTS, SERIES_HEIGHT = 120, 100.0
 
@@ -55,18 +61,35 @@ def figures_of_unit(agent: str, row: HealthRow, t: Texts) -> ResultFigures:
 
 
 def figures_of_event(row: EventRow, t: Texts) -> str:
-    """All of an event in a line."""
-    return "; ".join(f"{label}: {text}" for label, text in figures(row, t))
+    """All of an event in a line; its receipt only where it is not counted."""
+    shown = row if row.excluded is not None else structs.replace(row, received_ms=None)
+    return "; ".join(f"{label}: {text}" for label, text in figures(shown, t))
 
 
 def figures(row: Struct, t: Texts) -> list[tuple[str, str]]:
     """Label and text of each declared field that the result has, in the order of the declaration."""
     values = dict(flat_values(row))
+    if (received := values.get("received_ms")) is not None:
+        values["received_ms"] = _receipt(received, values["at"], t)
+    if (reason := values.get("excluded")) is not None:
+        values["excluded"] = exclusion_word(reason, t)
     return [
         (t.label(declared), _text(field, values[field.name], t))
         for field, declared in declared_fields(type(row))
         if field.name in values
     ]
+
+
+def received_after(received_ms: int, at: dt.datetime) -> dt.timedelta:
+    """How long after it was measured a result came."""
+    return received_at(received_ms) - at
+
+
+def _receipt(received_ms: int, at: dt.datetime, t: Texts) -> str:
+    moment, after = t.moment(received_at(received_ms)), received_after(received_ms, at)
+    if after < SOON:
+        return moment
+    return t.text("{moment} ({span} after it was measured)", moment=moment, span=t.span(after.total_seconds()))
 
 
 def columns(t: Texts) -> list[tuple[str, str, str]]:

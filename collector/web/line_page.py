@@ -21,9 +21,10 @@ from collector.judge.assess import (
 )
 from collector.judge.confidence_interval import ends_of_interval
 from collector.judge.line_states import LineStatus
+from collector.store.points import received_at
 from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow
 from collector.texts.texts import Texts, round_decimal
-from collector.texts.words import access_word, remarks
+from collector.texts.words import access_word, count_exclusions, excluded_sentence, exclusion_word, remarks
 from collector.web import chart_history as draw
 from collector.web.axis import HOURS, Axis
 from collector.web.figures import (
@@ -35,6 +36,7 @@ from collector.web.figures import (
     figures_of_outage,
     figures_of_test,
     figures_of_unit,
+    received_after,
 )
 from collector.web.line_filter import Filter, normalized_levels
 from xomnet.plan import PEAK_HOURS
@@ -101,6 +103,10 @@ class LinePage:
     tested: int
     cut: str | None
     """Says so where not all tests of the time range were read."""
+    window_excluded: str | None
+    """How many tests of the window do not count for the state, and why; None where all do."""
+    excluded: str | None
+    """The same of the time range, with when they were received."""
     echoes: str
     """How many measurements latency and loss rest on, or that there are none: an empty chart is not "no loss"."""
     empty: bool
@@ -137,7 +143,8 @@ def line_page(
     target = judged.target_mbps
     dots = [_dot(s, axis, target, t) for s in draw.limit_dots(shown, validity_of)]
     trend = medians(history.samples, axis, rules)
-    loaded = [(axis.share(r.at), r.rtt_loaded_ms) for r in tests if r.rtt_loaded_ms is not None]
+    loaded = [(axis.share(r.at), r.rtt_loaded_ms) for r in tests if r.rtt_loaded_ms is not None and r.excluded is None]
+    probes = [row for row in history.latency if row.excluded is None]
     span = t.span(axis.span_s)
     watched = bool(history.outages or history.latency)
     outage_sentence = _outages(history.outages, span, t) if watched else t.text("not measured in this time range")
@@ -158,12 +165,16 @@ def line_page(
         downloads=draw.downloads(
             t, axis, dots, trend, target, _downloads_label(len(shown), judged.median_mbps, target, span, t)
         ),
-        latency=draw.latency(t, axis, history.latency, loaded, t.text("Latency in ms over {span}", span=span)),
-        loss=draw.loss(t, axis, history.latency, t.text("Lost packets in percent over {span}", span=span)),
-        outages=draw.outages(t, axis, history.outages, outage_sentence),
+        latency=draw.latency(t, axis, probes, loaded, t.text("Latency in ms over {span}", span=span)),
+        loss=draw.loss(t, axis, probes, t.text("Lost packets in percent over {span}", span=span)),
+        outages=draw.outages(t, axis, [row for row in history.outages if row.excluded is None], outage_sentence),
         tested=len(shown),
         cut=_cut_text(history.samples, axis, t),
-        echoes=t.plural("{n} measurement", "{n} measurements", len(history.latency))
+        window_excluded=excluded_sentence(
+            count_exclusions(s.excluded for s in status.samples), rules.window.total_seconds(), t
+        ),
+        excluded=_excluded(shown, axis, t),
+        echoes=t.plural("{n} measurement", "{n} measurements", len(probes)) + _not_counted(history.latency, t)
         if history.latency
         else t.text("not measured in this time range"),
         empty=not shown and not history.latency,
@@ -216,7 +227,7 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
         return figures + _decision_text(status, t)
     if not status.samples:
         return t.text("No download test yet; latency results have arrived.")
-    return t.text("No test counts yet: all failed or were flagged.")
+    return t.text("No test counts yet: all failed, were flagged or excluded.")
 
 
 def removal_text(t: Texts, at: dt.datetime) -> str:
@@ -268,7 +279,7 @@ def _facts(
     status: LineStatus, speed: Sequence[SpeedRow], complete: float | None, t: Texts, now: dt.datetime
 ) -> list[tuple[str, str]]:
     row, judged = status.row, status.judgement
-    last, audits = judged.last_result_at, early_bias(speed)
+    last, audits = judged.last_result_at, early_bias([test for test in speed if test.excluded is None])
     facts = [
         (t.text("Access type"), f"{access_word(t, row.access)} · {row.isp}"),
         (t.text("Plan"), t.text("{n} Mb/s", n=t.target(row.plan_mbps)) if row.plan_mbps is not None else None),
@@ -292,17 +303,46 @@ def _early_stop_text(number: int, off: float, t: Texts) -> str:
 
 
 def validity_of(test: Sample | SpeedRow) -> draw.Validity:
-    """How a test is drawn: failed, not counted because of a flag, or counted."""
+    """How a test is drawn: not counted because of an exclusion, failed, not counted because of a flag, or counted."""
+    if test.excluded is not None:
+        return "excluded"
     if test.error is not None or test.down_mbps is None:
         return "failed"
     return "flagged" if EXCLUDED_FLAGS.intersection(test.flags) else "counted"
+
+
+def _exclusion_remark(test: Sample | SpeedRow, t: Texts) -> list[str]:
+    """Why an exclusion takes a test out, and when a late one came."""
+    if test.excluded is None:
+        return []
+    said = exclusion_word(test.excluded, t)
+    if not test.late or test.received_ms is None:
+        return [said]
+    after = received_after(test.received_ms, test.at).total_seconds()
+    return [f"{said} ({t.text('received {span} after it was measured', span=t.span(after))})"]
+
+
+def _excluded(shown: Sequence[Sample], axis: Axis, t: Texts) -> str | None:
+    excluded = [s for s in shown if s.excluded is not None]
+    sentence = excluded_sentence(count_exclusions(s.excluded for s in excluded), axis.span_s, t)
+    received = [received_at(s.received_ms) for s in excluded if s.received_ms is not None]
+    if sentence is None or not received:
+        return sentence
+    from_, to = t.minute(min(received)), t.minute(max(received))
+    return f"{sentence} {t.text('The server received them from {from_} to {to}.', from_=from_, to=to)}"
+
+
+def _not_counted(rows: Sequence[LatencyRow | OutageRow], t: Texts) -> str:
+    """How the number of some rows ends: how many more there are that do not count."""
+    counts = count_exclusions(row.excluded for row in rows)
+    return f", {t.plural('{n} not counted', '{n} not counted', sum(n for _, n in counts))}" if counts else ""
 
 
 def _dot(test: Sample, axis: Axis, target: float, t: Texts) -> draw.Dot:
     parts = [t.second(test.at)]
     if test.down_mbps is not None:
         parts.append(f"{t.mbps(test.down_mbps, target)} Mb/s")
-    parts += remarks(t, test.flags, test.error)
+    parts += [*_exclusion_remark(test, t), *remarks(t, test.flags, test.error)]
     return draw.Dot(axis.share(test.at), test.down_mbps, validity_of(test), " · ".join(parts))
 
 
@@ -319,7 +359,7 @@ def _test(row: SpeedRow, hours: int, t: Texts) -> TestRow:
         href="?" + urlencode({"hours": hours, "test": row.at.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")}),
         validity=validity_of(row),
         cells=cells(row, t),
-        remarks=remarks(t, row.flags, row.error, row.error_detail),
+        remarks=[*_exclusion_remark(row, t), *remarks(t, row.flags, row.error, row.error_detail)],
     )
 
 
@@ -334,11 +374,12 @@ def _results(agent: str, history: LineHistory, chosen: bool, t: Texts) -> list[R
 
 
 def _outages(rows: Sequence[OutageRow], span: str, t: Texts) -> str:
-    if not rows:
-        return t.text("No outage in {span}", span=span)
-    total = t.span(sum(row.duration_s for row in rows))
-    return t.plural("{n} outage in {span}, {total} in total", "{n} outages in {span}, {total} in total", len(rows),
-                    span=span, total=total)  # fmt: skip
+    counted = [row for row in rows if row.excluded is None]
+    if not counted:
+        return t.text("No outage in {span}", span=span) + _not_counted(rows, t)
+    total = t.span(sum(row.duration_s for row in counted))
+    return t.plural("{n} outage in {span}, {total} in total", "{n} outages in {span}, {total} in total", len(counted),
+                    span=span, total=total) + _not_counted(rows, t)  # fmt: skip
 
 
 def _downloads_label(number: int, median: float | None, target: float, span: str, t: Texts) -> str:

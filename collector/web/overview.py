@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from collector.alerts.conditions import CONDITIONS
-from collector.judge.assess import Judgement
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.texts.texts import Texts
-from collector.texts.words import access_word
+from collector.texts.words import ExclusionCounts, access_word, count_exclusions, excluded_of_lines, exclusions_phrase
 from collector.web import chart_map, charts
 from collector.web.line_filter import Filter, normalized_levels
 from xomnet.access import ACCESSES
@@ -69,6 +68,9 @@ class OverviewRow:
     median: str | None
     samples: str
     failed: str | None
+    excluded: str | None
+    """How many tests do not count because of an exclusion; `excluded_why` is for the pointer."""
+    excluded_why: str | None
     bar: Markup
     spark: Markup
     age: str | None
@@ -78,6 +80,8 @@ class OverviewRow:
 @dataclass(frozen=True, slots=True)
 class Overview:
     sentence: str
+    excluded: str | None
+    """How many tests of which lines do not count, and why; None where all do."""
     shares: list[AccessShare]
     states: list[Chip]
     accesses: list[Chip]
@@ -109,6 +113,7 @@ def overview(snapshot: Snapshot, filter_: Filter, t: Texts, now: dt.datetime, sh
     rows = shown if show_all else shown[:MAX_ROWS]
     return Overview(
         sentence=_sentence(scope, t),
+        excluded=excluded_of_lines([[s.excluded for s in one.samples] for one in scope], t),
         shares=_shares(scope, t),
         states=_state_chips(scope, filter_, t),
         accesses=_access_chips(snapshot, filter_, t),
@@ -206,21 +211,30 @@ def _spark_since(snapshot: Snapshot) -> dt.datetime:
     return max(day, min(first, snapshot.at - SHORTEST_SPARK))
 
 
-def bar_label(judged: Judgement, t: Texts) -> str:
-    """A bar in words."""
+def bar_label(status: LineStatus, t: Texts) -> str:
+    """A bar in words, with how many tests it leaves out."""
+    judged, target = status.judgement, t.target(status.judgement.target_mbps)
     if judged.median_mbps is None or judged.ratio is None:
-        return t.text("no median; target {target} Mb/s", target=t.target(judged.target_mbps))
-    return t.text(
-        "median {median} Mb/s, {ratio} of the target ({target} Mb/s)",
-        median=t.mbps(judged.median_mbps, judged.target_mbps),
-        target=t.target(judged.target_mbps),
-        ratio=t.percent(judged.ratio),
-    )
+        figures = t.text("no median; target {target} Mb/s", target=target)
+    else:
+        figures = t.text(
+            "median {median} Mb/s, {ratio} of the target ({target} Mb/s)",
+            median=t.mbps(judged.median_mbps, judged.target_mbps),
+            target=target,
+            ratio=t.percent(judged.ratio),
+        )
+    left_out = _not_counted(count_exclusions(s.excluded for s in status.samples), t)
+    return figures if left_out is None else f"{figures}; {t.text('tests')}: {left_out}"
+
+
+def _not_counted(counts: ExclusionCounts, t: Texts) -> str | None:
+    return t.plural("{n} not counted", "{n} not counted", sum(n for _, n in counts)) if counts else None
 
 
 def _row(status: LineStatus, t: Texts, since: dt.datetime, at: dt.datetime, now: dt.datetime) -> OverviewRow:
     row, judged, area = status.row, status.judgement, normalized_levels(status.row.area)
-    failed = sum(s.error is not None for s in status.samples)
+    failed = sum(s.error is not None and s.excluded is None for s in status.samples)
+    excluded = count_exclusions(s.excluded for s in status.samples)
     median = None if judged.median_mbps is None else t.mbps(judged.median_mbps, judged.target_mbps)
     last = judged.last_result_at
     spark_label = t.text("tests of the last {span}", span=t.span((at - since).total_seconds()))
@@ -237,7 +251,9 @@ def _row(status: LineStatus, t: Texts, since: dt.datetime, at: dt.datetime, now:
         median=median,
         samples=t.number(judged.samples, 0),
         failed=t.plural("{n} failed", "{n} failed", failed) if failed else None,
-        bar=charts.bar(judged, bar_label(judged, t)),
+        excluded=_not_counted(excluded, t),
+        excluded_why=exclusions_phrase(excluded, t) if excluded else None,
+        bar=charts.bar(judged, bar_label(status, t)),
         spark=charts.sparkline(status.samples, judged.target_mbps, since, at, judged.state, spark_label),
         age=None if last is None else t.span(max(0.0, (now - last).total_seconds())),
         last_at=last,
@@ -252,7 +268,7 @@ def _map(shown: Sequence[LineStatus], t: Texts) -> Markup | None:
             state=s.judgement.state,
             href=f"/lines/{s.row.agent}/{s.row.line}",
             label=f"{LOOKS[s.judgement.state].mark} {t.state(s.judgement.state)} · {s.row.hamlet} · "
-            f"{access_word(t, s.row.access)} {s.row.isp} · {bar_label(s.judgement, t)}",
+            f"{access_word(t, s.row.access)} {s.row.isp} · {bar_label(s, t)}",
             zone=_zone(s.row.area),
         )
         for s in shown

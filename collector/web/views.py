@@ -16,11 +16,16 @@ from collector.ingest.presence import Presence
 from collector.judge.assess import counted_mbps
 from collector.judge.line_states import LineStatus
 from collector.store.line_id import LineId
+from collector.store.points import received_at
 from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow, Sample, SpeedRow, StoredRow
+from collector.texts.words import count_exclusions
 from xomnet.contract.flat_fields import declared_fields, flat_values
 from xomnet.contract.messages import Access
 from xomnet.registry.registry import LineRow
 from xomnet.states import State
+
+RECEIVED_MS, RECEIVED_AT = "received_ms", "received_at"
+"""A time of receipt as it is stored, and as it is said."""
 
 
 class View(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,6 +51,10 @@ class Line(View, frozen=True, kw_only=True, omit_defaults=True):
     """Tests that count in the window."""
     failed: int
     """Tests of the window that failed."""
+    excluded: int = 0
+    """Tests of the window that an exclusion takes out, or that came late: in no figure."""
+    excluded_for: dict[str, int] = {}
+    """How many of them for each reason; absent where there are none."""
     hamlet_code: str | None = None
     median_mbps: float | None = None
     low_mbps: float | None = None
@@ -73,14 +82,17 @@ class Lines(View, frozen=True, kw_only=True):
 
 
 class StoredView(View, frozen=True, kw_only=True, omit_defaults=True):
-    """A stored result: when it was measured, and every field that is declared for its kind."""
+    """A stored result: when it was measured and received, and every field that is declared for its kind."""
 
     at: dt.datetime
 
     @classmethod
     def of_row(cls, row: StoredRow, **more: Any) -> Self:
         """The row on one level, and `more`."""
-        known = {name: value for name, value in flat_values(row) if name in cls.__struct_fields__}
+        values = dict(flat_values(row))
+        if (received := values.pop(RECEIVED_MS, None)) is not None:
+            values[RECEIVED_AT] = received_at(received)
+        known = {name: value for name, value in values.items() if name in cls.__struct_fields__}
         return cls(**{**known, **more})
 
 
@@ -89,6 +101,9 @@ def _view_of(row: type[StoredRow], name: str, base: type[StoredView]) -> type[St
     fields: list[Any] = []
     for field, declared in declared_fields(row):
         if field.name in base.__struct_fields__:
+            continue
+        if field.name == RECEIVED_MS:
+            fields.append((RECEIVED_AT, Annotated[dt.datetime | None, Meta(description=declared.en)], None))
             continue
         text = declared.en if field.unit is None else f"{declared.en} ({field.unit})"
         default = ((),) if field.is_list else () if field.is_required else (field.default,)
@@ -210,12 +225,15 @@ def line_view(status: LineStatus, now: dt.datetime, found: CompletenessSnapshot 
     """A line of the snapshot, its age as of `now`, its completeness as last found."""
     judged = status.judgement
     age = None if judged.last_result_at is None else max(0.0, (now - judged.last_result_at).total_seconds())
+    excluded = count_exclusions(sample.excluded for sample in status.samples)
     return Line.of(
         status.row,
         target_mbps=judged.target_mbps,
         state=judged.state,
         samples=judged.samples,
-        failed=sum(sample.error is not None for sample in status.samples),
+        failed=sum(sample.error is not None and sample.excluded is None for sample in status.samples),
+        excluded=sum(number for _, number in excluded),
+        excluded_for=dict(excluded),
         median_mbps=judged.median_mbps,
         low_mbps=judged.low_mbps,
         high_mbps=judged.high_mbps,
@@ -230,7 +248,7 @@ def line_view(status: LineStatus, now: dt.datetime, found: CompletenessSnapshot 
 
 def sample_of(row: SpeedRow) -> Sample:
     """What judging sees of a stored test."""
-    return Sample(at=row.at, down_mbps=row.down_mbps, flags=row.flags, error=row.error)
+    return Sample(at=row.at, down_mbps=row.down_mbps, flags=row.flags, error=row.error, excluded=row.excluded)
 
 
 def speed_view(row: SpeedRow) -> StoredView:

@@ -278,6 +278,7 @@ ANSWERS: Mapping[tuple[str, str], Sequence[Answer]] = {
     ("province", "ratio_by_isp"): [places("place_day", "isp", "ratio")],
     ("province", "by_isp"): [providers("place_state", province.COUNTED)],
     ("province", "trouble"): [_trouble("short"), _trouble("silent")],
+    ("province", "excluded"): [places("place_day", "all", "excluded")],
     ("line", "header"): [header],
     ("line", "ratio"): [line_now("ratio", "median_mbps", "target_mbps")],
     ("line", "samples"): [line_now("samples", "low_mbps", "high_mbps")],
@@ -286,6 +287,7 @@ ANSWERS: Mapping[tuple[str, str], Sequence[Answer]] = {
     ("line", "downloads"): [
         line_every("speed", "down_mbps"),
         line_every("speed", "down_mbps", _flagged),
+        line_every("speed", "down_mbps", lambda point: point.fields.get("late") is True),
         _failed,
         *(line_paced("line_state", field) for field in ("target_mbps", "median_mbps", "high_mbps", "low_mbps")),
     ],
@@ -299,7 +301,7 @@ ANSWERS: Mapping[tuple[str, str], Sequence[Answer]] = {
     ("line", "signal"): [line_every("speed", "radio_rsrp_dbm"), line_every("speed", "radio_sinr_db")],
     ("line", "states"): [line_paced("line_state", "state_code", lambda values: values[-1], "last")],
     ("line", "days"): [
-        line_every("line_day", field) for field in ("p95_mbps", "median_mbps", "p5_mbps", "target_mbps")
+        line_every("line_day", field) for field in ("p95_mbps", "median_mbps", "p5_mbps", "target_mbps", "excluded")
     ],
     ("line", "bytes"): [line_every("line_day", "bytes")],
     ("line", "tests"): [_tests],

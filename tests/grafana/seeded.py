@@ -124,6 +124,7 @@ def _line_state(at: dt.datetime, row: LineRow, number: int, dice: random.Random,
         "target_mbps": target,
         "since_s": 3600.0 * number,
         "failed": number % 3,
+        "excluded": number % 4,
         "maintenance": int(number % 10 == 3),
         "acknowledged": int(number % 11 == 4),
         "alert_due": int(state in BY_STATE and number % 7 != 2),
@@ -173,7 +174,7 @@ def _days(now: dt.datetime, rows: Sequence[LineRow], dice: random.Random) -> Ite
         lines: list[tuple[LineRow, Fields]] = []
         for i, row in enumerate(rows):
             fields: dict[str, Value] = {"tests": 6, "counted": 6, "failed": 0, "bytes": dice.randint(10**8, 10**9)}
-            fields |= {"probes": 288, "outages": 0, "outage_s": 0.0, "target_mbps": 150.0}
+            fields |= {"probes": 288, "outages": 0, "outage_s": 0.0, "target_mbps": 150.0, "excluded": (i + ago) % 3}
             if (i + ago) % 13:
                 ratio = dice.uniform(0.6, 1.6)
                 fields |= {"ratio": ratio, "median_mbps": 150 * ratio, "p5_mbps": 100 * ratio, "p95_mbps": 170 * ratio}
@@ -200,7 +201,7 @@ def _months(now: dt.datetime, rows: Sequence[LineRow], dice: random.Random) -> I
 
 def _verdict(code: int, dice: random.Random) -> dict[str, Value]:
     fields: dict[str, Value] = {"verdict": VERDICTS[code], "verdict_code": code, "samples": dice.randint(0, 200)}
-    fields |= {"days": 20, "peak_samples": 40, "failed": 1, "target_mbps": 150.0}
+    fields |= {"days": 20, "peak_samples": 40, "failed": 1, "excluded": 2, "target_mbps": 150.0}
     if VERDICTS[code] != "unmeasured":
         median = dice.uniform(80, 250)
         fields |= {"median_mbps": median, "low_mbps": median - 9, "high_mbps": median + 9, "ratio": median / 150}
@@ -220,6 +221,9 @@ def _of_the_line(now: dt.datetime, row: LineRow, dice: random.Random) -> Iterato
             "rtt_idle_ms": 30.0,
             "rtt_loaded_ms": 90.0 + n,
         }
+        fields["received_ms"] = time_ns(at) // 1_000_000 + 2000
+        if n % 8 == 3:
+            fields |= {"late": True}
         if n % 9 == 2:
             fields |= {"error": "stalled"}
         else:

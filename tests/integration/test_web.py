@@ -29,8 +29,10 @@ from collector.store.row_types import EventRow, HealthRow, LatencyRow, OutageRow
 from collector.texts.texts import Texts
 from collector.web import create_app
 from collector.web.app import SECURITY_HEADERS
+from collector.web.views import RECEIVED_AT, RECEIVED_MS
 from tests.support.filled import filled
 from tests.support.province_fixture import HOSTILE, SEEDS, Heard, Seed, fill, province, rows, services
+from xomnet.contract.fields import Field
 from xomnet.contract.flat_fields import declared_fields
 from xomnet.contract.messages import (
     Event,
@@ -191,7 +193,7 @@ def test_csv_has_a_row_a_test_and_no_formula(web: TestClient, tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Services:
-    """A line and its unit with one result of each kind, in which every field is set."""
+    """A line and its unit with one result of each kind, in which every field is set; none is late or excluded."""
     made = services(tmp_path_factory.mktemp("whole"), SEEDS[:1])
     (row,), now = rows(SEEDS[:1]), utc_now()
     base: Json = {"v": 1, "agent": "nd-haihau-0012", "spool": UUID(int=1), "boot": UUID(int=2), "clock": "estimated",
@@ -203,9 +205,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Services:
         HealthResult(**base, seq=4, data=filled(Health)),
         EventResult(**base, seq=5, line="ftth", data=filled(Event)),
     ]
-    assert made.store.write([point_of(result, row) for result in sent]) == []
+    assert made.store.write([point_of(result, row, now) for result in sent]) == []
     made.lines.take(now)
     return made
+
+
+def shown_of(row: type[Struct]) -> list[tuple[str, Field]]:
+    """The declared fields that such a result has."""
+    return [(field.name, label) for field, label in declared_fields(row) if field.name not in ("late", "excluded")]
 
 
 @pytest.mark.parametrize(
@@ -219,10 +226,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Services:
 )
 def test_every_measured_field_is_in_rest_and_in_csv(whole: Services, address: str, row: type[Struct]) -> None:
     web = TestClient(create_app(whole))
-    declared = {field.name for field, _ in declared_fields(row)}
+    declared = {name for name, _ in shown_of(row)} - {RECEIVED_MS} | {RECEIVED_AT}
     (result,) = web.get(address).json()["results"]
     assert not declared - result.keys()
     assert result["at_error_s"] == 77.25
+    received = dt.datetime.fromisoformat(result[RECEIVED_AT]) - dt.datetime.fromisoformat(result["at"])
+    assert received.total_seconds() == pytest.approx(300, abs=0.01)
     text = web.get(f"{address}?format=csv").text.removeprefix("\ufeff")
     (cells,) = csv.DictReader(io.StringIO(text))
     assert not {name for name in declared if not cells[name]}
@@ -234,7 +243,8 @@ def test_every_measured_field_is_in_rest_and_in_csv(whole: Services, address: st
 
 def test_every_field_of_health_is_shown_for_a_unit(whole: Services) -> None:
     (agent,) = TestClient(create_app(whole)).get("/api/v1/agents").json()["agents"]
-    assert not {field.name for field, _ in declared_fields(HealthRow)} - agent["health"].keys()
+    assert not {name for name, _ in shown_of(HealthRow)} - {RECEIVED_MS} - agent["health"].keys()
+    assert RECEIVED_AT in agent["health"]
     assert agent["health"]["interfaces"][0]["name"] == "name"
 
 
@@ -242,14 +252,16 @@ def test_every_field_of_health_is_shown_for_a_unit(whole: Services) -> None:
 def test_every_measured_field_is_on_the_page_of_a_line(whole: Services, language: Literal["vi", "en"]) -> None:
     page = TestClient(create_app(whole)).get("/lines/nd-haihau-0012/ftth", params={"lang": language}).text
     t = Texts(language)
-    for name, row in {"test": SpeedRow, "latency": LatencyRow, "outage": OutageRow, "unit": HealthRow}.items():
+    kinds: dict[str, type[Struct]] = {"test": SpeedRow, "latency": LatencyRow, "outage": OutageRow, "unit": HealthRow}
+    for name, row in kinds.items():
         part = re.search(rf'<details class="all" id="{name}">.*?</details>', page, re.DOTALL)
         assert part is not None, name
-        labels = [t.label(declared) for _, declared in declared_fields(row)]
+        labels = [t.label(declared) for _, declared in shown_of(row)]
         assert not [label for label in labels if f"<dt>{escape(label)}</dt>" not in part[0]], name
     assert page.count('class="series"') == 1
     events = page[page.index('<details class="all" id="events">') :]
-    assert not [d for _, d in declared_fields(EventRow) if f"{escape(t.label(d))}: " not in events]
+    shown = [label for name, label in shown_of(EventRow) if name != RECEIVED_MS]
+    assert not [label for label in shown if f"{escape(t.label(label))}: " not in events]
 
 
 def test_the_figures_of_a_chosen_test_stand_open(web: TestClient) -> None:

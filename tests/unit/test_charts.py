@@ -74,6 +74,14 @@ def test_a_line_without_a_median_has_a_target_and_no_bar() -> None:
     assert len(of_class(drawn, "target")) == 1
 
 
+def test_no_band_is_drawn_across_a_gap() -> None:
+    axis = axes.Axis(NOW - 48 * HOUR, NOW)
+    hours = [h for h in range(47, 0, -1) if not 12 < h < 30]
+    rows = [echoes(NOW - h * HOUR, 20, rtt_p50_ms=20.0, rtt_p95_ms=40.0) for h in hours]
+    drawn = history.latency(VI, axis, rows, [], "x")
+    assert len(of_class(drawn, "spread")) == len(of_class(drawn, "idle")) == 2
+
+
 def test_every_state_has_a_shape_of_its_own() -> None:
     shapes = {re.sub(r'class="[^"]*"', "", charts.mark(state, 10, 10)) for state in STATES}
     assert len(shapes) == len(STATES) == len({look.mark for look in LOOKS.values()})

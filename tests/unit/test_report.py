@@ -29,7 +29,7 @@ VI, EN = ReportTexts("vi"), ReportTexts("en")
 NOVEMBER = Month(2026, 11)
 TABLES: tuple[Mapping[Any, str], ...] = (
     *(texts.REASONS, texts.CHANGES, texts.CAUSES, texts.EDITS),
-    *(texts.CELL_NAMES, texts.EXCLUDED),
+    texts.CELL_NAMES,
 )
 SOURCES = sorted(Path(texts.__file__).parent.glob("*.py"))
 

@@ -83,13 +83,14 @@ def test_the_figures_of_a_line_are_of_the_tests_that_count() -> None:
         **{"median_mbps": 100.0, "mean_mbps": 100.0, "p5_mbps": 10.0, "p95_mbps": 190.0},
         **{"target_mbps": 150.0, "ratio": 100 / 150, "rtt_loaded_ms": 40.0},
         **{"rtt_ms": 20.0, "rtt_p95_ms": 41.0, "jitter_ms": 3.0, "loss_percent": 2.5, "probes": 12},
-        **{"outages": 2, "outage_s": 90.5},
+        **{"outages": 2, "outage_s": 90.5, "excluded": 0},
     }
     assert set(fields) == set(SCHEMAS["line_hour"])
 
 
 def test_what_nothing_is_known_of_is_absent_and_never_0() -> None:
     counts = {"tests": 0, "counted": 0, "failed": 0, "bytes": 0, "probes": 0, "outages": 0, "outage_s": 0.0}
+    counts["excluded"] = 0
     assert line_fields([], None, None, 70) == {**counts, "target_mbps": 70.0}
     excluded = line_fields([download(99.0, flags=("cpu_bound",))], LatencyFigures(1, 0, 0), None, 70)
     assert not {"median_mbps", "ratio", "rtt_ms", "loss_percent"} & set(excluded)

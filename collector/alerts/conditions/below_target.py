@@ -10,6 +10,7 @@ from collector.alerts.phrases import line_name, place_name, shorten, since_sente
 from collector.alerts.remediation import checks_of
 from collector.judge.line_states import LineStatus
 from collector.texts.texts import Texts
+from collector.texts.words import count_exclusions, excluded_sentence
 from xomnet.states import LOOKS, State
 
 STATE: State = "short"
@@ -32,7 +33,8 @@ def _would_show(status: LineStatus, began: dt.datetime) -> bool:
 def _opening(facts: AlertFacts, t: Texts) -> list[str]:
     speed = speed_sentence(facts.status, facts.window_s, t)
     said = [] if speed is None else [speed + _confirmed(facts.evidence, t) + "."]
-    return [*said, _before(facts, t)]
+    excluded = excluded_sentence(count_exclusions(s.excluded for s in facts.status.samples), facts.window_s, t)
+    return [*said, *([] if excluded is None else [excluded]), _before(facts, t)]
 
 
 def _confirmed(evidence: Evidence, t: Texts) -> str:
