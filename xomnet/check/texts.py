@@ -17,7 +17,7 @@ CATALOGUE = Path(__file__).parent / "locale" / "vi.po"
 
 NAMES = (
     *("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service"),
-    *("settings", "targets", "registry", "state", "store", "alerts", "operator", "permissions"),
+    *("settings", "targets", "registry", "state", "store", "alerts", "operator", "permissions", "backup"),
 )
 """Names of findings that are translated; others are an interface or a line."""
 MINUTE, HOUR, DAY = 60, 3600, 86_400
