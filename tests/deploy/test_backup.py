@@ -26,6 +26,8 @@ ROLE = PLAYS / "roles/backup"
 SECRET = "the authority's key"
 STATE, ARCHIVE = "var/lib/xomnet-collector", "var/lib/xomnet-collector/archive"
 DAY = 86_400.0
+COLLECTOR = 12_345
+"""The user of the collector, who is another than the backup's."""
 
 
 def new_key(path: Path) -> str:
@@ -58,6 +60,9 @@ def server(tmp_path: Path, key: Path) -> Path:
         write(root / ARCHIVE / f"2026-10-0{number}.day", f"day {number} ".encode() * 9, 0o600)
     write(root / ARCHIVE / "2026-10-04.log", b"what came today", 0o600)
     write(root / "usr/local/lib/xomnet/backup-influxdb", b'#!/bin/sh\necho points >"$1/points"\n', 0o755)
+    if os.geteuid() == 0:
+        for path in (root / STATE, *(root / STATE).rglob("*")):
+            os.chown(path, COLLECTOR, COLLECTOR)
     return root
 
 
@@ -71,7 +76,17 @@ def script(root: Path, **settings: object) -> list[str]:
     text = rendered(ROLE / "templates/backup", **{"xomnet_backup_dir": f"{root}/var/backups", **settings})
     assert text.count("\nroot=\n") == 1
     (root / "backup").write_text(text.replace("\nroot=\n", f"\nroot={root}\n"))
-    return ["bash", str(root / "backup")]
+    return [*confined(), "bash", str(root / "backup")]
+
+
+def confined() -> list[str]:
+    """With the capabilities that its service has; nobody but root has any."""
+    if os.geteuid() != 0:
+        return []
+    service = rendered(ROLE / "templates/xomnet-backup.service")
+    (line,) = [line for line in service.splitlines() if line.startswith("CapabilityBoundingSet=")]
+    capabilities = [f"+{name.removeprefix('CAP_').lower()}" for name in line.partition("=")[2].split()]
+    return [program("setpriv"), f"--bounding-set={','.join(['-all', *capabilities])}"]
 
 
 def back_up(root: Path, **settings: object) -> subprocess.CompletedProcess[str]:
