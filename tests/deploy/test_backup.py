@@ -26,6 +26,8 @@ ROLE = PLAYS / "roles/backup"
 SECRET = "the authority's key"
 STATE, ARCHIVE = "var/lib/xomnet-collector", "var/lib/xomnet-collector/archive"
 DAY = 86_400.0
+WRITTEN = 100_000
+"""Rows in the database that is written to during a backup: enough that no copy ends between two writes."""
 COLLECTOR = 12_345
 """The user of the collector, who is another than the backup's."""
 
@@ -167,6 +169,7 @@ def test_only_the_private_key_reads_a_backup(server: Path, key: Path, tmp_path: 
     assert opened.status == 0, opened.said
     check_equal(server, opened.root, "etc/xomnet", "var/lib/xomnet-ca", STATE)
     assert (tmp_path / "opened/unpacked/influxdb/points").read_text() == "points\n"
+    assert ".day" not in (tmp_path / "opened/unpacked/MANIFEST").read_text(), "a sealed day is in no nightly file"
 
 
 def test_a_backup_is_unencrypted_only_if_the_settings_say_so(server: Path, tmp_path: Path) -> None:
@@ -197,8 +200,10 @@ def test_a_backup_waits_for_one_that_runs_and_keeps_room_on_the_disk(server: Pat
 
 
 def test_a_database_is_left_out_if_the_archive_is_to_build_it(server: Path, key: Path, tmp_path: Path) -> None:
+    write(server / ARCHIVE / "2026-10-04.day.new", b"half of a day that is just being sealed", 0o600)
     opened = restore(backed_up(server, xomnet_backup_database=False), tmp_path / "opened", key)
     assert opened.status == 0, opened.said
+    assert [path.suffix for path in sorted((opened.root / ARCHIVE).iterdir())] == [*[".day"] * 3, ".log"]
     assert not (tmp_path / "opened/unpacked/influxdb").exists()
 
 
@@ -211,10 +216,11 @@ def written(database: Path) -> Iterator[list[int]]:
     def write_on() -> None:
         with closing(sqlite3.connect(database, isolation_level=None, timeout=30)) as opened:
             opened.execute("PRAGMA journal_mode = WAL")
+            opened.execute("PRAGMA synchronous = OFF")
             opened.execute("CREATE TABLE numbers(number, text)")
             with opened:
                 opened.execute("BEGIN")
-                opened.executemany("INSERT INTO numbers VALUES (-1, ?)", [("x" * 400,)] * 20_000)
+                opened.executemany("INSERT INTO numbers VALUES (-1, ?)", [("x" * 400,)] * WRITTEN)
             while not ending.wait(0.001):
                 opened.execute("INSERT INTO numbers VALUES (?, '')", (len(numbers),))
                 numbers.append(len(numbers))
@@ -265,16 +271,20 @@ def test_a_server_in_use_comes_back_whole_on_an_empty_machine(
         copies = files(server / "var/backups/archive")
         sender.close()
         collector.stop()
+    beside = [one for one in (first / "root" / STATE).rglob("*") if one.name.endswith(("-wal", "-shm"))]
+    assert beside == [], "SQLite has copied every database"
     assert count(first / "root" / STATE / "store.db", "latency") == 39
     assert rows(first / "root" / STATE / "record.db") == rows(state / "record.db")
     assert "nd-none" in (first / "root" / STATE / "dead-letters.jsonl").read_text()
-    assert len(numbers) >= count(first / "root" / STATE / "later/accounts.sqlite", "numbers") - 20_000 >= before
+    assert len(numbers) >= count(first / "root" / STATE / "later/accounts.sqlite", "numbers") - WRITTEN >= before
     opened = restore(backed_up(server), last, key)
     assert opened.status == 0, opened.said
     check_equal(server, opened.root, "etc/xomnet", "var/lib/xomnet-ca", STATE)
     names = {path.name for path in (opened.root / STATE).rglob("*")}
     assert {"store.db", "record.db", "alerts.db", "quota.db", "registry.json", "dead-letters.jsonl"} <= names
     assert files(server / "var/backups/archive") == copies, "a sealed day is encrypted once"
+    newest = max((server / "var/backups").glob("*.age"))
+    assert (server / "var/lib/xomnet-backup/last").read_text() == f"{newest.name}\n"
 
 
 def count(database: Path, table: str) -> int:
