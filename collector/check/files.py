@@ -1,4 +1,4 @@
-"""The collector's own files: targets, registry, state folder, operator's token, key of permissions; the last backup."""
+"""The collector's own files: targets, registry, the state folder, the operator's token, the key of permissions."""
 
 import datetime as dt
 import os
@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from collector.alerts.backup_age import MAX_AGE, backup_age
 from collector.ingest.dead_letters import DeadLetters
 from collector.ingest.permissions import PermissionIssuer
 from collector.web.operator import SETTING, read_token
@@ -100,17 +99,6 @@ def permissions(path: Path | None) -> Finding:
     except SecretError as error:
         return fail("permissions", say("{reason}", reason=str(error)), None)
     return ok("permissions", say("the key can sign"))
-
-
-def backup(stamp: Path | None, now: dt.datetime) -> Finding:
-    """When the server was backed up last."""
-    if stamp is None:
-        return skip("backup", say("backup_stamp is not set: nobody is told if backups fail"))
-    age, log = backup_age(stamp, now), say("journalctl -u xomnet-backup; make one: systemctl start xomnet-backup")
-    if age is None:
-        return warn("backup", say("there was no backup yet ({path})", path=str(stamp)), log)
-    made = say("the last one: {n} h ago", n=age / dt.timedelta(hours=1))
-    return ok("backup", made) if age <= MAX_AGE else warn("backup", made, log)
 
 
 def free_mb(folder: Path) -> int:

@@ -16,8 +16,8 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 CATALOGUE = Path(__file__).parent / "locale" / "vi.po"
 
 NAMES = (
-    *("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service"),
-    *("settings", "targets", "registry", "state", "store", "alerts", "operator", "permissions", "backup"),
+    *("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service", "backup"),
+    *("settings", "targets", "registry", "state", "store", "alerts", "operator", "permissions"),
 )
 """Names of findings that are translated; others are an interface or a line."""
 MINUTE, HOUR, DAY = 60, 3600, 86_400
