@@ -251,7 +251,10 @@ def test_a_server_in_use_comes_back_whole_on_an_empty_machine(
         state_dir=str(state),
         store={"kind": "sqlite", "path": str(state / "store.db")},
     )
-    (state / "alerts.db").unlink()  # the collector makes its own
+    for path in (state, *state.rglob("*")):
+        os.chown(path, os.geteuid(), os.getegid())  # it runs as we do
+    for name in ("alerts.db", "archive/2026-10-04.log"):
+        (state / name).unlink()  # the collector makes its own
     record = open_record(
         state / "record.db"
     )  # as the collector has it: what was written last is not in the file itself
@@ -276,6 +279,8 @@ def test_a_server_in_use_comes_back_whole_on_an_empty_machine(
     assert count(first / "root" / STATE / "store.db", "latency") == 39
     assert rows(first / "root" / STATE / "record.db") == rows(state / "record.db")
     assert "nd-none" in (first / "root" / STATE / "dead-letters.jsonl").read_text()
+    for log in (first / "root" / ARCHIVE).glob("*.log"):
+        assert (state / "archive" / log.name).read_bytes().startswith(log.read_bytes())
     assert len(numbers) >= count(first / "root" / STATE / "later/accounts.sqlite", "numbers") - WRITTEN >= before
     opened = restore(backed_up(server), last, key)
     assert opened.status == 0, opened.said
