@@ -396,6 +396,29 @@ def test_a_backup_of_before_is_put_back(server: Path, tmp_path: Path) -> None:
     check_equal(server, empty, "var/lib/xomnet-ca", STATE)
 
 
+@pytest.mark.timeout(400)
+def test_the_play_copies_the_days_that_are_not_here_or_differ(server: Path, tmp_path: Path) -> None:
+    (play,) = yaml.safe_load((PLAYS / "backup.yml").read_text())
+    play |= {"hosts": "localhost", "connection": "local", "gather_facts": False, "become": False}
+    play["tasks"][0]["ansible.builtin.command"]["argv"] = script(server)
+    here, there = tmp_path / "copies", server / "var/backups"
+    play["vars"] |= {"ansible_python_interpreter": sys.executable}
+    play["vars"] |= {"xomnet_backup_dir": str(there), "backup_copies": str(here)}
+    (tmp_path / "backup.yml").write_text(yaml.safe_dump([play], width=1000))
+    before: dict[str, bytes] = {}
+    for name in ("second.key", "third.key"):
+        done = run("ansible-playbook", "-i", "localhost,", str(tmp_path / "backup.yml"))
+        assert done.returncode == 0, done.stdout
+        days = {path: data for path, data in files(there).items() if path.endswith(".day.age")}
+        copied = {path: data for path, data in files(here).items() if path.startswith("archive/")}
+        assert (copied, len(days)) == (days, 3)
+        assert days.items().isdisjoint(before.items()), "a new key encrypts them again, and they are copied again"
+        before = days
+        (server / "etc/xomnet/backup.recipients").write_text(new_key(tmp_path / name))
+        (here / "archive/2026-10-01.day.age").unlink()
+    assert len(list(here.glob("xomnet-*.tar.age"))) == 2
+
+
 def play(folder: Path, backup: Path, key: Path | None, **more: object) -> subprocess.CompletedProcess[str]:
     """What restore.yml does until the backup is unpacked, in a folder of this computer."""
     (play, *_) = yaml.safe_load((PLAYS / "restore.yml").read_text())
