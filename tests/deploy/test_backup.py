@@ -249,6 +249,7 @@ def test_a_server_in_use_comes_back_whole_on_an_empty_machine(
         ROWS,
         registry=str(registry),
         state_dir=str(state),
+        backup_stamp=str(server / "var/lib/xomnet-backup/last"),
         store={"kind": "sqlite", "path": str(state / "store.db")},
     )
     for path in (state, *state.rglob("*")):
@@ -270,7 +271,7 @@ def test_a_server_in_use_comes_back_whole_on_an_empty_machine(
         before = len(numbers)
         opened = restore(backed_up(server), first, key)
         assert opened.status == 0, opened.said
-        assert collector.running
+        until(lambda: collector.metric("xomnet_backup_age_seconds") < 3600, "it knows of the backup")
         copies = files(server / "var/backups/archive")
         sender.close()
         collector.stop()
