@@ -60,6 +60,10 @@ class Metrics:
             registry=self.registry,
         )
         self.lines = Gauge("xomnet_lines", "Registered lines by state", ["state"], registry=self.registry)
+        self.backup_age = Gauge(
+            "xomnet_backup_age_seconds", "Since the last backup; NaN if none is known", registry=self.registry
+        )
+        self.backup_age.set(float("nan"))
 
         self.notify_sent = Counter("xomnet_notify_sent", "Messages that a channel took", registry=self.registry)
         self.notify_failed = Counter("xomnet_notify_failed", "Messages given up", registry=self.registry)

@@ -159,6 +159,8 @@ class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Absent: alerts are decided and shown, and nobody is told."""
     permission_key: Path | None = None
     """The Ed25519 key that signs the units' permissions to measure. Absent: units get none."""
+    backup_stamp: Path | None = None
+    """A file that each backup of the server writes. Absent: nobody is told that one is overdue."""
     log_level: Level = "info"
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from collector.alerts.alert import AlertRules
+from collector.alerts.backup_age import BackupWatch
 from collector.alerts.channels import NotificationSettings, load_channels
 from collector.alerts.dispatcher import Dispatcher
 from collector.alerts.service import AlertService
@@ -63,7 +64,10 @@ class AlertParts:
         rules = rules_of(settings.alerts)
         dispatcher = Dispatcher(alerts, channels, metrics) if channels.channels else None
         on_queued = (lambda: None) if dispatcher is None else dispatcher.wake
-        service = AlertService(alerts, store, rules, channels, window, lambda: completeness.latest, metrics, on_queued)
+        backup = BackupWatch(settings.backup_stamp) if settings.backup_stamp else None
+        service = AlertService(
+            *(alerts, store, rules, channels, window, lambda: completeness.latest, metrics, on_queued, backup)
+        )
         return cls(service, dispatcher)
 
     def start(self) -> None:

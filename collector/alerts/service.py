@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from collector.alerts.alert import Alert, AlertChange, AlertRules
+from collector.alerts.backup_age import BackupWatch
 from collector.alerts.channels import Channel, NotificationSettings
 from collector.alerts.conditions import BY_STATE, is_alert_due
 from collector.alerts.digest import DigestDay, digest, is_due
@@ -16,7 +17,7 @@ from collector.alerts.rules import evaluate
 from collector.alerts.silences.acknowledgement import Acknowledgement
 from collector.alerts.silences.maintenance import MaintenanceWindow, in_maintenance
 from collector.alerts.store import AlertStore
-from collector.alerts.texts import Notice, duplicate_notice, message_of, quota_notice
+from collector.alerts.texts import Notice, backup_notice, duplicate_notice, message_of, quota_notice
 from collector.completeness.completeness import CompletenessSnapshot
 from collector.judge.line_states import LineStatus, Snapshot
 from collector.metrics import Metrics
@@ -49,11 +50,13 @@ class AlertService(threading.Thread):
         completeness: Callable[[], CompletenessSnapshot | None],
         metrics: Metrics,
         on_queued: Callable[[], None] = lambda: None,
+        backup: BackupWatch | None = None,
     ) -> None:
         super().__init__(name="alerts", daemon=True)
         self.store, self.rules, self.settings = store, rules, settings
         self._results, self._completeness, self._metrics = results, completeness, metrics
         self._window_s, self._on_queued = window.total_seconds(), on_queued
+        self._backup = backup
         self._new, self._ending = threading.Event(), threading.Event()
         self._snapshot: Snapshot | None = None
         self._notices: deque[tuple[Notice, str]] = deque()
@@ -173,7 +176,8 @@ class AlertService(threading.Thread):
             self.store.delete_acknowledgements(ended)
 
     def send_notices(self, snapshot: Snapshot) -> None:
-        """What is to be said of single units, to the channels that want one of their lines."""
+        """What is to be said of single units, to the channels that want one of their lines; of the server, to all."""
+        self._watch_backup(snapshot.at)
         while self._notices:
             notice, agent = self._notices[0]
             rows = [s.row for s in snapshot.lines if s.row.agent == agent]
@@ -185,6 +189,13 @@ class AlertService(threading.Thread):
             self._count_dropped(self.store.enqueue(queued, snapshot.at))
             self._notices.popleft()
             self._on_queued()
+
+    def _watch_backup(self, now: dt.datetime) -> None:
+        if self._backup is None:
+            return
+        self._metrics.backup_age.set(self._backup.age_s(now))
+        if self._backup.is_newly_overdue(now):
+            self._notices.append((backup_notice, ""))
 
     def send_digest(self, snapshot: Snapshot) -> bool:
         """The digest, once a day from its hour on. True if it was queued now."""

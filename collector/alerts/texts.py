@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from collector.alerts.alert import Alert, AlertChange, AlertedLine
+from collector.alerts.backup_age import MAX_AGE
 from collector.alerts.conditions import BY_STATE, AlertFacts
 from collector.alerts.evidence import NOTHING, Evidence
 from collector.alerts.outbox import Notification
@@ -77,6 +78,15 @@ def quota_notice(agent: str, rows: Sequence[LineRow], t: Texts, public_url: str 
         " certificate may be stolen: revoke it"
     )
     return _notice(t.text("QUOTA EXCEEDED"), agent, rows, seen, check, t, public_url)
+
+
+def backup_notice(_agent: str, _rows: Sequence[LineRow], t: Texts, _public_url: str | None) -> Notification:
+    """The message of a server that is no longer backed up."""
+    seen = t.text("No backup of the server has succeeded for {hours} hours.", hours=MAX_AGE // dt.timedelta(hours=1))
+    check = t.text("journalctl -u xomnet-backup on the server; is the disk full")
+    return notification(
+        f"⚠ {t.text('BACKUP OVERDUE')}", [seen, t.text("Check first: {what}.", what=check)], None, "failure"
+    )
 
 
 def _notice(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from collector.check import files, parts
 from collector.check.alerts import alerts
+from collector.check.backup import backup
 from collector.settings import CollectorSettings
 from xomnet.check.broker import BrokerRemedies, check_broker
 from xomnet.check.deadline import run_limited
@@ -45,3 +46,4 @@ def findings(settings: CollectorSettings, targets: Targets, file: Path, now: dt.
     yield from run_limited("alerts", lambda: alerts(settings, targets, now), ALERTS_S)
     yield from run_limited("operator", lambda: files.operator(settings.web.operator_token_file), QUICK_S)
     yield from run_limited("permissions", lambda: files.permissions(settings.permission_key), QUICK_S)
+    yield from run_limited("backup", lambda: backup(settings.backup_stamp, now), QUICK_S)

@@ -33,6 +33,16 @@ print(*(seq for seq, in spool.execute("SELECT seq FROM results")))
 """
 
 
+RECORD = """\
+import hashlib, json, pathlib, sqlite3
+state = pathlib.Path("/var/lib/xomnet-collector")
+record = sqlite3.connect(f"file:{state}/record.db?mode=ro", uri=True)
+days = {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in (state / "archive").glob("*.day")}
+rows = [repr(row) for table in ("exclusions", "closed_month") for row in record.execute(f"SELECT * FROM {table}")]
+print(json.dumps([rows, json.loads((state / "registry.json").read_text()), days]))
+"""
+
+
 class Fleet:
     def __init__(self, site: Site, folder: Path) -> None:
         self.site, self.folder = site, folder
@@ -96,13 +106,29 @@ class Fleet:
 
     def stored(self, agent: str, measurement: str = "health") -> int:
         """Results of a unit in the database, read past the product."""
-        query = f"SELECT count(seq) FROM {measurement} WHERE agent='{agent}'"
-        asked = shlex.quote(f"q={query}")
-        text = self.server.run(
-            *CURL, "-G", "http://127.0.0.1:8085/query", "-d", f"db={DATABASE}", "--data-urlencode", asked
-        )
-        series = json.loads(text)["results"][0].get("series", [])
+        series = self.query(f"SELECT count(seq) FROM {measurement} WHERE agent='{agent}'")
         return int(series[0]["values"][0][1]) if series else 0
+
+    def points(self, agent: str, measurement: str = "health") -> dict[str, dict[str, Any]]:
+        """Results of a unit with all that is stored of them, by their times; read past the product."""
+        series = self.query(f"SELECT * FROM {measurement} WHERE agent='{agent}'")
+        rows = [dict(zip(one["columns"], row, strict=True)) for one in series for row in one["values"]]
+        return {row["time"]: {key: value for key, value in row.items() if value is not None} for row in rows}
+
+    def query(self, query: str) -> list[Any]:
+        """The series that the database gives."""
+        asked = shlex.quote(f"q={query}")
+        text = self.server.run(*CURL, "http://127.0.0.1:8085/query", "-d", f"db={DATABASE}", "--data-urlencode", asked)
+        series: list[Any] = json.loads(text)["results"][0].get("series", [])
+        return series
+
+    def replay(self) -> Any:
+        """What the replay of the archive says of itself."""
+        return json.loads(self.server.root_run("runuser -u xomnet -- xomnet replay --json", limit_s=300))
+
+    def record(self) -> Any:
+        """What the server has beside its results: exclusions, closed months, the registry's history, sealed days."""
+        return json.loads(self.server.root_run(f"python3 - <<'END'\n{RECORD}END\n"))
 
     def connections(self, agent: str) -> int:
         """How often a unit has connected to the broker that runs."""

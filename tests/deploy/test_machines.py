@@ -3,6 +3,7 @@
 `make test` runs how it begins, `make deploy-test` all of it, and keeps its log.
 """
 
+import datetime as dt
 import re
 import shutil
 import subprocess
@@ -250,25 +251,46 @@ def test_a_broken_release_is_rolled_back(fleet: Fleet, run_log: RunLog, tmp_path
 def test_a_fresh_server_takes_the_place_of_a_lost_one(fleet: Fleet, run_log: RunLog) -> None:
     far = fleet.site.machines["far"]
     process = far.run("systemctl", "show", "-P", "MainPID", "xomnet-agent")
-    copies = fleet.folder / "backups"
+    copies, day = fleet.folder / "backups", "/var/lib/xomnet-collector/archive/2026-10-01"
+    with run_log.step("A day of the archive is sealed, a unit's results are left out, a month is closed") as saw:
+        fleet.server.root_run(f"install -o xomnet -g xomnet -m 600 $(ls {day[:-10]}*.log | tail -n 1) {day}.log")
+        fleet.server.root_run("systemctl restart xomnet-collector")
+        until(lambda: fleet.server.root_run(f"ls {day}.day || true").strip(), "a sealed day", ACKNOWLEDGED_S)
+        excluded = "results quarantine near --since 2026-10-01 --reason stolen --by test"
+        month = (dt.datetime.now(dt.UTC) - dt.timedelta(days=62)).strftime("%Y-%m")
+        maintained = "maintenance add --agent near --until 24h --why moved --token-file /etc/xomnet/operator-token"
+        for command in (excluded, f"month close {month} --by test"):
+            fleet.server.root_run(f"runuser -u xomnet -- xomnet {command}")
+        fleet.server.root_run(f"xomnet {maintained}")
+        record, windows = fleet.record(), fleet.collector("/api/v1/maintenance")
+        points = fleet.points("far")
+        saw(f"{month} is closed")
     with run_log.step("`backup.yml`") as saw:
         fleet.controller.play("backup.yml", "-e", f"backup_copies={copies}")
-        backup = max(copies.iterdir())
-        assert backup.name.endswith(".tar.age")
+        (backup,) = copies.glob("xomnet-*.tar.age")
+        assert [path.name for path in (copies / "archive").iterdir()] == ["2026-10-01.day.age"]
         fleet.server.root_run("systemctl start xomnet-backup.service", limit_s=120)
-        assert len(fleet.server.root_run("ls /var/backups/xomnet").split()) == 2, "the service's own, beside the play's"
+        made = fleet.server.root_run("ls /var/backups/xomnet/*.age").split()
+        assert len(made) == 2, "the service's own, beside the play's"
         stored = fleet.stored("far")
         saw(f"{backup.stat().st_size / 1e6:.1f} MB")
     with run_log.step("The server is lost; `restore.yml` on a bare machine") as saw:
         fleet.server.lose()
         fleet.server = fleet.new_server("hub2").start()
         fleet.controller.play("restore.yml", "-e", f"backup={backup}", "-e", f"backup_key={fleet.backup_key}")
-        assert not [path for path in copies.iterdir() if path != backup], "the decrypted copy is gone"
+        assert {path.name for path in copies.iterdir()} == {"archive", backup.name}, "the decrypted copy is gone"
         assert fleet.stored("far") >= stored
+        assert (fleet.record(), fleet.collector("/api/v1/maintenance")) == (record, windows)
         saw(f"{stored} results of before are there")
         until(lambda: fleet.stored("far") > stored, "a new result", ACKNOWLEDGED_S)
         assert far.run("systemctl", "show", "-P", "MainPID", "xomnet-agent") == process
         saw("the unit, unaware, adds to them")
+    with run_log.step("Its database is emptied; `xomnet replay` fills it from the archive") as saw:
+        fleet.query("DROP MEASUREMENT health")
+        said = fleet.replay()
+        again = fleet.points("far")
+        assert [time for time, point in points.items() if again.get(time) != point] == [], said
+        saw(f"{said['added']} results, those of before with the same figures")
     with run_log.step("`site.yml` on the restored server") as saw:
         played = fleet.controller.play("site.yml", "--limit", "server")
         assert played.changed == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.deployment import HEADER
 
@@ -69,3 +70,41 @@ def test_the_units_of_the_inventory_come_from_the_registry(tmp_path: Path) -> No
 def test_a_bad_registry_stops_ansible_with_the_place_and_the_remedy(tmp_path: Path) -> None:
     done = inventory(tmp_path, ROWS.replace("fixed", "cable"))
     assert "line 2, column access: found 'cable'; write fixed or mobile" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "Make a key pair on your own machine (age-keygen -o xomnet-backup.key)"),
+        ({"xomnet_backup_recipients": ["AGE-SECRET-KEY-1QQ"]}, "xomnet_backup_recipients takes public keys only"),
+    ],
+)
+def test_a_server_is_not_set_up_without_a_public_key_for_its_backups(
+    tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
+    tasks = yaml.safe_load((PLAYS / "roles/common/tasks/main.yml").read_text())
+    asking = [task for task in tasks if "xomnet_backup_recipients" in str(task)]
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": asking}
+    play["vars"] = yaml.safe_load((PLAYS / "group_vars/server.yml").read_text()) | settings
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = run("ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"))
+    assert done.returncode != 0
+    assert words in done.stdout + done.stderr
+
+
+def test_an_archive_that_outgrows_its_disk_is_refused(tmp_path: Path) -> None:
+    tasks = yaml.safe_load((PLAYS / "roles/collector/tasks/main.yml").read_text())[:2]
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    play["vars"] = {
+        "ansible_python_interpreter": sys.executable,
+        **yaml.safe_load((PLAYS / "roles/collector/vars/main.yml").read_text()),
+        **dict.fromkeys(("xomnet_archive_dir", "xomnet_backup_dir"), str(tmp_path / "not/yet")),
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    argv = ("ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"), "-e")
+    done = run(*argv, "xomnet_archive_max_gb=0.001")
+    assert done.returncode == 0, done.stdout
+    done = run(*argv, "xomnet_archive_max_gb=900000")
+    assert done.returncode != 0
+    assert "take up to 1800000" in done.stdout + done.stderr
+    assert "Set xomnet_archive_max_gb lower" in done.stdout + done.stderr

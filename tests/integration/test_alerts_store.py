@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import json
+import os
 import sqlite3
 import stat
 import unicodedata
@@ -15,6 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from collector.alerts.alert import AlertRules, AlertState
+from collector.alerts.backup_age import BackupWatch
 from collector.alerts.channels import Channel, NotificationSettings, load_channels, unmatched_names
 from collector.alerts.delivery import Delivery, DeliveryOutcome
 from collector.alerts.dispatcher import Dispatcher
@@ -36,7 +38,7 @@ from xomnet.settings import SettingsError
 pytestmark = pytest.mark.date
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
-MINUTE = dt.timedelta(minutes=1)
+MINUTE, HOUR = dt.timedelta(minutes=1), dt.timedelta(hours=1)
 TOKEN = "a-token-of-twenty-letters"
 AUTHORISED = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
 CHANNEL = Channel(url="json://127.0.0.1:1/")
@@ -158,6 +160,30 @@ def test_a_unit_beyond_its_quota_is_reported_once_to_the_channels_that_want_it(
     assert vietnamese.message.title == "⚠ VƯỢT HẠN MỨC · Xóm 2, Hải Minh (Nam Định) · thiết bị đo nd-a"
     assert other.message.title == "⚠ QUOTA EXCEEDED · Xóm 2, Hải Minh (Nam Định) · unit nd-a"
     assert "https://x.example/lines/nd-a/ftth" in other.message.text
+
+
+def test_an_overdue_backup_is_reported_once_to_every_channel(tmp_path: Path) -> None:
+    stamp, metrics = tmp_path / "last", Metrics()
+    settings = NotificationSettings((CHANNEL, Channel(url="json://127.0.0.1:3/", isps=("VNPT",), language="en")))
+    service = AlertService(
+        *(AlertStore(tmp_path / "alerts.db"), Mock(Store), AlertRules(), settings, MINUTE, lambda: None, metrics),
+        backup=BackupWatch(stamp),
+    )
+
+    def titles(age: dt.timedelta) -> list[str]:
+        made_at = (NOW - age).timestamp()
+        os.utime(stamp, (made_at, made_at))
+        for _ in range(2):
+            service.send_notices(Snapshot(NOW, ()))
+        assert f"xomnet_backup_age_seconds {age.total_seconds()}" in metrics.text().decode()
+        return [one.message.title for one in service.store.queue()]
+
+    stamp.touch()
+    assert titles(HOUR * 35) == []
+    reported = ["⚠ QUÁ HẠN SAO LƯU", "⚠ BACKUP OVERDUE"]
+    assert titles(HOUR * 37) == reported
+    assert titles(HOUR) == reported
+    assert titles(HOUR * 37) == reported * 2, "one has come meanwhile, and the next has not"
 
 
 def test_a_damaged_book_is_set_aside(tmp_path: Path) -> None:

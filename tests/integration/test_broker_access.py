@@ -2,31 +2,19 @@
 
 import json
 import ssl
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from collector.pki.authority import Authority
 from collector.pki.broker_access import connected, reconcile
 from collector.pki.broker_roles import document
-from tests.support.deployment import made, until
-from tests.support.role_broker import Mqtt, RoleBroker, RoleClient, handshake, issue, now
+from tests.support.deployment import until
+from tests.support.role_broker import OTHER, THIEF, Mqtt, RoleBroker, RoleClient, broker, handshake, issue, now
 from tests.support.services import Process
 from xomnet.mqtt.broker import Broker, Tls
 from xomnet.mqtt.link import Connection, Handler, Link, Message
 
-THIEF, OTHER = "nd-haihau-0012", "nd-giaothuy-0002"
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[RoleBroker]:
-    one = RoleBroker(made(tmp_path, "broker"), Authority.make(tmp_path / "ca", now()))
-    for name in (THIEF, OTHER):
-        issue(one.authority, one.folder, name, "unit")
-    with one:
-        yield one
+__all__ = ["broker"]  # a fixture
 
 
 def test_what_the_broker_stores_of_a_revoked_unit_ends_also_over_a_restart(broker: RoleBroker) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
         web={"port": place.collector.port, "operator_token_file": place.secret("token", "0123456789abcdef")},
         notify={"urls_file": place.secret("channels.yaml", "- url: json://127.0.0.1:9\n")},
         permission_key=str(PermissionKey(place.folder).private),
+        backup_stamp=place.secret("last-backup", ""),
     )
     with place.collector as collector:
         until(lambda: collector.health()["status"] == "ok", "the collector is well")
@@ -100,6 +102,7 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
             "alerts",
             "operator",
             "permissions",
+            "backup",
         ]
         assert rows["registry"]["found"] == "rows: 1; today lines: 1, units: 1"
         assert re.fullmatch(r"TLS, certificate valid until \d{4}-\d\d-\d\d", rows["broker"]["found"])
@@ -126,7 +129,8 @@ def test_beside_a_running_collector_all_is_well_and_it_goes_on_until_the_broker_
 
 def test_before_the_first_start_nothing_is_made_and_nothing_is_red(place: Place) -> None:
     code, rows = place.check()
-    expected = {"state": "warn", "collector": "warn", "alerts": "skip", "operator": "skip", "permissions": "skip"}
+    expected = {"state": "warn", "collector": "warn"}
+    expected |= dict.fromkeys(("alerts", "operator", "permissions", "backup"), "skip")
     assert (code, marks(rows)) == (0, expected), rows
     assert rows["collector"]["found"] == f"not running; 127.0.0.1:{place.collector.port} is free"
     assert rows["state"]["found"] == f"{place.state} does not exist"
@@ -142,11 +146,14 @@ def test_what_a_person_left_wrong_is_one_row_each(place: Place, mosquitto_tls: M
         web={"port": mosquitto_tls.port, "operator_token_file": place.secret("token", SECRET * 2, 0o644)},
         notify={"urls_file": place.secret("channels.yaml", f"- url: nonsense://{SECRET}\n")},
         permission_key=place.secret("permission.key", SECRET),
+        backup_stamp=place.secret("last-backup", ""),
     )
+    os.utime(place.folder / "last-backup", (time.time() - 50.2 * 3600,) * 2)
     code, rows = place.check()
     assert code == 1
     red = dict.fromkeys(("registry", "store", "collector", "alerts", "operator", "permissions"), "fail")
-    assert marks(rows) == {**red, "state": "warn"}
+    assert marks(rows) == {**red, "state": "warn", "backup": "warn"}
+    assert rows["backup"]["found"] == "the last one: 50.2 h ago"
     assert re.match(
         r"2 errors, the first: \S+lines\.csv, line 2, column access: found 'fibre'", rows["registry"]["found"]
     )

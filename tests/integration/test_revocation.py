@@ -2,27 +2,17 @@
 
 import signal
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from collector.pki.authority import Authority
-from tests.support.deployment import made, until
-from tests.support.role_broker import RoleBroker, RoleClient, handshake, issue, now
+from tests.support.deployment import until
+from tests.support.role_broker import OTHER, THIEF, RoleBroker, RoleClient, broker, handshake, now
+
+__all__ = ["broker"]  # a fixture
 
 pytestmark = pytest.mark.date
-
-THIEF, OTHER = "nd-haihau-0012", "nd-giaothuy-0002"
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[RoleBroker]:
-    one = RoleBroker(made(tmp_path, "broker"), Authority.make(tmp_path / "ca", now()))
-    for name in (THIEF, OTHER):
-        issue(one.authority, one.folder, name, "unit")
-    with one:
-        yield one
 
 
 def test_a_revoked_unit_is_silenced_at_once_and_others_keep_their_connections(broker: RoleBroker) -> None:

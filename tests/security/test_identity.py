@@ -9,17 +9,18 @@ import pytest
 from collector.ingest.duplicate_units import DuplicateUnits
 from collector.pki.ledger import Entry
 from collector.store.points import Point, Value, time_ns
-from tests.integration import test_enrol, test_revocation
+from tests.integration import test_enrol
 from tests.integration.test_alerts import Hook
 from tests.integration.test_enrol import UNIT, Door, key_of
-from tests.integration.test_revocation import THIEF
 from tests.support.deployment import Collector, made, plain, until
-from tests.support.role_broker import RoleBroker, RoleClient, handshake, issue, now
+from tests.support.role_broker import THIEF, RoleBroker, RoleClient, broker, handshake, issue, now
 from tests.support.sender import ROWS, Sender, result
 from tests.support.services import Mosquitto
 from tests.unit.test_authority import csr, key
 
-door, broker = test_enrol.door, test_revocation.broker
+__all__ = ["broker"]  # a fixture
+
+door = test_enrol.door
 
 
 def good(door: Door, name: str = UNIT) -> list[Entry]:

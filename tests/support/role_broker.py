@@ -8,13 +8,14 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import paho.mqtt.client as mqtt
+import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -24,13 +25,14 @@ from collector.pki.authority import Authority
 from collector.pki.broker_access import connected
 from collector.pki.broker_roles import ADMINISTRATOR
 from collector.pki.ledger import Kind
-from tests.support.deployment import until
+from tests.support.deployment import made, until
 from tests.support.mqtt_packets import variable_byte_integer
 from tests.support.services import Process, free_port, program
 from tests.unit.test_authority import csr, key
 
 REPOSITORY = Path(__file__).parents[2]
 ROLE = REPOSITORY / "deploy/ansible/roles/mosquitto"
+THIEF, OTHER = "nd-haihau-0012", "nd-giaothuy-0002"
 
 
 def now() -> dt.datetime:
@@ -141,6 +143,16 @@ class RoleBroker(Process):
         trust = ssl.create_default_context(cafile=self.folder / "ca.crt")
         trust.load_cert_chain(self.folder / f"{name}.crt", self.folder / f"{name}.key")
         return trust
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[RoleBroker]:
+    """With certificates for two units, THIEF and OTHER."""
+    one = RoleBroker(made(tmp_path, "broker"), Authority.make(tmp_path / "ca", now()))
+    for name in (THIEF, OTHER):
+        issue(one.authority, one.folder, name, "unit")
+    with one:
+        yield one
 
 
 def plugin() -> Path:

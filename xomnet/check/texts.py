@@ -16,7 +16,7 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 CATALOGUE = Path(__file__).parent / "locale" / "vi.po"
 
 NAMES = (
-    *("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service"),
+    *("power", "clock", "disk", "broker", "collector", "server", "signal", "names", "service", "backup"),
     *("settings", "targets", "registry", "state", "store", "archive", "alerts", "operator", "permissions"),
 )
 """Names of findings that are translated; others are an interface or a line."""
