@@ -54,6 +54,9 @@ class Found:
     """Results a second of processor."""
     with_archive_per_s: list[float]
     without_per_s: list[float]
+    with_archive_cpu_us: float
+    without_cpu_us: float
+    """Of the collector for a result, median."""
 
 
 def _write_log(folder: Path, units: int) -> tuple[int, dict[str, int], int]:
@@ -109,8 +112,10 @@ def measured(units: int = UNITS, pairs: int = PAIRS) -> Found:
         round(rss_mb, 1),
         log_rate,
         day_rate,
-        [round(with_, 1) for with_, _ in rates],
-        [round(without, 1) for _, without in rates],
+        [round(with_.per_s, 1) for with_, _ in rates],
+        [round(without.per_s, 1) for _, without in rates],
+        round(statistics.median(with_.cpu_us for with_, _ in rates), 1),
+        round(statistics.median(without.cpu_us for _, without in rates), 1),
     )
 
 
@@ -144,4 +149,6 @@ turns.
 | … a log | {found.log_read_per_s:,.0f} | 100,000 |
 | intake with the archive over without, medians of {len(found.without_per_s)} | {with_ / without:.3f} | 0.95 |
 | … results a second, with/without | {pairs} | |
+| … the collector's processor time for a result, with/without, µs | {found.with_archive_cpu_us:.0f}\
+/{found.without_cpu_us:.0f} | |
 """
