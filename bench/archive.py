@@ -54,6 +54,9 @@ class Found:
     """Results a second of processor."""
     with_archive_per_s: list[float]
     without_per_s: list[float]
+    with_archive_cpu_us: float
+    without_cpu_us: float
+    """Of the collector for a result, median."""
 
 
 def _write_log(folder: Path, units: int) -> tuple[int, dict[str, int], int]:
@@ -109,8 +112,10 @@ def measured(units: int = UNITS, pairs: int = PAIRS) -> Found:
         round(rss_mb, 1),
         log_rate,
         day_rate,
-        [round(with_, 1) for with_, _ in rates],
-        [round(without, 1) for _, without in rates],
+        [round(with_.per_s, 1) for with_, _ in rates],
+        [round(without.per_s, 1) for _, without in rates],
+        round(statistics.median(with_.cpu_us for with_, _ in rates), 1),
+        round(statistics.median(without.cpu_us for _, without in rates), 1),
     )
 
 
@@ -126,8 +131,8 @@ def main(*_: str) -> int:
 def report(found: Found) -> str:
     """The bars, in Markdown."""
     share = ", ".join(f"{percent:g} % {kind}" for kind, percent in found.share_percent.items())
-    with_, without = statistics.median(found.with_archive_per_s), statistics.median(found.without_per_s)
-    pairs = ", ".join(f"{a:,.0f}/{b:,.0f}" for a, b in zip(found.with_archive_per_s, found.without_per_s, strict=True))
+    rates = list(zip(found.with_archive_per_s, found.without_per_s, strict=True))
+    ratio, pairs = statistics.median(a / b for a, b in rates), ", ".join(f"{a:,.0f}/{b:,.0f}" for a, b in rates)
     return f"""\
 The archive (`python -m bench archive`): a day of {found.results:,} results ({share}) of
 {found.message_bytes:.0f} bytes each on average; then the intake as in `intake.md`, with the archive and without by
@@ -142,6 +147,8 @@ turns.
 | … memory at most | {found.seal_rss_mb:.0f} MB | 300 MB |
 | reading a sealed day, results a second of processor | {found.day_read_per_s:,.0f} | 100,000 |
 | … a log | {found.log_read_per_s:,.0f} | 100,000 |
-| intake with the archive over without, medians of {len(found.without_per_s)} | {with_ / without:.3f} | 0.95 |
+| intake with the archive over without, median of {len(rates)} pairs | {ratio:.3f} | 0.95 |
 | … results a second, with/without | {pairs} | |
+| … the collector's processor time for a result, with/without, µs | {found.with_archive_cpu_us:.0f}\
+/{found.without_cpu_us:.0f} | |
 """

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import paho.mqtt.client as paho
 import psutil
@@ -70,8 +71,15 @@ def _names(count: int) -> list[str]:
     return [f"nd-{number:03}" for number in range(count)]
 
 
-def drained(waiting: int = WAITING, archive: bool = True) -> float:
-    """Results a second of a collector that finds `waiting` results in the broker; it may have no archive."""
+class Drained(NamedTuple):
+    per_s: float
+    """Results a second."""
+    cpu_us: float
+    """The collector's processor time for a result."""
+
+
+def drained(waiting: int = WAITING, archive: bool = True) -> Drained:
+    """Of a collector that finds `waiting` results in the broker; it may have no archive."""
     names = _names(AGENTS)
     with _services() as (folder, broker, influx):
         collector = Collector(made(folder, "collector"), plain(broker), [row(name) for name in names], influx)
@@ -83,9 +91,11 @@ def drained(waiting: int = WAITING, archive: bool = True) -> float:
             _leave(broker.port, names, waiting)
             collector.start()
             until(lambda: _stored(collector) > 0, "it begins", 60)
-            before, began = _stored(collector), time.monotonic()
+            process = psutil.Process(collector.pid)
+            before, began, cpu_s = _stored(collector), time.monotonic(), sum(process.cpu_times()[:2])
             until(lambda: _stored(collector) >= waiting, "all is stored", 300)
-            return (waiting - before) / (time.monotonic() - began)
+            took_s, cpu_s = time.monotonic() - began, sum(process.cpu_times()[:2]) - cpu_s
+            return Drained((waiting - before) / took_s, cpu_s / (waiting - before) * 1e6)
 
 
 def _leave(port: int, names: list[str], waiting: int) -> None:
@@ -175,7 +185,7 @@ def online() -> list[float]:
 
 def main(*_: str) -> int:
     """Writes `intake.json` and `intake.md`."""
-    rates = [round(drained(), 1) for _ in range(3)]
+    rates = [round(drained().per_s, 1) for _ in range(3)]
     results, took, wait, memory = backlog()
     delays = online()
     found = Found(
