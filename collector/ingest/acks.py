@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable
+from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -21,9 +22,9 @@ def acks_of(
     """One or more acks for each agent, of bounded size; the first one brings what `permission_of` gives an agent of
     which something was stored.
     """
-    answers: dict[str, tuple[dict[str, list[ResultId]], list[Rejected]]] = {}
+    answers: dict[str, tuple[dict[UUID, list[ResultId]], list[Rejected]]] = {}
     for one in stored:
-        answers.setdefault(one.agent, ({}, []))[0].setdefault(str(one.spool), []).append(one)
+        answers.setdefault(one.agent, ({}, []))[0].setdefault(one.spool, []).append(one)
     for verdict in refused:
         if verdict.id is not None:
             reason = to_text(f"{verdict.code}: {verdict.reason}")

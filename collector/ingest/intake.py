@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from collector.ingest import loopback_probe
 from collector.ingest.acks import acks_of
-from collector.ingest.archive_record import ArchiveRecord, ArchiveWriter, archive_record
+from collector.ingest.archive_record import ArchiveWriter, archive_record
 from collector.ingest.dead_letters import DeadLetters, dead_letter
 from collector.ingest.lateness import Lateness
 from collector.ingest.loopback_probe import LoopbackProbe
@@ -280,9 +280,7 @@ class Intake(Handler):
             message, one = stored.pop(id(point))
             refused.append((message, RefusedMessage("store", reason[:500], one.id.agent, one.id)))
         fresh = self._repeats.without(stored.values())
-        records = [archive_record(one, message.payload, added) for message, one in fresh.values()]
-        records += [archive_record(one, message.payload, found) for message, one in stored_before]
-        if records and self._retry(lambda: self._keep_accepted(records)) is None:
+        if not self._archived([(fresh.values(), added), (stored_before, found)]):
             return
         failpoints.at("intake.archived")
         self._repeats.remember(fresh)
@@ -304,11 +302,20 @@ class Intake(Handler):
         self._over_quota.inc(len(batch) - len(answered) - len(refused))
         self._answer(batch, answered, [verdict for _, verdict in refused])
 
-    def _keep_accepted(self, records: Sequence[ArchiveRecord]) -> bool:
-        """Also what was stored before: the collector may have died between store and archive."""
-        if self._archive is not None:
-            self._archive.append(records)
-        return True
+    def _archived(self, stored: Iterable[tuple[Iterable[tuple[Message, Accepted]], Added]]) -> bool:
+        """Keeps also what was stored before: the collector may have died between store and archive. False if it stops
+        first.
+        """
+        archive = self._archive
+        if archive is None:
+            return True
+        records = [archive_record(one, message.payload, added) for of, added in stored for message, one in of]
+
+        def append() -> bool:
+            archive.append(records)
+            return True
+
+        return not records or self._retry(append) is not None
 
     def _notify_listeners(self, points: Sequence[Point]) -> None:
         """A fault of one listener keeps the points neither from the others nor from being acknowledged."""

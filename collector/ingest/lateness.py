@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from collector.ingest.validate import Accepted
-from collector.store.points import Point, Value, when
+from collector.store.points import Point, Value, time_ns, when
 from xomnet.runtime.log import Log
 
 log = Log("collector.ingest.lateness")
@@ -94,13 +94,15 @@ class Lateness:
 
     def mark(self, results: Sequence[Accepted], received: dt.datetime) -> list[Accepted]:
         """The same results in the order in which they came, with `late` on the points of those that are."""
-        ends = [_end_of(one.point) for one in results]
         recent = received - GRACE
-        self._load([(one.id.agent, end) for one, end in zip(results, ends, strict=True) if end < recent], received)
+        recent_ns = time_ns(recent)
+        ends = [None if one.point.time_ns >= recent_ns else _end_of(one.point) for one in results]
+        old = [(one, end) for one, end in zip(results, ends, strict=True) if end is not None and end < recent]
+        self._load([(one.id.agent, end) for one, end in old], received)
         marked: list[Accepted] = []
         late: Counter[str] = Counter()
         for one, end in zip(results, ends, strict=True):
-            if end < recent and self._is_late(one, end):
+            if end is not None and end < recent and self._is_late(one, end):
                 late[one.id.agent] += 1
                 marked.append(replace(one, point=replace(one.point, fields={**one.point.fields, "late": True})))
             else:

@@ -239,7 +239,7 @@ class Quota:
 
 def _digest(one: Accepted, what: str) -> int:
     """Of all that makes a point another one; of a text, so that it is salted: nobody can make two look like one."""
-    return hash(f"{one.id.spool}/{one.id.seq}/{one.point.time_ns}/{what}")
+    return hash(f"{one.point.fields['spool']}/{one.id.seq}/{one.point.time_ns}/{what}")
 
 
 def _open(path: Path | None) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""What comes late: never what an honest unit sends, whatever happens; always what a thief writes into the past."""
+"""What comes late: nothing that an honest unit sends, whatever happens to it; all that a thief writes into the past."""
 
 import dataclasses
 import datetime as dt
