@@ -28,6 +28,8 @@ from tests.support.theft import (
     sent,
 )
 
+pytestmark = pytest.mark.date
+
 
 @pytest.fixture
 def province(store: Store, tmp_path: Path) -> Iterator[Province]:

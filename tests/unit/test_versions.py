@@ -62,7 +62,7 @@ def test_flags_errors_and_engines_of_a_newer_unit_are_kept_as_they_are() -> None
 
 def test_what_an_older_unit_does_not_say_is_absent() -> None:
     fields = accepted(message({"engine": "http", "server": "s"})).point.fields
-    assert fields.keys() == {"engine", "server", "spool", "seq", "clock"}
+    assert fields.keys() == {"engine", "server", "spool", "seq", "clock", "received_ms"}
 
 
 @pytest.mark.parametrize(
