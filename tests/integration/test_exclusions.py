@@ -28,6 +28,8 @@ from tests.support.theft import (
 )
 from xomnet.registry.registry import LineRow
 
+pytestmark = pytest.mark.date
+
 
 @pytest.fixture
 def province(store: Store, tmp_path: Path) -> Iterator[Province]:

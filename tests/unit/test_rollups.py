@@ -103,18 +103,37 @@ def test_the_order_of_the_results_does_not_matter(tests: list[Download], draw: o
     assert line_fields(mixed, None, None, 70) == line_fields(tests, None, None, 70)
 
 
-probe = st.tuples(st.integers(0, 20), st.integers(0, 20), *[st.none() | st.floats(0, 500)] * 3)
+numbers = [st.none() | st.floats(0, 500)] * 3
+probe = st.tuples(st.integers(0, 20), st.integers(0, 20), *numbers, st.sampled_from([None, True]))
 
 
-@given(st.lists(probe, min_size=1), st.randoms(use_true_random=False))
+@given(st.lists(probe), st.randoms(use_true_random=False))
 def test_latency_is_the_medians_of_the_probes_in_whatever_order(probes: list[tuple[float, ...]], draw: object) -> None:
     found = LatencyFigures.of(probes)
-    known = [one[2] for one in probes if one[2] is not None]
+    counted = [one for one in probes if one[-1] is None]
+    known = [one[2] for one in counted if one[2] is not None]
     assert found.rtt_p50_ms == (median(known) if known else None)
-    assert (found.probes, found.sent) == (len(probes), sum(one[0] for one in probes))
+    assert (found.probes, found.sent) == (len(counted), sum(one[0] for one in counted))
+    assert found.excluded == len(probes) - len(counted)
     mixed = list(probes)
     draw.shuffle(mixed)  # type: ignore[attr-defined]
     assert LatencyFigures.of(mixed) == found
+
+
+def test_outages_that_are_left_out_are_only_counted() -> None:
+    assert OutageTotal.of([(60.0, None), (0.1, None), (7000.0, True)]) == OutageTotal(2, 60.1, 1)
+
+
+def test_what_an_exclusion_leaves_out_is_in_no_figure_and_counted() -> None:
+    tests = [download(100.0, bytes=5, rtt_loaded_ms=30.0)]
+    out = [
+        download(900.0, bytes=7, rtt_loaded_ms=1.0, excluded="quarantine"),
+        download(None, error="timeout", excluded="late"),
+    ]
+    latency, outages = LatencyFigures(2, 20, 20, 9.0), OutageTotal(1, 60.0)
+    without = line_fields(tests, latency, outages, 150)
+    found = line_fields([*tests, *out], LatencyFigures(2, 20, 20, 9.0, excluded=3), OutageTotal(1, 60.0, 4), 150)
+    assert found == {**without, "excluded": 2 + 3 + 4}
 
 
 # --- a place
