@@ -17,7 +17,7 @@ class HelpScreen(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         console = Console(highlight=False)
-        console.print("[bold]Usage: xomnet COMMAND …[/]     [dim]Details: xomnet COMMAND --help[/]")
+        console.print("[bold]Usage: xomnet COMMAND …[/]   [dim]Options: --help, --version, --install-completion[/]")
         console.print(self.help or "")
         commands = [command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
         width = max(len(command.name or "") for command in commands)
@@ -30,5 +30,3 @@ class HelpScreen(TyperGroup):
                 if getattr(command, "rich_help_panel", None) == audience and not command.hidden:
                     table.add_row(command.name, command.get_short_help_str(MAX_SHORT_HELP))
             console.print(Padding(table, (0, 0, 0, 1)))
-        options = "[bold]Options[/]: --version, --install-completion, --show-completion, -h, --help"
-        console.print(Rule(options, align="left", style="dim"))

@@ -287,8 +287,8 @@ def test_the_commands_of_the_issue_are_there() -> None:
 def test_the_help_of_all_fits_a_screen_and_says_who_uses_what() -> None:
     rows = [line.strip() for line in show_help().splitlines()]
     assert len(rows) <= 23, "a terminal of 24 lines has one for the prompt"
-    *titles, options = (row.rstrip("─ ") for row in rows if re.match(r"\S.* ─", row))
-    assert options.startswith("Options: --version")
+    titles = [row.rstrip("─ ") for row in rows if re.match(r"\S.* ─", row)]
+    assert rows[0].startswith("Usage: xomnet COMMAND …   Options: --help, --version")
     assert titles == ["Try it", "Unit (technician)", "Server", "Operator", "Officer"]
     for name in {words[0] for words in EVERY}:
         assert [row for row in rows if re.fullmatch(rf"{name}  +[A-Z].*\.", row)], f"{name} has no whole sentence"

@@ -15,7 +15,8 @@ SPOOL = uuid.UUID(int=7)
 def accepted(seq: int, agent: str = "nd-a", **changes: str) -> Accepted:
     at_ns = int(dt.datetime(2026, 11, 30, tzinfo=dt.UTC).timestamp()) * 10**9 + seq
     tags = {"agent": agent, "line": changes.get("line", "ftth")}
-    return Accepted(ResultId(agent, SPOOL, seq), Point("latency", tags, {"method": changes.get("method", "")}, at_ns))
+    fields = {"spool": str(SPOOL), "seq": seq, "method": changes.get("method", "")}
+    return Accepted(ResultId(agent, SPOOL, seq), Point("latency", tags, fields, at_ns))
 
 
 def repeats() -> Repeats:
