@@ -259,7 +259,11 @@ class Intake(Handler):
         marked = self._retry(lambda: self._lateness.mark([one for _, one in admitted], now))
         if found is None or marked is None:
             return
-        stored_before = [(message, one) for message, one, _ in over if id(one.point) in found.known]
+        stored_before = [
+            (message, one)
+            for message, one, _ in over
+            if id(one.point) in found.known and self._quota.admit_rejection(one.id.agent, len(message.payload), now)
+        ]
         refused += [
             (message, RefusedMessage("quota", reason, one.id.agent, one.id))
             for message, one, reason in over
