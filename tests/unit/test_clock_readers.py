@@ -71,6 +71,7 @@ NOT_SHIFTED_BY_REASON = {
     "processes that take long, and for which any time will do": (
         "deploy.test_upgrade_tool",
         "integration.test_agent_process",
+        "integration.test_archived",
         "integration.test_backlog",
         "integration.test_broker_access",
         "integration.test_check_command",
@@ -90,6 +91,7 @@ NOT_SHIFTED_BY_REASON = {
         "security.test_broker",
         "security.test_connection_rate",
         "security.test_connections",
+        "security.test_forged_past",
         "security.test_identity",
         "security.test_tokens",
         "security.test_quota",
