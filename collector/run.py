@@ -66,7 +66,7 @@ def run(settings: CollectorSettings) -> int:
     registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, store, utc_now)
     dead_letters = DeadLetters(settings.state_dir / "dead-letters.jsonl")
     metrics = Metrics()
-    archive = Archive(settings.archive_folder, on_appended=metrics.archived.inc)
+    archive = Archive(settings.archive_folder, utc_now, on_appended=metrics.archived.inc)
     rotation = ArchiveRotation(archive, settings.archive, metrics)
     rules = JudgingRules(
         window=timedelta(hours=settings.assess.window_hours),
