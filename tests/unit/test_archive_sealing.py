@@ -84,6 +84,14 @@ def test_numbers_come_out_digit_by_digit(found: list[float]) -> None:
         assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
 
 
+@pytest.mark.parametrize(
+    "found", [[-0.0, 0.5, 0.25, 1.5], [99999999.999999999, 0.1, 0.2, 0.3], [12345678.123456789, 4503599627.1234565] * 2]
+)
+def test_numbers_at_the_edge_of_what_is_decimal_come_out_too(found: list[float]) -> None:
+    records = [ArchiveRecord(1, "nd-1", b'{"mbps":%b}' % msgspec.json.encode(one)) for one in found]
+    assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(times, min_size=4, max_size=8))
 def test_times_come_out_as_they_were_written(found: list[bytes]) -> None:
