@@ -69,7 +69,7 @@ def run(settings: CollectorSettings) -> int:
     operator_token, store = read_token(settings.web.operator_token_file), ExcludingStore(raw_store, exclusions.current)
     registry = RegistryFile(settings.registry, targets, settings.state_dir / HISTORY_FILE, raw_store, utc_now)
     dead_letters, metrics = DeadLetters(settings.state_dir / "dead-letters.jsonl"), Metrics()
-    archive = Archive(settings.archive_folder, on_appended=metrics.archived.inc)
+    archive = Archive(settings.archive_folder, utc_now, on_appended=metrics.archived.inc)
     rotation = ArchiveRotation(archive, settings.archive, metrics)
     rules = JudgingRules(
         window=timedelta(hours=settings.assess.window_hours),

@@ -44,7 +44,7 @@ def close(
         from collector.archive.writer import Archive  # noqa: PLC0415
 
         settings, chosen = command.load_settings(config), command.parse_month(which)
-        closed = command.close(settings, chosen, by, utc_now(), lambda of: Archive(of.archive_folder))
+        closed = command.close(settings, chosen, by, utc_now(), lambda of: Archive(of.archive_folder, utc_now))
         found = command.describe(closed)
     text = f"{found['month']} is closed by {found['by']}: {found['lines']} lines; figures as of {found['closed_at']}"
     _print(found, text, as_json)

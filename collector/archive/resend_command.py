@@ -4,6 +4,7 @@ import sys
 
 from collector.archive.writer import Archive
 from collector.ingest.resend import main
+from xomnet.runtime.clock import utc_now
 
 if __name__ == "__main__":
-    sys.exit(main(lambda settings: Archive(settings.archive_folder)))
+    sys.exit(main(lambda settings: Archive(settings.archive_folder, utc_now)))

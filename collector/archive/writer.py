@@ -11,7 +11,7 @@ from collector.archive.files import APPENDING, LOG, day_of, locked, make_folder,
 from collector.archive.frames import Damage, frame, read_frames
 from collector.ingest.archive_record import ArchiveRecord
 from collector.store.errors import StoreUnavailable
-from xomnet.runtime.clock import UtcClock, utc_now
+from xomnet.runtime.clock import UtcClock
 from xomnet.runtime.log import Log
 
 log = Log("collector.archive")
@@ -23,9 +23,7 @@ class Archive:
     `on_appended` is called with the number of records.
     """
 
-    def __init__(
-        self, folder: Path, now: UtcClock = utc_now, on_appended: Callable[[int], object] = lambda _: None
-    ) -> None:
+    def __init__(self, folder: Path, now: UtcClock, on_appended: Callable[[int], object] = lambda _: None) -> None:
         self.folder, self._now, self._on_appended = folder, now, on_appended
         self._lock = threading.Lock()
         self._end: tuple[int, int] = (0, 0)

@@ -105,7 +105,7 @@ class Office:
         RegistryFile(self.folder / "lines.csv", TARGETS, history, self.store, lambda: now)
 
     def close(self, month: object = NOVEMBER, by: str = BY, now: dt.datetime = AFTER) -> None:
-        command.close(self.settings, month, by, now, lambda of: ArchiveFiles(of.archive_folder))  # type: ignore[arg-type]
+        command.close(self.settings, month, by, now, lambda of: ArchiveFiles(of.archive_folder, lambda: now))  # type: ignore[arg-type]
 
     def render(self, form: str, language: str = "vi", area: str | None = None, now: dt.datetime = LATER) -> bytes:
         report = command.read_report(self.settings, NOVEMBER, area, now)

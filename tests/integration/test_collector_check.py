@@ -207,7 +207,7 @@ def test_the_archive_tells_what_is_wrong_with_it(place: Place) -> None:
     archive.mkdir(parents=True, mode=0o700)
     (archive / "2026-01-01.day").write_bytes(bytes(60_000))
     place.write(archive={"max_gb": 0.0001})
-    assert place.check()[1]["archive"]["found"] == "0.0 of 0.0001 GB, days: 1"
+    assert place.check()[1]["archive"]["found"] == "0 of 0 GB, days: 1"
     (archive / "2026-01-02.day").write_bytes(bytes(40_000))
     rows = place.check()[1]
     assert (rows["archive"]["mark"], rows["archive"]["remedy"]) == (

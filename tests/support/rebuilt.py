@@ -181,7 +181,7 @@ def quarantine(agent: str) -> Exclusion:
 
 def measured(at: Deployment) -> None:
     """What a collector does in months: stores, archives, excludes, closes, rolls up."""
-    store, archive = open_store(at.settings), Archive(at.settings.archive_folder)
+    store, archive = open_store(at.settings), Archive(at.settings.archive_folder, utc_now)
     table, closed = ExclusionTable(at.settings.state_dir / FILE), ClosedMonths.open(at.settings.state_dir)
     counted = ExcludingStore(store, table.current)
     rollups = Rollups(counted, lambda: at.registry, closed=closed)

@@ -35,7 +35,12 @@ numbers = st.one_of(
 times = st.sampled_from(
     [
         *(b"2026-11-30T05:00:00.123456Z", b"2026-11-30T05:00:00.000000Z", b"2026-11-30T05:00:00Z"),
-        *(b"2026-11-30T05:00:00.123456+", b"0001-01-01T00:00:00.000000Z", b"2026-13-30T05:00:00.123456Z"),
+        *(
+            b"2026-11-30t05:00:00.123456z",
+            b"2026-11-30T05:00:00.123456+",
+            b"0001-01-01T00:00:00.000000Z",
+            b"2026-13-30T05:00:00.123456Z",
+        ),
     ]
 )
 values = st.one_of(
@@ -77,6 +82,21 @@ def test_numbers_come_out_digit_by_digit(found: list[float]) -> None:
     for texts_ in ([msgspec.json.encode(one) for one in found], [str(one).encode() for one in found]):
         records = [ArchiveRecord(1, "nd-1", b'{"mbps":%b}' % one) for one in texts_]
         assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
+
+
+@pytest.mark.parametrize(
+    "found", [[-0.0, 0.5, 0.25, 1.5], [99999999.999999999, 0.1, 0.2, 0.3], [12345678.123456789, 4503599627.1234565] * 2]
+)
+def test_numbers_at_the_edge_of_what_is_decimal_come_out_too(found: list[float]) -> None:
+    records = [ArchiveRecord(1, "nd-1", b'{"mbps":%b}' % msgspec.json.encode(one)) for one in found]
+    assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(times, min_size=4, max_size=8))
+def test_times_come_out_as_they_were_written(found: list[bytes]) -> None:
+    records = [ArchiveRecord(1, "nd-1", b'{"at":"%b"}' % one) for one in found]
+    assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
 
 
 def province(units: int = 3) -> list[ArchiveRecord]:

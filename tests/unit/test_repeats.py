@@ -7,16 +7,15 @@ from collector.ingest.quota import RECENT, Quota
 from collector.ingest.repeats import Repeats
 from collector.ingest.validate import Accepted, ResultId
 from collector.settings import QuotaSettings
-from collector.store.points import Point
+from collector.store.points import Point, Value
 
 SPOOL = uuid.UUID(int=7)
 
 
-def accepted(seq: int, agent: str = "nd-a", **changes: str) -> Accepted:
+def accepted(seq: int, agent: str = "nd-a", line: str = "ftth", method: str = "") -> Accepted:
     at_ns = int(dt.datetime(2026, 11, 30, tzinfo=dt.UTC).timestamp()) * 10**9 + seq
-    tags = {"agent": agent, "line": changes.get("line", "ftth")}
-    fields = {"spool": str(SPOOL), "seq": seq, "method": changes.get("method", "")}
-    return Accepted(ResultId(agent, SPOOL, seq), Point("latency", tags, fields, at_ns))
+    fields: dict[str, Value] = {"spool": str(SPOOL), "seq": seq, "method": method}
+    return Accepted(ResultId(agent, SPOOL, seq), Point("latency", {"agent": agent, "line": line}, fields, at_ns))
 
 
 def repeats() -> Repeats:
