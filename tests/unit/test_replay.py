@@ -17,6 +17,8 @@ from collector.store.points import Point, Rejection
 from tests.support.sender import result
 from tests.support.stored import AGENT, registry
 
+pytestmark = pytest.mark.date
+
 NOW = dt.datetime(2026, 10, 14, 3, 20, tzinfo=dt.UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
 
