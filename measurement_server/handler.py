@@ -82,6 +82,9 @@ class RequestHandler(BaseHTTPRequestHandler):
         try:
             self.raw_requestline = self.rfile.readline()
             understood = self.parse_request()
+        except (TypeError, ValueError, LookupError, AttributeError):  # see xomnet.runtime.http_headers
+            self.send_error(400, "the head is not HTTP")
+            return
         finally:
             self.rfile = body
         if understood:

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
-from http.client import HTTPException, parse_headers
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
 from agent.settings import StatusPageSettings
+from xomnet.runtime.http_headers import read_headers
 from xomnet.runtime.log import Log
 
 log = Log("agent.status.server")
@@ -176,7 +177,7 @@ def read_request(connection: socket.socket, local: bool) -> Request:
     first, _, rest = head.partition(b"\r\n")
     try:
         method, target, _ = first.decode("ascii").split(" ")
-        headers = parse_headers(io.BytesIO(rest + b"\r\n\r\n"))
+        headers = read_headers(io.BytesIO(rest + b"\r\n\r\n"))
         length = int(headers.get("Content-Length", "0"))
     except (ValueError, HTTPException) as error:
         raise _Unreadable("not an HTTP request") from error

@@ -19,6 +19,7 @@ from tests.support.services import Mosquitto
 
 REST = "openapi"
 RESULTS = ROOT / "bench/results/fuzz.md"
+REST_CHECKS = Path(__file__).with_name("schemathesis.toml")
 CRASHES = ROOT / "artifacts/fuzz"
 AT_ONCE = 2
 INPUT_S, MEMORY_MB, MAX_BYTES = 10, 2048, 4096
@@ -104,7 +105,12 @@ def run_rest(seconds: int) -> FuzzRun:
         with Collector(folder, plain(broker), rows, web={"operator_token_file": str(token)}) as collector:
             done = subprocess.run(
                 [
-                    *(Path(sys.executable).with_name("st"), "run", f"http://127.0.0.1:{collector.port}/openapi.json"),
+                    *(
+                        Path(sys.executable).with_name("st"),
+                        "--config-file",
+                        Path(__file__).with_name("schemathesis.toml"),
+                    ),
+                    *("run", f"http://127.0.0.1:{collector.port}/openapi.json"),
                     *("--max-time", str(seconds), "--header", f"Authorization: Bearer {token.read_text()}"),
                     # a span of times that is too long is refused, which no description can say
                     *("--exclude-checks", "positive_data_acceptance", "--continue-on-failure"),

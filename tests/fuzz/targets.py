@@ -142,6 +142,7 @@ TARGETS = {
             b"HTTP/1.0 302 Found\r\nLocation: http://portal.example/\r\n\r\n",
             b"HTTP/1.1 503 busy\r\nRetry-After: 7\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/html\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Type: multipart/s; a*=''x; a*4*=''x\r\n\r\n",
         ),
     ),
     "http_request": FuzzTarget(
@@ -153,6 +154,7 @@ TARGETS = {
             b"GET /backend/getIP.php?isp=true HTTP/1.1\r\n\r\nOPTIONS /backend/empty.php HTTP/1.1\r\n\r\n",
             b"GET /speedtest/random350x350.jpg HTTP/1.0\r\n\r\n",
             b"GET /speedtest-config.php HTTP/1.1\r\nConnection: close\r\n\r\n",
+            b"GET /backend/empty.php HTTP/1.1\r\nContent-Type: multipart/s; a*=''x; a*4*=''x\r\n\r\n",
         ),
     ),
     "envelope": FuzzTarget(

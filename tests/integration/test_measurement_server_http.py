@@ -123,6 +123,13 @@ def test_the_payload_cannot_be_compressed_and_differs_between_streams(start: Sta
     assert len(set(first[i : i + 4096] for i in range(0, 2**20, 4096))) == 256
 
 
+def test_a_content_type_over_which_the_library_stumbles_is_a_bad_request(start: Start) -> None:
+    with closing(connect(start())) as connection:
+        connection.request("GET", "/backend/empty.php", headers={"Content-Type": "multipart/s; a*=''x; a*4*=''x"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (400, b"the head is not HTTP\n")
+
+
 def test_head_says_what_get_would_send_and_takes_no_place(start: Start) -> None:
     server = start(max_tests=1)
     with closing(stream(server, "runs")), closing(connect(server)) as connection:

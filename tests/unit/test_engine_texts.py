@@ -269,3 +269,10 @@ def test_random_bytes_are_test_data() -> None:
 
     check_payload(random.Random(1).randbytes(65_536))
     check_payload(b"")
+
+
+def test_a_content_type_over_which_the_library_stumbles_is_not_http() -> None:
+    """Its parser of mail compares None with a number there (found by the fuzzer)."""
+    with pytest.raises(Failed) as failed:
+        parse_head(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/s; a*=''x; a*4*=''x\r\n\r\n")
+    assert failed.value.error == "portal"

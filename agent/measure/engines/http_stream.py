@@ -18,6 +18,7 @@ from agent.errors import MeasurementError
 from agent.measure.captive_portal import check_content_type, check_payload, check_redirect, portal_error
 from agent.net.sockets import Address, open_socket, to_measurement_error
 from xomnet import __version__
+from xomnet.runtime.http_headers import read_headers
 
 CHUNK_MIB = 1024
 """MiB that one request asks for: the most that LibreSpeed servers give."""
@@ -250,7 +251,7 @@ def parse_head(head: bytes) -> tuple[int | None, bool]:
         raise portal_error("the answer is not HTTP")
     version, status = found[1], int(found[2])
     try:
-        headers = http.client.parse_headers(io.BytesIO(rest))
+        headers = read_headers(io.BytesIO(rest))
     except http.client.HTTPException as error:
         raise portal_error("the answer's head is not HTTP") from error
     if status in {429, 503}:
