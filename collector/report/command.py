@@ -104,7 +104,11 @@ def _open(settings: CollectorSettings, now: dt.datetime) -> Iterator[_Opened]:
 
 @contextmanager
 def _open_months(settings: CollectorSettings) -> Iterator[ClosedMonths | None]:
-    """The closed months, for who only reads; None where no month was ever closed. Raises StoreUnavailable."""
+    """The closed months, for who only reads; None where no month was ever closed. Raises ReportError or
+    StoreUnavailable.
+    """
+    if not settings.state_dir.is_dir():
+        raise ReportError(f"state_dir: {settings.state_dir}: no such folder; run this on the collector's machine")
     months = ClosedMonths.open_existing(settings.state_dir)
     try:
         yield months
@@ -145,7 +149,7 @@ def close(
 
 
 def closed_months(settings: CollectorSettings) -> list[MonthClosing]:
-    """Raises StoreUnavailable."""
+    """Raises ReportError or StoreUnavailable."""
     with _open_months(settings) as months:
         return list(months.closings().values()) if months else []
 
