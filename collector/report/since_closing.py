@@ -122,7 +122,9 @@ def _time(t: ReportTexts, one: Exclusion) -> str:
     if one.since == EPOCH:
         if until is None:
             return t.text("all results")
-        return t.text("measured until {until}" if one.basis == "measured" else "received until {until}", until=until)
+        if one.basis == "measured":
+            return t.text("measured until {until}", until=until)
+        return t.text("received until {until}", until=until)
     if one.basis == "measured":
         if until is None:
             return t.text("measured from {since} on", since=since)
@@ -185,10 +187,10 @@ def _lines(t: ReportTexts, lines: Sequence[LineSince], under: str) -> list[Block
         TableColumn(t.text("Hamlet, area; unit / line"), 3),
         TableColumn(t.text("Closed verdict"), 2.5),
         TableColumn(t.text("Closed median (interval)"), 2.3, right=True),
-        TableColumn(t.text("Closed: tests"), 1.1, right=True),
+        TableColumn(t.text("Closed: tests"), 1.2, right=True),
         TableColumn(t.text("Verdict today"), 2.5),
         TableColumn(t.text("Median today (interval)"), 2.3, right=True),
-        TableColumn(t.text("Today: tests"), 1.1, right=True),
+        TableColumn(t.text("Today: tests"), 1.2, right=True),
         TableColumn(t.text("Why"), 1.7),
     ]
     blocks: list[Block] = [Paragraph(said)]
