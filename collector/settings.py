@@ -22,10 +22,13 @@ class Unusable(Exception):
 
 
 def require_owner(state_dir: Path) -> None:
-    """Raises Unusable for a user to whom the folder does not belong, and whose files the collector could not write; and
-    OSError.
+    """Raises Unusable where there is no such folder, or for a user to whom it does not belong, and whose files the
+    collector could not write.
     """
-    owner = state_dir.stat().st_uid
+    try:
+        owner = state_dir.stat().st_uid
+    except OSError as error:
+        raise Unusable(f"state_dir: {state_dir}: {error.strerror}; put back its backup, or create it") from error
     if os.geteuid() != owner:
         raise Unusable(f"{state_dir}: belongs to user {owner}; run this as that user, with sudo -u")
 

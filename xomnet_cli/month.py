@@ -4,12 +4,15 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import typer
 
+from xomnet.plan import PROVINCE_TIME
 from xomnet.runtime.clock import utc_now
 from xomnet_cli import completion
 from xomnet_cli.options import AsJson
@@ -46,7 +49,7 @@ def close(
         settings, chosen = command.load_settings(config), command.parse_month(which)
         closed = command.close(settings, chosen, by, utc_now(), lambda of: Archive(of.archive_folder, utc_now))
         found = command.describe(closed)
-    text = f"{found['month']} is closed by {found['by']}: {found['lines']} lines; figures as of {found['closed_at']}"
+    text = f"{found['month']} is closed by {found['by']}: {found['lines']} lines; figures as of {_local(found)}"
     _print(found, text, as_json)
 
 
@@ -60,7 +63,7 @@ def list_(config: Settings = DEFAULT, as_json: AsJson = False) -> None:
     """
     with _reported(as_json) as command:
         found = [command.head(one) for one in command.closed_months(command.load_settings(config))]
-    lines = [f"{one['month']}  closed {one['closed_at']} by {one['by']}" for one in found]
+    lines = [f"{one['month']}  closed {_local(one)} by {one['by']}" for one in found]
     _print({"months": found}, "\n".join(lines) or "no month is closed", as_json)
 
 
@@ -76,10 +79,10 @@ def show(which: Which, config: Settings = DEFAULT, as_json: AsJson = False) -> N
     with _reported(as_json) as command:
         closed = command.read_closed(command.load_settings(config), command.parse_month(which))
         found = command.describe(closed)
-    kept = {name: found[name] for name in ("lines", "registry_rows", "exclusions", "xomnet", "version")}
+    kept = {name: found[name] for name in ("lines", "registry_rows", "exclusions", "xomnet")}
     _print(
         found,
-        f"{found['month']} was closed {found['closed_at']} by {found['by']}\n"
+        f"{found['month']} was closed {_local(found)} by {found['by']}\n"
         + "\n".join(f"  {name.replace('_', ' ')}: {value}" for name, value in kept.items())
         + "".join(
             f"\n  {access}: {own['met']} of {own['lines']} met, target {own['target_mbps']:g} Mb/s"
@@ -101,6 +104,12 @@ def _reported(as_json: bool) -> Iterator[ModuleType]:
         yield command
     except command.ERRORS as error:
         _fail(str(error), as_json)
+
+
+def _local(closing: dict[str, Any]) -> str:
+    """When a month was closed, by the province's clock, which its months go by."""
+    at = datetime.fromisoformat(closing["closed_at"])
+    return f"{at.astimezone(ZoneInfo(PROVINCE_TIME)):%Y-%m-%d %H:%M}"
 
 
 def _print(found: dict[str, Any], text: str, as_json: bool) -> None:

@@ -12,7 +12,8 @@ import msgspec
 from collector.archive.checking import FileReport, check_archive
 from collector.archive.files import day_of
 from collector.archive.sealing import SealError, days_to_seal, seal
-from collector.settings import CollectorSettings
+from collector.settings import CollectorSettings, Unusable
+from xomnet.check.outcome import print_error
 from xomnet.runtime.clock import utc_now
 from xomnet.runtime.log import Log, setup
 from xomnet.settings import SettingsError, load
@@ -34,15 +35,14 @@ def main() -> int:
     checking.set_defaults(run=_check)
     sealing = commands.add_parser("seal", help="rewrite the logs of days that are over as day files")
     sealing.add_argument("folder", type=Path, metavar="FOLDER")
-    sealing.set_defaults(run=_seal)
+    sealing.set_defaults(run=_seal, json=False)
     arguments = parser.parse_args()
     try:
         return int(arguments.run(arguments))
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return print_error(Unusable(f"{error.filename}: {error.strerror}"), arguments.json)
     except SettingsError as error:
-        print(error, file=sys.stderr)
-    return 2
+        return print_error(error, arguments.json)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -60,7 +60,8 @@ def _check(arguments: argparse.Namespace) -> int:
         answer = {"folder": str(folder), "records": records, "damaged_files": damaged, "files": reports}
         sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     else:
-        print(f"{folder}: {records:,} messages in {len(reports)} files, {damaged} of them damaged")
+        remedy = ": put these back from a backup" if damaged else ""
+        print(f"{folder}: {records:,} messages in {len(reports)} files, {damaged} of them damaged{remedy}")
     return 1 if damaged else 0
 
 

@@ -42,7 +42,7 @@ def _check_file(path: Path) -> FileReport:
     found, units, late, damage = Summary(), set[str](), 0, list[Damage]()
     for records in read_file(path, damage.append):
         found.add(records)
-        units.update(one.agent for one in records)
+        units.update(one.agent for one in records if one.agent)
         late += sum(one.late for one in records)
     said = [str(one) for one in damage if not one.torn]
     end = read_end(path)

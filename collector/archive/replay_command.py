@@ -32,12 +32,13 @@ from collector.registry.registry_file import HISTORY_FILE, load_with_removed
 from collector.rollups.aggregate import RollupBucket, day_of
 from collector.rollups.months import write_some_months
 from collector.rollups.rollups import Rollups
-from collector.settings import CollectorSettings, SqliteSettings, Unusable
+from collector.settings import CollectorSettings, SqliteSettings, Unusable, require_owner
 from collector.store import Store
 from collector.store.errors import StoreUnavailable
 from collector.store.excluding_store import ExcludingStore
 from collector.store.factory import open_store
 from collector.store.points import EPOCH
+from xomnet.check.outcome import print_error
 from xomnet.defaults import config_file
 from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import Registry, RegistryError
@@ -190,9 +191,12 @@ def replay(job: ReplayJob, processes: int | None, say: Say) -> ReplaySummary:
         months = _months_of(days, opened)
         if not job.dry_run:
             writing = [pool.submit(_write_day, job, day) for day in days]
+            said = time.monotonic()
             for count, part in enumerate(as_completed(writing), 1):
                 part.result()
-                say(f"{count} of {len(days)} days computed")
+                if time.monotonic() - said >= PROGRESS_S:
+                    said = time.monotonic()
+                    say(f"{count} of {len(days)} days computed")
             _write_months(opened, months, job.now)
     return ReplaySummary(
         results=outcome.results,
@@ -228,13 +232,7 @@ def _check(job: ReplayJob) -> None:
     """Before anything is made. Raises Unusable or SettingsError."""
     if not job.archive.is_dir():
         raise Unusable(f"{job.archive}: there is no archive; name its folder with --archive")
-    state_dir = load(job.config, CollectorSettings).state_dir
-    try:
-        owner = state_dir.stat().st_uid
-    except OSError as error:
-        raise Unusable(f"state_dir: {state_dir}: {error.strerror}; put back its backup, or create it") from error
-    if os.geteuid() != owner:
-        raise Unusable(f"{state_dir}: belongs to user {owner}; run this as that user, with sudo -u")
+    require_owner(load(job.config, CollectorSettings).state_dir)
 
 
 def _watch(parts: Sequence["Future[ShareOutcome]"], progress: "mp.Queue[tuple[int, int, int]]", say: Say) -> None:
@@ -331,11 +329,10 @@ def main() -> int:
         job = _job(arguments)
         summary = replay(job, arguments.processes, lambda text: print(text, file=sys.stderr, flush=True))
     except BrokenProcessPool:
-        print("a process of the replay was killed, for example for want of memory; run this again", file=sys.stderr)
-        return 2
+        killed = Unusable("a process of the replay was killed, for example for want of memory; run this again")
+        return print_error(killed, arguments.json)
     except ERRORS as error:
-        print(error, file=sys.stderr)
-        return 2
+        return print_error(error, arguments.json)
     except KeyboardInterrupt:
         print("stopped; run this again to go on", file=sys.stderr)
         return 130
@@ -350,6 +347,8 @@ def _job(arguments: argparse.Namespace) -> ReplayJob:
     """Raises SettingsError or Unusable."""
     settings = load(arguments.config, CollectorSettings)
     since, until = _day("--since", arguments.since), _day("--until", arguments.until)
+    if since is not None and until is not None and until.since < since.since:
+        raise Unusable(f"--until {arguments.until} is before --since {arguments.since}")
     return ReplayJob(
         config=arguments.config,
         archive=arguments.archive or settings.archive_folder,

@@ -25,6 +25,7 @@ from collector.settings import CollectorSettings, Unusable, require_owner
 from collector.store import Store
 from collector.store.errors import StoreUnavailable
 from collector.store.factory import open_store
+from xomnet.check.outcome import print_error
 from xomnet.defaults import config_file
 from xomnet.registry.registry import Registry, RegistryError
 from xomnet.runtime.clock import utc_now
@@ -172,8 +173,7 @@ def main(open_archive: ArchiveOpener) -> int:
         setup("error")
         outcome = run(settings, open_archive, arguments.dry_run, arguments.over_quota)
     except (SettingsError, RegistryError, SecretError, Unusable, StoreUnavailable, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return print_error(error, arguments.json)
     if arguments.json:
         counts = {"letters": outcome.letters, "stored": outcome.stored, "refused": dict(outcome.refused)}
         answer = {**counts, "dry_run": arguments.dry_run, "still": outcome.still}

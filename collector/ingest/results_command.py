@@ -32,6 +32,7 @@ from collector.store.line_id import LineId
 from collector.store.pages import pages_back
 from collector.store.points import EPOCH, RESULTS, milliseconds
 from collector.store.record_db import FILE
+from xomnet.check.outcome import print_error
 from xomnet.defaults import config_file
 from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import Registry, RegistryError
@@ -240,8 +241,7 @@ def main(open_archive: ArchiveOpener, given: Sequence[str] | None = None) -> int
         else:
             answer = change(settings, arguments, open_archive)
     except (EntryError, SettingsError, RegistryError, SecretError, Unusable, StoreUnavailable, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return print_error(error, arguments.json)
     if arguments.json:
         sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
     return 0

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 from collector.ingest.archive_record import ArchiveWriter
 from collector.judge.verdict import Month
@@ -14,6 +15,7 @@ from collector.store.errors import StoreUnavailable
 from collector.store.exclusions import Exclusion
 from xomnet import __version__
 from xomnet.contract.characters import printable
+from xomnet.plan import PROVINCE_TIME
 from xomnet.registry.registry import Registry
 from xomnet.targets import Targets
 
@@ -68,7 +70,7 @@ def close_month(
 
 
 def refusal(done: MonthClosing) -> str:
-    at = done.at.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    at = f"{done.at.astimezone(ZoneInfo(PROVINCE_TIME)):%Y-%m-%d %H:%M}"
     return (
         f"{done.month} was closed on {at} by {done.by}; a closed month is never opened again:"
         f" `xomnet report --month {done.month}` lists what has changed since"

@@ -145,13 +145,15 @@ def close(
 
 
 def closed_months(settings: CollectorSettings) -> list[MonthClosing]:
-    """Raises StoreUnavailable."""
+    """Raises ReportError where there is no state folder, and StoreUnavailable."""
+    _owner(settings.state_dir)
     with _open_months(settings) as months:
         return list(months.closings().values()) if months else []
 
 
 def read_closed(settings: CollectorSettings, month: Month) -> ClosedMonth:
-    """Raises ReportError where the month is open, and StoreUnavailable."""
+    """Raises ReportError where the month is open or there is no state folder, and StoreUnavailable."""
+    _owner(settings.state_dir)
     with _open_months(settings) as months:
         closed = months.read(month) if months else None
     if closed is None:
@@ -179,12 +181,16 @@ def describe(closed: ClosedMonth) -> dict[str, Any]:
 
 def _check_user(state_dir: Path) -> None:
     """Raises ReportError for another user than the collector's: it could no longer write its own file."""
+    if _owner(state_dir) != os.geteuid():
+        raise ReportError(f"{state_dir} is another user's; run this as the collector's user: sudo -u xomnet xomnet …")
+
+
+def _owner(state_dir: Path) -> int:
+    """Raises ReportError where there is no such folder."""
     try:
-        owner = state_dir.stat().st_uid
+        return state_dir.stat().st_uid
     except OSError as error:
         raise ReportError(f"state_dir: {state_dir}: {error.strerror}; run this on the collector's machine") from error
-    if owner != os.geteuid():
-        raise ReportError(f"{state_dir} is another user's; run this as the collector's user: sudo -u xomnet xomnet …")
 
 
 def render(report: MonthlyReport, settings: CollectorSettings, language: Language, form: Format) -> bytes:

@@ -17,6 +17,7 @@ from collector.report.summary import shared_area
 from collector.report.texts import CELL_NAMES, EDITS, ReportTexts
 from collector.store.exclusions import Exclusion
 from collector.store.line_id import LineId
+from collector.store.points import EPOCH
 from collector.texts.words import exclusion_word
 from xomnet.area import below, levels
 from xomnet.registry.registry import LineRow
@@ -47,7 +48,7 @@ def since_closing(t: ReportTexts, report: MonthlyReport) -> list[Section]:
     parts: Sequence[tuple[str, Sequence[Block]]] = [
         (t.text("7.1. Results received after the closing"), _late(t, report, since, under)),
         (
-            t.text("7.2. Exclusions entered since: proposed, not applied"),
+            t.text("7.2. Exclusions and releases entered since: proposed, not applied"),
             [_exclusions(t, since.exclusions)] if since.exclusions else [],
         ),
         (t.text("7.3. Registry"), [_registry(t, since.registry, under)] if since.registry else []),
@@ -104,11 +105,13 @@ def _exclusions(t: ReportTexts, found: Sequence[ExclusionSince]) -> Table:
 def _exclusion(t: ReportTexts, found: ExclusionSince) -> list[Cell]:
     one = found.entry
     of = one.server if one.scope == "server" else f"{one.agent} / {one.line}" if one.line else one.agent
-    said = t.text("do not count") if one.action == "exclude" else t.text("count")
+    excludes = one.action == "exclude"
+    said = t.text("do not count") if excludes else t.text("count again")
+    why = [text for text in (exclusion_word(one.reason, t) if excludes else "", one.note) if text]
     return [
         Cell(of),
         Cell(_time(t, one)),
-        Cell(f"{said}: {'; '.join(text for text in (exclusion_word(one.reason, t), one.note) if text)}"),
+        Cell(f"{said}: {'; '.join(why)}" if why else said),
         Cell(f"{one.by}, {t.instant(one.at)}"),
         tables.whole(t, found.tests),
     ]
@@ -116,6 +119,12 @@ def _exclusion(t: ReportTexts, found: ExclusionSince) -> list[Cell]:
 
 def _time(t: ReportTexts, one: Exclusion) -> str:
     since, until = t.instant(one.since), None if one.until is None else t.instant(one.until)
+    if one.since == EPOCH:
+        if until is None:
+            return t.text("all results")
+        if one.basis == "measured":
+            return t.text("measured until {until}", until=until)
+        return t.text("received until {until}", until=until)
     if one.basis == "measured":
         if until is None:
             return t.text("measured from {since} on", since=since)
@@ -176,13 +185,13 @@ def _lines(t: ReportTexts, lines: Sequence[LineSince], under: str) -> list[Block
     )
     columns = [
         TableColumn(t.text("Hamlet, area; unit / line"), 3),
-        TableColumn(t.text("Closed verdict"), 2.1),
-        TableColumn(t.text("Closed median (interval)"), 2.4, right=True),
-        TableColumn(t.text("Closed: tests"), 1.1, right=True),
-        TableColumn(t.text("Verdict today"), 2.1),
-        TableColumn(t.text("Median today (interval)"), 2.4, right=True),
-        TableColumn(t.text("Today: tests"), 1.1, right=True),
-        TableColumn(t.text("Why"), 2),
+        TableColumn(t.text("Closed verdict"), 2.5),
+        TableColumn(t.text("Closed median (interval)"), 2.3, right=True),
+        TableColumn(t.text("Closed: tests"), 1.2, right=True),
+        TableColumn(t.text("Verdict today"), 2.5),
+        TableColumn(t.text("Median today (interval)"), 2.3, right=True),
+        TableColumn(t.text("Today: tests"), 1.2, right=True),
+        TableColumn(t.text("Why"), 1.7),
     ]
     blocks: list[Block] = [Paragraph(said)]
     if shown:

@@ -212,10 +212,10 @@ def changed(t: ReportTexts, lines: Sequence[LineMonth], under: str) -> Table:
         lines,
         where(t, under),
         unit_and_line(t),
-        (TableColumn(t.text("Previous month"), 1.8), lambda line: verdict_cell(t, line.before)),
-        (TableColumn(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.before)),
-        (TableColumn(t.text("This month"), 1.8), lambda line: verdict_cell(t, line.verdict)),
-        (TableColumn(t.text("Median, interval"), 2.8, right=True), lambda line: figures(line.verdict)),
+        (TableColumn(t.text("Previous month"), 2.2), lambda line: verdict_cell(t, line.before)),
+        (TableColumn(t.text("Median, interval"), 2.5, right=True), lambda line: figures(line.before)),
+        (TableColumn(t.text("This month"), 2.2), lambda line: verdict_cell(t, line.verdict)),
+        (TableColumn(t.text("Median, interval"), 2.5, right=True), lambda line: figures(line.verdict)),
     )
 
 

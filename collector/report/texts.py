@@ -40,7 +40,7 @@ CHANGES: Mapping[Change, str] = {
 
 CAUSES: Mapping[Cause, str] = {
     "late": "late results",
-    "exclusion": "exclusion proposed",
+    "exclusion": "exclusion or release proposed",
     "registry": "registry changed",
     "target": "target changed",
     "software": "computed by another version of xomnet",

@@ -216,7 +216,10 @@ def why(status: LineStatus, rules: JudgingRules, t: Texts, now: dt.datetime) -> 
         return t.text("No result of this line has arrived yet.")
     if judged.state == "silent":
         age = t.ago(max(0.0, (now - judged.last_result_at).total_seconds()))
-        return t.text("Nothing received since {moment} ({age}).", moment=t.moment(judged.last_result_at), age=age)
+        moment = t.moment(judged.last_result_at)
+        if any(sample.excluded and sample.at > judged.last_result_at for sample in status.samples):
+            return t.text("Nothing received since {moment} ({age}) is counted.", moment=moment, age=age)
+        return t.text("Nothing received since {moment} ({age}).", moment=moment, age=age)
     if judged.state == "not_assessable":
         plan = status.row.plan_mbps
         if plan is not None and plan < judged.target_mbps:
@@ -335,7 +338,7 @@ def _excluded(shown: Sequence[Sample], axis: Axis, t: Texts) -> str | None:
 def _not_counted(rows: Sequence[LatencyRow | OutageRow], t: Texts) -> str:
     """How the number of some rows ends: how many more there are that do not count."""
     counts = count_exclusions(row.excluded for row in rows)
-    return f", {t.plural('{n} not counted', '{n} not counted', sum(n for _, n in counts))}" if counts else ""
+    return f", {t.plural('{n} more not counted', '{n} more not counted', sum(n for _, n in counts))}" if counts else ""
 
 
 def _dot(test: Sample, axis: Axis, target: float, t: Texts) -> draw.Dot:

@@ -169,28 +169,31 @@ def test_the_check_reads_everything_and_names_what_is_damaged(tmp_path: Path) ->
         one.append([ArchiveRecord(number, "nd-a", b'{"seq":%d}' % number, late=number == 1)])
     sealing = subprocess.run([sys.executable, "-m", "collector.archive", "seal", str(folder)], check=False, timeout=60)
     assert sealing.returncode == 0
-    one.append([ArchiveRecord(9, "nd-b", b"{}")])
+    one.append([ArchiveRecord(9, "nd-b", b"{}"), ArchiveRecord(10, "", b'{"record":"exclusion"}')])
     with (folder / "2026-10-01.log").open("ab") as file:
         file.write(b"\xabXA")
     done = command("collector", "check-archive", str(folder))
     assert (done.returncode, done.stderr) == (0, "")
     day, log, total = done.stdout.splitlines()
     assert day.startswith("2026-10-01.day: 3 messages of 1 units, 1 late, ")
-    assert log.startswith("2026-10-01.log: 1 messages of 1 units, ")
+    assert log.startswith("2026-10-01.log: 2 messages of 1 units, ")
     assert log.endswith("; a torn tail of 3 bytes, never acknowledged")
-    assert total == f"{folder}: 4 messages in 2 files, 0 of them damaged"
+    assert total == f"{folder}: 5 messages in 2 files, 0 of them damaged"
 
     path = folder / "2026-10-01.day"
     path.write_bytes(path.read_bytes().replace(b"\xabXA\xba", b"\xabXA\xbb", 1))
     done = command("collector", "check-archive", str(folder), "--json")
     answer = json.loads(done.stdout)
-    assert (done.returncode, answer["records"], answer["damaged_files"]) == (1, 1, 1)
+    assert (done.returncode, answer["records"], answer["damaged_files"]) == (1, 2, 1)
     assert answer["files"][0]["damage"][0].startswith(f"{path}: damaged, ")
     done = command("collector", "check-archive", str(folder))
     assert done.returncode == 1
     assert done.stderr.startswith(f"{path}: damaged, ")
+    assert done.stdout.endswith(", 1 of them damaged: put these back from a backup\n")
 
-    assert command("collector", "check-archive", str(tmp_path / "away")).returncode == 2
+    away = command("collector", "check-archive", str(tmp_path / "away"), "--json")
+    assert (away.returncode, away.stderr) == (2, "")
+    assert json.loads(away.stdout) == {"error": f"{tmp_path / 'away'}: No such file or directory"}
 
 
 def test_what_was_written_survives_sigkill_at_any_moment(tmp_path: Path) -> None:

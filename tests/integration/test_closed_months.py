@@ -23,6 +23,7 @@ import docx
 import openpyxl
 import pypdf
 import pytest
+from msgspec import structs
 from typer.testing import CliRunner, Result
 
 from collector.archive.writer import Archive as ArchiveFiles
@@ -42,7 +43,7 @@ from collector.store.exclusion_table import ExclusionTable
 from collector.store.exclusions import Exclusion
 from collector.store.influx import InfluxStore
 from collector.store.line_id import LineId
-from collector.store.points import Point, point_of
+from collector.store.points import EPOCH, Point, point_of
 from collector.store.record_db import FILE
 from collector.store.sqlite import SqliteStore
 from tests.support import months, stored
@@ -379,6 +380,22 @@ def test_an_exclusion_that_came_later_only_proposes(small: Office, monkeypatch: 
     page = command.render(report, settings, "vi", "html").decode()
     assert "không tính: tạm giữ chờ xem xét; đã mất trộm" in page
 
+    lifted = structs.replace(before, action="count", since=EPOCH, until=None, note="đã tìm thấy", at=LATER)
+    since = changes_since(closed, small.store, months.registry(), TARGETS, [before, lifted], LATER)
+    page = command.render(closed.report(None, LATER, since), settings, "vi", "html").decode()
+    assert "cho tính lại: đã tìm thấy" in page
+    assert ">mọi kết quả<" in page
+    assert "1970" not in page
+
+
+def test_without_the_state_folder_no_month_is_called_open(small: Office) -> None:
+    small.close()
+    (small.folder / "state").rename(small.folder / "away")
+    for argv in (["month", "list"], ["month", "show", "2026-11"]):
+        done = asked(small, *argv)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "No such file or directory; run this on the collector's machine" in done.stderr
+
 
 def test_a_quarantine_after_the_closing_is_listed_and_changes_nothing(small: Office) -> None:
     small.close()
@@ -419,7 +436,7 @@ def test_a_month_is_closed_when_it_is_over_and_once(small: Office) -> None:
     with pytest.raises(ReportError, match="2026-11 is not over; close it from 2026-12-01 on"):
         small.close(now=NOVEMBER.until() - dt.timedelta(seconds=1))
     small.close(now=NOVEMBER.until())
-    with pytest.raises(ReportError, match=f"2026-11 was closed on 2026-11-30T17:00:00Z by {BY}; .*never opened again"):
+    with pytest.raises(ReportError, match=f"2026-11 was closed on 2026-12-01 00:00 by {BY}; .*never opened again"):
         small.close(by="Another")
     assert command.closed_months(small.settings)[0].by == BY
     for name in ("", "  ", "a\u202eb", "x" * 101):
@@ -650,10 +667,10 @@ def test_the_command_closes_lists_and_shows(small: Office, tmp_path: Path) -> No
     )
     again = asked(small, "month", "close", "2026-11", "--by", BY)
     assert (again.exit_code, again.stdout) == (1, "")
-    assert "was closed on 2026-12-03T02:30:00Z by Trần Thị Bình" in again.stderr
-    assert asked(small, "month", "list").stdout == f"2026-11  closed 2026-12-03T02:30:00Z by {BY}\n"
+    assert "was closed on 2026-12-03 09:30 by Trần Thị Bình" in again.stderr
+    assert asked(small, "month", "list").stdout == f"2026-11  closed 2026-12-03 09:30 by {BY}\n"
     shown = asked(small, "month", "show", "2026-11").stdout
-    assert shown.startswith(f"2026-11 was closed 2026-12-03T02:30:00Z by {BY}\n  lines: {len(small.rows)}\n")
+    assert shown.startswith(f"2026-11 was closed 2026-12-03 09:30 by {BY}\n  lines: {len(small.rows)}\n")
     assert "target 70 Mb/s" in shown
     report = asked(small, "report", "--month", "2026-11", "--out", str(tmp_path / "a.csv"), "--json")
     found = json.loads(report.stdout)["summary"]

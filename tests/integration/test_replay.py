@@ -191,6 +191,7 @@ def test_days_are_those_of_receipt(tmp_path: Path, original: Deployment) -> None
     ("flags", "said"),
     [
         (["--since", "October"], "--since: found 'October'; write a day such as 2026-10-01"),
+        (["--since", "2026-10-02", "--until", "2026-10-01"], "--until 2026-10-01 is before --since 2026-10-02"),
         ([], "there is no archive; name its folder with --archive"),
     ],
 )
@@ -198,6 +199,7 @@ def test_what_it_can_not_do_it_says_with_a_remedy(tmp_path: Path, flags: list[st
     done = Deployment(tmp_path / "empty").replay(*flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+    assert said in Deployment(tmp_path / "again").answer(*flags)["error"]
 
 
 def test_without_the_state_folder_it_asks_for_its_backup(tmp_path: Path) -> None:

@@ -83,6 +83,9 @@ def test_what_can_not_be_meant_is_refused(collector: Collector) -> None:
         done = xomnet(collector, "quarantine", *arguments, *WHO)
         assert (done.returncode, done.stdout) == (2, "")
         assert why in done.stderr
+        done = xomnet(collector, "quarantine", *arguments, *WHO, "--json")
+        assert (done.returncode, done.stderr) == (2, "")
+        assert why in json.loads(done.stdout)["error"]
     assert answer(collector, "list")["entries"] == []
 
 

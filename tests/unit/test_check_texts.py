@@ -15,7 +15,8 @@ from collector.report import texts as of_report
 from collector.texts import texts as of_collector
 from xomnet import check
 from xomnet.check.finding import Sentence, say
-from xomnet.check.texts import CATALOGUE, NAMES, CheckTexts, default_language
+from xomnet.check.outcome import NAME_WIDTHS
+from xomnet.check.texts import CATALOGUE, NAMES, CheckTexts, Language, default_language
 from xomnet.translations import CatalogueError, translations
 
 SPEAKING = [
@@ -110,6 +111,12 @@ def test_a_text_in_a_value_is_left_as_it_is() -> None:
 )
 def test_the_language_is_that_of_the_system(environment: dict[str, str], language: str) -> None:
     assert default_language(environment) == language
+
+
+@pytest.mark.parametrize("language", ["vi", "en"])
+def test_every_name_leaves_a_space_before_what_was_found(language: Language) -> None:
+    t = CheckTexts(language)
+    assert {name for name in NAMES if len(t.name(name)) >= NAME_WIDTHS[language]} == set()
 
 
 def test_a_row_is_called_by_our_word_or_by_its_line() -> None:

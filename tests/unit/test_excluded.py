@@ -35,7 +35,7 @@ from collector.texts.words import EXCLUSIONS, exclusions_phrase
 from collector.web.axis import Axis
 from collector.web.csv_export import csv_file
 from collector.web.line_filter import Filter
-from collector.web.line_page import LineHistory, LinePage, line_page, validity_of
+from collector.web.line_page import LineHistory, LinePage, line_page, validity_of, why
 from collector.web.overview import overview
 from collector.web.pages import environment
 from collector.web.views import SpeedView, line_view, speed_view
@@ -197,8 +197,8 @@ def test_latency_loss_and_outages_leave_out_what_is_excluded_and_say_so() -> Non
     ]
     latency = [probe(3), probe(2), probe(1, "quarantine", received=0)]
     shown = page(EN, history(latency=latency, outages=outages))
-    assert shown.echoes == "2 measurements, 1 not counted"
-    assert shown.outage_sentence == "1 outage in 2 days, 10 min in total, 1 not counted"
+    assert shown.echoes == "2 measurements, 1 more not counted"
+    assert shown.outage_sentence == "1 outage in 2 days, 10 min in total, 1 more not counted"
     assert "loss-bar" not in shown.loss
     assert shown.outages.count('class="outage"') == 1
 
@@ -208,6 +208,15 @@ def test_a_line_of_which_everything_is_excluded_has_no_figure_and_says_why() -> 
     shown = line_page(of_forged, history(FORGED), Axis(NOW - 48 * HOUR, NOW), 168, RULES, EN, NOW)
     assert shown.why == "No test counts yet: all failed, were flagged or excluded."
     assert shown.window_excluded == "In the last 3 days, 10 tests are not counted: in quarantine."
+
+
+def test_a_line_that_is_silent_because_all_is_excluded_does_not_say_that_nothing_came() -> None:
+    before = status(last_result_at=NOW - 20 * HOUR, state="silent")
+    assert why(before, RULES, EN, NOW) == "Nothing received since 21 Nov 2026 23:00:00 (20 h ago) is counted."
+    assert why(before, RULES, VI, NOW) == "Các kết quả nhận sau 23:00:00 21/11/2026 (20 giờ trước) không được tính."
+    after = status(last_result_at=NOW - HOUR / 4, state="silent")
+    assert why(after, RULES, EN, NOW).startswith("Nothing received since 22 Nov 2026 18:45:00 (")
+    assert "counted" not in why(after, RULES, EN, NOW)
 
 
 @pytest.mark.parametrize(("language", "said"), [("en", "excluded, does not count"), ("vi", "bị loại, không được tính")])
