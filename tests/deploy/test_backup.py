@@ -259,8 +259,8 @@ def test_a_server_in_use_comes_back_whole_on_an_empty_machine(
     record = open_record(
         state / "record.db"
     )  # as the collector has it: what was written last is not in the file itself
-    record.execute("CREATE TABLE exclusions(reason TEXT)")
-    record.execute("INSERT INTO exclusions VALUES ('stolen, Xóm 5')")
+    record.execute("CREATE TABLE decided(reason TEXT)")
+    record.execute("INSERT INTO decided VALUES ('stolen, Xóm 5')")
     with closing(record), collector, written(made(state, "later") / "accounts.sqlite") as numbers:
         until(lambda: collector.health()["broker"] == "ok", "the collector is connected")
         sender = Sender(mosquitto.port)

@@ -26,6 +26,7 @@ import pytest
 from msgspec import structs
 from typer.testing import CliRunner, Result
 
+from collector.archive.writer import Archive
 from collector.archive.writer import Archive as ArchiveFiles
 from collector.ingest.archive_record import ArchiveRecord
 from collector.registry.registry_file import HISTORY_FILE, RegistryFile
@@ -535,6 +536,7 @@ def test_two_who_close_at_once_get_one_closing(small: Office) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from collector.archive.writer import Archive
 from collector.report import command
 from collector.report.changes import changes_since
 from collector.report.closed import ClosedMonths
@@ -543,7 +545,8 @@ import datetime as dt
 folder = Path(sys.argv[1])
 settings = command.load_settings(folder / "collector.yaml")
 print("begins", flush=True)
-command.close(settings, Month(2026, 11), "An", dt.datetime.fromisoformat(sys.argv[2]))
+now = dt.datetime.fromisoformat(sys.argv[2])
+command.close(settings, Month(2026, 11), "An", now, lambda of: Archive(of.archive_folder, lambda: now))
 print("closed", flush=True)
 """
 

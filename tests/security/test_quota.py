@@ -194,7 +194,7 @@ def test_a_result_beyond_the_quota_is_rejected_and_a_stored_one_is_acknowledged_
 
 
 def resend(collector: Collector, *options: str) -> dict[str, Any]:
-    argv = ["-m", "collector.ingest.resend", "--config", "collector.yaml", "--json", *options]
+    argv = ["-m", "collector.archive.resend_command", "--config", "collector.yaml", "--json", *options]
     done = subprocess.run([sys.executable, *argv], cwd=collector.folder, capture_output=True, timeout=60, check=False)
     said: dict[str, Any] = json.loads(done.stdout)
     return {key: said[key] for key in ("letters", "stored", "refused")}
