@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from collector.archive import Archive, Damage, read_records, sealing
 from collector.archive.blocks import decode_block, encode_block
 from collector.archive.checking import check_archive
-from collector.archive.files import SEALING, locked, path_of
+from collector.archive.files import SEALING, day_of, locked, path_of
 from collector.archive.frames import HEADER_BYTES, MAGIC, frame
 from collector.archive.reader import END, END_MS, FIRST_MS, End
 from collector.archive.retention import delete_old_days
+from collector.archive.rotation import oldest_kept
 from collector.archive.sealing import SealError, Summary, days_to_seal, seal
 from collector.ingest.archive_record import ArchiveRecord
 from tests.support.province_messages import province_day
@@ -90,6 +91,14 @@ def test_numbers_come_out_digit_by_digit(found: list[float]) -> None:
 def test_numbers_at_the_edge_of_what_is_decimal_come_out_too(found: list[float]) -> None:
     records = [ArchiveRecord(1, "nd-1", b'{"mbps":%b}' % msgspec.json.encode(one)) for one in found]
     assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
+
+
+@pytest.mark.parametrize("huge", [b"1e308", b"-1.5e300", b"1e16", b"9" * 400, b"1e400"])
+def test_a_number_of_a_thief_keeps_no_day_from_being_sealed(huge: bytes) -> None:
+    """In a field that no reader knows, or wants."""
+    for other in (b"1e308", b"-0.0", b"2.5", b"1"):
+        records = [ArchiveRecord(n, "nd-1", b'{"x":%b}' % one) for n, one in enumerate([huge, other] * 4)]
+        assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
 
 
 @settings(max_examples=200, deadline=None)
@@ -305,6 +314,17 @@ def test_a_day_file_whose_records_are_not_those_that_were_written_is_damaged(tmp
         path.write_bytes(frame(encode_block(records)) + frame(END + msgspec.msgpack.encode(end)))
         (report,) = check_archive(tmp_path)
         assert (report.records, len(report.damage)) == (3, damaged)
+
+
+def test_a_clock_that_jumps_ahead_makes_no_day_old() -> None:
+    days = ["2026-06-01", "2026-11-28", "2026-11-29"]
+    now = MIDNIGHT + dt.timedelta(hours=1)
+    assert oldest_kept([*days, DAY], now, 70) == "2026-09-21"
+    for years in (1, 10):
+        ahead = now + dt.timedelta(days=365 * years)
+        assert oldest_kept([*days, day_of(ahead)], ahead, 70) == "2026-09-21"
+    assert oldest_kept(days, now - dt.timedelta(days=300), 70) < "2026-06-01"
+    assert oldest_kept([], now, 70) == "2026-09-21"
 
 
 def test_the_oldest_days_go_first_and_today_never(tmp_path: Path) -> None:
