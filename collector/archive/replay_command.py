@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from collector.archive.files import kept_aside
 from collector.archive.frames import Damage
 from collector.archive.reader import read_records
 from collector.archive.record import Record
@@ -184,6 +185,7 @@ def replay(job: ReplayJob, processes: int | None, say: Say) -> ReplaySummary:
         outcome, damage = _joined(parts)
         results_s = time.monotonic() - began
         restored = opened.record.restore(outcome.own, job.dry_run)
+        aside = [f"{path}: was damaged when its day was sealed" for path in kept_aside(job.archive)]
         kept = _kept_since(opened.settings, job.now)
         days = sorted({day_of(hour, opened.registry.zone) for hour in outcome.hour_instants})
         days = [day for day in days if kept is None or kept <= day.since]
@@ -200,7 +202,7 @@ def replay(job: ReplayJob, processes: int | None, say: Say) -> ReplaySummary:
         stored_before=outcome.results - outcome.added - outcome.refused.total(),
         refused=dict(outcome.refused.most_common()),
         examples=outcome.examples,
-        damaged=[str(one) for one in damage],
+        damaged=[*map(str, damage), *aside],
         exclusions=restored.exclusions,
         closed_months=restored.months,
         unknown_records=restored.unknown,
