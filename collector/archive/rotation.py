@@ -58,7 +58,7 @@ class ArchiveRotation:
         oldest = None
         if self._settings.keep_days is not None:
             oldest = oldest_kept(days_of(folder), now, self._settings.keep_days)
-        for one in delete_old_days(folder, today, oldest, self._settings.max_gb * 1e9):
+        for one in delete_old_days(folder, today, oldest, self._settings.max_gb * 1e9, self._archive.append):
             self._metrics.archive_days_deleted.inc()
             log.warning("day of the archive deleted", day=one.day, bytes=one.bytes, setting=one.reason)
         self._bytes = sum(size_of(folder).values()) - self._archive.bytes

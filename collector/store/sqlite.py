@@ -46,7 +46,16 @@ from collector.store.rows import (
     row_of,
     rows_of,
 )
-from collector.store.sqlite_schema import column_list, identity, insert, lacking, lookup, make_ready, measurement_of, values
+from collector.store.sqlite_schema import (
+    column_list,
+    identity,
+    insert,
+    lacking,
+    lookup,
+    make_ready,
+    measurement_of,
+    values,
+)
 
 _HOUR_NS = 3_600 * 10**9
 

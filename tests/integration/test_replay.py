@@ -193,6 +193,7 @@ def test_days_are_those_of_receipt(tmp_path: Path, original: Deployment) -> None
     found = again.answer("--since", day, "--until", day)
     assert found["status"] == 0
     assert RESULTS / 3 < found["added"] < RESULTS / 2
+    assert (found["exclusions"], found["closed_months"]) == (1, 1), "of whatever day they are"
     store = open_store(again.settings)
     counts = store.figures.counts(DAYS[0], DAYS[1])
     store.close()

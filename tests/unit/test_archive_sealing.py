@@ -21,6 +21,7 @@ from collector.archive.retention import delete_old_days
 from collector.archive.rotation import oldest_kept
 from collector.archive.sealing import SealError, Summary, days_to_seal, seal
 from collector.ingest.archive_record import ArchiveRecord
+from collector.store.errors import StoreUnavailable
 from tests.support.province_messages import province_day
 
 DAY, NEXT = "2026-11-30", "2026-12-01"
@@ -333,12 +334,30 @@ def test_the_oldest_days_go_first_and_today_never(tmp_path: Path) -> None:
     path_of(tmp_path, "2026-11-03", ".log").write_bytes(bytes(500))
     path_of(tmp_path, "2026-11-03", ".log.damaged").write_bytes(bytes(500))
     path_of(tmp_path, "2026-11-06", ".log").write_bytes(bytes(9000))
-    gone = delete_old_days(tmp_path, "2026-11-06", "2026-11-02", 1e9)
+    gone = delete_old_days(tmp_path, "2026-11-06", "2026-11-02", 1e9, list)
     assert [(one.day, one.reason) for one in gone] == [("2026-11-01", "archive.keep_days")]
-    gone = delete_old_days(tmp_path, "2026-11-06", None, 12_000)
+    gone = delete_old_days(tmp_path, "2026-11-06", None, 12_000, list)
     assert [(one.day, one.bytes, one.reason) for one in gone] == [
         ("2026-11-02", 1000, "archive.max_gb"),
         ("2026-11-03", 2000, "archive.max_gb"),
     ]
-    delete_old_days(tmp_path, "2026-11-06", None, 0)
+    delete_old_days(tmp_path, "2026-11-06", None, 0, list)
     assert files(tmp_path) == {"2026-11-06.log"}
+
+
+def test_what_the_server_decided_outlives_its_day(tmp_path: Path) -> None:
+    """A quarantine without an end holds for results of days that are kept."""
+    first, second = Archive(tmp_path, lambda: MIDNIGHT), Archive(tmp_path, lambda: MIDNIGHT + dt.timedelta(days=1))
+    own = [ArchiveRecord(n, "", b'{"record":"exclusion","n":%d}' % n) for n in range(2)]
+    first.append([ArchiveRecord(n, "nd-1", b'{"seq":%d}' % n) for n in range(20_000)])
+    first.append(own[:1])
+    seal(tmp_path, DAY)
+    first.append(own[1:])
+
+    def full(_: object) -> None:
+        raise StoreUnavailable("no space left")
+
+    assert delete_old_days(tmp_path, NEXT, NEXT, 1e9, full) == []
+    assert delete_old_days(tmp_path, NEXT, NEXT, 1e9, second.append) != []
+    assert files(tmp_path) == {f"{NEXT}.log"}
+    assert [one for some in read_records(tmp_path) for one in some] == own
