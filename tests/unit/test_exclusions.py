@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from collector.ingest.results_command import EntryError, check_unit, parse_time
+from collector.report.closed import ClosedMonths
 from collector.store import exclusion_table
+from collector.store.errors import StoreUnavailable
 from collector.store.excluding_store import ExcludingStore, _latest_counted
 from collector.store.exclusion_table import ExclusionTable, read_exclusions
 from collector.store.exclusions import MEASURED_AHEAD, Exclusion, Exclusions
@@ -177,6 +179,16 @@ def test_entries_of_another_process_are_seen_and_none_can_be_changed(
     assert (other.applied("rollups"), other.applied("other")) == (2, 0)
     for table in (one, other):
         table.close()
+
+
+def test_who_may_not_see_the_record_is_told_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    for read in (lambda: read_exclusions(tmp_path / "record.db"), lambda: ClosedMonths.open_existing(tmp_path)):
+        with pytest.raises(StoreUnavailable, match="Permission denied; run this as the collector's user"):
+            read()
 
 
 def test_an_entry_that_the_archive_does_not_take_is_not_made(tmp_path: Path) -> None:
