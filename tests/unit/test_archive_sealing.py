@@ -23,6 +23,7 @@ from collector.archive.sealing import SealError, Summary, days_to_seal, seal
 from collector.ingest.archive_record import ArchiveRecord
 from collector.store.errors import StoreUnavailable
 from tests.support.province_messages import province_day
+from tests.support.sender import result
 
 DAY, NEXT = "2026-11-30", "2026-12-01"
 MIDNIGHT = dt.datetime(2026, 11, 29, 17, tzinfo=dt.UTC)
@@ -157,6 +158,25 @@ def test_a_resend_is_kept_once_with_its_first_receipt(tmp_path: Path) -> None:
     append(tmp_path, [again[0], *first, *first, again[1]])
     seal(tmp_path, DAY)
     assert read(tmp_path) == (first, [])
+
+
+def test_a_result_that_comes_again_in_other_words_replaces_nothing(tmp_path: Path) -> None:
+    """A thief writes a stored result anew, in the shape of many: a block gives those before what is rare."""
+    at = MIDNIGHT.isoformat()
+    many = [ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(n, at=at, x=1))) for n in range(2, 9)]
+    first = ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(1, at=at)))
+    health = ArchiveRecord(1000, "nd-a", msgspec.json.encode({**result(1, at=at), "kind": "health"}))
+    forged = [
+        ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(1, at=at, x=1))),
+        ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(1, at=at.replace("+00:00", "Z"), x=1))),
+        health._replace(payload=health.payload.replace(b'"ftth"', b'"4g"')),
+    ]
+    append(tmp_path, [*many, first, health])
+    append(tmp_path, forged)
+    for _ in range(2):
+        seal(tmp_path, DAY)
+        assert read(tmp_path) == (sorted([*many, first, health]), [])
+        append(tmp_path, forged)
 
 
 def test_what_comes_again_after_sealing_joins_what_is_sealed(tmp_path: Path) -> None:
