@@ -54,7 +54,10 @@ class WriteTurn:
                     self._wait(file, slot, deadline)
                 yield self._take(file, slots)
             finally:
-                _set_lock(file, fcntl.F_UNLCK, 0, 0)
+                try:
+                    _set_lock(file, fcntl.F_UNLCK, 0, 0)
+                except OSError:
+                    self.close()  # which unlocks too
         finally:
             self._lock.release()
 

@@ -161,7 +161,7 @@ def test_a_resend_is_kept_once_with_its_first_receipt(tmp_path: Path) -> None:
 
 
 def test_a_result_that_comes_again_in_other_words_replaces_nothing(tmp_path: Path) -> None:
-    """A thief writes a stored result anew, in the shape of many: a block gives those before what is rare."""
+    """A thief sends a stored result in the shape of many others: a block gives those before what is rare."""
     at = MIDNIGHT.isoformat()
     many = [ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(n, at=at, x=1))) for n in range(2, 9)]
     first = ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(1, at=at)))
