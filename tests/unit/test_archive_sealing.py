@@ -160,6 +160,7 @@ def test_a_resend_is_kept_once_with_its_first_receipt(tmp_path: Path) -> None:
     assert read(tmp_path) == (first, [])
 
 
+@pytest.mark.date
 def test_a_result_that_comes_again_in_other_words_replaces_nothing(tmp_path: Path) -> None:
     """A thief sends a stored result in the shape of many others: a block gives those before what is rare."""
     at = MIDNIGHT.isoformat()
