@@ -35,7 +35,8 @@ Sealing (`sealing`)
     with damage is kept as `.damaged`.
 
 Deletion (`retention`)
-    Whole days, the oldest first, where the settings say so (`archive.keep_days`, `archive.max_gb`); never today's.
+    Whole days, the oldest first, where the settings say so (`archive.keep_days`, `archive.max_gb`); never today's. The
+    server's own records of such a day are written into today's log first.
 """
 
 from collector.archive.frames import Damage

@@ -179,6 +179,8 @@ def _write_decimals(column: Sequence[bytes], floats: Sequence[float], to: Buffer
     if places > MAX_DECIMALS:
         return None
     unit = 10**places
+    if max(map(abs, floats)) * unit >= MAX_INT:
+        return None
     scaled = [round(one * unit) for one in floats]
     if [one / unit for one in scaled] != floats or max(map(abs, scaled)) >= MAX_INT or b"-0.0" in column:
         return None

@@ -35,6 +35,13 @@ def days_of(folder: Path, *suffixes: str) -> list[str]:
     return sorted({name[:10] for name in names if _NAME.fullmatch(name[:10]) and name[10:] in (suffixes or (LOG, DAY))})
 
 
+def kept_aside(folder: Path) -> list[Path]:
+    """The files that were damaged when their day was sealed, oldest first. Raises OSError."""
+    suffixes = [suffix + DAMAGED for suffix in (DAY, LOG)]
+    paths = (path_of(folder, day, suffix) for day in days_of(folder, *suffixes) for suffix in suffixes)
+    return [path for path in paths if path.exists()]
+
+
 def make_folder(folder: Path) -> None:
     """Raises OSError."""
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)

@@ -57,6 +57,21 @@ def read_records(
                 yield chosen
 
 
+def own_records(folder: Path, day: str) -> list[ArchiveRecord]:
+    """What the server itself put in on a day; of a sealed one only the first blocks are read, where it stands. Raises
+    OSError.
+    """
+    found: list[ArchiveRecord] = []
+    for suffix in (DAY, LOG):
+        path = path_of(folder, day, suffix)
+        for records in read_file(path, log_damage) if path.exists() else ():
+            own = [one for one in records if not one.agent]
+            found += own
+            if suffix == DAY and not own:
+                break
+    return found
+
+
 def _ms(when: dt.datetime) -> int:
     return -(-(when - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1))
 

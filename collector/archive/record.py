@@ -8,6 +8,7 @@ import msgspec
 
 from collector.ingest.archive_record import ArchiveRecord
 from collector.report.closed import ClosedMonths, decode, is_closing
+from collector.store.errors import StoreRefused
 from collector.store.exclusion_table import ExclusionTable
 from collector.store.exclusions import Exclusion
 from collector.store.record_db import FILE
@@ -35,7 +36,11 @@ class Record:
         exclusions = closings = unknown = 0
         for record in sorted(records, key=lambda one: one.received_ms):
             if is_closing(record.payload):
-                month = decode(record.payload).month
+                try:
+                    month = decode(record.payload).month
+                except StoreRefused:  # of a later version
+                    unknown += 1
+                    continue
                 if month not in months:
                     months.add(month)
                     closings += 1

@@ -131,8 +131,9 @@ def _add(waiting: Sequence[tuple[ArchiveRecord, Point]], store: Store, outcome: 
     outcome.added += len(points) - len(found.rejections) - len(found.known)
     records = {id(point): record for record, point in waiting}
     for point, reason in found.rejections:
-        outcome.refuse(records[id(point)], "store", reason)
-    outcome.hours.update(point.time_ns // _HOUR_NS for point in points if point.measurement in COUNTED)
+        outcome.refuse(records.pop(id(point)), "store", reason)
+    stored = (point for point in points if id(point) in records)
+    outcome.hours.update(point.time_ns // _HOUR_NS for point in stored if point.measurement in COUNTED)
 
 
 def patiently(attempt: Callable[[], T], sleep: Callable[[float], object] = time.sleep) -> T:

@@ -23,10 +23,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from collector.archive.files import days_of, kept_aside
 from collector.archive.frames import Damage
-from collector.archive.reader import read_records
+from collector.archive.reader import own_records, read_records
 from collector.archive.record import Record
 from collector.archive.replay import ReplayOutcome, Share, patiently, replay_records
+from collector.ingest.archive_record import ArchiveRecord
 from collector.judge.verdict import Month
 from collector.registry.registry_file import HISTORY_FILE, load_with_removed
 from collector.rollups.aggregate import RollupBucket, day_of
@@ -184,7 +186,9 @@ def replay(job: ReplayJob, processes: int | None, say: Say) -> ReplaySummary:
         _watch(parts, progress, say)
         outcome, damage = _joined(parts)
         results_s = time.monotonic() - began
-        restored = opened.record.restore(outcome.own, job.dry_run)
+        own = outcome.own if job.since is job.until is None else _all_own(job.archive)
+        restored = opened.record.restore(own, job.dry_run)
+        aside = [f"{path}: was damaged when its day was sealed" for path in kept_aside(job.archive)]
         kept = _kept_since(opened.settings, job.now)
         days = sorted({day_of(hour, opened.registry.zone) for hour in outcome.hour_instants})
         days = [day for day in days if kept is None or kept <= day.since]
@@ -204,7 +208,7 @@ def replay(job: ReplayJob, processes: int | None, say: Say) -> ReplaySummary:
         stored_before=outcome.results - outcome.added - outcome.refused.total(),
         refused=dict(outcome.refused.most_common()),
         examples=outcome.examples,
-        damaged=[str(one) for one in damage],
+        damaged=[*map(str, damage), *aside],
         exclusions=restored.exclusions,
         closed_months=restored.months,
         unknown_records=restored.unknown,
@@ -268,6 +272,11 @@ def _joined(parts: Sequence["Future[ShareOutcome]"]) -> ShareOutcome:
     for part in parts[1:]:
         whole.merge(part.result()[0])
     return whole, damage
+
+
+def _all_own(archive: Path) -> list[ArchiveRecord]:
+    """What was decided on any day: it may hold for results of the days asked for."""
+    return [one for day in days_of(archive) for one in own_records(archive, day)]
 
 
 def _months_of(days: Sequence[RollupBucket], opened: _ReplayParts) -> list[Month]:

@@ -3,9 +3,10 @@
 import datetime as dt
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from collector.archive.files import day_of
+from collector.archive.files import day_of, days_of
 from collector.archive.retention import delete_old_days, size_of
 from collector.archive.sealing import days_to_seal
 from collector.archive.writer import Archive
@@ -18,6 +19,16 @@ log = Log("collector.archive")
 
 EVERY_S = 300.0
 SEAL_LIMIT_S = 6 * 3600.0
+
+
+def oldest_kept(days: Sequence[str], now: dt.datetime, keep_days: int) -> str:
+    """Counted from the last day before today of which there is a file, if that is further back than yesterday: a clock
+    that jumps ahead makes nothing old.
+    """
+    today = day_of(now)
+    last = max((day for day in days if day < today), default=today)
+    kept_from = min(dt.date.fromisoformat(today), dt.date.fromisoformat(last) + dt.timedelta(days=1))
+    return (kept_from - dt.timedelta(days=keep_days)).isoformat()
 
 
 class ArchiveRotation:
@@ -46,8 +57,8 @@ class ArchiveRotation:
             log.error("days of the archive not sealed; their logs stay, and it is tried again", folder=str(folder))
         oldest = None
         if self._settings.keep_days is not None:
-            oldest = day_of(now - dt.timedelta(days=self._settings.keep_days))
-        for one in delete_old_days(folder, today, oldest, self._settings.max_gb * 1e9):
+            oldest = oldest_kept(days_of(folder), now, self._settings.keep_days)
+        for one in delete_old_days(folder, today, oldest, self._settings.max_gb * 1e9, self._archive.append):
             self._metrics.archive_days_deleted.inc()
             log.warning("day of the archive deleted", day=one.day, bytes=one.bytes, setting=one.reason)
         self._bytes = sum(size_of(folder).values()) - self._archive.bytes

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -30,6 +31,9 @@ from collector.archive.files import (
 from collector.archive.frames import Damage, frame
 from collector.archive.reader import END, End, read_file
 from collector.ingest.archive_record import ArchiveRecord
+from collector.store.points import time_ns
+from xomnet.contract.messages import decode_with
+from xomnet.contract.values import Instant
 from xomnet.runtime.atomic_file import put_in_place
 from xomnet.runtime.log import Log
 
@@ -167,15 +171,42 @@ def _groups(weights: Counter[str]) -> Iterator[set[str]]:
         yield group
 
 
+class _Result(msgspec.Struct):
+    """What of a message says which result it is."""
+
+    kind: str
+    spool: UUID
+    seq: int
+    at: Instant
+    line: str | None = None
+
+
+_results = msgspec.json.Decoder(_Result)
+
+
+def _identity(one: ArchiveRecord) -> bytes:
+    """Short, as many are held; the message itself where it is no result."""
+    try:
+        found = decode_with(_results, one.payload)
+    except msgspec.DecodeError:
+        return one.payload
+    line = None if found.kind == "health" else found.line
+    name = f"{found.kind}\0{line}\0{found.spool}\0{found.seq}\0{time_ns(found.at)}"
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def _unique(batches: Iterable[list[ArchiveRecord]], agents: set[str]) -> list[ArchiveRecord]:
-    """Those of these units, each once, as it was received first: a resend is the same bytes."""
+    """The results of these units, each once, as it was received and written first: like the database, which takes no
+    other words for one that it has.
+    """
     found: dict[str, dict[bytes, ArchiveRecord]] = {agent: {} for agent in agents}
     for records in batches:
         for one in records:
             if one.agent in agents:
-                known = found[one.agent].setdefault(one.payload, one)
+                identity = _identity(one)
+                known = found[one.agent].setdefault(identity, one)
                 if one.received_ms < known.received_ms:
-                    found[one.agent][one.payload] = one
+                    found[one.agent][identity] = one
     return sorted((one for of_agent in found.values() for one in of_agent.values()), key=_place)
 
 

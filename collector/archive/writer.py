@@ -26,8 +26,10 @@ class Archive:
     def __init__(self, folder: Path, now: UtcClock, on_appended: Callable[[int], object] = lambda _: None) -> None:
         self.folder, self._now, self._on_appended = folder, now, on_appended
         self._lock = threading.Lock()
-        self._end: tuple[int, int] = (0, 0)
-        """Inode of the log that was written last, and where its last sound frame ends."""
+        self._end: tuple[Path | None, int, int] = (None, 0, 0)
+        """The log that was written last, its inode (another file may get it again), and where its last sound frame
+        ends.
+        """
         self.bytes = 0
         """Appended by this process."""
         try:
@@ -52,18 +54,19 @@ class Archive:
     def _append(self, path: Path, frames: bytes) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            inode, known = os.fstat(descriptor).st_ino, self._end
-            end = self._cut_tail(path, descriptor, known[1] if known[0] == inode else 0)
+            inode, (known, known_inode, known_end) = os.fstat(descriptor).st_ino, self._end
+            same = (known, known_inode) == (path, inode)
+            end = self._cut_tail(path, descriptor, known_end if same else 0)
             try:
                 _write(descriptor, frames)
                 os.fsync(descriptor)
-                if known[0] != inode:
+                if not same:
                     sync_folder(self.folder)
             except OSError:
                 with contextlib.suppress(OSError):  # after a failed fsync, pages count as written: write them again
                     os.ftruncate(descriptor, end)
                 raise
-            self._end = (inode, end + len(frames))
+            self._end = (path, inode, end + len(frames))
         finally:
             os.close(descriptor)
 

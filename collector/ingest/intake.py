@@ -110,7 +110,7 @@ class Intake(Handler):
         self._too_fast, self._over_quota = (metrics.unanswered.labels(why=why) for why in ("rate", "quota"))
         self._generation = self._in_hand = 0
         self._store, self._registry, self._dead, self._metrics = store, registry, dead_letters, metrics
-        self._archive, self._lateness = archive, Lateness(store)
+        self._lateness = Lateness(store)
         self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._last_stored_at = time.monotonic()

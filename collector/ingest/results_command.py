@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from collector.ingest.archive_record import ArchiveRecord, ArchiveWriter
 from collector.ingest.resend import ArchiveOpener
@@ -124,6 +124,7 @@ def change(settings: CollectorSettings, arguments: argparse.Namespace, open_arch
     entry = _entry(arguments, registry)
     table, store = ExclusionTable(settings.state_dir / FILE), open_store(settings, read_only=True)
     try:
+        entry = structs.replace(entry, at=table.current().next_at(entry.at))
         found = touched(store, registry, entry, table.current())
         if not arguments.json:
             print(format_touched(entry, found, arguments.dry_run))

@@ -17,7 +17,7 @@ from collector.store.errors import StoreRefused
 from collector.store.exclusions import Exclusion
 from collector.store.line_id import LineId
 from collector.store.points import milliseconds
-from collector.store.record_db import FILE, open_record
+from collector.store.record_db import FILE, has_record, open_record
 from xomnet.contract.messages import Access
 from xomnet.contract.values import Instant
 from xomnet.registry.registry import LineRow
@@ -93,7 +93,7 @@ class ClosedMonths:
     @classmethod
     def open_existing(cls, state_dir: Path) -> Self | None:
         """For who only reads; None where nothing was ever closed or excluded here."""
-        return cls.open(state_dir) if (state_dir / FILE).exists() else None
+        return cls.open(state_dir) if has_record(state_dir / FILE) else None
 
     def months(self) -> list[Month]:
         return list(self.closings())

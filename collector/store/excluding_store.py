@@ -41,6 +41,15 @@ class _LastHealth(NamedTuple):
     row: HealthRow | None
 
 
+class _NothingCounted(NamedTuple):
+    """That nothing counts of what a line has from `since` to `until`."""
+
+    known_until: float
+    version: int
+    since: dt.datetime
+    until: dt.datetime
+
+
 class ExcludingStore:
     """A `Store` around another one. What entries of a server leave out was measured all the same: they change neither
     `last_results` nor `health`.
@@ -49,6 +58,7 @@ class ExcludingStore:
     def __init__(self, store: Store, exclusions: CurrentExclusions) -> None:
         self._store, self._exclusions = store, exclusions
         self.figures = ExcludingFigures(store, exclusions)
+        self._nothing_counted: dict[tuple[str, LineId], _NothingCounted] = {}
         self._last_health: dict[tuple[str, bool], _LastHealth] = {}
 
     def add(self, results: Sequence[Point]) -> Added:
@@ -181,9 +191,23 @@ class ExcludingStore:
     def _last_counted(
         self, exclusions: Exclusions, measurement: str, line: LineId, since: dt.datetime
     ) -> dt.datetime | None:
-        pages = pages_back(partial(self._store.stamps, measurement, line), since, END)
-        stamps = (stamp for page in pages for stamp in reversed(page))
-        return next((one.at for one in stamps if exclusions.reason(line, *one) is None), None)
+        """Of a line of which nothing counts, only what is new is read again, and all of it every SEARCH_AGAIN_S."""
+        known = self._nothing_counted.get((measurement, line))
+        if known is not None and (
+            known.version != exclusions.version or time.monotonic() > known.known_until or since < known.since
+        ):
+            known = None
+        first, newest = (since, since) if known is None else (max(since, known.until),) * 2
+        for page in pages_back(partial(self._store.stamps, measurement, line), first, END):
+            newest = max(newest, page[-1].at)
+            for stamp in reversed(page):
+                if exclusions.reason(line, *stamp) is None:
+                    self._nothing_counted.pop((measurement, line), None)
+                    return stamp.at
+        if known is None:
+            known = _NothingCounted(time.monotonic() + SEARCH_AGAIN_S, exclusions.version, since, newest)
+        self._nothing_counted[measurement, line] = known._replace(until=newest)
+        return None
 
     def _health_before(
         self, exclusions: Exclusions, agent: str, at: dt.datetime, since: dt.datetime, raw: bool

@@ -11,7 +11,7 @@ import msgspec
 
 from collector.store.errors import StoreUnavailable
 from collector.store.exclusions import Exclusion, Exclusions
-from collector.store.record_db import open_record
+from collector.store.record_db import has_record, open_record
 
 LOOK_EVERY_S = 2.0
 """Another process may have added something."""
@@ -29,7 +29,7 @@ _TABLES = (
 
 def read_exclusions(path: Path) -> Exclusions:
     """For who only reads: where there is no file, nothing was excluded. Raises StoreUnavailable."""
-    if not path.exists():
+    if not has_record(path):
         return Exclusions()
     table = ExclusionTable(path)
     try:

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from msgspec import Struct, structs
 
 from collector.store.line_id import LineId
+from collector.store.pages import TICK
 from collector.store.points import EPOCH, Point, when
 from collector.store.row_types import Sample, StoredRow
 
@@ -59,14 +60,17 @@ class Exclusion(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field
 
 
 class Exclusions:
-    """All entries at a moment, in the order in which they were made."""
+    """All entries at a moment, in the order in which the table got them; which is the latest, their `at` says: after a
+    loss, the archive may put back old ones after new ones.
+    """
 
     def __init__(self, entries: Iterable[Exclusion] = ()) -> None:
         self.entries: Sequence[Exclusion] = tuple(entries)
         self._of_units: dict[str, list[Exclusion]] = {}
         self._of_servers: list[Exclusion] = []
-        self._place = {id(one): place for place, one in enumerate(self.entries)}
-        for one in reversed(self.entries):
+        made = sorted(self.entries, key=lambda one: one.at)
+        self._place = {id(one): place for place, one in enumerate(made)}
+        for one in reversed(made):
             of = self._of_servers if one.scope == "server" else self._of_units.setdefault(one.agent, [])
             of.append(one)
 
@@ -74,6 +78,10 @@ class Exclusions:
     def version(self) -> int:
         """How many entries there are: they are never taken away."""
         return len(self.entries)
+
+    def next_at(self, now: dt.datetime) -> dt.datetime:
+        """When an entry that is made now is entered: after all others, also where the clock was set back."""
+        return max((now, *(one.at + TICK for one in self.entries)))
 
     def after(self, version: int) -> Sequence[Exclusion]:
         """The entries that a version did not have yet."""

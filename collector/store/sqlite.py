@@ -46,7 +46,16 @@ from collector.store.rows import (
     row_of,
     rows_of,
 )
-from collector.store.sqlite_schema import column_list, identity, insert, lookup, make_ready, measurement_of, values
+from collector.store.sqlite_schema import (
+    column_list,
+    identity,
+    insert,
+    lacking,
+    lookup,
+    make_ready,
+    measurement_of,
+    values,
+)
 
 _HOUR_NS = 3_600 * 10**9
 
@@ -80,6 +89,11 @@ class SqliteStore:
             try:
                 if not read_only:
                     make_ready(self._writer)
+                elif (column := lacking(self._writer)) is not None:
+                    raise StoreRefused(
+                        f"{path} was written by an earlier version (it has no {column}): start the collector of this"
+                        " version once, which adds what is missing"
+                    )
             except BaseException:
                 self._writer.close()
                 raise

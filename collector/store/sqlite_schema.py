@@ -71,6 +71,18 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
+def lacking(connection: sqlite3.Connection) -> str | None:
+    """A column of results that the file of an earlier version does not have, such as `speed.late`, and which SQLite
+    would read as a text; None where it has all.
+    """
+    for measurement in RESULTS:
+        present = {row[1] for row in connection.execute(f"PRAGMA table_info({measurement})")}
+        for field in SCHEMAS[measurement]:
+            if field not in present:
+                return f"{measurement}.{field}"
+    return None
+
+
 def insert(measurement: str) -> str:
     fields = SCHEMAS[measurement]
     columns = ["time_ns", *tags_in(measurement), *fields]

@@ -54,7 +54,10 @@ class WriteTurn:
                     self._wait(file, slot, deadline)
                 yield self._take(file, slots)
             finally:
-                _set_lock(file, fcntl.F_UNLCK, 0, 0)
+                try:
+                    _set_lock(file, fcntl.F_UNLCK, 0, 0)
+                except OSError:
+                    self.close()  # which unlocks too
         finally:
             self._lock.release()
 
@@ -72,12 +75,18 @@ class WriteTurn:
         return self._file
 
     def _wait(self, file: int, slot: int, deadline: float) -> None:
-        while not _set_lock(file, fcntl.F_WRLCK, slot, 1):
+        while not self._lock_slot(file, slot):
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
                     f"{self._path}: another process writes, and has not ended within {self._timeout_s:g} s"
                 )
             time.sleep(_TRY_S)
+
+    def _lock_slot(self, file: int, slot: int) -> bool:
+        try:
+            return _set_lock(file, fcntl.F_WRLCK, slot, 1)
+        except OSError as error:  # a network's file system may have no locks
+            raise StoreUnavailable(f"{self._path}: {error}") from error
 
     def _take(self, file: int, slots: Collection[int]) -> list[int]:
         """Writes our name; the slots that had another one."""

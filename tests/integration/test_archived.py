@@ -129,7 +129,7 @@ def test_every_message_is_archived_as_it_came_before_it_is_answered(
         sender.acks.clear()
         sender.send(payload)
         until(lambda: sender.stored() == {1}, "it is answered again")
-    assert archive.records == [ArchiveRecord(row.received_ms or 0, "nd-a", payload)] * 2
+    assert archive.records == [ArchiveRecord(row.received_ms or 0, "nd-a", payload)], "it is there already"
     assert rows(store) == [row]
 
 

@@ -26,7 +26,6 @@ import pytest
 from msgspec import structs
 from typer.testing import CliRunner, Result
 
-from collector.archive.writer import Archive
 from collector.archive.writer import Archive as ArchiveFiles
 from collector.ingest.archive_record import ArchiveRecord
 from collector.registry.registry_file import HISTORY_FILE, RegistryFile

@@ -161,6 +161,18 @@ def test_damage_costs_its_block_alone_and_is_said_with_file_and_bytes(tmp_path: 
     assert f"  {word}: its records are lost unless a backup has the file whole\n" in done.stdout
 
 
+def test_what_was_lost_before_its_day_was_sealed_is_said_too(tmp_path: Path, original: Deployment) -> None:
+    folder = tmp_path / "archive"
+    shutil.copytree(original.settings.archive_folder, folder)
+    (log,) = folder.glob("*.log")
+    data = bytearray(log.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    log.write_bytes(data)
+    assert seal(folder, log.name[:10]) is not None
+    found = Deployment(tmp_path / "again", archive=folder).answer()
+    assert (found["status"], found["damaged"]) == (1, [f"{log}.damaged: was damaged when its day was sealed"])
+
+
 def test_what_is_refused_now_is_counted_and_named(tmp_path: Path, original: Deployment) -> None:
     again = Deployment(tmp_path / "again", archive=original.settings.archive_folder)
     registry = again.config.parent / "lines.csv"
@@ -181,6 +193,7 @@ def test_days_are_those_of_receipt(tmp_path: Path, original: Deployment) -> None
     found = again.answer("--since", day, "--until", day)
     assert found["status"] == 0
     assert RESULTS / 3 < found["added"] < RESULTS / 2
+    assert (found["exclusions"], found["closed_months"]) == (1, 1), "of whatever day they are"
     store = open_store(again.settings)
     counts = store.figures.counts(DAYS[0], DAYS[1])
     store.close()

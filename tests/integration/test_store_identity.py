@@ -2,6 +2,8 @@
 
 import dataclasses
 import datetime as dt
+import errno
+import fcntl
 import random
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from collector.store.points import Point, Rejection, milliseconds
 from collector.store.rows import check_points
 from collector.store.sqlite import SqliteStore
 from collector.store.sqlite_schema import column_list
-from collector.store.write_turn import slot_of
+from collector.store.write_turn import WriteTurn, slot_of
 from tests.support.services import InfluxV2
 from tests.support.stored import AGENT, LINE, NOW, SPOOL, event, health, latency, outage, received, speed, tagged
 
@@ -285,6 +287,20 @@ def test_a_process_that_writes_without_end_is_waited_for_only_so_long(
         assert other.add([speed(NOW, 1, LineId("nd-b", "ftth"))]).rejections == [], "of another unit"
     assert other.add([speed(NOW, 1)]).rejections == []
     other.close()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    turn = WriteTurn(tmp_path / "turn", 1.0)
+    with monkeypatch.context() as without:
+        without.setattr(fcntl, "fcntl", refuse)
+        with pytest.raises(StoreUnavailable, match=r"turn: .*No locks available"), turn.hold([AGENT]):
+            pass
+    with turn.hold([AGENT]):
+        pass
+    turn.close()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -207,6 +207,20 @@ def test_who_only_reads_waits_for_no_writer_and_changes_nothing(path: Path, monk
     collector.close()
 
 
+def test_who_only_reads_is_told_that_a_file_is_older_than_its_figures(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite takes the name of a missing column for a text: every result would be left out as late."""
+    older = {name: kind for name, kind in SCHEMAS["latency"].items() if name not in {"received_ms", "late"}}
+    with monkeypatch.context() as before:
+        before.setitem(SCHEMAS, "latency", older)
+        SqliteStore(path).close()
+    with pytest.raises(StoreRefused, match=r"earlier version \(it has no latency.received_ms\): start the collector"):
+        SqliteStore(path, read_only=True)
+    SqliteStore(path).close()
+    SqliteStore(path, read_only=True).close()
+
+
 def test_who_only_reads_finds_what_a_collector_left_and_makes_no_file(path: Path) -> None:
     store = SqliteStore(path)
     store.write([speed(NOW, 1)])

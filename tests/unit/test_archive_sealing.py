@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from collector.archive import Archive, Damage, read_records, sealing
 from collector.archive.blocks import decode_block, encode_block
 from collector.archive.checking import check_archive
-from collector.archive.files import SEALING, locked, path_of
+from collector.archive.files import SEALING, day_of, locked, path_of
 from collector.archive.frames import HEADER_BYTES, MAGIC, frame
 from collector.archive.reader import END, END_MS, FIRST_MS, End
 from collector.archive.retention import delete_old_days
+from collector.archive.rotation import oldest_kept
 from collector.archive.sealing import SealError, Summary, days_to_seal, seal
 from collector.ingest.archive_record import ArchiveRecord
+from collector.store.errors import StoreUnavailable
 from tests.support.province_messages import province_day
+from tests.support.sender import result
 
 DAY, NEXT = "2026-11-30", "2026-12-01"
 MIDNIGHT = dt.datetime(2026, 11, 29, 17, tzinfo=dt.UTC)
@@ -92,6 +95,14 @@ def test_numbers_at_the_edge_of_what_is_decimal_come_out_too(found: list[float])
     assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
 
 
+@pytest.mark.parametrize("huge", [b"1e308", b"-1.5e300", b"1e16", b"9" * 400, b"1e400"])
+def test_a_number_of_a_thief_keeps_no_day_from_being_sealed(huge: bytes) -> None:
+    """In a field that no reader knows, or wants."""
+    for other in (b"1e308", b"-0.0", b"2.5", b"1"):
+        records = [ArchiveRecord(n, "nd-1", b'{"x":%b}' % one) for n, one in enumerate([huge, other] * 4)]
+        assert sorted(decode_block(encode_block(records), FIRST_MS, END_MS)) == sorted(records)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(times, min_size=4, max_size=8))
 def test_times_come_out_as_they_were_written(found: list[bytes]) -> None:
@@ -147,6 +158,26 @@ def test_a_resend_is_kept_once_with_its_first_receipt(tmp_path: Path) -> None:
     append(tmp_path, [again[0], *first, *first, again[1]])
     seal(tmp_path, DAY)
     assert read(tmp_path) == (first, [])
+
+
+@pytest.mark.date
+def test_a_result_that_comes_again_in_other_words_replaces_nothing(tmp_path: Path) -> None:
+    """A thief sends a stored result in the shape of many others: a block gives those before what is rare."""
+    at = MIDNIGHT.isoformat()
+    many = [ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(n, at=at, x=1))) for n in range(2, 9)]
+    first = ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(1, at=at)))
+    health = ArchiveRecord(1000, "nd-a", msgspec.json.encode({**result(1, at=at), "kind": "health"}))
+    forged = [
+        ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(1, at=at, x=1))),
+        ArchiveRecord(1000, "nd-a", msgspec.json.encode(result(1, at=at.replace("+00:00", "Z"), x=1))),
+        health._replace(payload=health.payload.replace(b'"ftth"', b'"4g"')),
+    ]
+    append(tmp_path, [*many, first, health])
+    append(tmp_path, forged)
+    for _ in range(2):
+        seal(tmp_path, DAY)
+        assert read(tmp_path) == (sorted([*many, first, health]), [])
+        append(tmp_path, forged)
 
 
 def test_what_comes_again_after_sealing_joins_what_is_sealed(tmp_path: Path) -> None:
@@ -307,18 +338,47 @@ def test_a_day_file_whose_records_are_not_those_that_were_written_is_damaged(tmp
         assert (report.records, len(report.damage)) == (3, damaged)
 
 
+def test_a_clock_that_jumps_ahead_makes_no_day_old() -> None:
+    days = ["2026-06-01", "2026-11-28", "2026-11-29"]
+    now = MIDNIGHT + dt.timedelta(hours=1)
+    assert oldest_kept([*days, DAY], now, 70) == "2026-09-21"
+    for years in (1, 10):
+        ahead = now + dt.timedelta(days=365 * years)
+        assert oldest_kept([*days, day_of(ahead)], ahead, 70) == "2026-09-21"
+    assert oldest_kept(days, now - dt.timedelta(days=300), 70) < "2026-06-01"
+    assert oldest_kept([], now, 70) == "2026-09-21"
+
+
 def test_the_oldest_days_go_first_and_today_never(tmp_path: Path) -> None:
     for day in range(1, 6):
         path_of(tmp_path, f"2026-11-0{day}", ".day").write_bytes(bytes(1000))
     path_of(tmp_path, "2026-11-03", ".log").write_bytes(bytes(500))
     path_of(tmp_path, "2026-11-03", ".log.damaged").write_bytes(bytes(500))
     path_of(tmp_path, "2026-11-06", ".log").write_bytes(bytes(9000))
-    gone = delete_old_days(tmp_path, "2026-11-06", "2026-11-02", 1e9)
+    gone = delete_old_days(tmp_path, "2026-11-06", "2026-11-02", 1e9, list)
     assert [(one.day, one.reason) for one in gone] == [("2026-11-01", "archive.keep_days")]
-    gone = delete_old_days(tmp_path, "2026-11-06", None, 12_000)
+    gone = delete_old_days(tmp_path, "2026-11-06", None, 12_000, list)
     assert [(one.day, one.bytes, one.reason) for one in gone] == [
         ("2026-11-02", 1000, "archive.max_gb"),
         ("2026-11-03", 2000, "archive.max_gb"),
     ]
-    delete_old_days(tmp_path, "2026-11-06", None, 0)
+    delete_old_days(tmp_path, "2026-11-06", None, 0, list)
     assert files(tmp_path) == {"2026-11-06.log"}
+
+
+def test_what_the_server_decided_outlives_its_day(tmp_path: Path) -> None:
+    """A quarantine without an end holds for results of days that are kept."""
+    first, second = Archive(tmp_path, lambda: MIDNIGHT), Archive(tmp_path, lambda: MIDNIGHT + dt.timedelta(days=1))
+    own = [ArchiveRecord(n, "", b'{"record":"exclusion","n":%d}' % n) for n in range(2)]
+    first.append([ArchiveRecord(n, "nd-1", b'{"seq":%d}' % n) for n in range(20_000)])
+    first.append(own[:1])
+    seal(tmp_path, DAY)
+    first.append(own[1:])
+
+    def full(_: object) -> None:
+        raise StoreUnavailable("no space left")
+
+    assert delete_old_days(tmp_path, NEXT, NEXT, 1e9, full) == []
+    assert delete_old_days(tmp_path, NEXT, NEXT, 1e9, second.append) != []
+    assert files(tmp_path) == {f"{NEXT}.log"}
+    assert [one for some in read_records(tmp_path) for one in some] == own

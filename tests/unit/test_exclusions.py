@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from collector.ingest.results_command import EntryError, check_unit, parse_time
+from collector.report.closed import ClosedMonths
 from collector.store import exclusion_table
-from collector.store.excluding_store import _latest_counted
+from collector.store.errors import StoreUnavailable
+from collector.store.excluding_store import ExcludingStore, _latest_counted
 from collector.store.exclusion_table import ExclusionTable, read_exclusions
 from collector.store.exclusions import MEASURED_AHEAD, Exclusion, Exclusions
 from collector.store.line_id import LineId
@@ -178,6 +181,16 @@ def test_entries_of_another_process_are_seen_and_none_can_be_changed(
         table.close()
 
 
+def test_who_may_not_see_the_record_is_told_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    for read in (lambda: read_exclusions(tmp_path / "record.db"), lambda: ClosedMonths.open_existing(tmp_path)):
+        with pytest.raises(StoreUnavailable, match="Permission denied; run this as the collector's user"):
+            read()
+
+
 def test_an_entry_that_the_archive_does_not_take_is_not_made(tmp_path: Path) -> None:
     table = ExclusionTable(tmp_path / "record.db")
 
@@ -190,6 +203,53 @@ def test_an_entry_that_the_archive_does_not_take_is_not_made(tmp_path: Path) -> 
     table.add(quarantine("again"), taken.append)
     assert [entry.note for entry in table.current().entries] == ["again"] == [entry.note for entry in taken]
     table.close()
+
+
+def test_what_the_archive_puts_back_after_newer_entries_is_older_than_they() -> None:
+    line, row = LineId("a", "ftth"), Sample(BEGIN, 1.0)
+    stolen = quarantine()
+    released = structs.replace(stolen, action="count", at=BEGIN + HOUR)
+    for order in ([stolen, released], [released, stolen]):
+        assert Exclusions(order).of_row(line, row) is None
+        assert list(Exclusions(order).after(1)) == order[1:]
+
+
+def test_an_entry_is_the_latest_also_where_the_clock_was_set_back() -> None:
+    known = Exclusions([quarantine()])
+    assert known.next_at(BEGIN - HOUR) == BEGIN + TICK
+    assert known.next_at(BEGIN + HOUR) == BEGIN + HOUR
+    assert Exclusions().next_at(BEGIN) == BEGIN
+
+
+class CountingStore:
+    """A line that was measured every minute, and how many of its results were read."""
+
+    def __init__(self, minutes: int) -> None:
+        self.minutes, self.read = minutes, 0
+
+    def last_results(self, since: dt.datetime, lines: object = None) -> dict[LineId, dt.datetime]:
+        return {LineId("a", "ftth"): BEGIN + (self.minutes - 1) * HOUR / 60}
+
+    def stamps(
+        self, measurement: str, line: LineId, since: dt.datetime, until: dt.datetime, latest: int
+    ) -> list[Stamp]:
+        every = [BEGIN + n * HOUR / 60 for n in range(self.minutes)]
+        found = [Stamp(at) for at in every if since <= at < until][-latest:]
+        self.read += len(found)
+        return found
+
+
+def test_the_past_of_a_line_that_is_left_out_whole_is_not_read_every_minute() -> None:
+    store, made, line = CountingStore(20_000), [quarantine()], LineId("a", "ftth")
+    counted = ExcludingStore(store, lambda: Exclusions(made))  # type: ignore[arg-type]
+    assert counted.last_results(EPOCH, [line]) == {}
+    first, store.read = store.read, 0
+    for _ in range(10):
+        store.minutes += 1
+        assert counted.last_results(EPOCH, [line]) == {}
+    assert store.read < first / 10
+    made.append(structs.replace(made[0], action="count"))
+    assert counted.last_results(EPOCH, [line]) == {line: BEGIN + (store.minutes - 1) * HOUR / 60}
 
 
 # --- what people write

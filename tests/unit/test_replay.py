@@ -2,18 +2,22 @@
 
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.archive.record import Record
 from collector.archive.replay import MAX_TRIES, Share, patiently, point_of_record, replay_records
 from collector.ingest.archive_record import ArchiveRecord
 from collector.ingest.validate import RefusedMessage
+from collector.rollups.aggregate import HOUR
 from collector.store import Added
 from collector.store.errors import StoreRefused, StoreUnavailable
 from collector.store.points import Point, Rejection
+from tests.support.rebuilt import LINES, quarantine
 from tests.support.sender import result
 from tests.support.stored import AGENT, registry
 
@@ -78,6 +82,24 @@ def test_everything_is_counted_and_the_first_of_each_code_named() -> None:
     assert [one.payload for one in outcome.own] == [b"{}"]
     assert [len(batch) for batch in store.batches] == [2]
     assert outcome.hour_instants == [NOW.replace(minute=0)]
+
+
+def test_hours_of_what_the_database_refuses_are_not_computed_again() -> None:
+    """Their roll-ups may outlive the results, in a database that deletes by itself."""
+    store = NewStore(refuses=2)
+    before = (NOW - 3 * HOUR).isoformat()
+    blocks = [[record(1), record(2, at=before)]]
+    outcome = replay_records(blocks, registry(), store, Share(), None, lambda *_: None)  # type: ignore[arg-type]
+    assert outcome.hour_instants == [NOW.replace(minute=0)]
+
+
+def test_what_a_later_version_decided_is_counted_and_keeps_nothing_else_from_coming_back(tmp_path: Path) -> None:
+    record_, entry = Record(tmp_path), msgspec.json.encode(quarantine(LINES[0].agent))
+    payloads = [b'{"record":"closed_month","version":99,"month":"2026-10"}', b'{"record":"signature"}', entry]
+    own = [ArchiveRecord(n, "", payload) for n, payload in enumerate(payloads)]
+    assert record_.restore(own, dry_run=True) == record_.restore(own, dry_run=False) == (1, 0, 2)
+    assert len(record_.exclusions.current().entries) == 1
+    record_.close()
 
 
 def failing(times: int, error: StoreUnavailable) -> Callable[[], str]:
