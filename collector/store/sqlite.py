@@ -82,18 +82,13 @@ class SqliteStore:
         self._retention = retention
         self._writing = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
-        self._closed = False
+        self._closed, self._may_lack_columns = False, read_only
         self.figures = SqliteFigures(self._read)
         with self._translate_errors():
             self._writer = self._connect()
             try:
                 if not read_only:
                     make_ready(self._writer)
-                elif (column := lacking(self._writer)) is not None:
-                    raise StoreRefused(
-                        f"{path} was written by an earlier version (it has no {column}): start the collector of this"
-                        " version once, which adds what is missing"
-                    )
             except BaseException:
                 self._writer.close()
                 raise
@@ -259,7 +254,7 @@ class SqliteStore:
         return bool(self._read(asked, (*line, time_ns(since), time_ns(until)) * len(RESULTS)))
 
     def ping(self) -> None:
-        self._read("SELECT 1 FROM speed LIMIT 1", ())
+        self._rows("SELECT 1 FROM speed LIMIT 1", ())
 
     def close(self) -> None:
         with self._writing:
@@ -332,6 +327,22 @@ class SqliteStore:
         return self._read(f"{statement} ORDER BY time_ns DESC LIMIT ?", (*parameters, latest))[::-1]
 
     def _read(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        if self._may_lack_columns:
+            self._refuse_earlier_version()
+        return self._rows(statement, parameters)
+
+    def _refuse_earlier_version(self) -> None:
+        """Of a file that is only read, before its first figure."""
+        with self._translate_errors():
+            column = lacking(self._writer)
+        if column is not None:
+            raise StoreRefused(
+                f"{self._path} was written by an earlier version (it has no {column}): start the collector of this"
+                " version once, which adds what is missing"
+            )
+        self._may_lack_columns = False
+
+    def _rows(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with self._translate_errors():
             connection = self._borrow()
             try:

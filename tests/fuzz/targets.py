@@ -154,7 +154,6 @@ TARGETS = {
             b"GET /backend/getIP.php?isp=true HTTP/1.1\r\n\r\nOPTIONS /backend/empty.php HTTP/1.1\r\n\r\n",
             b"GET /speedtest/random350x350.jpg HTTP/1.0\r\n\r\n",
             b"GET /speedtest-config.php HTTP/1.1\r\nConnection: close\r\n\r\n",
-            b"GET /backend/empty.php HTTP/1.1\r\nContent-Type: multipart/s; a*=''x; a*4*=''x\r\n\r\n",
         ),
     ),
     "envelope": FuzzTarget(
