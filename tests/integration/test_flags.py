@@ -128,10 +128,14 @@ def test_what_waits_behind_a_lost_packet_is_told_as_arrived(
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("starved", [outrun, lambda: cpu_quota(0.04)], ids=["busy loops", "a cgroup's quota"])
+@pytest.mark.parametrize("starved", [outrun, cpu_quota], ids=["busy loops", "a cgroup's quota"])
 def test_a_receiver_that_had_to_wait_for_the_processor_is_flagged(side_link: NetnsLink, starved: Any) -> None:
-    with starved():
-        found = run(side_link)
+    """What starves it depends on the machine: a fast one needs little for 50 Mb/s, and a slow one takes minutes."""
+    for share in (0.06, 0.02, 0.005):
+        with starved(share):
+            found = run(side_link)
+        if "cpu_bound" in found.flags:
+            break
     assert "cpu_bound" in found.flags
     assert found.cpu_wait_s is not None
     assert found.cpu_wait_s > 0.3

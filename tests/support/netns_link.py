@@ -67,11 +67,14 @@ def running(command: list[str], log: Path = Path(os.devnull)) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def outrun(loops: int = 4) -> Iterator[None]:
-    """This thread shares a processor with busy loops that go before it, and gets some 8 % of it. Wants root."""
+def outrun(share: float) -> Iterator[None]:
+    """This thread shares a processor with busy loops that go before it, and gets about a share of it: 8 % or less.
+    Wants root.
+    """
+    niceness, loops = (-5, 4) if share >= 0.05 else (-12, 4) if share >= 0.01 else (-20, 3)
     processors = os.sched_getaffinity(0)
     one = {min(processors)}
-    setup = f"import os; os.sched_setaffinity(0, {one}); os.nice(-5)\n"
+    setup = f"import os; os.sched_setaffinity(0, {one}); os.setpriority(os.PRIO_PROCESS, 0, {niceness})\n"
     with contextlib.ExitStack() as stack:
         os.sched_setaffinity(0, one)
         stack.callback(os.sched_setaffinity, 0, processors)
