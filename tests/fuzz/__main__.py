@@ -104,12 +104,7 @@ def run_rest(seconds: int) -> FuzzRun:
         with Collector(folder, plain(broker), rows, web={"operator_token_file": str(token)}) as collector:
             done = subprocess.run(
                 [
-                    *(
-                        Path(sys.executable).with_name("st"),
-                        "--config-file",
-                        Path(__file__).with_name("schemathesis.toml"),
-                    ),
-                    *("run", f"http://127.0.0.1:{collector.port}/openapi.json"),
+                    *(Path(sys.executable).with_name("st"), "run", f"http://127.0.0.1:{collector.port}/openapi.json"),
                     *("--max-time", str(seconds), "--header", f"Authorization: Bearer {token.read_text()}"),
                     # a span of times that is too long is refused, which no description can say; and the type of a
                     # body is looked at before its token is missed, so that 415 comes where 401 is expected

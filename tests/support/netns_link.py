@@ -86,7 +86,7 @@ def outrun(share: float) -> Iterator[None]:
 @contextlib.contextmanager
 def cpu_quota(share: float) -> Iterator[None]:
     """This process gets no more than a share of one processor, by whichever cgroups are mounted. Wants root."""
-    period_us = 100_000
+    period_us = 400_000  # of which the least quota, 1 ms, is little
     quota_us = int(share * period_us)
     top, files = _cpu_cgroup(quota_us, period_us)
     group = top / f"xomnet-test-{secrets.token_hex(4)}"
