@@ -6,7 +6,7 @@ from pathlib import Path
 
 from collector.check import files, parts
 from collector.check.alerts import alerts
-from collector.check.backup import backup
+from collector.check.backup_age import backup
 from collector.settings import CollectorSettings
 from xomnet.check.broker import BrokerRemedies, check_broker
 from xomnet.check.deadline import run_limited
