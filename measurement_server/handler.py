@@ -16,6 +16,7 @@ from measurement_server.deadlines import Deadlines
 from measurement_server.limits import ServerLimits
 from measurement_server.payload import Payload
 from measurement_server.routes import KNOWN_PATHS, AnswerKind, BadRequestError, Route, UnknownPathError, find_route
+from xomnet.runtime.http_headers import STUMBLES
 
 _TEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
@@ -82,7 +83,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         try:
             self.raw_requestline = self.rfile.readline()
             understood = self.parse_request()
-        except (TypeError, ValueError, LookupError, AttributeError):  # see xomnet.runtime.http_headers
+        except STUMBLES:
             self.send_error(400, "the head is not HTTP")
             return
         finally:

@@ -3,14 +3,15 @@
 import http.client
 from typing import BinaryIO
 
+STUMBLES = (TypeError, ValueError, LookupError, AttributeError)
+"""What the library's parser of mail, which reads the header fields, raises over some of them: it compares None with a
+number where one parameter of a Content-Type is `a*=''x` and another `a*4*=''x`.
+"""
+
 
 def read_headers(stream: BinaryIO) -> http.client.HTTPMessage:
-    """Up to the empty line. Raises http.client.HTTPException.
-
-    `http.client` reads them as those of a mail, whose parser fails in many ways over parameters of a Content-Type: it
-    compares None with a number where one of them is `*=''` and the next `4*=''`.
-    """
+    """Up to the empty line. Raises http.client.HTTPException."""
     try:
         return http.client.parse_headers(stream)
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+    except STUMBLES as error:
         raise http.client.HTTPException(f"not a head: {error}") from error
